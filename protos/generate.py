@@ -85,7 +85,9 @@ def generate(out: Path) -> None:
         imports = f"--descriptor_set_in={_dependencies(Path(folder))}"
         path = f"--proto_path={PROTOS}"
         _protoc(imports, path, f"--python_out={out}", f"--mypy_out=quiet:{out}", *sources)
-        _protoc(imports, path, f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *services)
+        _protoc(
+            imports, path, f"--grpc_python_out={out}", f"--mypy_grpc_out=quiet:{out}", *services
+        )
         _protoc(imports, f"--python_out={out}", f"--mypy_out=quiet:{out}", VALIDATE)
 
 

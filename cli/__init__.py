@@ -1,0 +1,1 @@
+"""The `fanfare` command: the human's door to all of it."""

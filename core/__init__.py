@@ -1,0 +1,1 @@
+"""What two or more of Fanfare's processes share."""

@@ -1,0 +1,36 @@
+"""What Fanfare's producers and consumers of Kafka have in common."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+PARTITIONS = 12
+GROUP = "fanfare.fanout"
+
+# Java's default, so that producers in other languages put an author's events where ours go.
+PARTITIONER = "murmur2_random"
+
+
+def client_settings(bootstrap_servers: str) -> dict[str, Any]:
+    """Return librdkafka's settings for any client; it logs through Python's logging."""
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "logger": logging.getLogger("librdkafka"),
+        # The default of 10 s would keep everything waiting after a broker's restart.
+        "reconnect.backoff.max.ms": 1000,
+    }
+
+
+def producer_settings(bootstrap_servers: str) -> dict[str, Any]:
+    """Return settings for a producer that neither loses nor reorders records."""
+    return client_settings(bootstrap_servers) | {
+        "acks": "all",
+        "enable.idempotence": True,
+        "partitioner": PARTITIONER,
+    }
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Return the name of the topic that takes what a consumer of the topic cannot read."""
+    return f"{topic}.dlq"

@@ -1,0 +1,37 @@
+"""Rows of users and tweets as messages of the contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fanfare.common.v1.common_pb2 import Tweet, User
+from google.protobuf.timestamp_pb2 import Timestamp
+
+
+def timestamp(time: datetime) -> Timestamp:
+    """Return the Timestamp of an aware datetime, to the microsecond."""
+    message = Timestamp()
+    message.FromDatetime(time)
+    return message
+
+
+def user(user_id: int, username: str, bio: str, created: datetime, updated: datetime) -> User:
+    """Return the User of a row with these columns."""
+    return User(
+        id=user_id,
+        username=username,
+        bio=bio,
+        created_at=timestamp(created),
+        updated_at=timestamp(updated),
+    )
+
+
+def tweet(tweet_id: int, user_id: int, content: str, created: datetime, updated: datetime) -> Tweet:
+    """Return the Tweet of a row with these columns."""
+    return Tweet(
+        id=tweet_id,
+        user_id=user_id,
+        content=content,
+        created_at=timestamp(created),
+        updated_at=timestamp(updated),
+    )

@@ -1,0 +1,76 @@
+"""Connections to Postgres: bounded in number, in waiting time and in waiting callers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from core.errors import DatabaseUnavailableError, OverloadedError
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+CONNECT_SECONDS = 2
+WAIT_SECONDS = 2.0
+MAX_WAITING = 1000
+STATEMENT_MILLISECONDS = 10_000
+
+
+def connection_arguments(application: str) -> dict[str, Any]:
+    """Return the libpq arguments common to all of Fanfare's connections to Postgres."""
+    return {
+        "autocommit": True,
+        "application_name": f"fanfare-{application}",
+        "connect_timeout": CONNECT_SECONDS,
+        "options": f"-c statement_timeout={STATEMENT_MILLISECONDS} -c timezone=UTC",
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+    }
+
+
+class Database:
+    """One Postgres server, through a pool of connections."""
+
+    def __init__(self, dsn: str, application: str, *, max_size: int = 10) -> None:
+        self._pool = AsyncConnectionPool(
+            dsn,
+            kwargs=connection_arguments(application),
+            min_size=1,
+            max_size=max_size,
+            timeout=WAIT_SECONDS,
+            max_waiting=MAX_WAITING,
+            check=AsyncConnectionPool.check_connection,
+            reconnect_timeout=5,
+            open=False,
+            name=application,
+        )
+
+    async def open(self) -> None:
+        """Begin to connect. Postgres need not be up: callers are told until it is."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close the connections; those in use when they are given back."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Yield a connection in autocommit.
+
+        Raises DatabaseUnavailableError when Postgres does not answer or breaks off, and
+        OverloadedError when too many callers wait already.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except TooManyRequests as error:
+            raise OverloadedError from error
+        except (PoolTimeout, PoolClosed) as error:
+            raise DatabaseUnavailableError from error
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailableError from error

@@ -1,0 +1,45 @@
+"""How each of Fanfare's processes starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from core.settings import Settings, SettingsError, load_settings
+
+Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+class StartError(Exception):
+    """The process cannot start; the text is one sentence with the cause and the cure."""
+
+
+def run(serve: Serve) -> None:
+    """Run serve(settings, stopping) until it returns; stopping is set by SIGTERM and by SIGINT.
+
+    serve must drain and return once stopping is set. Exits with status 1 and one sentence on
+    stderr when the settings or the surroundings do not let the process start.
+    """
+    try:
+        settings = load_settings()
+        logging.basicConfig(
+            level=settings.log_level,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            stream=sys.stderr,
+        )
+        uvloop.run(_serve_until_signal(serve, settings))
+    except (SettingsError, StartError) as error:
+        sys.exit(f"fanfare: {error}")
+
+
+async def _serve_until_signal(serve: Serve, settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await serve(settings, stopping)

@@ -1,0 +1,150 @@
+"""The gRPC server of every process: validation, errors, health, reflection, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import protovalidate
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from core.errors import (
+    FanfareError,
+    InternalError,
+    InvalidRequestError,
+    MalformedRequestError,
+    MethodNotFoundError,
+    to_status,
+)
+from core.process import StartError
+
+LOG = logging.getLogger(__name__)
+DRAIN_SECONDS = 10.0
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Method = Callable[[Any, Context], Awaitable[Message]]
+
+
+class Server:
+    """A gRPC server with health and reflection, for any number of services (also for none)."""
+
+    def __init__(self, bind: str, port: int) -> None:
+        # One process a port: a second one must fail at once instead of sharing it unnoticed.
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._names = ["", health.SERVICE_NAME]
+        self._address = f"{bind}:{port}"
+        self.port = port
+
+    def add_service(self, descriptor: ServiceDescriptor, servicer: object) -> None:
+        """Serve each method of the descriptor by the servicer's method of the same name."""
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            method.name: grpc.unary_unary_rpc_method_handler(
+                guard(GetMessageClass(method.input_type), getattr(servicer, method.name))
+            )
+            for method in descriptor.methods
+        }
+        self._names.append(descriptor.full_name)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(descriptor.full_name, handlers),)
+        )
+
+    async def start(self) -> None:
+        """Listen, and report SERVING for every service. Raises StartError if the port is taken."""
+        reflection.enable_server_reflection(
+            [*self._names[1:], reflection.SERVICE_NAME], self._server
+        )
+        self._server.add_generic_rpc_handlers((_UnknownMethod(),))
+        try:
+            self.port = self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise StartError(
+                f"cannot listen on {self._address}: another process has the port, or the address "
+                "is not this machine's; stop the other, or set another port."
+            ) from error
+        await self._server.start()
+        await self.set_serving(serving=True)
+        LOG.info("serving on port %d", self.port)
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Report SERVING or NOT_SERVING for every service."""
+        answer = health_pb2.HealthCheckResponse
+        for name in self._names:
+            await self._health.set(name, answer.SERVING if serving else answer.NOT_SERVING)
+
+    async def drain(self) -> None:
+        """Report NOT_SERVING, take no more calls, and let those under way finish."""
+        await self.set_serving(serving=False)
+        await self._server.stop(DRAIN_SECONDS)
+
+
+def violations(message: Message) -> list[tuple[str, str]]:
+    """Return what breaks the contract's rules: pairs of field path and what it must be."""
+    found = []
+    for violation in protovalidate.collect_violations(message):
+        elements = violation.proto.field.elements if violation.proto.field else []
+        path = ".".join(
+            f"{e.field_name}[{e.subscript.value}]" if e.subscript else e.field_name
+            for e in elements
+        )
+        found.append((path, violation.proto.message or violation.proto.rule_id))
+    return found
+
+
+def guard(
+    request_class: type[Message], method: Method
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    """Return the method as a handler of bytes that validates requests and translates errors."""
+
+    async def handle(request: bytes, context: Context) -> bytes:
+        try:
+            return (await method(_parse(request_class, request), context)).SerializeToString()
+        except FanfareError as error:
+            status = to_status(error)
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except Exception:
+            LOG.exception("%s failed", request_class.DESCRIPTOR.full_name)
+            status = to_status(InternalError())
+        await context.abort_with_status(rpc_status.to_status(status))
+        raise AssertionError
+
+    return handle
+
+
+def _parse(request_class: type[Message], request: bytes) -> Message:
+    # Parsed by us, because what grpc itself cannot parse it calls INTERNAL.
+    try:
+        message = request_class.FromString(request)
+    except DecodeError:
+        name = request_class.DESCRIPTOR.full_name
+        raise MalformedRequestError(
+            f"the request is not a {name}: check that the client uses this contract"
+        ) from None
+    if found := violations(message):
+        raise InvalidRequestError(found)
+    return message
+
+
+class _UnknownMethod(grpc.GenericRpcHandler):
+    """Answers what no service has, with the details that every error carries."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Return a handler that fails the call, whatever it sends."""
+        error = MethodNotFoundError(f"there is no method {handler_call_details.method}")
+
+        async def handle(_request: bytes, context: Context) -> bytes:
+            await context.abort_with_status(rpc_status.to_status(to_status(error)))
+            raise AssertionError
+
+        return grpc.unary_unary_rpc_method_handler(handle)

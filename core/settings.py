@@ -1,0 +1,110 @@
+"""Fanfare's settings, from the environment and from the embedded stack's record."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "FANFARE_"
+STACK_FILE = "stack.json"
+
+
+class SettingsError(Exception):
+    """The environment does not say what is needed; the text is one sentence for the operator."""
+
+
+class Settings(BaseSettings):
+    """Every setting, read from FANFARE_<NAME>; see the README for their meanings and units."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True)
+
+    # They hold passwords: SecretStr keeps them out of logs and tracebacks.
+    postgres_dsn: SecretStr | None = None
+    postgres_replica_dsn: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    kafka_bootstrap_servers: str | None = None
+
+    write_target: str = ""
+    read_target: str = ""
+    write_port: int = Field(default=50051, ge=0, le=65535)
+    read_port: int = Field(default=50052, ge=0, le=65535)
+    worker_port: int = Field(default=50053, ge=0, le=65535)
+    rest_write_port: int = Field(default=8081, ge=0, le=65535)
+    rest_read_port: int = Field(default=8080, ge=0, le=65535)
+    bind: str = "127.0.0.1"
+    cors_origins: str = ""
+    state_dir: Path = Path(".fanfare")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
+    timeline_length: int = Field(default=800, ge=1, le=100_000)
+    timeline_ttl_days: float = Field(default=14, gt=0, le=3650)
+    pull_followers: int = Field(default=100_000, ge=0)
+    topic: str = "fanfare.feed.v1"
+
+    def primary_dsn(self) -> str:
+        """Return the DSN of the Postgres primary; raises SettingsError when none is known."""
+        return self._address("postgres_dsn", self.postgres_dsn)
+
+    def replica_dsn(self) -> str:
+        """Return the DSN that queries go to: the replica's, or the primary's where none is set."""
+        if self.postgres_replica_dsn is not None:
+            return self.postgres_replica_dsn.get_secret_value()
+        return self.primary_dsn()
+
+    def redis_address(self) -> str:
+        """Return the URL of Redis; raises SettingsError when none is known."""
+        return self._address("redis_url", self.redis_url)
+
+    def kafka_address(self) -> str:
+        """Return Kafka's bootstrap servers; raises SettingsError when none are known."""
+        return self._address("kafka_bootstrap_servers", self.kafka_bootstrap_servers)
+
+    def timeline_ttl_seconds(self) -> int:
+        """Return how long timelines and bodies outlive their last read in Redis, in seconds."""
+        return int(self.timeline_ttl_days * 86_400) or 1
+
+    def write_service_target(self) -> str:
+        """Return host:port of the write service, on this machine where none is set."""
+        return self.write_target or f"127.0.0.1:{self.write_port}"
+
+    def read_service_target(self) -> str:
+        """Return host:port of the read service, on this machine where none is set."""
+        return self.read_target or f"127.0.0.1:{self.read_port}"
+
+    def _address(self, name: str, value: SecretStr | str | None) -> str:
+        if isinstance(value, SecretStr):
+            return value.get_secret_value()
+        if value is not None:
+            return value
+        record = self.state_dir / STACK_FILE
+        try:
+            return str(json.loads(record.read_text())[name])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SettingsError(
+                f"{PREFIX}{name.upper()} is not set and no embedded stack is recorded in {record}: "
+                "set it, or run `make up` first."
+            ) from error
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process.
+
+    Raises SettingsError for a value out of range, and for a FANFARE_ variable that is none of
+    ours: a misspelt name must not leave its setting at the default unnoticed.
+    """
+    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable not in names:
+            near = difflib.get_close_matches(variable, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(names))}."
+            raise SettingsError(f"{variable} is not a setting of Fanfare: {hint}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"{PREFIX}{str(first['loc'][0]).upper()}"
+        raise SettingsError(f"{name} is not usable: {first['msg']}.") from None

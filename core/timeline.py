@@ -1,0 +1,159 @@
+"""The timeline lists in Redis: their keys, their shape, and what one window of one says.
+
+A list is `[log…, separator, base…, tail]`. The fan-out pushes ids into the log, in any order and
+perhaps twice. The base is sorted, newest first, and complete down to its last id. The tail says
+what is below: `0` nothing, no tail what Postgres has; `B<token>` means that a reader is building
+the list and nobody may read it. The separator is `=`; after it comes, separated by commas, room
+for the authors whose tweets are merged at read. A list that is not there is built by its next
+reader; pushes touch existing lists only, so viewers who do not read cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from core.shards import shard_of
+
+SEPARATOR = b"="
+COMPLETE = b"0"
+_BUILDING = b"B"
+
+# The log may outgrow the cap by so much before the fan-out trims the list.
+TRIM_SLACK = 200
+
+# Sorting ids as strings: they exceed the 53 bits that Lua's numbers hold.
+_MERGE = """
+local function merge(ids, cap, complete)
+    table.sort(ids, function(a, b) return #a > #b or (#a == #b and a > b) end)
+    local merged, last = {}, nil
+    for _, id in ipairs(ids) do
+        if id ~= last then
+            if #merged == cap then complete = false break end
+            merged[#merged + 1] = id
+            last = id
+        end
+    end
+    if complete then merged[#merged + 1] = '0' end
+    return merged
+end
+local function replace(key, separator, elements)
+    redis.call('DEL', key)
+    redis.call('RPUSH', key, separator)
+    for i = 1, #elements, 1000 do
+        redis.call('RPUSH', key, unpack(elements, i, math.min(i + 999, #elements)))
+    end
+end
+"""
+
+# ARGV: token, TTL in milliseconds. Returns 1 when the caller is the builder now.
+BEGIN_BUILD = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('RPUSH', KEYS[1], '=', 'B' .. ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+# ARGV: token, cap, TTL in seconds, 1 if the ids are all there are, then the ids.
+# What was pushed while the builder read is in the log, and joins what it read.
+FINISH_BUILD = (
+    _MERGE
+    + """
+if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
+local ids = {}
+for i = 5, #ARGV do ids[#ids + 1] = ARGV[i] end
+for _, element in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+    if string.sub(element, 1, 1) == '=' then break end
+    ids[#ids + 1] = element
+end
+replace(KEYS[1], '=', merge(ids, tonumber(ARGV[2]), ARGV[4] == '1'))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+)
+
+# ARGV: token. For a builder that gives up, and for a reader who finds one that died.
+ABANDON_BUILD = """
+if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+# ARGV: cap. Sorts the log into the base. Ids older than a base that is cut off are dropped: it is
+# not complete down there, and Postgres is. A list that lost its base (unread, it outgrew its cap)
+# is deleted, to be built anew. Returns 1 when the list was compacted.
+COMPACT = (
+    _MERGE
+    + """
+local elements = redis.call('LRANGE', KEYS[1], 0, -1)
+local tail = elements[#elements]
+if not tail or string.sub(tail, 1, 1) == 'B' then return 0 end
+local separator, ids, floor = nil, {}, nil
+for _, element in ipairs(elements) do
+    if string.sub(element, 1, 1) == '=' then separator = element
+    elseif element ~= '0' then ids[#ids + 1] = element end
+end
+if not separator or tail == separator then redis.call('DEL', KEYS[1]) return 0 end
+if tail ~= '0' then
+    local kept = {}
+    for _, id in ipairs(ids) do
+        if #id > #tail or (#id == #tail and id >= tail) then kept[#kept + 1] = id end
+    end
+    ids = kept
+end
+local ttl = redis.call('PTTL', KEYS[1])
+replace(KEYS[1], separator, merge(ids, tonumber(ARGV[1]), tail == '0'))
+if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
+return 1
+"""
+)
+
+
+def timeline_key(user_id: int) -> str:
+    """Return the key of a user's home timeline."""
+    return f"{{{shard_of(user_id)}}}:timeline:{user_id}"
+
+
+class WindowState(Enum):
+    """What a reader can do with a window."""
+
+    READABLE = auto()
+    ABSENT = auto()
+    BUILDING = auto()
+    UNSORTED = auto()  # the log fills the window, or the list has no base: compact it
+    SHORT = auto()  # the window ends at the separator: read a longer one
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the head of a list says."""
+
+    state: WindowState
+    ids: Sequence[int] = ()
+    """Newest first, without duplicates, none below the floor; exact down to it."""
+    floor: int = 0
+    """How far down the ids are complete; 0: to the very first tweet."""
+    token: str = ""
+    """Of the builder, when building."""
+
+
+def read_window(elements: Sequence[bytes], *, whole: bool) -> Window:
+    """Return what the first elements of a list say; whole: there are no more."""
+    if not elements:
+        return Window(WindowState.ABSENT)
+    at = next((i for i, element in enumerate(elements) if element.startswith(SEPARATOR)), None)
+    if at is None:
+        return Window(WindowState.UNSORTED)
+    base = elements[at + 1 :]
+    if not base:
+        return Window(WindowState.UNSORTED if whole else WindowState.SHORT)
+    last = base[-1]
+    if last.startswith(_BUILDING):
+        return Window(WindowState.BUILDING, token=last[1:].decode())
+    complete = last == COMPLETE
+    floor = 0 if complete else int(last)
+    ids = [int(id_) for id_ in (base[:-1] if complete else base)]
+    if at:
+        log = {int(id_) for id_ in elements[:at]}
+        ids = sorted({id_ for id_ in log if id_ >= floor}.union(ids), reverse=True)
+    return Window(WindowState.READABLE, ids, floor)

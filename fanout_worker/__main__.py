@@ -1,0 +1,37 @@
+"""`python -m fanout_worker`: configure, build, work, drain."""
+
+from __future__ import annotations
+
+import asyncio
+
+from core.process import run
+from core.server import Server
+from core.settings import Settings
+from fanout_worker.consumer import Worker
+from fanout_worker.shards import Shards
+from fanout_worker.store import Store
+
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+    """Apply the feed to the timelines, and answer for health, until stopping is set."""
+    store = Store(settings.primary_dsn(), settings.replica_dsn())
+    shards = Shards(settings.redis_address(), settings.timeline_length)
+    worker = Worker(
+        settings.kafka_address(),
+        settings.topic,
+        store,
+        shards,
+        settings.timeline_ttl_seconds(),
+    )
+    server = Server(settings.bind, settings.worker_port)
+
+    await server.start()
+    worker.start()
+    await stopping.wait()
+    await server.set_serving(serving=False)
+    await asyncio.to_thread(worker.stop)
+    await server.drain()
+
+
+if __name__ == "__main__":
+    run(serve)

@@ -1,0 +1,305 @@
+"""The fan-out worker: consumes the topic, applies batches, and keeps its place by the fences.
+
+Where a partition stands is what its progress keys in Redis say. The group's committed offsets
+matter only while a key is absent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+import psycopg
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from fanfare.events.v1.events_pb2 import FeedEvent
+from google.protobuf.message import DecodeError
+from redis.exceptions import RedisError
+
+from core.kafka import GROUP, client_settings
+from core.progress import Progress
+from core.shards import SHARDS
+from fanout_worker.batch import Command, commands_by_shard
+from fanout_worker.dead_letters import DeadLetters
+from fanout_worker.followers import FollowerArrays
+from fanout_worker.records import Record, advanced, effective
+from fanout_worker.shards import Shards
+from fanout_worker.store import Followers, Store
+
+LOG = logging.getLogger(__name__)
+
+BATCH = 5000
+IDLE_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+KAFKA_SECONDS = 10.0
+
+
+class Worker:
+    """A thread that applies the partitions which the consumer group gives it."""
+
+    def __init__(
+        self, bootstrap_servers: str, topic: str, store: Store, shards: Shards, ttl_seconds: int
+    ) -> None:
+        self._topic = topic
+        self._store = store
+        self._shards = shards
+        self._ttl_seconds = ttl_seconds
+        self._followers = FollowerArrays(store.followers)
+        self._dead_letters = DeadLetters(bootstrap_servers, topic)
+        self._assigned: set[int] = set()
+        # By partition, then shard. A partition whose place is not known is not in it.
+        self._fences: dict[int, list[Progress]] = {}
+        self._checked = 0.0
+        self._consumer = Consumer(
+            client_settings(bootstrap_servers)
+            | {
+                "group.id": GROUP,
+                "partition.assignment.strategy": "range",
+                "enable.auto.offset.store": False,
+                # Never silently elsewhere than where the fences say.
+                "auto.offset.reset": "error",
+            }
+        )
+        self._admin = AdminClient(client_settings(bootstrap_servers))
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fanout")
+
+    def start(self) -> None:
+        """Start the thread; it waits for its servers as long as it takes."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch under way, commit the offsets, and stop."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._consumer.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke
+        )
+        while not self._stopping.is_set():
+            try:
+                self._step()
+            except (RedisError, OSError, psycopg.Error, KafkaException) as error:
+                LOG.warning("the fan-out starts again from its fences: %s", error)
+                self._start_again()
+            except Exception:
+                LOG.exception("the fan-out starts again from its fences")
+                self._start_again()
+        self._consumer.close()
+        self._shards.close()
+        self._store.close()
+
+    def _step(self) -> None:
+        if self._assigned - self._fences.keys():
+            self._find_place()
+        if messages := self._fetch():
+            self._apply(messages)
+        if time.monotonic() - self._checked > IDLE_SECONDS:
+            self._check_fences()
+
+    def _start_again(self) -> None:
+        self._forget(self._assigned)
+        self._shards.close()
+        self._store.close()
+        self._stopping.wait(RETRY_SECONDS)
+
+    def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assigned = {assigned.partition for assigned in partitions}
+        self._forget(self._assigned)
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        # Nothing is under way here: callbacks run within poll.
+        revoked = {partition.partition for partition in partitions}
+        self._forget(revoked)
+        self._assigned -= revoked
+
+    def _forget(self, partitions: Iterable[int]) -> None:
+        """Forget where the partitions stand, and the follower arrays as of there."""
+        for partition in list(partitions):
+            self._fences.pop(partition, None)
+            self._followers.drop(partition)
+
+    # Finding the place ---------------------------------------------------------------------
+
+    def _find_place(self) -> None:
+        """Look at the progress keys, create those that are absent, and seek to where they say."""
+        partitions = sorted(self._assigned)
+        self._forget(partitions)
+        topic_id = self._topic_id()
+        ranges = {partition: self._watermarks(partition) for partition in partitions}
+        found = self._shards.fences(partitions)
+        for shard, partition, fence in _each(found):
+            low, high = ranges[partition]
+            if fence and not (fence.topic_id == topic_id and low <= fence.offset <= high):
+                LOG.error("Kafka lost the records after %s: Redis is emptied and built anew", fence)
+                self._shards.wipe(shard, partition, fence)
+                return  # and the next step finds the keys absent
+        absent = [(shard, partition) for shard, partition, fence in _each(found) if fence is None]
+        if absent:
+            # The position is noted first and the WAL read after it: what was committed to Kafka
+            # before the position is then in every Postgres that a list may be built from.
+            positions = self._committed(ranges)
+            wal_position, epoch = self._store.now()
+            for shard, partition in absent:
+                progress = Progress(positions[partition], wal_position, epoch, topic_id)
+                self._shards.create_fence(shard, partition, progress)
+            found = self._shards.fences(partitions)
+        for partition in partitions:
+            fences = [found[shard][partition] for shard in range(SHARDS)]
+            self._fences[partition] = [fence for fence in fences if fence is not None]
+            if len(self._fences[partition]) < SHARDS:
+                self._forget(partitions)  # emptied in between
+                return
+        self._consumer.assign(
+            [
+                TopicPartition(self._topic, partition, _base(self._fences[partition]).offset)
+                for partition in partitions
+            ]
+        )
+        LOG.info("%d partitions go on from their fences", len(partitions))
+
+    def _topic_id(self) -> str:
+        described = self._admin.describe_topics(
+            TopicCollection([self._topic]), request_timeout=KAFKA_SECONDS
+        )
+        return str(described[self._topic].result().topic_id)
+
+    def _watermarks(self, partition: int) -> tuple[int, int]:
+        place = TopicPartition(self._topic, partition)
+        low, high = self._consumer.get_watermark_offsets(place, timeout=KAFKA_SECONDS)
+        return low, high
+
+    def _committed(self, ranges: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+        """Return the group's offset in each partition; the log's end where it has none there."""
+        places = [TopicPartition(self._topic, partition) for partition in ranges]
+        positions = {}
+        for place in self._consumer.committed(places, timeout=KAFKA_SECONDS):
+            low, high = ranges[place.partition]
+            positions[place.partition] = place.offset if low <= place.offset <= high else high
+        return positions
+
+    def _check_fences(self) -> None:
+        """Forget the partitions whose progress keys are not where this worker left them."""
+        known = sorted(self._fences)
+        if known:
+            for shard, partition, fence in _each(self._shards.fences(known)):
+                if partition in self._fences and self._fences[partition][shard] != fence:
+                    LOG.warning("partition %d is not where it was left in Redis", partition)
+                    self._forget([partition])
+        self._checked = time.monotonic()
+
+    # Applying ------------------------------------------------------------------------------
+
+    def _fetch(self) -> list[Message]:
+        first = self._consumer.poll(IDLE_SECONDS)
+        if first is None:
+            return []
+        return [first, *self._consumer.consume(BATCH - 1, timeout=0)]
+
+    def _apply(self, messages: Sequence[Message]) -> None:
+        records: dict[int, list[Record]] = {}
+        ends: dict[int, int] = {}
+        for message in messages:
+            partition, offset = message.partition(), message.offset()
+            if (error := message.error()) is not None:
+                self._note_error(partition, error)
+            elif partition in self._fences and offset is not None:
+                ends[partition] = offset + 1
+                read = records.setdefault(partition, [])
+                if (event := self._parse(message)) is not None:
+                    read.append(Record(offset, event))
+        self._dead_letters.flush()
+        if not records:
+            return
+        work = self._commands(records)
+        before = [
+            {partition: self._fences[partition][shard] for partition in records}
+            for shard in range(SHARDS)
+        ]
+        after = [
+            {
+                partition: advanced(fence, records[partition], ends[partition])
+                for partition, fence in fences.items()
+            }
+            for fences in before
+        ]
+        if mismatched := self._shards.apply(work, before, after):
+            LOG.warning("shards %s are not where they were left", sorted(mismatched))
+            self._forget(records)
+            return
+        for partition in records:
+            self._fences[partition] = [fences[partition] for fences in after]
+        self._consumer.store_offsets(
+            offsets=[TopicPartition(self._topic, p, end) for p, end in ends.items()]
+        )
+
+    def _commands(self, records: Mapping[int, Sequence[Record]]) -> dict[int, Sequence[Command]]:
+        """Return what to do, by shard, to apply the records from each shard's fences on."""
+        followers: dict[int, Followers] = {}
+        for partition, read in records.items():
+            fences = self._fences[partition]
+            base = _base(fences)
+            wal_positions = [record.event.wal_position for record in read]
+            wal_positions += [fence.wal_position for fence in fences]
+            counting = effective(read, base.offset, base.epoch)
+            followers |= self._followers.after(partition, counting, max(wal_positions))
+        # Shards stand at different places only after a failure in the middle of a batch.
+        places: dict[tuple[tuple[int, int], ...], list[int]] = {}
+        for shard in range(SHARDS):
+            fences = [self._fences[partition][shard] for partition in records]
+            place = tuple((fence.offset, fence.epoch) for fence in fences)
+            places.setdefault(place, []).append(shard)
+        work: dict[int, Sequence[Command]] = {}
+        for place, shards in places.items():
+            counting = [
+                record
+                for (offset, epoch), read in zip(place, records.values(), strict=True)
+                for record in effective(read, offset, epoch)
+            ]
+            commands = commands_by_shard(counting, followers, self._ttl_seconds)
+            work |= {shard: commands[shard] for shard in shards}
+        return work
+
+    def _note_error(self, partition: int | None, error: KafkaError) -> None:
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001 - librdkafka's own name
+            self._forget([partition])  # Kafka does not have the offset: look what it has
+        else:
+            raise KafkaException(error)
+
+    def _parse(self, message: Message) -> FeedEvent | None:
+        """Return the event, or None for a record that went to the dead letters."""
+        value = message.value() or b""
+        try:
+            event = FeedEvent.FromString(value)
+            kind = event.WhichOneof("event")
+            reason = None if kind else "an event of no known kind"
+        except DecodeError as error:
+            reason = f"not a FeedEvent: {error}"
+        if reason is None:
+            return event
+        self._dead_letters.add(message, reason)
+        return None
+
+
+def _base(fences: Sequence[Progress]) -> Progress:
+    """Return the fence of the shard that is furthest behind."""
+    return min(fences, key=lambda fence: (fence.offset, fence.epoch))
+
+
+def _each(
+    found: Sequence[Mapping[int, Progress | None]],
+) -> Iterable[tuple[int, int, Progress | None]]:
+    """Yield (shard, partition, fence)."""
+    for shard, fences in enumerate(found):
+        for partition, fence in fences.items():
+            yield shard, partition, fence

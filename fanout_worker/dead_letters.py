@@ -1,0 +1,41 @@
+"""Records that the worker cannot read, kept with the reason and their place."""
+
+from __future__ import annotations
+
+import logging
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from core.kafka import dead_letter_topic, producer_settings
+
+LOG = logging.getLogger(__name__)
+FLUSH_SECONDS = 10.0
+
+
+class DeadLetters:
+    """Writes to the dead-letter topic."""
+
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        self._topic = dead_letter_topic(topic)
+        self._producer = Producer(producer_settings(bootstrap_servers))
+        self._failures: list[KafkaError] = []
+
+    def add(self, message: Message, reason: str) -> None:
+        """Copy a record to the dead letters; flush() makes sure of it."""
+        place = f"{message.topic()}/{message.partition()}/{message.offset()}"
+        LOG.error("the record %s goes to %s: %s", place, self._topic, reason)
+        headers = [*(message.headers() or []), ("reason", reason), ("place", place)]
+        self._producer.produce(
+            self._topic, message.value(), message.key(), headers=headers, on_delivery=self._report
+        )
+
+    def flush(self) -> None:
+        """Wait until all copies are safe; raises KafkaException if one is not."""
+        undelivered = self._producer.flush(FLUSH_SECONDS)
+        if undelivered or self._failures:
+            failures, self._failures = self._failures, []
+            raise KafkaException(failures[0] if failures else KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - librdkafka's own name
+
+    def _report(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failures.append(error)

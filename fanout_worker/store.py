@@ -1,0 +1,72 @@
+"""Postgres, as the fan-out sees it: who follows whom, and where the primary is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg.rows import TupleRow
+
+from core.postgres import connection_arguments
+from core.queries import load_queries
+
+LOG = logging.getLogger(__name__)
+SQL = load_queries("fanout_worker")
+
+Connection = psycopg.Connection[TupleRow]
+Followers = NDArray[np.int64]
+
+
+class Store:
+    """Connections to the primary and the replica, made when first needed and after they break."""
+
+    def __init__(self, primary_dsn: str, replica_dsn: str) -> None:
+        self._primary_dsn = primary_dsn
+        self._replica_dsn = replica_dsn
+        self._connections: dict[str, Connection] = {}
+
+    def close(self) -> None:
+        """Close the connections; the next use makes new ones."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    def now(self) -> tuple[int, int]:
+        """Return the primary's WAL position and the newest relay epoch.
+
+        Raises psycopg.OperationalError, as every method here, when Postgres does not answer.
+        """
+        row = self._connect(self._primary_dsn).execute(SQL["now"]).fetchone()
+        if row is None:
+            raise psycopg.OperationalError("relay_state is empty: run `fanfare migrate`")
+        return int(row[0]), int(row[1])
+
+    def followers(self, user_ids: Sequence[int], wal_position: int) -> dict[int, Followers]:
+        """Return the followers of each user, from a Postgres that has the position."""
+        parameters = {"user_ids": list(user_ids)}
+        found = {user_id: np.empty(0, np.int64) for user_id in user_ids}
+        for user_id, ids in self._at(wal_position).execute(SQL["followers"], parameters):
+            found[user_id] = np.array(ids, np.int64)
+        return found
+
+    def _at(self, wal_position: int) -> Connection:
+        if self._replica_dsn != self._primary_dsn:
+            try:
+                replica = self._connect(self._replica_dsn)
+                # A statement of its own, before the read: its answer holds for what follows.
+                parameters = {"wal_position": wal_position}
+                if replica.execute(SQL["has_replayed"], parameters).fetchone() == (True,):
+                    return replica
+            except psycopg.OperationalError as error:
+                LOG.warning("the replica does not answer, the primary does its work: %s", error)
+        return self._connect(self._primary_dsn)
+
+    def _connect(self, dsn: str) -> Connection:
+        connection = self._connections.get(dsn)
+        if connection is None or connection.closed:
+            connection = psycopg.Connection.connect(dsn, **connection_arguments("worker"))
+            self._connections[dsn] = connection
+        return connection

@@ -1,0 +1,1 @@
+"""The schema of Postgres, as numbered SQL files that only go forward."""

@@ -1,0 +1,1 @@
+"""Queries: Redis timelines, with Postgres below and behind them."""

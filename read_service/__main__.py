@@ -1,0 +1,46 @@
+"""`python -m read_service`: configure, build, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fanfare.read.v1 import read_pb2
+
+from core.postgres import Database
+from core.process import run
+from core.server import Server
+from core.settings import Settings
+from read_service.cache import Cache
+from read_service.home import HomeTimelines
+from read_service.service import ReadService
+from read_service.store import Store
+from read_service.tweets import Tweets
+
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+    """Serve the queries until stopping is set."""
+    primary = Database(settings.primary_dsn(), "read")
+    replica = primary
+    if settings.replica_dsn() != settings.primary_dsn():
+        replica = Database(settings.replica_dsn(), "read")
+    cache = Cache(settings.redis_address(), settings.timeline_ttl_seconds())
+    store = Store(primary, replica)
+    tweets = Tweets(cache, store)
+    home = HomeTimelines(cache, store, tweets, settings.timeline_length)
+    server = Server(settings.bind, settings.read_port)
+    service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+    server.add_service(service, ReadService(store, tweets, home))
+
+    await primary.open()
+    if replica is not primary:
+        await replica.open()
+    await server.start()
+    await stopping.wait()
+    await server.drain()
+    await cache.close()
+    await replica.close()
+    await primary.close()
+
+
+if __name__ == "__main__":
+    run(serve)

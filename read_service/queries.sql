@@ -1,0 +1,74 @@
+-- name: has_replayed
+-- True also on a server that is no replica: it has whatever it has committed.
+SELECT NOT pg_is_in_recovery()
+    OR (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(wal_position)s
+
+-- name: user_by_id
+SELECT id, username, bio, created_at, updated_at FROM users WHERE id = %(user_id)s
+
+-- name: user_by_username
+SELECT id, username, bio, created_at, updated_at FROM users
+WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
+
+-- name: users_by_id
+SELECT id, username, bio, created_at, updated_at FROM users WHERE id = ANY(%(ids)s)
+
+-- name: user_exists
+SELECT true FROM users WHERE id = %(user_id)s
+
+-- name: list_users
+SELECT id, username, bio, created_at, updated_at FROM users
+WHERE id > %(after)s
+ORDER BY id
+OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: tweets_by_id
+SELECT id, user_id, content, created_at, updated_at, version FROM tweets WHERE id = ANY(%(ids)s)
+
+-- name: follow
+SELECT created_at FROM follows
+WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s
+
+-- name: list_user_tweets
+SELECT id, user_id, content, created_at, updated_at FROM tweets
+WHERE user_id = %(user_id)s AND id < %(before)s
+ORDER BY id DESC
+OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: list_followers
+SELECT users.id, username, bio, users.created_at, updated_at, seq
+FROM follows JOIN users ON users.id = follower_id
+WHERE followed_id = %(user_id)s AND seq < %(before)s
+ORDER BY seq DESC
+OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: list_following
+SELECT users.id, username, bio, users.created_at, updated_at, seq
+FROM follows JOIN users ON users.id = followed_id
+WHERE follower_id = %(user_id)s AND seq < %(before)s
+ORDER BY seq DESC
+OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: home_timeline
+-- Each followed user gives their newest few from an index; the newest of those are the page.
+SELECT page.id, page.user_id, page.content, page.created_at, page.updated_at
+FROM follows
+CROSS JOIN LATERAL (
+    SELECT id, user_id, content, created_at, updated_at FROM tweets
+    WHERE user_id = followed_id AND id < %(before)s
+    ORDER BY id DESC
+    LIMIT %(offset)s + %(limit)s
+) AS page
+WHERE follower_id = %(user_id)s
+ORDER BY page.id DESC
+OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: newest_ids
+SELECT newest.id
+FROM follows
+CROSS JOIN LATERAL (
+    SELECT id FROM tweets WHERE user_id = followed_id ORDER BY id DESC LIMIT %(limit)s
+) AS newest
+WHERE follower_id = %(user_id)s
+ORDER BY newest.id DESC
+LIMIT %(limit)s

@@ -1,0 +1,1 @@
+"""Commands: gRPC to the Postgres primary, and the relay from its outbox to Kafka."""

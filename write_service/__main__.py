@@ -1,0 +1,44 @@
+"""`python -m write_service`: configure, build, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fanfare.write.v1 import write_pb2
+
+from core.postgres import Database
+from core.process import run
+from core.server import Server
+from core.settings import Settings
+from write_service.group_commit import GroupCommit
+from write_service.passwords import Passwords
+from write_service.relay import Relay
+from write_service.service import WriteService
+from write_service.store import Store
+
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+    """Serve the commands, and relay their events, until stopping is set."""
+    database = Database(settings.primary_dsn(), "write")
+    store = Store(database)
+    tweets = GroupCommit(store.create_tweets)
+    passwords = Passwords()
+    relay = Relay(settings.primary_dsn(), settings.kafka_address(), settings.topic)
+    server = Server(settings.bind, settings.write_port)
+    service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
+    server.add_service(service, WriteService(store, tweets, passwords))
+
+    await database.open()
+    tweets.start()
+    await server.start()
+    relay.start()
+    await stopping.wait()
+    await server.drain()
+    await tweets.close()
+    await asyncio.to_thread(relay.stop)
+    passwords.close()
+    await database.close()
+
+
+if __name__ == "__main__":
+    run(serve)

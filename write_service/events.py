@@ -1,0 +1,57 @@
+"""The events that commands leave in the outbox."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.events.v1 import events_pb2 as pb
+
+
+@dataclass(frozen=True)
+class OutboxEvent:
+    """A row of the outbox: the user whose id is the record's key, the type, the FeedEvent."""
+
+    key: int
+    type: str
+    payload: bytes
+
+
+def _event(key: int, kind: str, event: pb.FeedEvent) -> OutboxEvent:
+    return OutboxEvent(key, kind, event.SerializeToString())
+
+
+def tweet_created(tweet: Tweet) -> OutboxEvent:
+    """Return the event of a tweet's creation."""
+    event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet))
+    return _event(tweet.user_id, "tweet.created", event)
+
+
+def tweet_updated(tweet: Tweet, version: int) -> OutboxEvent:
+    """Return the event of a tweet's change; version counts its contents from 1."""
+    event = pb.FeedEvent(tweet_updated=pb.TweetUpdated(tweet=tweet, version=version))
+    return _event(tweet.user_id, "tweet.updated", event)
+
+
+def tweet_deleted(tweet_id: int, user_id: int) -> OutboxEvent:
+    """Return the event of a tweet's deletion."""
+    event = pb.FeedEvent(tweet_deleted=pb.TweetDeleted(tweet_id=tweet_id, user_id=user_id))
+    return _event(user_id, "tweet.deleted", event)
+
+
+def user_followed(follower_id: int, followed_id: int) -> OutboxEvent:
+    """Return the event of a new follow edge, in order with the tweets of the followed."""
+    change = pb.UserFollowed(follower_id=follower_id, followed_id=followed_id)
+    return _event(followed_id, "user.followed", pb.FeedEvent(user_followed=change))
+
+
+def user_unfollowed(follower_id: int, followed_id: int) -> OutboxEvent:
+    """Return the event of a follow edge's end, keyed like that of its beginning."""
+    change = pb.UserUnfollowed(follower_id=follower_id, followed_id=followed_id)
+    return _event(followed_id, "user.unfollowed", pb.FeedEvent(user_unfollowed=change))
+
+
+def user_deleted(user_id: int) -> OutboxEvent:
+    """Return the event of a user's deletion."""
+    event = pb.FeedEvent(user_deleted=pb.UserDeleted(user_id=user_id))
+    return _event(user_id, "user.deleted", event)

@@ -1,0 +1,91 @@
+"""Tweets that arrive together commit together.
+
+While one transaction commits, the next one's tweets gather; each caller is answered after the
+commit that holds their tweet. A commit costs one fsync whatever it holds, so the group makes the
+write path an order of magnitude cheaper than a transaction a tweet (measured in
+docs/decisions/0003-group-commit.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from fanfare.common.v1.common_pb2 import Tweet
+
+from core.errors import FanfareError, InternalError, OverloadedError
+from write_service.tweets import Draft
+
+LOG = logging.getLogger(__name__)
+MAX_GROUP = 1000
+MAX_WAITING = 20_000
+COMMITTERS = 2
+
+Create = Callable[[Sequence[Draft]], Awaitable[list[Tweet | FanfareError]]]
+_Entry = tuple[Draft, asyncio.Future[Tweet | FanfareError]]
+
+
+class GroupCommit:
+    """Gathers drafts into transactions, two of them under way at a time."""
+
+    def __init__(self, create: Create) -> None:
+        self._create = create
+        self._waiting: deque[_Entry] = deque()
+        self._arrived = asyncio.Condition()
+        self._closing = False
+        self._committers: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to commit."""
+        self._committers = [asyncio.create_task(self._commit_groups()) for _ in range(COMMITTERS)]
+
+    async def close(self) -> None:
+        """Commit what waits, and stop."""
+        async with self._arrived:
+            self._closing = True
+            self._arrived.notify_all()
+        await asyncio.gather(*self._committers)
+
+    async def submit(self, drafts: Sequence[Draft]) -> list[Tweet | FanfareError]:
+        """Return, once committed, each tweet or why there is none, in order.
+
+        Raises OverloadedError when too many wait already; then none of the drafts was taken.
+        """
+        if len(self._waiting) + len(drafts) > MAX_WAITING:
+            raise OverloadedError
+        loop = asyncio.get_running_loop()
+        entries: list[_Entry] = [(draft, loop.create_future()) for draft in drafts]
+        async with self._arrived:
+            self._waiting.extend(entries)
+            self._arrived.notify()
+        return [await future for _, future in entries]
+
+    async def _commit_groups(self) -> None:
+        while True:
+            async with self._arrived:
+                await self._arrived.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                count = min(MAX_GROUP, len(self._waiting))
+                group = [self._waiting.popleft() for _ in range(count)]
+            await self._commit(group)
+
+    async def _commit(self, group: Sequence[_Entry]) -> None:
+        results: Sequence[Tweet | FanfareError]
+        try:
+            results = await self._create([draft for draft, _ in group])
+        except FanfareError as error:
+            results = [error] * len(group)
+        except Exception:
+            LOG.exception("a group of %d tweets failed", len(group))
+            if len(group) > 1:
+                # One of them has the fault: alone, it fails without its neighbours.
+                for entry in group:
+                    await self._commit([entry])
+                return
+            results = [InternalError()]
+        for (_, future), result in zip(group, results, strict=True):
+            if not future.done():  # done: its caller has gone
+                future.set_result(result)

@@ -1,0 +1,96 @@
+"""The outbox, as the relay sees it: unsent rows, the relay's epoch, and housekeeping.
+
+The relay runs in a thread of its own, so this is the one place with a synchronous connection to
+the primary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+from core.postgres import connection_arguments
+from core.queries import load_queries
+
+SQL = load_queries("write_service")
+
+CHANNEL = "fanfare_outbox"
+# Any number, as long as it is the same in every relay of this database.
+RELAY_LOCK = 0x46414E46
+PURGE_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """An event that waits to be sent."""
+
+    id: int
+    key: int
+    type: str
+    payload: bytes
+    created_at: datetime
+
+
+class Outbox:
+    """A connection that may hold the relay's lock."""
+
+    def __init__(self, dsn: str) -> None:
+        """Connect; raises psycopg.OperationalError when Postgres does not answer."""
+        self._connection = psycopg.Connection.connect(dsn, **connection_arguments("relay"))
+
+    def close(self) -> None:
+        """Close the connection, and with it give up the lock."""
+        self._connection.close()
+
+    def lock(self) -> bool:
+        """Return whether this connection holds the one lock that all relays compete for."""
+        cursor = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (RELAY_LOCK,))
+        return bool(cursor.fetchone() == (True,))
+
+    def listen(self) -> None:
+        """Have wait() woken by every commit that leaves an event."""
+        self._connection.execute(f"LISTEN {CHANNEL}")
+
+    def wait(self, seconds: float) -> None:
+        """Wait until an event is left, at most so long."""
+        for _ in self._connection.notifies(timeout=seconds, stop_after=1):
+            pass
+
+    def next_epoch(self) -> int:
+        """Return a relay epoch above all before."""
+        return self._number(SQL["next_epoch"])
+
+    def unsent(self, limit: int) -> list[Row]:
+        """Return the unsent events in order.
+
+        Never "those after the last": ids are drawn before their transactions commit, and may
+        appear late.
+        """
+        cursor = self._connection.execute(SQL["unsent_events"], {"limit": limit})
+        return [Row(*row) for row in cursor.fetchall()]
+
+    def wal_position(self) -> int:
+        """Return how far the write-ahead log is written, in bytes."""
+        return self._number(SQL["wal_position"])
+
+    def mark_sent(self, ids: list[int], epoch: int) -> bool:
+        """Mark events as sent, if the epoch is still the newest; return whether it was."""
+        with self._connection.transaction():
+            if self._number(SQL["lock_epoch"]) != epoch:
+                return False
+            self._connection.execute(SQL["mark_sent"], {"ids": ids})
+            return True
+
+    def purge(self, sent_seconds: float, request_seconds: float) -> None:
+        """Delete events sent, and request_ids whose tweets were deleted, longer ago than this."""
+        purge = {"seconds": sent_seconds, "limit": PURGE_LIMIT}
+        self._connection.execute(SQL["purge_sent"], purge)
+        self._connection.execute(SQL["purge_requests"], {"seconds": request_seconds})
+
+    def _number(self, statement: str) -> int:
+        row = self._connection.execute(statement.encode()).fetchone()
+        if row is None:
+            raise RuntimeError("relay_state is empty: run `fanfare migrate`")
+        return int(row[0])

@@ -1,0 +1,124 @@
+-- name: insert_user
+INSERT INTO users (username, email, password_hash, bio)
+VALUES (%(username)s, %(email)s, %(password_hash)s, %(bio)s)
+RETURNING id, username, bio, created_at, updated_at
+
+-- name: update_user
+UPDATE users
+SET username      = coalesce(%(username)s, username),
+    email         = coalesce(%(email)s, email),
+    password_hash = coalesce(%(password_hash)s, password_hash),
+    bio           = coalesce(%(bio)s, bio),
+    updated_at    = clock_timestamp()
+WHERE id = %(user_id)s
+RETURNING id, username, bio, created_at, updated_at
+
+-- name: allow_long_statements
+SET LOCAL statement_timeout = '120s'
+
+-- name: lock_user_for_deletion
+SELECT id FROM users WHERE id = %(user_id)s FOR UPDATE
+
+-- name: delete_tweets_of_user
+DELETE FROM tweets WHERE user_id = %(user_id)s RETURNING id
+
+-- name: delete_follows_of_user
+-- Locked in one order first, so that two users who follow each other can be deleted at once.
+WITH doomed AS (
+    SELECT follower_id, followed_id FROM follows
+    WHERE follower_id = %(user_id)s OR followed_id = %(user_id)s
+    ORDER BY follower_id, followed_id
+    FOR UPDATE
+)
+DELETE FROM follows USING doomed
+WHERE follows.follower_id = doomed.follower_id AND follows.followed_id = doomed.followed_id
+RETURNING follows.follower_id, follows.followed_id
+
+-- name: delete_user
+DELETE FROM users WHERE id = %(user_id)s
+
+-- name: lock_users
+-- KEY SHARE keeps the users from being deleted until this transaction ends, and no more.
+SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
+
+-- name: new_tweet_ids
+SELECT next_tweet_id() AS id, clock_timestamp() FROM generate_series(1, %(count)s) ORDER BY id
+
+-- name: claim_requests
+-- Waits for a transaction under way that claims the same; sorted, so that two never wait in a ring.
+INSERT INTO tweet_requests (user_id, request_id, content_sha256, tweet_id, created_at)
+SELECT * FROM unnest(
+    %(user_ids)s::bigint[], %(request_ids)s::uuid[], %(digests)s::bytea[],
+    %(tweet_ids)s::bigint[], %(times)s::timestamptz[]
+) AS claims (user_id, request_id, content_sha256, tweet_id, created_at)
+ORDER BY user_id, request_id
+ON CONFLICT DO NOTHING
+RETURNING tweet_id
+
+-- name: earlier_requests
+SELECT user_id, request_id, content_sha256, tweet_id, created_at
+FROM tweet_requests
+JOIN unnest(%(user_ids)s::bigint[], %(request_ids)s::uuid[]) AS asked (user_id, request_id)
+USING (user_id, request_id)
+
+-- name: insert_tweets
+INSERT INTO tweets (id, user_id, content, created_at, updated_at)
+SELECT id, user_id, content, created_at, created_at
+FROM unnest(
+    %(ids)s::bigint[], %(user_ids)s::bigint[], %(contents)s::text[], %(times)s::timestamptz[]
+) AS rows (id, user_id, content, created_at)
+
+-- name: update_tweet
+UPDATE tweets
+SET content = %(content)s, version = version + 1, updated_at = clock_timestamp()
+WHERE id = %(tweet_id)s
+RETURNING id, user_id, content, created_at, updated_at, version
+
+-- name: delete_tweet
+DELETE FROM tweets WHERE id = %(tweet_id)s RETURNING user_id
+
+-- name: expire_request
+UPDATE tweet_requests SET tweet_deleted_at = now() WHERE tweet_id = %(tweet_id)s
+
+-- name: insert_follow
+INSERT INTO follows (follower_id, followed_id) VALUES (%(follower_id)s, %(followed_id)s)
+ON CONFLICT DO NOTHING
+
+-- name: delete_follow
+DELETE FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s
+
+-- name: insert_events
+-- A statement of its own, after those that lock the rows: ids drawn here are in commit order for
+-- each tweet, follow edge and user.
+INSERT INTO outbox (key, type, payload)
+SELECT key, type, payload
+FROM unnest(%(keys)s::bigint[], %(types)s::text[], %(payloads)s::bytea[])
+     WITH ORDINALITY AS events (key, type, payload, position)
+ORDER BY position
+
+-- name: notify_relay
+SELECT pg_notify('fanfare_outbox', '')
+
+-- name: next_epoch
+UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch
+
+-- name: unsent_events
+SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT %(limit)s
+
+-- name: wal_position
+SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
+
+-- name: lock_epoch
+-- SHARE: a relay that takes the next epoch waits for the marking, or the marking sees its epoch.
+SELECT epoch FROM relay_state FOR SHARE
+
+-- name: mark_sent
+UPDATE outbox SET sent_at = now() WHERE id = ANY(%(ids)s)
+
+-- name: purge_sent
+DELETE FROM outbox WHERE id IN (
+    SELECT id FROM outbox WHERE sent_at < now() - %(seconds)s * interval '1 second' LIMIT %(limit)s
+)
+
+-- name: purge_requests
+DELETE FROM tweet_requests WHERE tweet_deleted_at < now() - %(seconds)s * interval '1 second'

@@ -1,0 +1,148 @@
+"""The relay: outbox -> Kafka, at least once, in commit order for each tweet, edge and user.
+
+One relay at a time, by an advisory lock of Postgres. Each takes an epoch that it stamps on its
+records and that must be the newest for it to mark rows as sent: what a stalled relay still sends
+is skipped by the workers and sent again by its successor.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+import psycopg
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from fanfare.events.v1.events_pb2 import FeedEvent
+
+from core.kafka import producer_settings
+from core.messages import timestamp
+from write_service.outbox import Outbox, Row
+
+LOG = logging.getLogger(__name__)
+
+BATCH = 10_000
+IDLE_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+# librdkafka gives a record up after this long; then the producer is built anew.
+DELIVERY_SECONDS = 10
+# Sent rows are kept so long, to be replayed should Kafka lose them.
+KEEP_SENT_SECONDS = 7 * 86_400
+KEEP_REQUESTS_SECONDS = 86_400
+PURGE_EVERY_SECONDS = 60.0
+
+
+class Relay:
+    """A thread that carries events to Kafka while it holds the relay's lock."""
+
+    def __init__(self, dsn: str, bootstrap_servers: str, topic: str) -> None:
+        self._dsn = dsn
+        self._bootstrap_servers = bootstrap_servers
+        self._topic = topic
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="relay")
+
+    def start(self) -> None:
+        """Start the thread; it waits for Postgres and Kafka as long as it takes."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the batch under way, and stop."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                outbox = Outbox(self._dsn)
+                try:
+                    self._relay(outbox)
+                finally:
+                    outbox.close()
+            except (psycopg.Error, KafkaException) as error:
+                LOG.warning("the relay starts again: %s", error)
+                self._stopping.wait(RETRY_SECONDS)
+            except Exception:
+                LOG.exception("the relay starts again")
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _relay(self, outbox: Outbox) -> None:
+        while not outbox.lock():
+            if self._stopping.wait(IDLE_SECONDS):
+                return
+        # Listening comes before the first look, or a commit between the two would wait a second.
+        outbox.listen()
+        purged = 0.0
+        while not self._stopping.is_set():
+            epoch = outbox.next_epoch()
+            LOG.info("the relay runs with epoch %d", epoch)
+            producer = Producer(
+                producer_settings(self._bootstrap_servers)
+                | {"linger.ms": 1, "message.timeout.ms": DELIVERY_SECONDS * 1000}
+            )
+            while not self._stopping.is_set():
+                rows = outbox.unsent(BATCH)
+                if rows and not self._send(outbox, producer, rows, epoch):
+                    break
+                if len(rows) < BATCH:
+                    if time.monotonic() - purged > PURGE_EVERY_SECONDS:
+                        outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
+                        purged = time.monotonic()
+                    outbox.wait(IDLE_SECONDS)
+
+    def _send(self, outbox: Outbox, producer: Producer, rows: Sequence[Row], epoch: int) -> bool:
+        """Send the rows and mark them; return False when a new producer and epoch are needed."""
+        # Read after the rows: it must not be before the commit of any of them.
+        wal_position = outbox.wal_position()
+        failures: list[KafkaError] = []
+
+        def report(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        for row in rows:
+            value = row.payload + _stamp(row, wal_position, epoch)
+            while True:
+                try:
+                    producer.produce(
+                        self._topic,
+                        value,
+                        str(row.key),
+                        headers=_headers(row),
+                        on_delivery=report,
+                    )
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        if producer.flush(DELIVERY_SECONDS + 5) or failures:
+            reason = failures[0] if failures else "no delivery report in time"
+            LOG.warning("Kafka took not all of %d events, they stay unsent: %s", len(rows), reason)
+            # An idempotent producer stays broken after the broker lost its state: build another.
+            producer.purge()
+            self._stopping.wait(RETRY_SECONDS)
+            return False
+        if not outbox.mark_sent([row.id for row in rows], epoch):
+            raise psycopg.OperationalError("another relay has taken over")
+        return True
+
+
+def _stamp(row: Row, wal_position: int, epoch: int) -> bytes:
+    # Protobuf messages concatenate: the stamp's fields join those of the payload.
+    return FeedEvent(
+        event_id=row.id,
+        occurred_at=timestamp(row.created_at),
+        wal_position=wal_position,
+        relay_epoch=epoch,
+    ).SerializeToString()
+
+
+def _headers(row: Row) -> list[tuple[str, str | bytes | None]]:
+    return [
+        ("ce_specversion", "1.0"),
+        ("ce_id", str(row.id)),
+        ("ce_type", row.type),
+        ("ce_source", "fanfare/write_service"),
+        ("ce_time", row.created_at.isoformat()),
+        ("content-type", "application/protobuf"),
+    ]

@@ -1,0 +1,269 @@
+"""The commands' SQL: each method is one transaction that leaves its events in the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC
+
+from fanfare.common.v1.common_pb2 import Tweet, User
+from psycopg import errors as sqlstate
+
+from core import messages
+from core.errors import (
+    DatabaseUnavailableError,
+    EmailTakenError,
+    FanfareError,
+    InternalError,
+    RequestIdReusedError,
+    TweetNotFoundError,
+    UsernameTakenError,
+    UserNotFoundError,
+)
+from core.postgres import Connection, Database
+from core.queries import load_queries
+from write_service import events
+from write_service.events import OutboxEvent
+from write_service.tweets import Draft
+
+SQL = load_queries("write_service")
+
+_TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
+    "users_username_key": UsernameTakenError,
+    "users_email_key": EmailTakenError,
+}
+
+
+class Store:
+    """The Postgres primary, as the commands see it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create_user(self, username: str, email: str, password_hash: str, bio: str) -> User:
+        """Return the new user; raises UsernameTakenError and EmailTakenError."""
+        async with self._transaction() as connection:
+            fields = {"username": username, "email": email, "bio": bio}
+            with _unique_names():
+                cursor = await connection.execute(
+                    SQL["insert_user"], fields | {"password_hash": password_hash}
+                )
+            row = await cursor.fetchone()
+            if row is None:
+                raise InternalError  # an INSERT returns its row, or fails
+            return messages.user(*row)
+
+    async def update_user(
+        self,
+        user_id: int,
+        username: str | None,
+        email: str | None,
+        password_hash: str | None,
+        bio: str | None,
+    ) -> User:
+        """Return the user after the change, in which None leaves a field as it is.
+
+        Raises UserNotFoundError, UsernameTakenError and EmailTakenError.
+        """
+        async with self._transaction() as connection:
+            fields = {"username": username, "email": email, "bio": bio}
+            with _unique_names():
+                cursor = await connection.execute(
+                    SQL["update_user"],
+                    fields | {"user_id": user_id, "password_hash": password_hash},
+                )
+            row = await cursor.fetchone()
+            if row is None:
+                raise UserNotFoundError(user_id)
+            return messages.user(*row)
+
+    async def delete_user(self, user_id: int) -> None:
+        """Delete the user with their tweets and follows; raises UserNotFoundError.
+
+        The events come after the DELETEs, so that their ids are above those of every change that
+        the row locks made this one wait for.
+        """
+        async with self._transaction() as connection:
+            user = {"user_id": user_id}
+            # Somebody with a million followers has a million events to leave.
+            await connection.execute(SQL["allow_long_statements"])
+            # Waits for the tweets and follows under way that hold the user, and stops new ones.
+            cursor = await connection.execute(SQL["lock_user_for_deletion"], user)
+            if await cursor.fetchone() is None:
+                raise UserNotFoundError(user_id)
+            cursor = await connection.execute(SQL["delete_tweets_of_user"], user)
+            gone = [events.tweet_deleted(row[0], user_id) for row in await cursor.fetchall()]
+            cursor = await connection.execute(SQL["delete_follows_of_user"], user)
+            gone += [events.user_unfollowed(*row) for row in await cursor.fetchall()]
+            gone.append(events.user_deleted(user_id))
+            await connection.execute(SQL["delete_user"], user)
+            await _leave(connection, gone)
+
+    async def create_tweets(self, drafts: Sequence[Draft]) -> list[Tweet | FanfareError]:
+        """Create the tweets in one transaction; return each or why there is none, in order.
+
+        Of drafts with the same author and request_id the first decides, here and before.
+        """
+        async with self._transaction() as connection:
+            async with connection.pipeline():
+                users = await connection.execute(
+                    SQL["lock_users"], {"user_ids": list({d.user_id for d in drafts})}
+                )
+                ids = await connection.execute(SQL["new_tweet_ids"], {"count": len(drafts)})
+            known = {row[0] for row in await users.fetchall()}
+            results: list[Tweet | FanfareError] = [
+                messages.tweet(tweet_id, draft.user_id, draft.content, time, time)
+                if draft.user_id in known
+                else UserNotFoundError(draft.user_id)
+                for draft, (tweet_id, time) in zip(drafts, await ids.fetchall(), strict=True)
+            ]
+            repeated = await _claim_requests(connection, drafts, results)
+            created = [
+                result
+                for index, result in enumerate(results)
+                if isinstance(result, Tweet) and index not in repeated
+            ]
+            for index, result in repeated.items():
+                results[index] = result
+            if created:
+                await _insert_tweets(connection, created)
+        return results
+
+    async def update_tweet(self, tweet_id: int, content: str) -> Tweet:
+        """Return the tweet with its new content; raises TweetNotFoundError."""
+        async with self._transaction() as connection:
+            cursor = await connection.execute(
+                SQL["update_tweet"], {"tweet_id": tweet_id, "content": content}
+            )
+            row = await cursor.fetchone()
+            if row is None:
+                raise TweetNotFoundError(tweet_id)
+            *columns, version = row
+            tweet = messages.tweet(*columns)
+            await _leave(connection, [events.tweet_updated(tweet, version)])
+            return tweet
+
+    async def delete_tweet(self, tweet_id: int) -> None:
+        """Delete the tweet; raises TweetNotFoundError."""
+        async with self._transaction() as connection:
+            cursor = await connection.execute(SQL["delete_tweet"], {"tweet_id": tweet_id})
+            row = await cursor.fetchone()
+            if row is None:
+                raise TweetNotFoundError(tweet_id)
+            await connection.execute(SQL["expire_request"], {"tweet_id": tweet_id})
+            await _leave(connection, [events.tweet_deleted(tweet_id, row[0])])
+
+    async def follow(self, follower_id: int, followed_id: int) -> None:
+        """Make the follow edge, if it is not there; raises UserNotFoundError."""
+        edge = {"follower_id": follower_id, "followed_id": followed_id}
+        async with self._transaction() as connection:
+            await _lock_pair(connection, follower_id, followed_id)
+            if (await connection.execute(SQL["insert_follow"], edge)).rowcount:
+                await _leave(connection, [events.user_followed(follower_id, followed_id)])
+
+    async def unfollow(self, follower_id: int, followed_id: int) -> None:
+        """Remove the follow edge, if it is there; raises UserNotFoundError."""
+        edge = {"follower_id": follower_id, "followed_id": followed_id}
+        async with self._transaction() as connection:
+            await _lock_pair(connection, follower_id, followed_id)
+            if (await connection.execute(SQL["delete_follow"], edge)).rowcount:
+                await _leave(connection, [events.user_unfollowed(follower_id, followed_id)])
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        async with self._database.connection() as connection, connection.transaction():
+            yield connection
+
+
+async def _claim_requests(
+    connection: Connection, drafts: Sequence[Draft], results: Sequence[Tweet | FanfareError]
+) -> dict[int, Tweet | FanfareError]:
+    """Claim the request_ids of the tweets about to be created.
+
+    Return, by index, the answers of those whose request_id was claimed before: the first answer,
+    or RequestIdReusedError when the content is another.
+    """
+    keys = {
+        index: (draft.user_id, draft.request_id)
+        for index, draft in enumerate(drafts)
+        if draft.request_id is not None and isinstance(results[index], Tweet)
+    }
+    if not keys:
+        return {}
+    first = {key: index for index, key in reversed(keys.items())}
+    claims = [result for i in first.values() if isinstance(result := results[i], Tweet)]
+    asked = {"user_ids": [user for user, _ in first], "request_ids": [rid for _, rid in first]}
+    cursor = await connection.execute(
+        SQL["claim_requests"],
+        asked
+        | {
+            "digests": [drafts[i].sha256 for i in first.values()],
+            "tweet_ids": [tweet.id for tweet in claims],
+            "times": [tweet.created_at.ToDatetime(UTC) for tweet in claims],
+        },
+    )
+    claimed = {row[0] for row in await cursor.fetchall()}
+    # A statement of its own: its snapshot shows what the claims that waited have waited for.
+    cursor = await connection.execute(SQL["earlier_requests"], asked)
+    answers = {
+        (user_id, request_id): (sha256, tweet_id, time)
+        for user_id, request_id, sha256, tweet_id, time in await cursor.fetchall()
+    }
+    repeated: dict[int, Tweet | FanfareError] = {}
+    for index, key in keys.items():
+        if key not in answers:
+            raise DatabaseUnavailableError  # purged in between: the next try finds it free
+        sha256, tweet_id, time = answers[key]
+        if tweet_id in claimed and first[key] == index:
+            continue
+        draft = drafts[index]
+        same = sha256 == draft.sha256
+        repeated[index] = (
+            messages.tweet(tweet_id, draft.user_id, draft.content, time, time)
+            if same
+            else RequestIdReusedError()
+        )
+    return repeated
+
+
+async def _insert_tweets(connection: Connection, tweets: Sequence[Tweet]) -> None:
+    await connection.execute(
+        SQL["insert_tweets"],
+        {
+            "ids": [tweet.id for tweet in tweets],
+            "user_ids": [tweet.user_id for tweet in tweets],
+            "contents": [tweet.content for tweet in tweets],
+            "times": [tweet.created_at.ToDatetime(UTC) for tweet in tweets],
+        },
+    )
+    await _leave(connection, [events.tweet_created(tweet) for tweet in tweets])
+
+
+async def _lock_pair(connection: Connection, *user_ids: int) -> None:
+    cursor = await connection.execute(SQL["lock_users"], {"user_ids": list(user_ids)})
+    known = {row[0] for row in await cursor.fetchall()}
+    for user_id in user_ids:
+        if user_id not in known:
+            raise UserNotFoundError(user_id)
+
+
+async def _leave(connection: Connection, left: Sequence[OutboxEvent]) -> None:
+    """Leave events in the outbox and have the relay woken once they are committed."""
+    async with connection.pipeline():
+        await connection.execute(
+            SQL["insert_events"],
+            {
+                "keys": [event.key for event in left],
+                "types": [event.type for event in left],
+                "payloads": [event.payload for event in left],
+            },
+        )
+        await connection.execute(SQL["notify_relay"])
+
+
+@contextmanager
+def _unique_names() -> Iterator[None]:
+    try:
+        yield
+    except sqlstate.UniqueViolation as error:
+        raise _TAKEN[error.diag.constraint_name or ""] from error
