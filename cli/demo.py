@@ -1,0 +1,176 @@
+"""`fanfare demo`: the seed's workflow on the real system, each step as a line to type."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+from google.protobuf import json_format
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from rich.console import Console
+
+from core.settings import Settings
+
+FAN_OUT_SECONDS = 30.0
+CALL_SECONDS = 10.0
+
+WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
+READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+
+Answer = dict[str, Any]
+
+
+class DemoError(Exception):
+    """A step did not do what it should; the text says which and what came instead."""
+
+
+class Demo:
+    """Runs steps against a running system and prints them."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self._settings = settings
+        self._console = console
+
+    def run(self) -> None:
+        """Go through the whole story; raises DemoError at the first step that fails."""
+        self._title("The seed's workflow, through the REST shim")
+        alice = self._rest("POST", "/users", _new_user("alice", "pass123"))["user"]["id"]
+        bob = self._rest("POST", "/users", _new_user("bob", "pass456"))["user"]["id"]
+        self._rest("POST", "/followers", {"follower_id": int(alice), "followed_id": int(bob)})
+        tweet = {"user_id": int(bob), "content": "Hello from Bob!"}
+        hello = self._rest("POST", "/tweets", tweet)["tweet"]["id"]
+        self._wait_for("the fan-out has pushed the tweet to Alice", alice, ["Hello from Bob!"])
+        self._rest("GET", f"/timeline/{alice}")
+
+        self._title("The same over gRPC")
+        users = {}
+        for name in ("carol", "dave"):
+            created = self._rpc(WRITE, "CreateUser", _new_user(name, "pass789"))
+            users[name] = created["user"]["id"]
+        follow = {"follower_id": users["carol"], "followed_id": users["dave"]}
+        self._rpc(WRITE, "FollowUser", follow)
+        tweet = {"user_id": users["dave"], "content": "Hello from Dave!"}
+        self._rpc(WRITE, "CreateTweet", tweet)
+        self._wait_for(
+            "the fan-out has pushed the tweet to Carol", users["carol"], ["Hello from Dave!"]
+        )
+        self._rpc(READ, "GetHomeTimeline", {"user_id": users["carol"], "limit": 10})
+
+        self._title("What is deleted leaves every timeline")
+        tweet = {"user_id": int(bob), "content": "Hello again from Bob!"}
+        self._rest("POST", "/tweets", tweet)
+        both = ["Hello again from Bob!", "Hello from Bob!"]
+        self._wait_for("Alice sees both", alice, both)
+        self._rest("DELETE", f"/tweets/{hello}")
+        self._wait_for("the deleted one has left", alice, both[:1])
+        self._rest("GET", f"/timeline/{alice}")
+
+        self._title("Who is unfollowed leaves too, and who is followed comes with all they wrote")
+        self._rest("DELETE", f"/followers/{alice}/{bob}")
+        self._wait_for("Alice's timeline is empty", alice, [])
+        self._rest("GET", f"/timeline/{alice}")
+        self._rest("POST", "/followers", {"follower_id": int(alice), "followed_id": int(bob)})
+        self._wait_for("Bob's earlier tweet is back", alice, both[:1])
+        self._rest("GET", f"/timeline/{alice}")
+
+    def _title(self, text: str) -> None:
+        self._console.print(f"\n[bold]## {text}[/bold]")
+
+    def _rest(self, verb: str, path: str, body: Answer | None = None) -> Answer:
+        """Do a step over REST, printed as a curl line; return the answer's JSON."""
+        line = f"curl -X {verb} " if verb != "GET" else "curl "
+        line += self._url(verb, path)
+        if body is not None:
+            line += f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+        self._print_step(line)
+        answer = self._fetch(verb, path, body)
+        self._print_answer(answer or "(no content)")
+        return answer
+
+    def _rpc(self, service: ServiceDescriptor, method: str, body: Answer) -> Answer:
+        """Do a step over gRPC, printed as a grpcurl line; return the answer as JSON."""
+        write = service is WRITE
+        settings = self._settings
+        target = settings.write_service_target() if write else settings.read_service_target()
+        name = f"{service.full_name}/{method}"
+        self._print_step(f"grpcurl -plaintext -d '{json.dumps(body)}' {target} {name}")
+        request_class = GetMessageClass(service.methods_by_name[method].input_type)
+        response_class = GetMessageClass(service.methods_by_name[method].output_type)
+        with grpc.insecure_channel(target) as channel:
+            call = channel.unary_unary(
+                f"/{name}",
+                request_serializer=request_class.SerializeToString,
+                response_deserializer=response_class.FromString,
+            )
+            try:
+                response = call(json_format.ParseDict(body, request_class()), timeout=CALL_SECONDS)
+            except grpc.RpcError as error:
+                raise DemoError(f"{name} failed: {error}") from error
+        answer = json_format.MessageToDict(response, preserving_proto_field_name=True)
+        self._print_answer(answer)
+        return answer
+
+    def _wait_for(self, what: str, user_id: str, contents: list[str]) -> None:
+        """Wait until the user's timeline says exactly this; raises DemoError if it never does."""
+
+        def seen() -> list[str]:
+            timeline = self._fetch("GET", f"/timeline/{user_id}")
+            return [tweet["content"] for tweet in timeline["tweets"]]
+
+        self._console.print(f"[dim]... waiting until {what}[/dim]", highlight=False)
+        poll(lambda: seen() == contents, FAN_OUT_SECONDS, lambda: f"{what}: it shows {seen()}")
+
+    def _url(self, verb: str, path: str) -> str:
+        settings = self._settings
+        port = settings.rest_read_port if verb == "GET" else settings.rest_write_port
+        return f"http://localhost:{port}{path}"
+
+    def _fetch(self, verb: str, path: str, body: Answer | None = None) -> Answer:
+        # The address is this machine's, by what is printed and typed.
+        request = urllib.request.Request(  # noqa: S310
+            self._url(verb, path),
+            method=verb,
+            data=json.dumps(body).encode() if body is not None else None,
+            headers={"Content-Type": "application/json"} if body is not None else {},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=CALL_SECONDS) as response:  # noqa: S310
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            raise DemoError(
+                f"{verb} {path} answered {error.code}: {error.read().decode()}"
+            ) from error
+        except OSError as error:
+            raise DemoError(f"{verb} {path} was not answered: {error}") from error
+        answer: Answer = json.loads(text) if text else {}
+        return answer
+
+    def _print_step(self, line: str) -> None:
+        self._console.print(f"\n$ {line}", markup=False, highlight=False, soft_wrap=True)
+
+    def _print_answer(self, answer: Answer | str) -> None:
+        text = (
+            answer if isinstance(answer, str) else json.dumps(answer, indent=2, ensure_ascii=False)
+        )
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def poll(condition: Callable[[], bool], seconds: float, failure: Callable[[], str]) -> None:
+    """Wait until the condition holds; raises DemoError with the failure's text if it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise DemoError(f"not within {seconds:.0f} s: {failure()}")
+        time.sleep(0.02)
+
+
+def _new_user(name: str, password: str) -> Answer:
+    return {"username": name, "email": f"{name}@example.com", "password": password}

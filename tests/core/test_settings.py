@@ -1,0 +1,56 @@
+"""Settings from the environment and from the stack's record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FANFARE_STATE_DIR", str(tmp_path))
+
+
+def test_a_misspelt_variable_is_refused_with_the_right_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A typo must not leave a setting at its default unnoticed."""
+    monkeypatch.setenv("FANFARE_POSTGRES_DNS", "x")
+    with pytest.raises(SettingsError, match="did you mean FANFARE_POSTGRES_DSN"):
+        load_settings()
+
+
+def test_a_value_out_of_range_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable, not the class."""
+    monkeypatch.setenv("FANFARE_WRITE_PORT", "70000")
+    with pytest.raises(SettingsError, match="FANFARE_WRITE_PORT is not usable"):
+        load_settings()
+
+
+def test_an_unknown_address_is_one_sentence() -> None:
+    """Without variable and record the cure is named."""
+    with pytest.raises(SettingsError, match=r"FANFARE_REDIS_URL is not set .*make up"):
+        load_settings().redis_address()
+
+
+def test_the_environment_wins_over_the_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What the operator says counts more than what a stack recorded."""
+    (tmp_path / "stack.json").write_text(
+        json.dumps({"redis_url": "redis://record", "postgres_dsn": "record"})
+    )
+    monkeypatch.setenv("FANFARE_REDIS_URL", "redis://said")
+    settings = load_settings()
+    assert settings.redis_address() == "redis://said"
+    assert settings.primary_dsn() == settings.replica_dsn() == "record"
+
+
+def test_passwords_stay_out_of_representations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DSN with its password never shows in a log of the settings."""
+    monkeypatch.setenv("FANFARE_POSTGRES_DSN", "postgresql://u:hunter2@h/d")
+    assert "hunter2" not in repr(load_settings())

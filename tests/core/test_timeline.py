@@ -1,0 +1,50 @@
+"""What a window of a timeline list says."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.timeline import Window, WindowState, read_window
+
+IDS = st.lists(st.integers(1, 60), unique=True, max_size=30)
+
+
+def _elements(log: list[int], base: list[int], tail: bytes | None) -> list[bytes]:
+    middle = [b"=", *(b"%d" % id_ for id_ in sorted(base, reverse=True))]
+    return [*(b"%d" % id_ for id_ in log), *middle, *([tail] if tail else [])]
+
+
+def test_the_states_of_a_window() -> None:
+    """Each shape of a head is told from the others."""
+    assert read_window([], whole=True).state is WindowState.ABSENT
+    assert read_window([b"=", b"0"], whole=True) == Window(WindowState.READABLE, [], 0)
+    assert read_window([b"5", b"4"], whole=False).state is WindowState.UNSORTED
+    assert read_window([b"5", b"="], whole=False).state is WindowState.SHORT
+    assert read_window([b"5", b"="], whole=True).state is WindowState.UNSORTED
+    building = read_window([b"5", b"=", b"Btoken"], whole=True)
+    assert (building.state, building.token) == (WindowState.BUILDING, "token")
+
+
+@given(log=st.lists(st.integers(1, 60), max_size=20), base=IDS.filter(bool), complete=st.booleans())
+def test_a_whole_list_is_exact_down_to_its_floor(
+    log: list[int], base: list[int], complete: bool
+) -> None:
+    """Log and base merge sorted, without duplicates, and nothing below the floor shows."""
+    elements = _elements(log, base, b"0" if complete else None)
+    window = read_window(elements, whole=True)
+    floor = 0 if complete else min(base)
+    expected = sorted({id_ for id_ in [*log, *base] if id_ >= floor}, reverse=True)
+    assert (window.floor, list(window.ids)) == (floor, expected)
+
+
+@given(log=IDS, base=IDS.filter(bool), cut=st.integers(1, 70))
+def test_every_window_agrees_with_the_whole_list(log: list[int], base: list[int], cut: int) -> None:
+    """Whatever a shorter window shows, the whole list shows too, down to the window's floor."""
+    elements = _elements(log, base, b"0")
+    window = read_window(elements[:cut], whole=cut > len(elements))
+    if window.state is WindowState.READABLE:
+        everything = {*log, *base}
+        expected = {id_ for id_ in everything if id_ >= window.floor and id_ in base}
+        expected |= {id_ for id_ in log if id_ >= window.floor}
+        assert list(window.ids) == sorted(expected, reverse=True)

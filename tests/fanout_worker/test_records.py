@@ -1,0 +1,69 @@
+"""Which records count, and where a fence moves."""
+
+from __future__ import annotations
+
+import numpy as np
+from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.events.v1 import events_pb2 as pb
+
+from core.progress import Progress
+from fanout_worker.followers import FollowerArrays
+from fanout_worker.records import Record, advanced, effective
+from fanout_worker.store import Followers
+
+
+def _record(offset: int, epoch: int, wal_position: int = 0) -> Record:
+    return Record(offset, pb.FeedEvent(relay_epoch=epoch, wal_position=wal_position))
+
+
+def test_what_a_replaced_relay_still_sends_is_skipped() -> None:
+    """After epoch 2 has been seen, records of epoch 1 do not count."""
+    records = [_record(0, 1), _record(1, 2), _record(2, 1), _record(3, 2)]
+    assert [r.offset for r in effective(records, 0, 0)] == [0, 1, 3]
+    assert [r.offset for r in effective(records, 0, 2)] == [1, 3]
+
+
+def test_what_the_shard_has_applied_does_not_count_again() -> None:
+    """Records below the fence's offset are passed over."""
+    assert [r.offset for r in effective([_record(4, 1), _record(5, 1)], 5, 1)] == [5]
+
+
+def test_a_fence_advances_past_skipped_records() -> None:
+    """Offset, WAL position and epoch become those of all that was applied."""
+    fence = Progress(0, 10, 1, "t")
+    records = [_record(0, 2, 30), _record(1, 1, 99), _record(2, 2, 20)]
+    assert advanced(fence, records, 3) == Progress(3, 30, 2, "t")
+    ahead = Progress(9, 50, 3, "t")
+    assert advanced(ahead, records, 3) == ahead
+
+
+def _follow(offset: int, follower: int, *, follows: bool) -> Record:
+    edge = {"follower_id": follower, "followed_id": 1}
+    if follows:
+        return Record(offset, pb.FeedEvent(user_followed=pb.UserFollowed(**edge)))
+    return Record(offset, pb.FeedEvent(user_unfollowed=pb.UserUnfollowed(**edge)))
+
+
+def _tweet(offset: int) -> Record:
+    created = pb.TweetCreated(tweet=Tweet(id=100 + offset, user_id=1))
+    return Record(offset, pb.FeedEvent(tweet_created=created))
+
+
+def test_an_array_is_read_once_and_then_kept_by_the_events() -> None:
+    """Follows and unfollows of a batch count before its tweets; the last one decides."""
+    asked: list[tuple[list[int], int]] = []
+
+    def read(user_ids: object, wal_position: int) -> dict[int, Followers]:
+        asked.append((list(user_ids), wal_position))  # type: ignore[call-overload]
+        return {1: np.array([7, 8], np.int64)}
+
+    arrays = FollowerArrays(read)
+    assert sorted(arrays.after(0, [_tweet(0)], 5)[1]) == [7, 8]
+    batch = [_tweet(1), _follow(2, 9, follows=True), _follow(3, 7, follows=False)]
+    assert sorted(arrays.after(0, batch, 6)[1]) == [8, 9]
+    back = [_follow(4, 9, follows=False), _follow(5, 9, follows=True), _tweet(6)]
+    assert sorted(arrays.after(0, back, 7)[1]) == [8, 9]
+    assert asked == [([1], 5)]
+    arrays.drop(0)
+    arrays.after(0, [_tweet(7)], 8)
+    assert asked[1:] == [([1], 8)]

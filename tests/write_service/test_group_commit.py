@@ -1,0 +1,94 @@
+"""Tweets that arrive together commit together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from fanfare.common.v1.common_pb2 import Tweet
+
+from core.errors import DatabaseUnavailableError, FanfareError, InternalError, OverloadedError
+from write_service import group_commit
+from write_service.group_commit import GroupCommit
+from write_service.tweets import Draft
+
+
+class _Store:
+    """Stands for Postgres: fails a group that holds a poisoned draft, or while it is down."""
+
+    def __init__(self) -> None:
+        self.groups: list[int] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.down = False
+
+    async def create(self, drafts: Sequence[Draft]) -> list[Tweet | FanfareError]:
+        await self.open.wait()
+        self.groups.append(len(drafts))
+        if self.down:
+            raise DatabaseUnavailableError
+        if any(draft.content == "poison" for draft in drafts):
+            raise ValueError("poison")
+        return [Tweet(id=draft.user_id, content=draft.content) for draft in drafts]
+
+
+def _draft(user_id: int, content: str = "x") -> Draft:
+    return Draft(user_id, content, None)
+
+
+async def test_each_caller_gets_their_own_tweet() -> None:
+    """However they are grouped, answers are not mixed up, and groups are few."""
+    store = _Store()
+    commits = GroupCommit(store.create)
+    commits.start()
+    answers = await asyncio.gather(*(commits.submit([_draft(n)]) for n in range(500)))
+    await commits.close()
+    assert [answer[0].id for answer in answers if isinstance(answer[0], Tweet)] == list(range(500))
+    assert len(store.groups) < 50
+
+
+async def test_one_bad_row_does_not_fail_its_neighbours() -> None:
+    """The poisoned draft alone is an internal error."""
+    store = _Store()
+    commits = GroupCommit(store.create)
+    commits.start()
+    answers = await commits.submit([_draft(1), _draft(2, "poison"), _draft(3)])
+    await commits.close()
+    assert isinstance(answers[1], InternalError)
+    assert [a.id for a in answers if isinstance(a, Tweet)] == [1, 3]
+
+
+async def test_callers_are_told_when_postgres_is_down() -> None:
+    """An error of the whole group is everybody's answer, and the next group is tried."""
+    store = _Store()
+    store.down = True
+    commits = GroupCommit(store.create)
+    commits.start()
+    assert isinstance((await commits.submit([_draft(1)]))[0], DatabaseUnavailableError)
+    store.down = False
+    assert isinstance((await commits.submit([_draft(1)]))[0], Tweet)
+    await commits.close()
+
+
+async def test_closing_commits_what_waits() -> None:
+    """Nothing that was taken is dropped by a drain."""
+    store = _Store()
+    store.open.clear()
+    commits = GroupCommit(store.create)
+    commits.start()
+    waiting = [asyncio.create_task(commits.submit([_draft(n)])) for n in range(10)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(commits.close())
+    store.open.set()
+    await closing
+    answers = await asyncio.gather(*waiting)
+    assert all(isinstance(answer, Tweet) for answer, in answers)
+
+
+async def test_too_many_waiting_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is bounded: a flood is told so instead of filling the memory."""
+    monkeypatch.setattr(group_commit, "MAX_WAITING", 2)
+    commits = GroupCommit(_Store().create)
+    with pytest.raises(OverloadedError):
+        await commits.submit([_draft(n) for n in range(3)])

@@ -1,0 +1,38 @@
+"""What a tweet may say."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InvalidRequestError
+from write_service.tweets import MAX_CODE_POINTS, normalise_content
+
+
+@pytest.mark.parametrize("content", ["", "   ", "\n\t", "\u2003\u00a0", "x" * 281, "é" * 281])
+def test_empty_and_over_long_contents_are_refused(content: str) -> None:
+    """What is empty after trimming, or too long after normalisation, names the field."""
+    with pytest.raises(InvalidRequestError) as caught:
+        normalise_content(content)
+    assert caught.value.violations[0][0] == "content"
+
+
+def test_length_counts_code_points_after_normalisation() -> None:
+    """280 decomposed letters are 280, not 560; 280 emoji are 280, not 1,120 bytes."""
+    assert normalise_content("e\u0301" * 280) == "\u00e9" * 280
+    assert len(normalise_content("\U0001f600" * 280)) == 280
+
+
+@given(st.text(max_size=300))
+def test_normalising_twice_changes_nothing(content: str) -> None:
+    """What passed once passes again unchanged: a retry has the same digest."""
+    try:
+        once = normalise_content(content)
+    except InvalidRequestError:
+        return
+    assert normalise_content(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert 1 <= len(once) <= MAX_CODE_POINTS
