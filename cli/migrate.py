@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from importlib import resources
 
+import click
 import psycopg
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
 
 from core.kafka import PARTITIONS, client_settings, dead_letter_topic
-from core.settings import Settings
+from core.settings import Settings, load_settings
 
 # Any number, as long as every `fanfare migrate` of one database has the same.
 MIGRATION_LOCK = 0x4D494752
@@ -81,3 +82,14 @@ def create_topics(bootstrap_servers: str, topic: str) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
     return created
+
+
+@click.command()
+def command() -> None:
+    """Bring the schema in Postgres and the topics in Kafka up to date."""
+    try:
+        done = migrate(load_settings())
+    except MigrateError as error:
+        raise click.ClickException(str(error)) from error
+    for line in done or ["Everything is up to date."]:
+        click.echo(line)

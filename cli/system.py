@@ -3,19 +3,146 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
-import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
+from cli.migrate import migrate
 from core.health_probe import probe
-from core.settings import PREFIX, Settings, load_settings
-from embedded.stack import Ports, Stack, StackError
+from core.settings import PREFIX, Settings
+from embedded.server import Server
+from embedded.stack import FIXED_PORTS, Ports, Stack, check_port, free_ports
 
-START_SECONDS = 60.0
-DRAIN_SECONDS = 20.0
-POLL_SECONDS = 0.05
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class ServicePorts:
+    """Where the four processes listen; the names are those of the settings."""
+
+    write_port: int
+    read_port: int
+    worker_port: int
+    rest_write_port: int
+    rest_read_port: int
+
+
+class System:
+    """A stack and its processes, from start() to stop()."""
+
+    def __init__(  # noqa: PLR0913 - each is a plain fact about the system
+        self,
+        state_dir: Path,
+        parts_dir: Path,
+        *,
+        given: Settings | None = None,
+        fixed_ports: bool = False,
+        environment: Mapping[str, str] | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare a system whose data and logs are in state_dir.
+
+        given: settings whose addresses stand for servers that then are not started, and, with
+        fixed_ports, whose ports are used; else all ports are free ones. environment: further
+        settings of the processes. progress: called with a line for each step that takes time.
+        """
+        self._state_dir = state_dir.resolve()
+        self._progress = progress
+        given = given or Settings()
+        names = ServicePorts.__dataclass_fields__
+        self._ports = (
+            ServicePorts(**{name: getattr(given, name) for name in names})
+            if fixed_ports
+            else ServicePorts(*free_ports(len(names)))
+        )
+        stack_ports: Ports | None = FIXED_PORTS if fixed_ports else None
+        self.stack = Stack(self._state_dir, parts_dir, stack_ports, given, progress)
+        addresses = self.stack.addresses
+        own = {
+            "state_dir": str(self._state_dir),
+            "postgres_dsn": addresses.postgres_dsn,
+            "redis_url": addresses.redis_url,
+            "kafka_bootstrap_servers": addresses.kafka_bootstrap_servers,
+            **{name: str(getattr(self._ports, name)) for name in names},
+        }
+        self._environment = (
+            dict(os.environ)
+            | {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
+            | dict(environment or {})
+        )
+        self.settings = Settings(**own)  # type: ignore[arg-type]
+        self.processes: dict[str, Server] = {}
+
+    def start(self) -> None:
+        """Start everything and wait until all of it serves.
+
+        Raises StackError or MigrateError with one sentence; then nothing is left running.
+        """
+        try:
+            for name in ServicePorts.__dataclass_fields__:
+                check_port(getattr(self._ports, name), name.removesuffix("_port"))
+            self.stack.start()
+            for line in migrate(self.settings):
+                self._progress(line.capitalize())
+            settings = self.settings
+            self._launch("write", "write_service", _serving(settings.write_service_target()))
+            self._launch("read", "read_service", _serving(settings.read_service_target()))
+            self._launch("worker", "fanout_worker", _serving(f"127.0.0.1:{settings.worker_port}"))
+            self._launch(
+                "gateway",
+                "gateway",
+                lambda: _healthy(settings.rest_write_port) and _healthy(settings.rest_read_port),
+            )
+            for process in self.processes.values():
+                process.wait_ready()
+                self._progress(f"{process.name} is ready")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Drain the processes, those that call others first, and stop the stack."""
+        gateway = self.processes.get("gateway")
+        if gateway is not None:
+            gateway.stop()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(Server.stop, self.processes.values()))
+        self.stack.stop()
+
+    def __enter__(self) -> Self:
+        """Start the system."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the system."""
+        self.stop()
+
+    def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
+        process = Server(
+            f"The {name} process",
+            [sys.executable, "-m", package],
+            self._state_dir / "logs" / f"{name}.log",
+            ready,
+            environment=self._environment | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}"},
+        )
+        process.launch()
+        self.processes[name] = process
+
+
+def _serving(target: str) -> Callable[[], bool]:
+    return lambda: probe(target) is None
+
+
+def _healthy(port: int) -> bool:
+    try:
+        # Our own gateway on this machine.
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=3):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,77 @@
+# Fanfare's tasks. `make help` lists them.
+#
+# Each installs what it needs into .venv, from the pinned and hashed lists in requirements/, the
+# first time and after a change of those lists.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# The virtual environment's tools first; the stubs beside the packages.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR):$(CURDIR)/gen
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(BIN)/.run ## Start everything, do the main job step by step, stop
+	@fanfare demo
+
+.PHONY: up
+up: $(BIN)/.run ## Start everything on the fixed ports, until Ctrl-C; data stay in .fanfare
+	@fanfare up
+
+.PHONY: test
+test: $(BIN)/.dev lint ## Run every check and every test, against real servers
+	@pytest
+
+.PHONY: lint
+lint: $(BIN)/.dev ## Check style, types and import rules
+	@ruff check
+	@ruff format --check --quiet || { echo "Run make format: some files are not formatted." >&2; exit 1; }
+	@mypy
+	@lint-imports --no-logo 2>/dev/null || lint-imports
+
+.PHONY: format
+format: $(BIN)/.dev ## Format the code and the protos
+	@ruff check --fix
+	@ruff format
+	@buf format --write protos
+
+.PHONY: gen
+gen: $(BIN)/.dev ## Generate gen/ from protos/
+	@python protos/generate.py gen
+
+.PHONY: lock
+lock: $(BIN)/.dev ## Pin the newest packages that pyproject.toml allows
+	@sh requirements/lock.sh
+
+.PHONY: env
+env: ## Write .env for docker compose, with random passwords
+	@sh deploy/make-env.sh
+
+.PHONY: clean
+clean: ## Remove the environment and all data
+	rm -rf .venv .fanfare
+
+$(BIN)/.run: requirements/run.txt pyproject.toml
+	$(call install,run)
+
+$(BIN)/.dev: requirements/dev.txt pyproject.toml
+	$(call install,dev)
+
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "Fanfare needs Python 3.11 or later, and $(PYTHON) is not: install one, or name it: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@[ -w . ] || { echo "This folder cannot be written to: clone Fanfare where you may write." >&2; exit 1; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { \
+	    echo "The virtual environment could not be made: install Python's venv module (Debian: python3-venv)." >&2; exit 1; }
+	@echo "Installing the packages of requirements/$(1).txt into .venv (only the first time; about a minute) ..."
+	@$(BIN)/pip install --quiet --require-hashes -r requirements/$(1).txt || { \
+	    echo "The packages could not be installed: check that pip reaches its registry; the first lines above say more." >&2; exit 1; }
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+endef

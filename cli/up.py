@@ -1,0 +1,132 @@
+"""`fanfare up` and `fanfare demo`: the whole of Fanfare on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.console import Console
+
+from cli.demo import Demo, DemoError
+from cli.migrate import MigrateError
+from cli.system import ServicePorts, System
+from core.settings import Settings, load_settings
+from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
+
+NEXT = """
+That was all of it, and it is stopped again. To try it yourself:
+    make up
+and in another terminal, for example:
+    curl -X POST http://localhost:8081/users -H 'Content-Type: application/json' \\
+      -d '{"username": "alice", "email": "alice@example.com", "password": "pass123"}'
+    curl http://localhost:8080/users
+    grpcurl -plaintext localhost:50052 list"""
+
+
+@click.command()
+def up() -> None:
+    """Start everything on the fixed ports and stay until Ctrl-C; data stay in the state folder."""
+    settings = load_settings()
+    console = Console()
+    system = System(
+        settings.state_dir,
+        default_parts_dir(),
+        given=settings,
+        fixed_ports=True,
+        progress=console.print,
+    )
+    _interrupt_on_signals()
+    try:
+        with system:
+            console.print(
+                f"\nFanfare is up. Commands: http://localhost:{settings.rest_write_port} and gRPC "
+                f"localhost:{settings.write_port}; queries: http://localhost:"
+                f"{settings.rest_read_port} and gRPC localhost:{settings.read_port}.\n"
+                f"Logs and data are in {settings.state_dir}. Ctrl-C stops it.",
+                highlight=False,
+                soft_wrap=True,
+            )
+            try:
+                _watch(system)
+            finally:
+                console.print("\nStopping ...")
+    except (StackError, MigrateError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        pass
+
+
+@click.command()
+def demo() -> None:
+    """Start everything, do the main job step by step, and stop."""
+    settings = load_settings()
+    console = Console()
+    _interrupt_on_signals()
+    fixed = _fixed_ports_are_free(settings)
+    console.print(
+        "Starting Postgres, Valkey, Kafka and the four processes "
+        + ("on the fixed ports ..." if fixed else "on free ports, as some fixed one is taken ...")
+    )
+    try:
+        # Its own folder: the demo begins on an empty database whatever `make up` has gathered.
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(prefix="demo-", dir=settings.state_dir) as folder,
+            System(
+                Path(folder),
+                default_parts_dir(),
+                given=settings,
+                fixed_ports=fixed,
+                progress=console.print,
+            ) as system,
+        ):
+            Demo(system.settings, console).run()
+    except OSError as error:
+        raise click.ClickException(
+            f"{settings.state_dir} cannot be written to ({error.strerror}): set FANFARE_STATE_DIR "
+            "to a folder that can."
+        ) from error
+    except (StackError, MigrateError, DemoError) as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+    console.print(NEXT, markup=False, highlight=False, soft_wrap=True)
+
+
+def _interrupt_on_signals() -> None:
+    """Have SIGINT and SIGTERM raise KeyboardInterrupt, the first time; stopping is not stopped."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+
+
+def _watch(system: System) -> NoReturn:
+    """Wait for Ctrl-C; raises StackError when a process ends by itself."""
+    while True:
+        for process in system.processes.values():
+            if not process.running:
+                raise StackError(f"{process.name} ended by itself: {process.log_path} says why.")
+        time.sleep(1)
+
+
+def _fixed_ports_are_free(settings: Settings) -> bool:
+    ports = [
+        *dataclasses.astuple(FIXED_PORTS),
+        *(getattr(settings, name) for name in ServicePorts.__dataclass_fields__),
+    ]
+    try:
+        for port in ports:
+            check_port(port, "the demo")
+    except StackError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Real Postgres, Valkey and Apache Kafka on this machine, from pip-installed parts."""

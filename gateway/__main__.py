@@ -1,0 +1,37 @@
+"""`python -m gateway`: configure, build, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+
+from core.process import run
+from core.settings import Settings
+from gateway.cors import Cors
+from gateway.server import Server
+from gateway.service import Service
+
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+    """Serve the commands and the queries over REST until stopping is set."""
+    cors = Cors(settings.cors_origins)
+    write = Service(
+        settings.write_service_target(), write_pb2.DESCRIPTOR.services_by_name["WriteService"]
+    )
+    read = Service(
+        settings.read_service_target(), read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+    )
+    commands = Server(settings.bind, settings.rest_write_port, write, cors)
+    queries = Server(settings.bind, settings.rest_read_port, read, cors)
+
+    await commands.start()
+    await queries.start()
+    await stopping.wait()
+    await asyncio.gather(commands.drain(), queries.drain())
+    await asyncio.gather(write.close(), read.close())
+
+
+if __name__ == "__main__":
+    run(serve)

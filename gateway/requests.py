@@ -1,0 +1,173 @@
+"""What of an HTTP request becomes which field of the RPC's request message."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from core.errors import InvalidRequestError, MalformedRequestError
+from gateway.routes import Route
+
+_DECIMAL = re.compile("-?[0-9]{1,19}")
+_LONGEST_REASON = 300
+_INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
+
+
+def excerpt(text: str) -> str:
+    """Return what a client sent in quotes, short, and safe to print whatever it holds."""
+    return repr(text[:80])
+
+
+class RequestReader:
+    """Reads the requests of one route; what a route allows is worked out once, at the start."""
+
+    def __init__(self, route: Route) -> None:
+        """Raise ValueError for a field that cannot stand where the route puts it."""
+        descriptor = route.method.input_type
+        self._class = GetMessageClass(descriptor)
+        self._name = descriptor.name
+        self._has_body = route.has_body
+        fields = descriptor.fields_by_name
+        self._path = [_Field(fields[name]) for name in route.variables]
+        self._query = {
+            field.name: _Field(field)
+            for field in descriptor.fields
+            if not route.has_body and field.name not in route.variables
+        }
+
+    def read(
+        self, path: Mapping[str, str], query: Iterable[tuple[str, str]], body: bytes
+    ) -> Message:
+        """Return the request message.
+
+        Raises MalformedRequestError for what is no such message, and InvalidRequestError, which
+        names the field, for a value in path or query that its field cannot hold.
+        """
+        message = self._class()
+        document: dict[str, Any] = {}
+        if self._has_body:
+            document = _parse(body)
+            self._fill(message, document)
+        elif body:
+            raise MalformedRequestError("this method takes no body: send none")
+        for field in self._path:
+            value = field.convert(path[field.name])
+            if field.is_in(document) and getattr(message, field.name) != value:
+                raise InvalidRequestError([(field.name, "must be the same in path and body")])
+            setattr(message, field.name, value)
+        self._add_query(message, query)
+        return message
+
+    def _fill(self, message: Message, document: dict[str, Any]) -> None:
+        try:
+            json_format.ParseDict(document, message)
+        except json_format.ParseError as error:
+            # The first line has the reason; what follows lists Python's view of the message.
+            reason = str(error).splitlines()[0][:_LONGEST_REASON].rstrip(".")
+            raise MalformedRequestError(f"the body is not a {self._name}: {reason}") from None
+
+    def _add_query(self, message: Message, query: Iterable[tuple[str, str]]) -> None:
+        seen = set()
+        for name, text in query:
+            field = self._query.get(name)
+            if field is None:
+                known = ", ".join(self._query) or "none"
+                raise MalformedRequestError(
+                    f"there is no query parameter {excerpt(name)} here; known: {known}"
+                )
+            value = field.convert(text)
+            if field.repeated:
+                getattr(message, name).append(value)
+            elif name in seen:
+                raise InvalidRequestError([(name, "must be given once")])
+            else:
+                setattr(message, name, value)
+            seen.add(name)
+
+
+class _Field:
+    """A field that path or query may set."""
+
+    def __init__(self, field: FieldDescriptor) -> None:
+        self.name = field.name
+        self.repeated = field.is_repeated
+        self._names = (field.name, field.json_name)
+        self._convert: Callable[[str], int | str]
+        if field.type == FieldDescriptor.TYPE_STRING:
+            self._convert = _text
+        elif field.type in _INTEGER_BITS:
+            self._convert = _integer(_INTEGER_BITS[field.type])
+        else:
+            raise ValueError(f"{field.full_name} has a type that cannot stand in path or query")
+
+    def is_in(self, document: dict[str, Any]) -> bool:
+        """Return whether a JSON object sets this field, under either of its names."""
+        return any(document.get(name) is not None for name in self._names)
+
+    def convert(self, text: str) -> int | str:
+        """Return the field's value; raises InvalidRequestError for what it cannot hold."""
+        try:
+            return self._convert(text)
+        except ValueError as error:
+            raise InvalidRequestError([(self.name, f"{error}, not {excerpt(text)}")]) from None
+
+
+def _integer(bits: int) -> Callable[[str], int]:
+    limit = 1 << (bits - 1)
+
+    def convert(text: str) -> int:
+        # int() would also take "+1", "1_0", " 1" and the digits of other scripts.
+        if _DECIMAL.fullmatch(text) and -limit <= (number := int(text)) < limit:
+            return number
+        raise ValueError(f"must be a decimal number of {bits} bits")
+
+    return convert
+
+
+def _text(text: str) -> str:
+    # JSON escapes, and aiohttp for raw bytes, give lone surrogates, which break protobuf's look-ups.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8") from None
+    return text
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    if not body:
+        raise MalformedRequestError("the body is empty: send a JSON object")
+    try:
+        document = json.loads(
+            body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant
+        )
+    except RecursionError:
+        raise MalformedRequestError("the body is nested too deeply") from None
+    except ValueError as error:
+        reason = str(error)[:_LONGEST_REASON]
+        raise MalformedRequestError(f"the body is not JSON: {reason}") from None
+    if not isinstance(document, dict):
+        raise MalformedRequestError("the body is JSON, but not an object: send {…}")
+    return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # user_id and userId name one field; json_format would take the later one without a word.
+    seen = set()
+    for key, _ in pairs:
+        _text(key)
+        name = key.replace("_", "").lower()
+        if name in seen:
+            raise ValueError(f"{excerpt(key)} is in one object twice")
+        seen.add(name)
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")

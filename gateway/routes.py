@@ -1,0 +1,67 @@
+"""Which verb and path stand for which RPC: what the google.api.http options say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+OK = 200
+CREATED = 201
+NO_CONTENT = 204
+_VERBS = {"get", "put", "post", "delete", "patch"}
+_VARIABLE = re.compile(r"\{([a-z_0-9]+)\}")
+_PATH = re.compile(r"(/([A-Za-z_0-9]+|\{[a-z_0-9]+\}))+(:[A-Za-z]+)?")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One binding of an RPC to a verb and a path."""
+
+    verb: str
+    path: str
+    method: MethodDescriptor
+    has_body: bool
+
+    @property
+    def variables(self) -> list[str]:
+        """The request fields that stand in the path."""
+        return _VARIABLE.findall(self.path)
+
+    @property
+    def success(self) -> int:
+        """The HTTP status when the RPC is OK.
+
+        The contract keeps the name Create<Noun> for what makes one resource, which is 201; a batch
+        is not one resource, and a follow may have been there before.
+        """
+        if self.verb == "DELETE":
+            return NO_CONTENT
+        if self.verb == "POST" and self.method.name.startswith("Create"):
+            return CREATED
+        return OK
+
+
+def routes(service: ServiceDescriptor) -> Iterator[Route]:
+    """Yield every route of a service, in the order of the contract.
+
+    Raises ValueError for options that the gateway does not understand: they are a mistake in the
+    contract, and must not wait for the first request.
+    """
+    for method in service.methods:
+        options = method.GetOptions()
+        if not options.HasExtension(annotations_pb2.http):
+            raise ValueError(f"{method.full_name} has no google.api.http option: add one")
+        rule = options.Extensions[annotations_pb2.http]
+        for binding in (rule, *rule.additional_bindings):
+            verb = binding.WhichOneof("pattern") or ""
+            path = getattr(binding, verb) if verb in _VERBS else ""
+            if not _PATH.fullmatch(path) or binding.body not in {"", "*"}:
+                raise ValueError(
+                    f"{method.full_name} has a google.api.http option beyond this gateway: "
+                    'use a plain verb, variables such as {user_id}, and no body but "*"'
+                )
+            yield Route(verb.upper(), path, method, binding.body == "*")

@@ -1,0 +1,169 @@
+"""The HTTP server in front of one gRPC service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import grpc.aio
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from grpc_health.v1 import health_pb2
+
+from core.errors import (
+    BodyTooLargeError,
+    FanfareError,
+    InternalError,
+    MalformedRequestError,
+    MethodNotFoundError,
+    PathNotFoundError,
+    UnsupportedMediaTypeError,
+)
+from core.process import StartError
+from gateway.answers import answer
+from gateway.cors import Cors
+from gateway.failures import failure, refusal
+from gateway.requests import RequestReader, excerpt
+from gateway.routes import NO_CONTENT, Route, routes
+from gateway.service import Service
+
+LOG = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+# grpc's default limit for a message, and a message is never larger than its JSON.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+# Room for 1,000 ids of 19 digits in a query.
+MAX_URL_BYTES = 64 * 1024
+# Larger bodies are parsed in a thread: one of 4 MiB takes seconds if made of tiny objects.
+INLINE_BODY_BYTES = 64 * 1024
+TOKEN_FIELD = "consistency_token"  # noqa: S105 -- a field's name
+TOKEN_HEADER = "Fanfare-Consistency-Token"  # noqa: S105 -- a header's name
+
+
+class Server:
+    """Serves the routes of one service, and /health."""
+
+    def __init__(self, bind: str, port: int, service: Service, cors: Cors) -> None:
+        self._bind = bind
+        self.port = port
+        self._service = service
+        self._cors = cors
+        self._draining = False
+        application = web.Application(
+            middlewares=[self._answer_always], client_max_size=MAX_BODY_BYTES
+        )
+        application.router.add_get("/health", self._health)
+        for route in routes(service.descriptor):
+            handler = _handler(route, service)
+            application.router.add_route(route.verb, route.path, handler)
+            if route.verb == hdrs.METH_GET:
+                application.router.add_route(hdrs.METH_HEAD, route.path, handler)
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=DRAIN_SECONDS,
+            max_line_size=MAX_URL_BYTES,
+            auto_decompress=False,
+        )
+
+    async def start(self) -> None:
+        """Listen. Raises StartError if the port is taken."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._bind, self.port).start()
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "
+                "address is not this machine's; stop the other, or set another port by "
+                "FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT."
+            ) from error
+        self.port = self._runner.addresses[0][1]
+        LOG.info("serving %s on port %d", self._service.descriptor.full_name, self.port)
+
+    async def drain(self) -> None:
+        """Report NOT_SERVING, take no more requests, and let those under way finish."""
+        self._draining = True
+        await self._runner.cleanup()
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        statuses = health_pb2.HealthCheckResponse
+        # Asked in this order, so that a drain that begins meanwhile is told.
+        if await self._service.is_serving() and not self._draining:
+            return answer(statuses(status=statuses.SERVING), 200, {})
+        return answer(statuses(status=statuses.NOT_SERVING), 503, {})
+
+    @web.middleware
+    async def _answer_always(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        try:
+            response = await handler(request)
+        except web.HTTPMethodNotAllowed as error:
+            if request.method == hdrs.METH_OPTIONS and (
+                permit := self._cors.preflight(origin, error.allowed_methods)
+            ):
+                return web.Response(status=NO_CONTENT, headers=permit)
+            response = _refuse_method(request, error)
+        except web.HTTPNotFound:
+            response = refusal(PathNotFoundError(f"there is no path {excerpt(request.path)}"))
+        except web.HTTPRequestEntityTooLarge:
+            response = refusal(BodyTooLargeError(f"the body is over {MAX_BODY_BYTES} bytes"))
+        except web.RequestPayloadError:
+            response = refusal(MalformedRequestError("the body does not arrive as its headers say"))
+        except FanfareError as error:
+            response = refusal(error)
+        except grpc.aio.AioRpcError as error:
+            response = failure(error)
+        except Exception:
+            LOG.exception("%s %s failed", request.method, excerpt(request.path))
+            response = refusal(InternalError())
+        response.headers.update(self._cors.headers(origin))
+        return response
+
+
+def _refuse_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web.Response:
+    allowed = ", ".join(sorted(error.allowed_methods))
+    response = refusal(
+        MethodNotFoundError(f"{excerpt(request.path)} takes {allowed}, not {request.method}")
+    )
+    response.headers[hdrs.ALLOW] = allowed
+    return response
+
+
+def _handler(route: Route, service: Service) -> Handler:
+    reader = RequestReader(route)
+    call = service.call(route.method)
+    success = route.success
+    has_token = TOKEN_FIELD in route.method.output_type.fields_by_name
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = await _body(request, takes_json=route.has_body)
+        parts = (request.match_info, request.query.items(), body)
+        if len(body) > INLINE_BODY_BYTES:
+            message = await asyncio.to_thread(reader.read, *parts)
+        else:
+            message = reader.read(*parts)
+        response = await call(message)
+        headers = {}
+        if has_token and (token := getattr(response, TOKEN_FIELD)):
+            headers[TOKEN_HEADER] = token
+        if success == NO_CONTENT:
+            return web.Response(status=success, headers=headers)
+        return answer(response, success, headers)
+
+    return handle
+
+
+async def _body(request: web.Request, *, takes_json: bool) -> bytes:
+    if not request.can_read_body:
+        return b""
+    if takes_json and request.content_type != "application/json":
+        raise UnsupportedMediaTypeError(
+            f"the body is {excerpt(request.content_type)}: send application/json"
+        )
+    if coding := request.headers.get(hdrs.CONTENT_ENCODING):
+        raise UnsupportedMediaTypeError(f"the body is encoded as {excerpt(coding)}: send it plain")
+    # A declared length over the limit is refused before the body is read.
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES)
+    return await request.read()

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Write the locks: exact versions with hashes, and no addresses. `make lock` runs this.
+#   serve.txt  what the services need        (the container image)
+#   run.txt    and the embedded stack        (make demo, make up)
+#   dev.txt    and the checks and tests      (make test)
+set -eu
+cd "$(dirname "$0")/.."
+python -m venv .venv/lock
+.venv/lock/bin/pip install --quiet uv
+compile() {
+    .venv/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+        --no-annotate --no-header --python-version 3.11 "$@"
+}
+compile pyproject.toml requirements/build.in --extra embedded --group dev --output-file requirements/dev.txt
+compile pyproject.toml requirements/build.in --extra embedded \
+    --constraints requirements/dev.txt --output-file requirements/run.txt
+compile pyproject.toml requirements/build.in \
+    --constraints requirements/dev.txt --output-file requirements/serve.txt

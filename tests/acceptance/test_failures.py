@@ -1,0 +1,160 @@
+"""The running system while its parts are killed: reads and writes go on, nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+
+import grpc
+import pytest
+from fanfare.common.v1.common_pb2 import User
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.write.v1 import write_pb2 as w
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support import Fanfare, ids, wait_until
+
+from cli.system import System
+from core.health_probe import probe
+
+
+@pytest.fixture(scope="module")
+def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system whose parts may be killed."""
+    with Fanfare(start_system()) as clients:
+        yield clients
+
+
+def _sent(own: Fanfare) -> bool:
+    return own.sql("SELECT count(*) FROM outbox WHERE sent_at IS NULL") == [(0,)]
+
+
+def test_reads_go_on_while_redis_is_down(own: Fanfare) -> None:
+    """Timelines come from Postgres, new tweets included, and are exact after Redis is back."""
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 30)
+    own.wait_exact(alice)
+    own.system.stack.valkey.kill()
+    tweet = own.tweet(bob)
+    assert own.timeline(alice).tweets[0].id == tweet.id
+    assert own.whole_timeline(alice) == own.oracle(alice)
+    assert own.read.GetTweet(r.GetTweetRequest(tweet_id=tweet.id)).tweet == tweet
+    own.system.stack.valkey.start()
+    own.wait_exact(alice)
+    later = own.tweet(bob)
+    wait_until(lambda: later.id in ids(own.timeline(alice).tweets), "the worker goes on")
+    own.wait_exact(alice)
+
+
+def test_writes_go_on_while_kafka_is_down(own: Fanfare) -> None:
+    """Commands are answered, wait in the outbox, and take effect after Kafka is back."""
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 3)
+    own.wait_exact(alice)
+    own.system.stack.kafka.kill()
+    tweet = own.tweet(bob, "while Kafka is down")
+    carol = own.user()
+    own.follow(alice, carol)
+    assert own.timeline(alice).tweets
+    own.system.stack.kafka.start()
+    wait_until(lambda: tweet.id in ids(own.timeline(alice).tweets), "the tweet arrives", 60)
+    own.wait_exact(alice)
+    wait_until(lambda: _sent(own), "the outbox is empty")
+
+
+def test_postgres_away_is_told_and_passes(own: Fanfare) -> None:
+    """Commands are UNAVAILABLE with a time to retry, and work again without a restart."""
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 3)
+    own.wait_exact(alice)
+    own.system.stack.postgres.kill()
+    with pytest.raises(grpc.RpcError) as caught:
+        own.tweet(bob)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert len(own.timeline(alice).tweets) == 3
+    own.system.stack.postgres.start()
+
+    def works() -> bool:
+        try:
+            own.tweet(bob)
+        except grpc.RpcError:
+            return False
+        return True
+
+    wait_until(works, "commands work again")
+    own.wait_exact(alice)
+
+
+@pytest.mark.parametrize("name", ["worker", "write", "read"])
+def test_a_killed_process_goes_on_where_it_was(own: Fanfare, name: str) -> None:
+    """SIGKILL in the middle of a load, a restart, and every acknowledged tweet is there once."""
+    bob = own.user()
+    readers = [own.user(bob) for _ in range(5)]
+    own.wait_exact(*readers)
+    acknowledged: list[str] = []
+    stop = threading.Event()
+    loader = threading.Thread(target=_load, args=(own, bob, acknowledged, stop))
+    loader.start()
+    wait_until(lambda: len(acknowledged) > 50, "the load runs")
+    own.system.processes[name].kill()
+    before = len(acknowledged)
+    own.system.processes[name].start()
+    wait_until(lambda: len(acknowledged) > before + 50, "the load goes on")
+    stop.set()
+    loader.join()
+    kept = own.sql("SELECT request_id::text FROM tweet_requests WHERE user_id = %s", bob.id)
+    assert {row[0] for row in kept} >= set(acknowledged)
+    own.wait_exact(*readers)
+
+
+def _load(own: Fanfare, author: User, acknowledged: list[str], stop: threading.Event) -> None:
+    while not stop.is_set():
+        request_id = str(uuid.uuid4())
+        request = w.CreateTweetRequest(user_id=author.id, content="x", request_id=request_id)
+        try:
+            own.write.CreateTweet(request, wait_for_ready=True, timeout=30)
+        except grpc.RpcError:
+            continue
+        acknowledged.append(request_id)
+
+
+def test_sigterm_drains(own: Fanfare) -> None:
+    """Health turns NOT_SERVING, calls under way are answered, and the process ends with 0."""
+    bob = own.user()
+    alice = own.user(bob)
+    process = own.system.processes["write"]
+    target = own.settings.write_service_target()
+    seen: list[int] = []
+    with grpc.insecure_channel(target) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(service="fanfare.write.v1.WriteService")
+        )
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        items = [w.CreateTweetRequest(user_id=bob.id, content=f"t{n}") for n in range(1000)]
+        batch = own.write.BatchCreateTweets.future(w.BatchCreateTweetsRequest(requests=items))
+        wait_until(lambda: own.sql("SELECT 1 FROM tweets WHERE user_id = %s", bob.id), "begun")
+        process.terminate()
+        with contextlib.suppress(grpc.RpcError):  # the stream ends with the server
+            seen.extend(answer.status for answer in watch)
+    assert health_pb2.HealthCheckResponse.NOT_SERVING in seen
+    assert len(batch.result().results) == 1000
+    assert process.wait() == 0
+    assert probe(target) is not None
+    process.start()
+    wait_until(lambda: probe(target) is None, "it serves again")
+    own.wait_exact(alice)
+
+
+def test_every_process_answers_for_its_health_by_name(own: Fanfare) -> None:
+    """grpc.health.v1 knows each service, and the shim tells it over HTTP."""
+    settings = own.settings
+    worker = f"127.0.0.1:{settings.worker_port}"
+    assert probe(settings.write_service_target(), "fanfare.write.v1.WriteService") is None
+    assert probe(settings.read_service_target(), "fanfare.read.v1.ReadService") is None
+    assert probe(worker) is None
+    assert "NOT_FOUND" in (probe(worker, "no.such.Service") or "")
+    assert own.rest("GET", "/health")[:2] == (200, {"status": "SERVING"})

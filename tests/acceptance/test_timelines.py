@@ -1,0 +1,238 @@
+"""Home timelines on the running system: each event takes effect, every page is exact."""
+
+from __future__ import annotations
+
+import pytest
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.write.v1 import write_pb2 as w
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import Failure, Fanfare, details, failure, ids, wait_until
+
+from core.timeline import timeline_key
+
+
+def _cached(fanfare: Fanfare, user_id: int) -> bool:
+    return bool(fanfare.redis.exists(timeline_key(user_id)))
+
+
+def test_a_reader_sees_whom_they_follow_newest_first_and_not_themselves(fanfare: Fanfare) -> None:
+    """The page is the join, in the order of ids, and one's own tweets are not in it."""
+    bob, carol = fanfare.user(), fanfare.user()
+    alice = fanfare.user(bob, carol)
+    first, second = fanfare.tweet(bob, "first"), fanfare.tweet(carol, "second")
+    fanfare.tweet(alice, "my own")
+    wait_until(lambda: ids(fanfare.timeline(alice).tweets) == [second.id, first.id], "both show")
+    assert list(fanfare.timeline(alice).tweets) == [second, first]
+
+
+def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:
+    """A tweet reaches a list that is already there, without another build."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    assert fanfare.timeline(alice).tweets == []
+    wait_until(
+        lambda: fanfare.timeline(alice) is not None and _cached(fanfare, alice.id),
+        "the empty timeline is cached",
+    )
+    tweet = fanfare.tweet(bob)
+    wait_until(
+        lambda: str(tweet.id).encode() in fanfare.redis.lrange(timeline_key(alice.id), 0, -1),
+        "the id is pushed to the list",
+    )
+    assert ids(fanfare.timeline(alice).tweets) == [tweet.id]
+
+
+def test_pages_reach_the_oldest_tweet_past_the_cached_window(fanfare: Fanfare) -> None:
+    """Token pages of any size go on below the list in Redis, without a hole or a duplicate."""
+    bob, carol = fanfare.user(), fanfare.user()
+    alice = fanfare.user(bob, carol)
+    fanfare.tweets(bob, 300)
+    fanfare.tweets(carol, 300)
+    fanfare.wait_exact(alice)
+    assert _cached(fanfare, alice.id)
+    expected = fanfare.oracle(alice)
+    assert len(expected) == 600
+    for limit in (1, 7, 49, 50, 51, 100, 1000):
+        if limit == 1:
+            assert ids(fanfare.timeline(alice, 1).tweets) == expected[:1]
+        else:
+            assert fanfare.whole_timeline(alice, limit) == expected
+
+
+@pytest.mark.parametrize("offset", [0, 1, 30, 49, 50, 51, 120, 599, 600, 10_000])
+def test_offset_pages_equal_slices_of_the_oracle(fanfare: Fanfare, offset: int) -> None:
+    """Offset paging skips what it says, inside the list and below it."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    fanfare.tweets(bob, 600)
+    fanfare.wait_exact(alice)
+    page = fanfare.timeline(alice, 30, offset=offset)
+    assert ids(page.tweets) == fanfare.oracle(alice)[offset : offset + 30]
+
+
+def test_the_last_page_says_that_it_is_the_last(fanfare: Fanfare) -> None:
+    """No token follows a page that ends at the oldest tweet, even if it is full."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    fanfare.tweets(bob, 20)
+    fanfare.wait_exact(alice)
+    assert fanfare.timeline(alice, 20).next_page_token == ""
+    assert fanfare.timeline(alice, 19).next_page_token
+
+
+def test_deleted_tweets_leave_and_the_page_is_refilled(fanfare: Fanfare) -> None:
+    """A page stays full when tweets in the list were deleted."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    tweets = fanfare.tweets(bob, 60)
+    fanfare.wait_exact(alice)
+    for tweet in tweets[30:]:
+        fanfare.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))
+    expected = ids(tweets[29::-1])
+    wait_until(lambda: ids(fanfare.timeline(alice, 20).tweets) == expected[:20], "refilled")
+    fanfare.wait_exact(alice)
+    gone = w.DeleteTweetRequest(tweet_id=tweets[-1].id)
+    assert failure(lambda: fanfare.write.DeleteTweet(gone)).reason == "TWEET_NOT_FOUND"
+
+
+def test_an_updated_tweet_shows_its_new_text(fanfare: Fanfare) -> None:
+    """The change reaches readers whose list was not touched."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    tweet = fanfare.tweet(bob, "old")
+    fanfare.wait_exact(alice)
+    request = w.UpdateTweetRequest(tweet_id=tweet.id, content="  new  ")
+    updated = fanfare.write.UpdateTweet(request).tweet
+    assert (updated.content, updated.created_at) == ("new", tweet.created_at)
+    wait_until(lambda: list(fanfare.timeline(alice).tweets) == [updated], "the new text shows")
+
+
+def test_follow_backfills_and_unfollow_removes(fanfare: Fanfare) -> None:
+    """Earlier tweets come with a follow and go with its end, on lists that are cached."""
+    bob, carol = fanfare.user(), fanfare.user()
+    alice = fanfare.user(bob)
+    fanfare.tweets(bob, 5)
+    earlier = fanfare.tweets(carol, 5)
+    fanfare.wait_exact(alice)
+    fanfare.follow(alice, carol)
+    fanfare.follow(alice, carol)
+    wait_until(lambda: earlier[-1].id in ids(fanfare.timeline(alice).tweets), "backfilled")
+    fanfare.wait_exact(alice)
+    fanfare.unfollow(alice, carol)
+    fanfare.unfollow(alice, carol)
+    wait_until(lambda: earlier[-1].id not in ids(fanfare.timeline(alice).tweets), "removed")
+    fanfare.wait_exact(alice)
+    assert len(fanfare.whole_timeline(alice)) == 5
+
+
+def test_a_deleted_user_leaves_everything(fanfare: Fanfare) -> None:
+    """Their tweets leave timelines, their edges vanish, and they are not found."""
+    bob, carol = fanfare.user(), fanfare.user()
+    alice = fanfare.user(bob, carol)
+    fanfare.follow(bob, alice)
+    kept = fanfare.tweet(carol)
+    fanfare.tweets(bob, 30)
+    fanfare.wait_exact(alice, bob)
+    fanfare.write.DeleteUser(w.DeleteUserRequest(user_id=bob.id))
+    wait_until(lambda: ids(fanfare.timeline(alice).tweets) == [kept.id], "Bob's tweets left")
+    assert fanfare.read.ListFollowers(r.ListFollowersRequest(user_id=alice.id)).users == []
+    not_found = {"code": "NOT_FOUND", "reason": "USER_NOT_FOUND"}
+    for call in (
+        lambda: fanfare.timeline(bob),
+        lambda: fanfare.read.GetUser(r.GetUserRequest(user_id=bob.id)),
+        lambda: fanfare.tweet(bob),
+        lambda: fanfare.follow(alice, bob),
+        lambda: fanfare.write.DeleteUser(w.DeleteUserRequest(user_id=bob.id)),
+        lambda: fanfare.read.ListUserTweets(r.ListUserTweetsRequest(user_id=bob.id)),
+        lambda: fanfare.read.ListFollowers(r.ListFollowersRequest(user_id=bob.id)),
+    ):
+        wait_until(lambda call=call: _outcome(call) == not_found, "the deleted user is not found")
+
+
+def _outcome(call: object) -> dict[str, str]:
+    try:
+        error: Failure = failure(call)  # type: ignore[arg-type]
+    except AssertionError:
+        return {}
+    return {"code": error.code.name, "reason": error.reason}
+
+
+def test_a_batch_of_timelines_answers_each_alone(fanfare: Fanfare) -> None:
+    """Order is the request's, duplicates collapse, and a missing user fails alone."""
+    bob = fanfare.user()
+    alice, carol = fanfare.user(bob), fanfare.user()
+    tweets = fanfare.tweets(bob, 3)
+    fanfare.wait_exact(alice)
+    request = r.BatchGetHomeTimelinesRequest(
+        user_ids=[carol.id, alice.id, 2**62, alice.id], limit=2
+    )
+    answer = fanfare.read.BatchGetHomeTimelines(request).timelines
+    assert [timeline.user_id for timeline in answer] == [carol.id, alice.id, 2**62]
+    assert answer[0].tweets == []
+    assert ids(answer[1].tweets) == [tweets[2].id, tweets[1].id]
+    assert details(answer[2].error)[0] == "USER_NOT_FOUND"
+    page = fanfare.timeline(alice, 2, page_token=answer[1].next_page_token)
+    assert ids(page.tweets) == [tweets[0].id]
+    many = r.BatchGetHomeTimelinesRequest(user_ids=range(1, 101), limit=21)
+    assert failure(lambda: fanfare.read.BatchGetHomeTimelines(many)).fields == ("limit",)
+
+
+def test_a_flushed_redis_is_built_anew(fanfare: Fanfare) -> None:
+    """FLUSHALL at any moment costs no tweet: the worker creates its fences, readers the lists."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    fanfare.tweets(bob, 30)
+    fanfare.wait_exact(alice)
+    fanfare.redis.flushall()
+    fanfare.wait_exact(alice)
+    tweet = fanfare.tweet(bob)
+    wait_until(lambda: tweet.id in ids(fanfare.timeline(alice).tweets), "the new tweet shows")
+
+    def cached() -> bool:
+        fanfare.timeline(alice)
+        return _cached(fanfare, alice.id)
+
+    wait_until(cached, "the timeline is in Redis again")
+    fanfare.wait_exact(alice)
+
+
+COMMANDS = st.lists(
+    st.tuples(
+        st.sampled_from(["tweet", "tweet", "follow", "unfollow", "delete", "update", "read"]),
+        st.integers(0, 3),
+        st.integers(0, 3),
+    ),
+    min_size=5,
+    max_size=40,
+)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(commands=COMMANDS)
+def test_any_history_ends_exact(fanfare: Fanfare, commands: list[tuple[str, int, int]]) -> None:
+    """After any commands and reads in between, every page of every timeline is the oracle's."""
+    users = [fanfare.user() for _ in range(4)]
+    tweets: list[int] = []
+    for command, one, other in commands:
+        user, second = users[one], users[other]
+        match command:
+            case "tweet":
+                tweets.append(fanfare.tweet(user).id)
+            case "follow" if one != other:
+                fanfare.follow(user, second)
+            case "unfollow" if one != other:
+                fanfare.unfollow(user, second)
+            case "delete" if tweets:
+                gone = tweets.pop(other % len(tweets))
+                fanfare.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=gone))
+            case "update" if tweets:
+                changed = tweets[other % len(tweets)]
+                fanfare.write.UpdateTweet(
+                    w.UpdateTweetRequest(tweet_id=changed, content=f"changed {one}")
+                )
+            case "read":
+                fanfare.timeline(user)
+    fanfare.wait_exact(*users)

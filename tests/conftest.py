@@ -1,0 +1,42 @@
+"""The running system that integration and acceptance tests share.
+
+One stack and one set of processes for the whole run; tests keep apart by making users of their own.
+A test that kills, or that needs an empty database, starts a system of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from embedded.stack import default_parts_dir
+from support import Fanfare
+
+from cli.system import System
+
+
+@pytest.fixture(scope="session")
+def start_system(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., System]]:
+    """Return a function that starts a system of the test's own, stopped at the end of the run."""
+    started: list[System] = []
+
+    def start(**environment: str) -> System:
+        folder: Path = tmp_path_factory.mktemp("system")
+        system = System(folder, default_parts_dir(), environment=environment)
+        started.append(system)
+        system.start()
+        return system
+
+    yield start
+    for system in started:
+        system.stop()
+
+
+@pytest.fixture(scope="session")
+def fanfare(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of the shared system."""
+    with Fanfare(start_system()) as clients:
+        yield clients

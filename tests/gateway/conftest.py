@@ -1,0 +1,74 @@
+"""A gateway in front of two fake services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+
+from gateway.cors import Cors
+from gateway.server import Server
+from gateway.service import Service
+
+from .fakes import Client, Fake
+
+WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
+READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+
+
+@pytest.fixture
+async def write() -> AsyncIterator[Fake]:
+    """Yield a fake write service."""
+    fake = Fake(WRITE)
+    await fake.server.start()
+    yield fake
+    await fake.server.drain()
+
+
+@pytest.fixture
+async def read() -> AsyncIterator[Fake]:
+    """Yield a fake read service."""
+    fake = Fake(READ)
+    await fake.server.start()
+    yield fake
+    await fake.server.drain()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """Yield an HTTP client."""
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+def cors() -> Cors:
+    """Return CORS for one origin."""
+    return Cors("https://app.example")
+
+
+@pytest.fixture
+async def commands(
+    write: Fake, session: aiohttp.ClientSession, cors: Cors
+) -> AsyncIterator[Client]:
+    """Yield a client of the commands' port."""
+    service = Service(f"127.0.0.1:{write.server.port}", WRITE)
+    server = Server("127.0.0.1", 0, service, cors)
+    await server.start()
+    yield Client(session, server.port)
+    await server.drain()
+    await service.close()
+
+
+@pytest.fixture
+async def queries(read: Fake, session: aiohttp.ClientSession, cors: Cors) -> AsyncIterator[Client]:
+    """Yield a client of the queries' port."""
+    service = Service(f"127.0.0.1:{read.server.port}", READ)
+    server = Server("127.0.0.1", 0, service, cors)
+    await server.start()
+    yield Client(session, server.port)
+    await server.drain()
+    await service.close()

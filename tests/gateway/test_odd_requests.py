@@ -1,0 +1,117 @@
+"""What no honest client sends: every answer is the client's error, in the one form."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from fanfare.write.v1 import write_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InvalidRequestError, MalformedRequestError
+from gateway.requests import RequestReader
+from gateway.routes import routes
+
+from .conftest import WRITE
+from .fakes import Client
+
+READERS = [RequestReader(route) for route in routes(WRITE)]
+PATH = {"user_id": "1", "tweet_id": "1", "follower_id": "1", "followed_id": "2"}
+NAMES = st.sampled_from(["user_id", "userId", "content", "username", "bio", "requests"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(NAMES | st.text(st.characters()), inner),
+)
+
+ODD_BODIES = [
+    b"[]", b"null", b"1", b'""', b"{", b"\xff\xfe", b"\xef\xbb\xbf{}", b"\0", b"NaN",
+    b'{"user_id": NaN}', b'{"user_id": 1e400}', b'{"user_id": -Infinity}', b'{"user_id": 1.5}',
+    b'{"user_id": true}', b'{"user_id": [1]}', b'{"user_id": {}}', b'{"user_id": "x"}',
+    b'{"user_id": 9223372036854775808}', b'{"user_id": ' + b"9" * 10_000 + b"}",
+    b'{"user_id": "' + b"9" * 10_000 + b'"}', b'{"user_id": 1, "user_id": 1}',
+    b'{"user_id": 1, "userId": 1}', b'{"content": 5}', b'{"content": "\\ud800"}',
+    b'{"content": "\\u0000"}', b'{"\\ud800": 1}', b'{"\xff": 1}', b'{"content": {"a": 1}}',
+    b'{"[a.b]": 1}', b'{"requests": 1}', b"[" * 100_000, b'{"a":' * 100_000, b'{"a": "\n"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", ODD_BODIES, ids=lambda body: repr(body[:30]))
+@pytest.mark.parametrize("path", ["/tweets", "/tweets:batchCreate"])
+async def test_odd_bodies_are_400(commands: Client, path: str, body: bytes) -> None:
+    """Whatever is sent, the answer is a short 400 in the one form of errors."""
+    reply = await commands.send("POST", path, body)
+    assert (reply.status, reply.json["code"]) == (400, 3)
+    assert reply.reason in {"MALFORMED_REQUEST", "INVALID_REQUEST"}
+    assert len(reply.body) < 2000
+
+
+ODD_TARGETS = [
+    "/users/%2B1", "/users/+1", "/users/1_0", "/users/%201", "/users/%D9%A1", "/users/1e3",
+    "/users/1.0", "/users/0x1", "/users/9223372036854775808", "/users/" + "9" * 5000,
+    "/users/%00", "/users/%FF", "/users/%ED%A0%80", "/users/-", "/users/1%2F2",
+    "/users/username/%FF", "/users/username/a%00b", "/users/username/%2F", "/users/true",
+    "/users?limit=", "/users?limit", "/users?limit=x", "/users?limit=1&limit=2",
+    "/users?limit=2147483648", "/users?limit=%2B1", "/users?limit=+1", "/users?limit=1.0",
+    "/users?Limit=1", "/users?pageToken=x", "/users?page=1", "/users?=1", "/users?%FF=1",
+    "/users?a[]=1", "/users/1?user_id=1",
+    "/users:batchGet?user_ids=1,2", "/users:batchGet?user_ids=", "/users:batchGet?user_ids[]=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ODD_TARGETS, ids=lambda target: repr(target[:40]))
+async def test_odd_targets_are_400(queries: Client, target: str) -> None:
+    """A path or query that is not the request is refused with its reason."""
+    reply = await queries.send("GET", target)
+    assert (reply.status, reply.json["code"]) == (400, 3), reply.body
+    assert len(reply.body) < 2000
+
+
+async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
+    """Raw bytes in path and query are no HTTP."""
+    for target in (b"/users/username/\xff", b"/users?page_token=\xff", b"/users?\xff=1"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
+        writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+
+
+@given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_body_surprises_a_reader(body: bytes) -> None:
+    """A reader returns the request or says what is wrong with it, whatever it reads."""
+    for reader in READERS:
+        try:
+            message = reader.read(PATH, [], body)
+        except (MalformedRequestError, InvalidRequestError) as error:
+            str(error).encode()
+        else:
+            message.SerializeToString()
+
+
+@given(name=st.text(st.characters()) | NAMES, text=st.text(st.characters()))
+def test_no_path_or_query_surprises_a_reader(name: str, text: str) -> None:
+    """Likewise for any text in path and query."""
+    for reader in READERS:
+        try:
+            reader.read(dict.fromkeys(PATH, text), [(name, text)], b"{}")
+        except (MalformedRequestError, InvalidRequestError) as error:
+            str(error).encode()
+
+
+def test_a_reader_of_numbers_takes_plain_decimals_only() -> None:
+    """An id is digits, perhaps after a minus, and fits 64 bits."""
+    reader = next(
+        r
+        for r, route in zip(READERS, routes(WRITE), strict=True)
+        if route.path == "/users/{user_id}" and route.verb == "DELETE"
+    )
+    for text in ("1", "-1", "0", str(2**63 - 1), str(-(2**63))):
+        assert reader.read({"user_id": text}, [], b"") == write_pb2.DeleteUserRequest(
+            user_id=int(text)
+        )
+    for text in ("", "+1", "1_0", " 1", "1 ", "\u0661", "1e3", str(2**63), "1\n"):
+        with pytest.raises(
+            InvalidRequestError, match="user_id: must be a decimal number of 64 bits"
+        ):
+            reader.read({"user_id": text}, [], b"")

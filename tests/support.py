@@ -1,0 +1,191 @@
+"""Clients and conditions for tests against the running system."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import grpc
+import psycopg
+import pytest
+import redis
+from fanfare.common.v1.common_pb2 import Tweet, User
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from fanfare.write.v1 import write_pb2 as w
+from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from cli.system import System
+
+WAIT_SECONDS = 30.0
+_NAMES = itertools.count(1)
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
+    """Wait until the condition holds; fail the test if it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call's error: its code, its reason, and the fields that it names."""
+
+    code: grpc.StatusCode
+    reason: str
+    fields: tuple[str, ...] = ()
+
+
+def failure(call: Callable[[], object]) -> Failure:
+    """Return the error of a call that must fail."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    status = rpc_status.from_call(caught.value)
+    assert status is not None, f"no details in {caught.value}"
+    return Failure(caught.value.code(), *details(status))
+
+
+def details(status: Status) -> tuple[str, tuple[str, ...]]:
+    """Return the reason of a status and the fields that it names."""
+    info, bad = ErrorInfo(), BadRequest()
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+    assert info.domain == "fanfare"
+    return info.reason, tuple(violation.field for violation in bad.field_violations)
+
+
+class Fanfare:
+    """A client of a running system, by gRPC, REST, SQL and Redis."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.settings = system.settings
+        self._write = grpc.insecure_channel(self.settings.write_service_target())
+        self._read = grpc.insecure_channel(self.settings.read_service_target())
+        self.write = WriteServiceStub(self._write)
+        self.read = ReadServiceStub(self._read)
+        self.redis = redis.Redis.from_url(self.settings.redis_address())
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self._write.close()
+        self._read.close()
+        self.redis.close()
+
+    def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a query to the primary."""
+        with psycopg.connect(self.settings.primary_dsn(), autocommit=True) as connection:
+            cursor = connection.execute(query.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def user(self, *followed: User) -> User:
+        """Create a user who follows these."""
+        name = f"user_{next(_NAMES)}_{uuid.uuid4().hex[:8]}"
+        request = w.CreateUserRequest(username=name, email=f"{name}@example.com", password="secret")
+        user = self.write.CreateUser(request).user
+        for other in followed:
+            self.follow(user, other)
+        return user
+
+    def follow(self, follower: User, followed: User) -> None:
+        """Make one follow the other."""
+        self.write.FollowUser(w.FollowUserRequest(follower_id=follower.id, followed_id=followed.id))
+
+    def unfollow(self, follower: User, followed: User) -> None:
+        """End a follow."""
+        self.write.UnfollowUser(
+            w.UnfollowUserRequest(follower_id=follower.id, followed_id=followed.id)
+        )
+
+    def tweet(self, author: User, content: str = "hello") -> Tweet:
+        """Create a tweet."""
+        request = w.CreateTweetRequest(user_id=author.id, content=content)
+        return self.write.CreateTweet(request).tweet
+
+    def tweets(self, author: User, count: int) -> list[Tweet]:
+        """Create many tweets, in batches."""
+        created: list[Tweet] = []
+        while len(created) < count:
+            items = [
+                w.CreateTweetRequest(user_id=author.id, content=f"tweet {n}")
+                for n in range(len(created), min(len(created) + 1000, count))
+            ]
+            answer = self.write.BatchCreateTweets(w.BatchCreateTweetsRequest(requests=items))
+            created += [result.tweet for result in answer.results]
+        return created
+
+    def timeline(self, reader: User, limit: int = 20, **page: Any) -> r.GetHomeTimelineResponse:
+        """Return a page of a home timeline."""
+        request = r.GetHomeTimelineRequest(user_id=reader.id, limit=limit, **page)
+        return self.read.GetHomeTimeline(request)
+
+    def whole_timeline(self, reader: User, limit: int = 100) -> list[int]:
+        """Return the ids on all pages of a home timeline."""
+        ids: list[int] = []
+        token = ""
+        while True:
+            page = self.timeline(reader, limit, page_token=token)
+            ids += [tweet.id for tweet in page.tweets]
+            token = page.next_page_token
+            if not token:
+                return ids
+
+    def oracle(self, reader: User) -> list[int]:
+        """Return the ids that a home timeline must have."""
+        rows = self.sql(
+            "SELECT tweets.id FROM follows JOIN tweets ON user_id = followed_id"
+            " WHERE follower_id = %s ORDER BY tweets.id DESC",
+            reader.id,
+        )
+        return [row[0] for row in rows]
+
+    def wait_exact(self, *readers: User) -> None:
+        """Wait until every page of these timelines equals the oracle."""
+        for reader in readers:
+            wait_until(
+                lambda reader=reader: self.whole_timeline(reader) == self.oracle(reader),
+                f"the timeline of {reader.username} equals the oracle",
+            )
+
+    def rest(
+        self, verb: str, path: str, body: object = None, *, raw: bytes | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Return status, JSON and headers of a REST call, to the port that its verb goes to."""
+        settings = self.settings
+        batch = path.split("?", maxsplit=1)[0].endswith(":batchGet")
+        port = settings.rest_read_port if verb == "GET" or batch else settings.rest_write_port
+        data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}{path}",
+            method=verb,
+            data=data,
+            headers={"Content-Type": "application/json"} if data is not None else {},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310
+                status, text, headers = response.status, response.read(), response.headers
+        except urllib.error.HTTPError as error:
+            status, text, headers = error.code, error.read(), error.headers
+        return status, json.loads(text) if text else None, dict(headers)
+
+
+def ids(tweets: Sequence[Tweet]) -> list[int]:
+    """Return the ids of tweets, in their order."""
+    return [tweet.id for tweet in tweets]
