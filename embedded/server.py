@@ -118,18 +118,17 @@ class Server:
     def wait(self) -> int:
         """Wait for the process to end; return its exit status, the signal's number if killed."""
         assert self._keeper is not None  # noqa: S101 - it was started
-        return self._keeper.wait()
+        status = self._keeper.wait()
+        for pipe in (self._keeper.stdin, self._keeper.stdout):
+            if pipe is not None:
+                pipe.close()
+        return status
 
     def stop(self) -> None:
         """Stop the process in its own way, and wait until it is gone."""
-        if self._keeper is None:
-            return
-        assert self._keeper.stdin is not None  # noqa: S101 - it is a pipe
-        assert self._keeper.stdout is not None  # noqa: S101 - it is a pipe
-        self._keeper.stdin.close()
-        self._keeper.wait()
-        self._keeper.stdout.close()
-        self._keeper = None
+        if self._keeper is not None and self._keeper.stdin is not None:
+            self._keeper.stdin.close()
+            self.wait()
 
     def kill(self) -> None:
         """Kill the process as a crash would, and wait until it is gone."""

@@ -65,6 +65,10 @@ class Worker:
                 "group.id": GROUP,
                 "partition.assignment.strategy": "range",
                 "enable.auto.offset.store": False,
+                # Short: another worker takes over soon, and one that was only slow is harmless,
+                # because the fences keep it from writing.
+                "session.timeout.ms": 6000,
+                "heartbeat.interval.ms": 1500,
                 # Never silently elsewhere than where the fences say.
                 "auto.offset.reset": "error",
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
@@ -132,7 +132,7 @@ def _integer(bits: int) -> Callable[[str], int]:
 
 
 def _text(text: str) -> str:
-    # JSON escapes, and aiohttp for raw bytes, give lone surrogates, which break protobuf's look-ups.
+    # JSON escapes can give lone surrogates; protobuf's look-ups fail on them with a SystemError.
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -144,9 +144,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     if not body:
         raise MalformedRequestError("the body is empty: send a JSON object")
     try:
-        document = json.loads(
-            body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant
-        )
+        document = json.loads(body.decode(), object_pairs_hook=_object)
     except RecursionError:
         raise MalformedRequestError("the body is nested too deeply") from None
     except ValueError as error:
@@ -167,7 +165,3 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"{excerpt(key)} is in one object twice")
         seen.add(name)
     return dict(pairs)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")

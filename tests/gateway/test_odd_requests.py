@@ -7,7 +7,7 @@ import json
 
 import pytest
 from fanfare.write.v1 import write_pb2
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError, MalformedRequestError
@@ -89,6 +89,7 @@ def test_no_body_surprises_a_reader(body: bytes) -> None:
             message.SerializeToString()
 
 
+@example(name="\ud800", text="\ud800")
 @given(name=st.text(st.characters()) | NAMES, text=st.text(st.characters()))
 def test_no_path_or_query_surprises_a_reader(name: str, text: str) -> None:
     """Likewise for any text in path and query."""
