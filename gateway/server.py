@@ -30,6 +30,7 @@ from gateway.service import Service
 LOG = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
+BODY_SECONDS = 30.0
 # grpc's default limit for a message, and a message is never larger than its JSON.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # Room for 1,000 ids of 19 digits in a query.
@@ -108,8 +109,6 @@ class Server:
             response = refusal(PathNotFoundError(f"there is no path {excerpt(request.path)}"))
         except web.HTTPRequestEntityTooLarge:
             response = refusal(BodyTooLargeError(f"the body is over {MAX_BODY_BYTES} bytes"))
-        except web.RequestPayloadError:
-            response = refusal(MalformedRequestError("the body does not arrive as its headers say"))
         except FanfareError as error:
             response = refusal(error)
         except grpc.aio.AioRpcError as error:
@@ -163,7 +162,11 @@ async def _body(request: web.Request, *, takes_json: bool) -> bytes:
         )
     if coding := request.headers.get(hdrs.CONTENT_ENCODING):
         raise UnsupportedMediaTypeError(f"the body is encoded as {excerpt(coding)}: send it plain")
-    # A declared length over the limit is refused before the body is read.
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES)
-    return await request.read()
+    # aiohttp would wait forever, also after a chunk that is broken.
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except (TimeoutError, web.RequestPayloadError):
+        raise MalformedRequestError(
+            f"the body was broken, or not here in {BODY_SECONDS:g} seconds: send it again"
+        ) from None

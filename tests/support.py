@@ -10,12 +10,14 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import partial
+from typing import Any, Self, cast
 
 import grpc
 import psycopg
 import pytest
 import redis
+from confluent_kafka import Consumer, TopicPartition
 from fanfare.common.v1.common_pb2 import Tweet, User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
@@ -26,6 +28,9 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from cli.system import System
+from core.kafka import PARTITIONS, client_settings
+from core.progress import Progress, progress_keys
+from core.shards import SHARDS
 
 WAIT_SECONDS = 30.0
 _NAMES = itertools.count(1)
@@ -52,7 +57,7 @@ def failure(call: Callable[[], object]) -> Failure:
     """Return the error of a call that must fail."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
-    status = rpc_status.from_call(caught.value)
+    status = rpc_status.from_call(cast("grpc.Call", caught.value))
     assert status is not None, f"no details in {caught.value}"
     return Failure(caught.value.code(), *details(status))
 
@@ -77,6 +82,9 @@ class Fanfare:
         self._read = grpc.insecure_channel(self.settings.read_service_target())
         self.write = WriteServiceStub(self._write)
         self.read = ReadServiceStub(self._read)
+        self._consumer = Consumer(
+            client_settings(self.settings.kafka_address()) | {"group.id": "tests"}
+        )
         self.redis = redis.Redis.from_url(self.settings.redis_address())
 
     def __enter__(self) -> Self:
@@ -87,6 +95,7 @@ class Fanfare:
         """Close the connections."""
         self._write.close()
         self._read.close()
+        self._consumer.close()
         self.redis.close()
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -156,13 +165,33 @@ class Fanfare:
         )
         return [row[0] for row in rows]
 
+    def wait_drained(self) -> None:
+        """Wait until every event has been applied to every shard of Redis."""
+        wait_until(self._drained, "the outbox and Kafka are drained")
+
+    def _drained(self) -> bool:
+        if self.sql("SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1"):
+            return False
+        ends = [
+            self._consumer.get_watermark_offsets(TopicPartition(self.settings.topic, n))[1]
+            for n in range(PARTITIONS)
+        ]
+        values = [self.redis.mget(progress_keys(shard)) for shard in range(SHARDS)]
+        return all(
+            isinstance(value, bytes) and Progress.decode(value).offset >= end
+            for shard in values
+            for value, end in zip(shard, ends, strict=True)
+        )
+
     def wait_exact(self, *readers: User) -> None:
         """Wait until every page of these timelines equals the oracle."""
         for reader in readers:
             wait_until(
-                lambda reader=reader: self.whole_timeline(reader) == self.oracle(reader),
-                f"the timeline of {reader.username} equals the oracle",
+                partial(self._exact, reader), f"the timeline of {reader.username} is the oracle's"
             )
+
+    def _exact(self, reader: User) -> bool:
+        return self.whole_timeline(reader) == self.oracle(reader)
 
     def rest(
         self, verb: str, path: str, body: object = None, *, raw: bytes | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import grpc
 import pytest
@@ -161,9 +163,9 @@ def test_a_batch_keeps_its_order_and_each_item_stands_alone(fanfare: Fanfare) ->
 def test_bytes_that_are_no_request_are_the_clients_fault(fanfare: Fanfare) -> None:
     """Garbage is INVALID_ARGUMENT, an unknown method UNIMPLEMENTED, both with their reasons."""
     with grpc.insecure_channel(fanfare.settings.write_service_target()) as channel:
-        create = channel.unary_unary("/fanfare.write.v1.WriteService/CreateTweet")
+        create: Any = channel.unary_unary("/fanfare.write.v1.WriteService/CreateTweet")
         assert failure(lambda: create(b"\xff\xff\xff")) == Failure(INVALID, "MALFORMED_REQUEST")
-        unknown = channel.unary_unary("/fanfare.write.v1.WriteService/Retweet")
+        unknown: Any = channel.unary_unary("/fanfare.write.v1.WriteService/Retweet")
         assert failure(lambda: unknown(b"")) == Failure(
             grpc.StatusCode.UNIMPLEMENTED, "METHOD_NOT_FOUND"
         )
@@ -224,8 +226,8 @@ def test_asking_for_a_tweet_that_is_yet_to_come_does_not_hide_it(fanfare: Fanfar
     bob = fanfare.user()
     alice = fanfare.user(bob)
     for ahead in range(64):
-        guess = fanfare.tweet(bob).id + ahead
-        failed = r.GetTweetRequest(tweet_id=guess + 1)
-        assert failure(lambda failed=failed: fanfare.read.GetTweet(failed)).code
+        # One of these is the next tweet's, if the clock does not tick in between.
+        guess = r.GetTweetRequest(tweet_id=fanfare.tweet(bob).id + ahead + 1)
+        assert failure(partial(fanfare.read.GetTweet, guess)).reason == "TWEET_NOT_FOUND"
     wait_until(lambda: len(fanfare.whole_timeline(alice)) == 64, "all tweets show")
     fanfare.wait_exact(alice)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
 from support import wait_until
 
+from core.kafka import client_settings
 from core.settings import Settings
 from embedded import jars
 from embedded.stack import Ports, Stack, StackError, default_parts_dir, free_ports
@@ -38,7 +40,7 @@ def _write(stack: Stack, value: str) -> None:
         connection.execute("INSERT INTO kept VALUES (%s)", (value,))
     with redis.Redis.from_url(stack.addresses.redis_url) as client:
         client.set(value, value)
-    servers = {"bootstrap.servers": stack.addresses.kafka_bootstrap_servers}
+    servers = client_settings(stack.addresses.kafka_bootstrap_servers)
     admin = AdminClient(servers)
     for future in admin.create_topics([NewTopic(value, 1, 1)]).values():
         future.result()
@@ -116,15 +118,15 @@ def test_a_killed_parent_leaves_no_orphan(tmp_path: Path) -> None:
         assert len(pids) == 3
         parent.kill()
     for pid in pids:
-        wait_until(lambda pid=pid: not _alive(pid), f"process {pid} is gone")
+        wait_until(partial(_gone, pid), f"process {pid} is gone")
 
 
-def _alive(pid: int) -> bool:
+def _gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return False
-    return True
+        return True
+    return False
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:

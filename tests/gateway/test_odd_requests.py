@@ -17,6 +17,7 @@ from gateway.routes import routes
 from .conftest import WRITE
 from .fakes import Client
 
+DEADLINE_SECONDS = 10.0
 READERS = [RequestReader(route) for route in routes(WRITE)]
 PATH = {"user_id": "1", "tweet_id": "1", "follower_id": "1", "followed_id": "2"}
 NAMES = st.sampled_from(["user_id", "userId", "content", "username", "bio", "requests"])
@@ -77,6 +78,23 @@ async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize(
+    "rest", [b"Transfer-Encoding: chunked\r\n\r\n9\r\n{", b"Content-Length: 9\r\n\r\n{"]
+)
+async def test_a_body_that_never_ends_is_400(
+    commands: Client, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    """A client that stalls does not hold its request open for ever."""
+    monkeypatch.setattr("gateway.server.BODY_SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", commands.port)
+    head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    writer.write(head + rest)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert (await reader.readline()).split()[1] == b"400"
+        assert b"MALFORMED_REQUEST" in await reader.readuntil(b"}]}")
+    writer.close()
+
+
 @given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_body_surprises_a_reader(body: bytes) -> None:
     """A reader returns the request or says what is wrong with it, whatever it reads."""
@@ -111,7 +129,18 @@ def test_a_reader_of_numbers_takes_plain_decimals_only() -> None:
         assert reader.read({"user_id": text}, [], b"") == write_pb2.DeleteUserRequest(
             user_id=int(text)
         )
-    for text in ("", "+1", "1_0", " 1", "1 ", "\u0661", "1e3", str(2**63), "1\n"):
+    for text in (
+        "",
+        "+1",
+        "1_0",
+        " 1",
+        "1 ",
+        "\u0661",
+        "1e3",
+        str(2**63),
+        str(-(2**63) - 1),
+        "1\n",
+    ):
         with pytest.raises(
             InvalidRequestError, match="user_id: must be a decimal number of 64 bits"
         ):

@@ -13,6 +13,7 @@ from fanfare.common.v1.common_pb2 import Tweet, User
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2
 
 from core import errors
 from core.process import StartError
@@ -21,7 +22,7 @@ from gateway.cors import Cors
 from gateway.server import MAX_BODY_BYTES, Server
 from gateway.service import Service
 
-from .conftest import READ
+from .conftest import READ, WRITE
 from .fakes import Client, Fake, Held
 
 DEADLINE_SECONDS = 10.0
@@ -285,7 +286,9 @@ async def test_a_service_that_is_away_is_503_and_comes_back(queries: Client, rea
 async def test_health_follows_the_service(commands: Client, write: Fake) -> None:
     """A service that is about to drain turns the gateway's health first."""
     assert (await commands.send("GET", "/health")).status == 200
-    await write.server.set_serving(serving=False)
+    # Of this service alone: the gateway asks by its full name.
+    not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+    await write.server._health.set(WRITE.full_name, not_serving)
     reply = await commands.send("GET", "/health")
     assert (reply.status, reply.json) == (503, {"status": "NOT_SERVING"})
 
@@ -322,7 +325,8 @@ async def test_a_slow_service_is_504(
     """The gateway waits for a bounded time."""
     monkeypatch.setattr("gateway.service.CALL_SECONDS", 0.05)
     read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
-    reply = await queries.send("GET", "/users/7")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        reply = await queries.send("GET", "/users/7")
     assert (reply.status, reply.json["code"], reply.reason) == (504, 4, "DEADLINE_EXCEEDED")
 
 

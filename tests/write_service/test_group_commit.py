@@ -83,7 +83,7 @@ async def test_closing_commits_what_waits() -> None:
     store.open.set()
     await closing
     answers = await asyncio.gather(*waiting)
-    assert all(isinstance(answer, Tweet) for answer, in answers)
+    assert all(isinstance(answer, Tweet) for (answer,) in answers)
 
 
 async def test_too_many_waiting_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
