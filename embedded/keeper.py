@@ -17,8 +17,9 @@ import sys
 import threading
 from typing import Any
 
-# From <linux/prctl.h> and <linux/capability.h>.
-_PR_SET_KEEPCAPS = 8
+# From <linux/prctl.h>, <linux/securebits.h> and <linux/capability.h>.
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_OVERRIDE = 1
@@ -34,19 +35,22 @@ def drop_to(uid: int, gid: int) -> None:
     keep = sys.platform == "linux"
     libc = ctypes.CDLL(None, use_errno=True) if keep else None
     if libc is not None:
-        libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        # Capabilities outlast the change of user, and count for access(2) too, which initdb asks.
+        libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
     if libc is not None:
         bit = 1 << _CAP_DAC_OVERRIDE
         header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-        # effective, permitted, inheritable; each in two words
-        data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
-        # Where a container withholds the right, folders must be open, and the server's own
-        # message will say so.
-        if libc.capset(header, data) == 0:
+        # Effective, permitted, inheritable, each in two words: this one and no other.
+        one = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
+        none = (ctypes.c_uint32 * 6)()
+        if libc.capset(header, one) == 0:
             libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
+        elif libc.capset(header, none) != 0:
+            # A container withholds the one: then none, and folders must be open. But never all.
+            raise OSError(ctypes.get_errno(), "the capabilities of root could not be given up")
 
 
 def keep(order: dict[str, Any]) -> int:

@@ -84,6 +84,19 @@ def test_what_was_written_survives_a_restart_of_the_whole(tmp_path: Path) -> Non
         assert _read(second, "kept") == (True, True, True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
+def test_postgres_gives_up_the_rights_of_root(stack: Stack) -> None:
+    """It runs as another user, who may pass closed folders and nothing else."""
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path(f"/proc/{stack.postgres.pid}/status").read_text().splitlines()
+        if ":\t" in line
+    )
+    assert "0" not in status["Uid"].split("\t")
+    capabilities = {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")}
+    assert capabilities == {1 << 1}
+
+
 def test_given_addresses_stand_for_servers(tmp_path: Path, stack: Stack) -> None:
     """What the operator names is used, and nothing is started in its place."""
     given = Settings(
