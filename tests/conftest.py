@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from embedded.stack import default_parts_dir
 from support import Fanfare
 
 from cli.system import System
+from embedded.stack import default_parts_dir
 
 
 @pytest.fixture(scope="session")
