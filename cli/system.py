@@ -85,7 +85,7 @@ class System:
         """
         try:
             for name in ServicePorts.__dataclass_fields__:
-                check_port(getattr(self._ports, name), name.removesuffix("_port"))
+                check_port(getattr(self._ports, name), f"{PREFIX}{name.upper()}")
             self.stack.start()
             for line in migrate(self.settings):
                 self._progress(line.capitalize())

@@ -70,7 +70,8 @@ def check_port(port: int, what: str) -> None:
             tried.bind(("127.0.0.1", port))
         except OSError as error:
             raise StackError(
-                f"port {port}, for {what}, is taken by another process: stop that one first."
+                f"port {port}, for {what}, is taken by another process: stop that one, or set "
+                "another port or address (README names the settings)."
             ) from error
 
 
