@@ -1,0 +1,116 @@
+"""The `fanfare` command, as a person runs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import Fanfare, wait_until
+
+from core.settings import PREFIX
+from embedded.stack import free_ports
+
+PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
+
+
+def _environment(state_dir: Path, **settings: str) -> dict[str, str]:
+    own = {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
+    return dict(os.environ) | own | {f"{PREFIX}STATE_DIR": str(state_dir)}
+
+
+def _left_behind(state_dir: Path) -> list[str]:
+    """Return the commands of processes that name the folder."""
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True
+    )
+    return [command for command in listed.stdout.splitlines() if str(state_dir) in command]
+
+
+def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
+    """It ends by itself with 0, with Bob's tweet in Alice's timeline, and everything stopped."""
+    demo = subprocess.run(
+        ["fanfare", "demo"],
+        env=_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert '"content": "Hello from Bob!"' in demo.stdout
+    assert "$ grpcurl -plaintext" in demo.stdout
+    assert "make up" in demo.stdout
+    assert not _left_behind(tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("demo-")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_up_serves_until_it_is_told_to_stop(
+    fanfare: Fanfare, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Given addresses are used, Ctrl-C drains and ends with 0, and nothing is left."""
+    addresses = {
+        "postgres_dsn": fanfare.settings.primary_dsn(),
+        "redis_url": fanfare.settings.redis_address(),
+        "kafka_bootstrap_servers": fanfare.settings.kafka_address(),
+    }
+    ports = dict(zip(PORTS, (str(port) for port in free_ports(len(PORTS))), strict=True))
+    log = tmp_path / "up.log"
+    with log.open("w") as output:
+        up = subprocess.Popen(
+            ["fanfare", "up"],
+            env=_environment(tmp_path / "state", **addresses, **ports),
+            stdout=output,
+            stderr=output,
+        )
+        wait_until(lambda: "Fanfare is up" in log.read_text() or up.poll() is not None, "it is up")
+        assert up.poll() is None, log.read_text()
+        up.send_signal(number)
+        assert up.wait(60) == 0, log.read_text()
+    assert not _left_behind(tmp_path)
+
+
+def test_a_taken_port_is_one_sentence(fanfare: Fanfare, tmp_path: Path) -> None:
+    """The setting is named, the exit status is 1, and there is no traceback."""
+    taken = str(fanfare.settings.read_port)
+    up = subprocess.run(
+        ["fanfare", "up"],
+        env=_environment(tmp_path, read_port=taken),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert up.returncode == 1
+    assert up.stderr.startswith("Error: port")
+    assert "Traceback" not in up.stderr
+
+
+@pytest.mark.parametrize("package", ["write_service", "read_service", "fanout_worker", "gateway"])
+def test_a_process_without_addresses_says_so_in_one_sentence(tmp_path: Path, package: str) -> None:
+    """A typo never writes to a throw-away database: it is refused, with the right name."""
+    typo = subprocess.run(
+        ["python", "-m", package],
+        env=_environment(tmp_path, postgres_dns="postgresql://elsewhere"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert typo.returncode == 1
+    assert typo.stderr.startswith("fanfare: FANFARE_POSTGRES_DNS is not a setting")
+    if package != "gateway":  # which needs only the services
+        nothing = subprocess.run(
+            ["python", "-m", package],
+            env=_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert nothing.returncode == 1
+        assert "is not set and no embedded stack is recorded" in nothing.stderr
+        assert "Traceback" not in nothing.stderr
