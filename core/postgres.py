@@ -26,7 +26,9 @@ def connection_arguments(application: str) -> dict[str, Any]:
         "autocommit": True,
         "application_name": f"fanfare-{application}",
         "connect_timeout": CONNECT_SECONDS,
-        "options": f"-c statement_timeout={STATEMENT_MILLISECONDS} -c timezone=UTC",
+        # Keepalives on both sides: a machine that vanished must not hold its locks for hours.
+        "options": f"-c statement_timeout={STATEMENT_MILLISECONDS} -c timezone=UTC"
+        " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,

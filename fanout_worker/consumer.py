@@ -115,7 +115,11 @@ class Worker:
         self._forget(self._assigned)
         self._shards.close()
         self._store.close()
-        self._stopping.wait(RETRY_SECONDS)
+        # Polling goes on, or the group would think this worker dead. What comes is dropped: the
+        # partitions will be assigned anew, from where their fences say.
+        again = time.monotonic() + RETRY_SECONDS
+        while time.monotonic() < again and not self._stopping.is_set():
+            self._consumer.poll(0.1)
 
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assigned = {assigned.partition for assigned in partitions}

@@ -20,6 +20,8 @@ from read_service.tweets import Tweets
 
 # How much longer than the page the first window is: room for the log since the last compaction.
 LOG_ROOM = 64
+# How many bodies are read at least, to refill a page from which deleted tweets fell.
+REFILL = 50
 # A read that meets more obstacles than this (others compact, drop and build the list meanwhile)
 # is better served by Postgres.
 TRIES = 8
@@ -92,12 +94,12 @@ class HomeTimelines:
         page: list[Tweet] = []
         at = 0
         while len(page) < wanted and at < len(ids):
-            # As many more as are wanting: some of those before were deleted.
-            chunk = ids[at : at + wanted - len(page)]
+            # Some of those before were deleted; where they were, more may have been.
+            chunk = ids[at : at + max(wanted - len(page), REFILL if at else 0)]
             at += len(chunk)
             found = await self._tweets.get(chunk, issued=True)
             page += [found[id_] for id_ in chunk if id_ in found]
-        return page if len(page) == wanted or window.floor == 0 else None
+        return page[:wanted] if len(page) >= wanted or window.floor == 0 else None
 
     async def _build(self, user_id: int) -> bool:
         """Build the list; return False when it could not be, or somebody else is at it.

@@ -115,7 +115,11 @@ class Relay:
                     break
                 except BufferError:
                     producer.poll(0.1)
-        if producer.flush(DELIVERY_SECONDS + 5) or failures:
+        # A drain does not wait for a Kafka that is away: the rows are sent after the next start.
+        deadline = time.monotonic() + DELIVERY_SECONDS + 5
+        while producer.flush(0.5) and time.monotonic() < deadline and not self._stopping.is_set():
+            pass
+        if len(producer) or failures:
             reason = failures[0] if failures else "no delivery report in time"
             LOG.warning("Kafka took not all of %d events, they stay unsent: %s", len(rows), reason)
             # An idempotent producer stays broken after the broker lost its state: build another.
