@@ -1,0 +1,113 @@
+"""Where the feed stands: the outbox, each partition in Kafka, and what Redis has applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import psycopg
+from confluent_kafka import Consumer, TopicPartition
+from redis import Redis
+
+from core.kafka import GROUP, PARTITIONS, client_settings
+from core.progress import Progress, progress_keys
+from core.settings import Settings
+from core.shards import SHARDS
+
+KAFKA_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Partition:
+    """How far a partition is."""
+
+    number: int
+    end: int
+    """The offset that the next record will have."""
+    committed: int | None
+    """The consumer group's offset, None if it never committed one."""
+    applied: int | None
+    """The first offset not applied to every shard of Redis, None while a shard has no fence."""
+
+    @property
+    def lag(self) -> int | None:
+        """How many records wait to be applied, None if that is not known."""
+        return None if self.applied is None else max(0, self.end - self.applied)
+
+
+class Feed:
+    """Looks at the feed of a running system."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._topic = settings.topic
+        self._dsn = settings.primary_dsn()
+        self._redis = Redis.from_url(settings.redis_address(), socket_timeout=5)
+        # A member of no group: it asks, and consumes nothing.
+        self._consumer = Consumer(
+            client_settings(settings.kafka_address()) | {"group.id": GROUP, "log_level": 0}
+        )
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self._consumer.close()
+        self._redis.close()
+
+    def waiting(self) -> tuple[int, float]:
+        """Return how many events wait in the outbox, and how old the oldest is, in seconds.
+
+        Raises psycopg.Error when Postgres does not answer.
+        """
+        with connect(self._dsn) as connection:
+            row = connection.execute(
+                "SELECT count(*), coalesce(extract(epoch FROM now() - min(created_at)), 0)"
+                " FROM outbox WHERE sent_at IS NULL"
+            ).fetchone()
+        return (int(row[0]), float(row[1])) if row else (0, 0.0)
+
+    def partitions(self) -> list[Partition]:
+        """Return how far each partition is.
+
+        Raises KafkaException and redis.RedisError when Kafka or Redis does not answer.
+        """
+        places = [TopicPartition(self._topic, number) for number in range(PARTITIONS)]
+        applied = self._applied()
+        found = []
+        for place in self._consumer.committed(places, timeout=KAFKA_SECONDS):
+            _, end = self._consumer.get_watermark_offsets(place, timeout=KAFKA_SECONDS)
+            committed = place.offset if place.offset >= 0 else None
+            found.append(Partition(place.partition, end, committed, applied[place.partition]))
+        return found
+
+    def remaining(self) -> int | None:
+        """Return how many events are still to take effect; None while that is not known."""
+        waiting, _ = self.waiting()
+        lags = [partition.lag for partition in self.partitions()]
+        known = [lag for lag in lags if lag is not None]
+        return waiting + sum(known) if len(known) == len(lags) else None
+
+    def _applied(self) -> list[int | None]:
+        lowest: list[int | None] = [None] * PARTITIONS
+        absent = set()
+        for shard in range(SHARDS):
+            for partition, value in enumerate(self._redis.mget(progress_keys(shard))):
+                if not isinstance(value, bytes):
+                    absent.add(partition)
+                    continue
+                offset, before = Progress.decode(value).offset, lowest[partition]
+                lowest[partition] = offset if before is None else min(before, offset)
+        return [None if n in absent else offset for n, offset in enumerate(lowest)]
+
+
+@contextmanager
+def connect(dsn: str) -> Iterator[psycopg.Connection]:
+    """Yield a connection to Postgres in autocommit, for a command of a person's."""
+    with psycopg.connect(
+        dsn, autocommit=True, connect_timeout=5, application_name="fanfare-cli"
+    ) as connection:
+        yield connection
