@@ -1,0 +1,128 @@
+"""Loading, status and verification against the running system."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import Fanfare
+
+from core.settings import PREFIX
+
+PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a small community with a self-follow, a bad line and texts that are refused."""
+    folder = tmp_path_factory.mktemp("community")
+    chance = random.Random(7)
+    base = chance.randrange(10**9, 10**10)
+    edges = {(base + chance.randrange(30), base + chance.randrange(30)) for _ in range(200)}
+    lines = [f"{a} {b}" for a, b in sorted(edges) if a != b] + [f"{base} {base}", "nonsense"]
+    follows = folder / "follows.txt.gz"
+    follows.write_bytes(gzip.compress("\n".join(lines).encode()))
+    texts = [f"post {n} &lt;3" for n in range(300)] + ["x" * 281, "  "]
+    posts = folder / "posts.jsonl"
+    posts.write_text(
+        "".join(
+            json.dumps({"author": chance.randrange(20), "created_ms": n, "text": text}) + "\n"
+            for n, text in enumerate(texts)
+        )
+    )
+    return follows, posts
+
+
+def _fanfare(clients: Fanfare, *arguments: str) -> subprocess.CompletedProcess[str]:
+    settings = clients.settings
+    names = {name: str(getattr(settings, name)) for name in PORTS} | {
+        "postgres_dsn": settings.primary_dsn(),
+        "redis_url": settings.redis_address(),
+        "kafka_bootstrap_servers": settings.kafka_address(),
+    }
+    environment = dict(os.environ) | {f"{PREFIX}{n.upper()}": value for n, value in names.items()}
+    return subprocess.run(
+        ["fanfare", *arguments],
+        env=environment | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def _counts(clients: Fanfare) -> tuple[int, ...]:
+    return tuple(
+        clients.sql(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608 - our own names
+        for table in ("users", "follows", "tweets")
+    )
+
+
+def test_loading_twice_loads_once_and_the_timelines_are_right(
+    fanfare: Fanfare, files: tuple[Path, Path]
+) -> None:
+    """Refused lines are named and passed over, a second run adds nothing, verify finds nothing."""
+    follows, posts = (str(path) for path in files)
+    before = _counts(fanfare)
+    first = _fanfare(fanfare, "load", "--follows", follows, "--posts", posts)
+    assert first.returncode == 0, first.stderr
+    assert "1 refused: a self-follow" in first.stdout
+    assert "1 refused: not two user ids" in first.stdout
+    assert "must be at most 280 code points, has 281" in first.stdout
+    assert "must not be empty or only white space" in first.stdout
+    assert "300 tweets are in" in first.stdout
+    after = _counts(fanfare)
+    assert after[2] - before[2] == 300
+    second = _fanfare(fanfare, "load", "--follows", follows, "--posts", posts)
+    assert second.returncode == 0, second.stderr
+    assert _counts(fanfare) == after
+    assert fanfare.sql("SELECT 1 FROM tweets WHERE content = 'post 0 <3'")
+    verified = _fanfare(fanfare, "verify", "--sample", "30", "--seed", "1")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert verified.stdout.count(": 0 differ") == 3
+
+
+def test_verify_tells_a_difference(fanfare: Fanfare) -> None:
+    """A tweet that vanished from Postgres behind everybody's back is found, with exit status 1."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    tweets = fanfare.tweets(bob, 3)
+    fanfare.wait_drained()
+    fanfare.wait_exact(alice)
+    fanfare.sql("DELETE FROM tweets WHERE id = %s", tweets[1].id)
+    try:
+        verified = _fanfare(fanfare, "verify", "--sample", "100000", "--seed", "1")
+    finally:
+        fanfare.sql("DELETE FROM follows WHERE followed_id = %s", bob.id)
+        fanfare.redis.flushall()
+    assert verified.returncode == 1
+    assert f"user {alice.id}: 1 tweets should not be there, such as {tweets[1].id}" in (
+        verified.stdout
+    )
+
+
+def test_status_shows_counts_lag_and_who_serves(fanfare: Fanfare) -> None:
+    """Every part has its line."""
+    fanfare.wait_drained()
+    status = _fanfare(fanfare, "status")
+    assert status.returncode == 0, status.stderr
+    for label in ("users", "tweets", "follows", "outbox waiting", "partition 11", "cached"):
+        assert label in status.stdout
+    assert status.stdout.count("lag 0") == 12
+    assert status.stdout.count("serving") == 3
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(fanfare: Fanfare, tmp_path: Path) -> None:
+    """A file that is not there, and one that is no gzip, name themselves."""
+    broken = tmp_path / "follows.txt.gz"
+    broken.write_text("no gzip")
+    for arguments in (["--follows", str(broken)], ["--follows", str(tmp_path / "absent")]):
+        failed = _fanfare(fanfare, "load", *arguments)
+        assert failed.returncode in {1, 2}
+        assert "Error: " in failed.stderr
+        assert "Traceback" not in failed.stderr
