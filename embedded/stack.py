@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import fcntl
 import json
-import socket
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Self
 
-from core.settings import STACK_FILE, Settings
+from core.settings import STACK_FILE, Settings, load_settings
 from embedded import postgres as pg
+from embedded.errors import StackError
 from embedded.jars import kafka_jars
 from embedded.kafka import kafka
-from embedded.postgres import postgres
-from embedded.server import Server, StackError
+from embedded.ports import FIXED_PORTS, HOST, Ports, check_port, free_ports
+from embedded.server import Server
 from embedded.valkey import valkey
 
-__all__ = ["FIXED_PORTS", "Addresses", "Ports", "Stack", "StackError", "default_parts_dir"]
+__all__ = [
+    "FIXED_PORTS",
+    "Addresses",
+    "Ports",
+    "Stack",
+    "StackError",
+    "check_port",
+    "default_parts_dir",
+    "free_ports",
+    "write_addresses",
+]
 
-
-@dataclass(frozen=True)
-class Ports:
-    """Where the servers listen, on 127.0.0.1."""
-
-    postgres: int
-    redis: int
-    kafka: int
-    kafka_controller: int
-
-
-FIXED_PORTS = Ports(postgres=5432, redis=6379, kafka=9092, kafka_controller=9093)
+POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,33 +46,16 @@ class Addresses:
 
 def default_parts_dir() -> Path:
     """Return where the jars are kept, for all stacks of this checkout."""
-    return Path(".fanfare").resolve() / "parts"
+    return load_settings().state_dir.resolve() / "parts"
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody has at this moment, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for bound in sockets:
-            bound.bind(("127.0.0.1", 0))
-        return [int(bound.getsockname()[1]) for bound in sockets]
-    finally:
-        for bound in sockets:
-            bound.close()
-
-
-def check_port(port: int, what: str) -> None:
-    """Raise StackError if somebody has the port."""
-    with socket.socket() as tried:
-        # As the servers do: connections of a former server that linger are no obstacle.
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise StackError(
-                f"port {port}, for {what}, is taken by another process: stop that one, or set "
-                "another port or address (README names the settings)."
-            ) from error
+def write_addresses(state_dir: Path, addresses: Addresses) -> None:
+    """Record the addresses for core.settings; they hold passwords, so for nobody else to read."""
+    whole = state_dir / f"{STACK_FILE}.new"
+    whole.unlink(missing_ok=True)
+    whole.touch(mode=0o600)
+    whole.write_text(json.dumps(asdict(addresses), indent=2))
+    whole.rename(state_dir / STACK_FILE)
 
 
 class Stack:
@@ -86,27 +69,29 @@ class Stack:
         given: Settings | None = None,
         progress: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Prepare a stack in state_dir, which it makes.
+        """Prepare a stack in state_dir, which start() makes.
 
         ports: None for free ones. given: settings whose addresses, where set, stand for a server
         that then is not started. progress: called with a line for each step that takes time.
         """
         self._state_dir = state_dir.resolve()
-        self._parts_dir = parts_dir
+        self._parts_dir = parts_dir.resolve()
         self._ports = ports or Ports(*free_ports(4))
         self._given = given or Settings.model_construct()
         self._progress = progress
         self._lock: IO[str] | None = None
+        self._cancelled = threading.Event()
+        self._password = pg.password(self._state_dir / "postgres")
         self.addresses = Addresses(
-            self._given_or("postgres_dsn", pg.dsn(self._ports.postgres)),
-            self._given_or("redis_url", f"redis://127.0.0.1:{self._ports.redis}/0"),
-            self._given_or("kafka_bootstrap_servers", f"127.0.0.1:{self._ports.kafka}"),
+            self._given_or("postgres_dsn", pg.dsn(self._ports.postgres, self._password)),
+            self._given_or("redis_url", f"redis://{HOST}:{self._ports.redis}/0"),
+            self._given_or("kafka_bootstrap_servers", f"{HOST}:{self._ports.kafka}"),
         )
         self._servers: dict[str, Server] = {}
 
     @property
     def postgres(self) -> Server:
-        """The Postgres that was started."""
+        """The Postgres that was started; KeyError when it was not, as with the next two."""
         return self._servers["postgres"]
 
     @property
@@ -125,39 +110,38 @@ class Stack:
         Raises StackError with one sentence; then nothing is left running.
         """
         self._claim()
-        given, ports = self._given, self._ports
-        wanted = [
-            (given.postgres_dsn, "postgres", self._postgres, [ports.postgres]),
-            (given.redis_url, "valkey", self._valkey, [ports.redis]),
-            (
-                given.kafka_bootstrap_servers,
-                "kafka",
-                self._kafka,
-                [ports.kafka, ports.kafka_controller],
-            ),
+        self._cancelled.clear()
+        given = self._given
+        own = [
+            (given.postgres_dsn, "postgres", self._postgres),
+            (given.redis_url, "valkey", self._valkey),
+            (given.kafka_bootstrap_servers, "kafka", self._kafka),
         ]
-        own = [(key, build, listens) for address, key, build, listens in wanted if address is None]
-        try:
-            for key, _, listens in own:
-                for port in listens:
-                    check_port(port, key.capitalize())
-            with ThreadPoolExecutor(3) as pool:
-                tasks = [pool.submit(self._start_one, key, build) for key, build, _ in own]
-            for task in tasks:
-                task.result()
-        except BaseException:
-            self.stop()
-            raise
-        (self._state_dir / STACK_FILE).write_text(json.dumps(asdict(self.addresses), indent=2))
+        tasks: list[Future[None]] = []
+        with ThreadPoolExecutor(len(own)) as pool:
+            try:
+                for address, key, build in own:
+                    if address is None:
+                        tasks.append(pool.submit(self._start_one, key, build))
+                for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
+                    task.result()
+                write_addresses(self._state_dir, self.addresses)
+            except BaseException:
+                self._cancelled.set()
+                # A task may still be about to launch its server.
+                while wait(tasks, POLL_SECONDS).not_done:
+                    self._stop_servers()
+                self.stop()
+                raise
 
     def stop(self) -> None:
         """Stop the servers; what they hold is on disk."""
+        if self._lock is None:
+            return  # the folder may be another stack's
         (self._state_dir / STACK_FILE).unlink(missing_ok=True)
-        with ThreadPoolExecutor(3) as pool:
-            list(pool.map(Server.stop, self._servers.values()))
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._stop_servers()
+        self._lock.close()
+        self._lock = None
 
     def __enter__(self) -> Self:
         """Start the stack."""
@@ -171,36 +155,50 @@ class Stack:
     def _claim(self) -> None:
         try:
             self._state_dir.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._state_dir / "lock").open("w")
+            lock = (self._state_dir / "lock").open("w")
         except OSError as error:
             raise StackError(
                 f"{self._state_dir} cannot be written to ({error.strerror}): set FANFARE_STATE_DIR "
                 "to a folder that can."
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._lock.close()
-            self._lock = None
+            lock.close()
             raise StackError(
                 f"another stack runs in {self._state_dir}: stop it, or set FANFARE_STATE_DIR to "
                 "another folder."
             ) from error
+        self._lock = lock
+        # A crash leaves addresses at which nobody answers.
+        (self._state_dir / STACK_FILE).unlink(missing_ok=True)
 
     def _start_one(self, key: str, build: Callable[[], Server]) -> None:
-        server = build()
-        self._servers[key] = server
-        server.start()
+        try:
+            server = build()
+            self._servers[key] = server
+            if self._cancelled.is_set():
+                return
+            server.start()
+        except OSError as error:
+            raise StackError(
+                f"{error.filename or self._state_dir} cannot be used ({error.strerror}): set "
+                "FANFARE_STATE_DIR to a folder that is yours and has room."
+            ) from error
         self._progress(f"{server.name} is ready")
 
+    def _stop_servers(self) -> None:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(Server.stop, list(self._servers.values())))
+
     def _postgres(self) -> Server:
-        return postgres(self._state_dir / "postgres", self._ports.postgres)
+        return pg.postgres(self._state_dir / "postgres", self._ports.postgres, self._password)
 
     def _valkey(self) -> Server:
         return valkey(self._state_dir / "valkey", self._ports.redis)
 
     def _kafka(self) -> Server:
-        jars = kafka_jars(self._parts_dir / "kafka", self._progress)
+        jars = kafka_jars(self._parts_dir / "kafka", self._progress, self._cancelled)
         folder = self._state_dir / "kafka"
         return kafka(folder, self._ports.kafka, self._ports.kafka_controller, jars)
 

