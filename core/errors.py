@@ -57,6 +57,15 @@ class InvalidPageTokenError(FanfareError):
         )
 
 
+class InvalidConsistencyTokenError(FanfareError):
+    """No command gave out this consistency token."""
+
+    reason = ErrorReason.ERROR_REASON_INVALID_CONSISTENCY_TOKEN
+
+    def __init__(self) -> None:
+        super().__init__("consistency_token is not one that a command returned: pass it unchanged")
+
+
 class UserNotFoundError(FanfareError):
     """No such user."""
 
@@ -154,6 +163,17 @@ class DatabaseUnavailableError(RetryableError):
         )
 
 
+class NotYetConsistentError(RetryableError):
+    """No Postgres that answers has what the consistency token names."""
+
+    reason = ErrorReason.ERROR_REASON_NOT_YET_CONSISTENT
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no database here has what the consistency_token names yet: try again, or read without"
+        )
+
+
 class ServiceUnavailableError(RetryableError):
     """The service behind the gateway does not answer."""
 
@@ -194,6 +214,7 @@ CODES: dict[type[FanfareError], grpc.StatusCode] = {
     InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     MalformedRequestError: grpc.StatusCode.INVALID_ARGUMENT,
     InvalidPageTokenError: grpc.StatusCode.INVALID_ARGUMENT,
+    InvalidConsistencyTokenError: grpc.StatusCode.INVALID_ARGUMENT,
     UserNotFoundError: grpc.StatusCode.NOT_FOUND,
     TweetNotFoundError: grpc.StatusCode.NOT_FOUND,
     FollowNotFoundError: grpc.StatusCode.NOT_FOUND,
@@ -205,6 +226,7 @@ CODES: dict[type[FanfareError], grpc.StatusCode] = {
     BodyTooLargeError: grpc.StatusCode.INVALID_ARGUMENT,
     UnsupportedMediaTypeError: grpc.StatusCode.INVALID_ARGUMENT,
     DatabaseUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    NotYetConsistentError: grpc.StatusCode.UNAVAILABLE,
     ServiceUnavailableError: grpc.StatusCode.UNAVAILABLE,
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,

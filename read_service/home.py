@@ -5,6 +5,7 @@ The protocol is DESIGN's; why each step is where it is stands in docs/timelines.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -36,19 +37,22 @@ class HomeTimelines:
         self._tweets = tweets
         self._length = length
 
-    async def page(self, user_id: int, before: int, offset: int, limit: int) -> Sequence[Tweet]:
+    async def page(
+        self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
+    ) -> Sequence[Tweet]:
         """Return at most limit tweets with ids below before, newest first, after the offset.
 
-        Raises UserNotFoundError.
+        token: the position of a consistency token; then Postgres answers, which knows what it has.
+        Raises UserNotFoundError and NotYetConsistentError.
         """
-        try:
-            page = await self._cached(user_id, before, offset, limit)
-        except CacheUnavailableError:
-            page = None
+        page = None
+        if token is None:
+            with contextlib.suppress(CacheUnavailableError):
+                page = await self._cached(user_id, before, offset, limit)
         if page is None:
-            page = await self._store.home_timeline(user_id, before, offset, limit)
+            page = await self._store.home_timeline(user_id, before, offset, limit, token)
             if not page:
-                await self._check_user(user_id)
+                await self._check_user(user_id, token)
         return page
 
     async def _cached(
@@ -131,6 +135,6 @@ class HomeTimelines:
         if time.time() - begun > BUILD_SECONDS:
             await self._cache.abandon_build(user_id, token)
 
-    async def _check_user(self, user_id: int) -> None:
-        if not await self._store.user_exists(user_id):
+    async def _check_user(self, user_id: int, token: int | None = None) -> None:
+        if not await self._store.user_exists(user_id, token):
             raise UserNotFoundError(user_id)

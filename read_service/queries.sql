@@ -3,6 +3,10 @@
 SELECT NOT pg_is_in_recovery()
     OR (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(wal_position)s
 
+-- name: has_written
+SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+    - '0/0'::pg_lsn)::bigint >= %(wal_position)s
+
 -- name: user_by_id
 SELECT id, username, bio, created_at, updated_at FROM users WHERE id = %(user_id)s
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.read.v1 import read_pb2 as pb
 
+from core.consistency import decode_token
 from core.errors import (
     FanfareError,
     FollowNotFoundError,
@@ -46,7 +47,7 @@ class ReadService:
         self, request: pb.GetUserRequest, _context: Context
     ) -> pb.GetUserResponse:
         """Return one user."""
-        user = await self._store.user(request.user_id)
+        user = await self._store.user(request.user_id, _token(request))
         if user is None:
             raise UserNotFoundError(request.user_id)
         return pb.GetUserResponse(user=user)
@@ -55,7 +56,7 @@ class ReadService:
         self, request: pb.GetUserByUsernameRequest, _context: Context
     ) -> pb.GetUserByUsernameResponse:
         """Return the user of a name."""
-        user = await self._store.user_by_username(request.username)
+        user = await self._store.user_by_username(request.username, _token(request))
         if user is None:
             raise UserNotFoundError(request.username)
         return pb.GetUserByUsernameResponse(user=user)
@@ -65,7 +66,7 @@ class ReadService:
     ) -> pb.BatchGetUsersResponse:
         """Return the users that exist."""
         ids = list(dict.fromkeys(request.user_ids))
-        found = await self._store.users(ids)
+        found = await self._store.users(ids, _token(request))
         return pb.BatchGetUsersResponse(users=[found[id_] for id_ in ids if id_ in found])
 
     async def ListUsers(  # noqa: N802
@@ -74,7 +75,7 @@ class ReadService:
         """Return a page of all users."""
         after = _position(request, "ListUsers", 0, top=0)
         limit = page_size(request.limit)
-        users = await self._store.list_users(after, request.offset, limit + 1)
+        users = await self._store.list_users(after, request.offset, limit + 1, _token(request))
         positions = [user.id for user in users]
         token = _next_token("ListUsers", 0, positions, limit)
         return pb.ListUsersResponse(users=users[:limit], next_page_token=token)
@@ -83,7 +84,7 @@ class ReadService:
         self, request: pb.GetTweetRequest, _context: Context
     ) -> pb.GetTweetResponse:
         """Return one tweet."""
-        found = await self._tweets.get([request.tweet_id], issued=False)
+        found = await self._tweets.get([request.tweet_id], issued=False, token=_token(request))
         if request.tweet_id not in found:
             raise TweetNotFoundError(request.tweet_id)
         return pb.GetTweetResponse(tweet=found[request.tweet_id])
@@ -93,14 +94,17 @@ class ReadService:
     ) -> pb.BatchGetTweetsResponse:
         """Return the tweets that exist."""
         ids = list(dict.fromkeys(request.tweet_ids))
-        found = await self._tweets.get(ids, issued=False) if ids else {}
+        token = _token(request)
+        found = await self._tweets.get(ids, issued=False, token=token) if ids else {}
         return pb.BatchGetTweetsResponse(tweets=[found[id_] for id_ in ids if id_ in found])
 
     async def GetFollow(  # noqa: N802
         self, request: pb.GetFollowRequest, _context: Context
     ) -> pb.GetFollowResponse:
         """Return since when one user has followed another."""
-        since = await self._store.followed_since(request.follower_id, request.followed_id)
+        since = await self._store.followed_since(
+            request.follower_id, request.followed_id, _token(request)
+        )
         if since is None:
             raise FollowNotFoundError(request.follower_id, request.followed_id)
         return pb.GetFollowResponse(created_at=timestamp(since))
@@ -111,7 +115,9 @@ class ReadService:
         """Return a page of a home timeline."""
         before = _position(request, "GetHomeTimeline", request.user_id)
         limit = page_size(request.limit)
-        tweets, token = await self._home_page(request.user_id, before, request.offset, limit)
+        tweets, token = await self._home_page(
+            request.user_id, before, request.offset, limit, _token(request)
+        )
         return pb.GetHomeTimelineResponse(tweets=tweets, next_page_token=token)
 
     async def BatchGetHomeTimelines(  # noqa: N802
@@ -124,12 +130,13 @@ class ReadService:
             raise InvalidRequestError(
                 [("limit", f"users times limit must be at most {MAX_BATCH_TWEETS} tweets")]
             )
+        at = _token(request)
         width = asyncio.Semaphore(BATCH_WIDTH)
 
         async def read(user_id: int) -> pb.HomeTimeline:
             async with width:
                 try:
-                    tweets, token = await self._home_page(user_id, FROM_THE_TOP, 0, limit)
+                    tweets, token = await self._home_page(user_id, FROM_THE_TOP, 0, limit, at)
                 except FanfareError as error:
                     return pb.HomeTimeline(user_id=user_id, error=to_status(error))
             return pb.HomeTimeline(user_id=user_id, tweets=tweets, next_page_token=token)
@@ -146,7 +153,7 @@ class ReadService:
         limit = page_size(request.limit)
         tweets = await self._store.user_tweets(request.user_id, before, request.offset, limit + 1)
         if not tweets:
-            await self._check_user(request.user_id)
+            await self._check_user(request.user_id, _token(request))
         positions = [tweet.id for tweet in tweets]
         token = _next_token("ListUserTweets", request.user_id, positions, limit)
         return pb.ListUserTweetsResponse(tweets=tweets[:limit], next_page_token=token)
@@ -157,9 +164,11 @@ class ReadService:
         """Return a page of a user's followers."""
         before = _position(request, "ListFollowers", request.user_id)
         limit = page_size(request.limit)
-        rows = await self._store.followers(request.user_id, before, request.offset, limit + 1)
+        rows = await self._store.followers(
+            request.user_id, before, request.offset, limit + 1, _token(request)
+        )
         if not rows:
-            await self._check_user(request.user_id)
+            await self._check_user(request.user_id, _token(request))
         positions = [position for _, position in rows]
         token = _next_token("ListFollowers", request.user_id, positions, limit)
         users = [user for user, _ in rows[:limit]]
@@ -171,30 +180,41 @@ class ReadService:
         """Return a page of those whom a user follows."""
         before = _position(request, "ListFollowing", request.user_id)
         limit = page_size(request.limit)
-        rows = await self._store.following(request.user_id, before, request.offset, limit + 1)
+        rows = await self._store.following(
+            request.user_id, before, request.offset, limit + 1, _token(request)
+        )
         if not rows:
-            await self._check_user(request.user_id)
+            await self._check_user(request.user_id, _token(request))
         positions = [position for _, position in rows]
         token = _next_token("ListFollowing", request.user_id, positions, limit)
         users = [user for user, _ in rows[:limit]]
         return pb.ListFollowingResponse(users=users, next_page_token=token)
 
     async def _home_page(
-        self, user_id: int, before: int, offset: int, limit: int
+        self, user_id: int, before: int, offset: int, limit: int, at: int | None
     ) -> tuple[Sequence[Tweet], str]:
         # One more than the page holds tells whether there is a next page.
-        tweets = await self._home.page(user_id, before, offset, limit + 1)
+        tweets = await self._home.page(user_id, before, offset, limit + 1, at)
         positions = [tweet.id for tweet in tweets]
         token = _next_token("GetHomeTimeline", user_id, positions, limit)
         return tweets[:limit], token
 
-    async def _check_user(self, user_id: int) -> None:
-        if not await self._store.user_exists(user_id):
+    async def _check_user(self, user_id: int, token: int | None) -> None:
+        if not await self._store.user_exists(user_id, token):
             raise UserNotFoundError(user_id)
+
+
+class _Consistent(Protocol):
+    consistency_token: str
 
 
 class _Paged(Protocol):
     page_token: str
+
+
+def _token(request: _Consistent) -> int | None:
+    """Return the position that the answer must have, None if the request names none."""
+    return decode_token(request.consistency_token)
 
 
 def _position(request: _Paged, method: str, user_id: int, top: int = FROM_THE_TOP) -> int:

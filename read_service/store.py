@@ -10,7 +10,7 @@ from typing import Any
 from fanfare.common.v1.common_pb2 import Tweet, User
 
 from core import messages
-from core.errors import DatabaseUnavailableError
+from core.errors import DatabaseUnavailableError, NotYetConsistentError
 from core.postgres import Connection, Database
 from core.queries import load_queries
 
@@ -21,126 +21,156 @@ SQL = load_queries("read_service")
 class Store:
     """Postgres, as the queries see it.
 
-    Without a WAL position a query goes to the replica, which may lag; what is missing there and
-    must not be is asked of the primary. If the replica does not answer, the primary does.
+    A query goes to the replica, which may lag; what is missing there and must not be is asked of
+    the primary. If the replica does not answer, the primary does. token, where a method takes one,
+    is the position of a consistency token: then only a Postgres that has it answers, else
+    NotYetConsistentError is raised.
     """
 
     def __init__(self, primary: Database, replica: Database) -> None:
         self._primary = primary
         self._replica = replica
 
-    async def user(self, user_id: int) -> User | None:
+    async def user(self, user_id: int, token: int | None = None) -> User | None:
         """Return the user, or None."""
-        row = await self._one("user_by_id", {"user_id": user_id})
+        row = await self._one("user_by_id", {"user_id": user_id}, token)
         return messages.user(*row) if row else None
 
-    async def user_by_username(self, username: str) -> User | None:
+    async def user_by_username(self, username: str, token: int | None = None) -> User | None:
         """Return the user of this name in whatever case, or None."""
-        row = await self._one("user_by_username", {"username": username})
+        row = await self._one("user_by_username", {"username": username}, token)
         return messages.user(*row) if row else None
 
-    async def user_exists(self, user_id: int) -> bool:
+    async def user_exists(self, user_id: int, token: int | None = None) -> bool:
         """Return whether there is such a user."""
-        return await self._one("user_exists", {"user_id": user_id}) is not None
+        return await self._one("user_exists", {"user_id": user_id}, token) is not None
 
-    async def users(self, ids: Sequence[int]) -> dict[int, User]:
+    async def users(self, ids: Sequence[int], token: int | None = None) -> dict[int, User]:
         """Return those of the users that exist, by id."""
         found = {}
-        for row in await self._all_of("users_by_id", ids):
+        for row in await self._all_of("users_by_id", ids, token):
             found[row[0]] = messages.user(*row)
         return found
 
-    async def list_users(self, after: int, offset: int, limit: int) -> list[User]:
+    async def list_users(
+        self, after: int, offset: int, limit: int, token: int | None = None
+    ) -> list[User]:
         """Return users by id, above the given one."""
         page = {"after": after, "offset": offset, "limit": limit}
-        return [messages.user(*row) for row in await self._rows("list_users", page)]
+        return [messages.user(*row) for row in await self._rows("list_users", page, token)]
 
     async def tweets(
-        self, ids: Sequence[int], wal_position: int | None = None
+        self, ids: Sequence[int], token: int | None = None, wal_position: int | None = None
     ) -> dict[int, tuple[int, Tweet]]:
-        """Return (version, tweet) of those tweets that exist, by id, as new as the position."""
+        """Return (version, tweet) of those tweets that exist, by id.
+
+        wal_position: from a replica only if it has this, for filling bodies.
+        """
         found = {}
-        for *row, version in await self._all_of("tweets_by_id", ids, wal_position):
+        for *row, version in await self._all_of("tweets_by_id", ids, token, wal_position):
             found[row[0]] = (version, messages.tweet(*row))
         return found
 
-    async def followed_since(self, follower_id: int, followed_id: int) -> datetime | None:
+    async def followed_since(
+        self, follower_id: int, followed_id: int, token: int | None = None
+    ) -> datetime | None:
         """Return when the follow began, or None where there is none."""
         edge = {"follower_id": follower_id, "followed_id": followed_id}
-        row = await self._one("follow", edge)
+        row = await self._one("follow", edge, token)
         return row[0] if row else None
 
-    async def user_tweets(self, user_id: int, before: int, offset: int, limit: int) -> list[Tweet]:
+    async def user_tweets(
+        self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
+    ) -> list[Tweet]:
         """Return a user's tweets, newest first, below the given id."""
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
-        return [messages.tweet(*row) for row in await self._rows("list_user_tweets", page)]
+        return [messages.tweet(*row) for row in await self._rows("list_user_tweets", page, token)]
 
     async def home_timeline(
-        self, user_id: int, before: int, offset: int, limit: int
+        self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
     ) -> list[Tweet]:
         """Return the tweets of those whom the user follows, newest first, below the given id."""
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
-        return [messages.tweet(*row) for row in await self._rows("home_timeline", page)]
+        return [messages.tweet(*row) for row in await self._rows("home_timeline", page, token)]
 
     async def newest_ids(self, user_id: int, limit: int, wal_position: int) -> list[int]:
         """Return the ids at the head of a home timeline, from a Postgres that has the position."""
         page = {"user_id": user_id, "limit": limit}
-        return [row[0] for row in await self._rows("newest_ids", page, wal_position)]
+        return [row[0] for row in await self._rows("newest_ids", page, None, wal_position)]
 
     async def followers(
-        self, user_id: int, before: int, offset: int, limit: int
+        self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
     ) -> list[tuple[User, int]]:
         """Return (follower, position), newest follow first, below the given position."""
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
-        rows = await self._rows("list_followers", page)
+        rows = await self._rows("list_followers", page, token)
         return [(messages.user(*row[:-1]), row[-1]) for row in rows]
 
     async def following(
-        self, user_id: int, before: int, offset: int, limit: int
+        self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
     ) -> list[tuple[User, int]]:
         """Return (followed, position), newest follow first, below the given position."""
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
-        rows = await self._rows("list_following", page)
+        rows = await self._rows("list_following", page, token)
         return [(messages.user(*row[:-1]), row[-1]) for row in rows]
 
     async def _rows(
-        self, query: str, parameters: Mapping[str, Any], wal_position: int | None = None
+        self,
+        query: str,
+        parameters: Mapping[str, Any],
+        token: int | None = None,
+        wal_position: int | None = None,
     ) -> list[tuple[Any, ...]]:
+        needed = max((p for p in (token, wal_position) if p is not None), default=None)
         if self._replica is not self._primary:
             try:
                 async with self._replica.connection() as connection:
                     # A statement of its own, before the read: its answer holds for what follows.
-                    if wal_position is None or await _has_replayed(connection, wal_position):
+                    if needed is None or await _has(connection, "has_replayed", needed):
                         cursor = await connection.execute(SQL[query], parameters)
                         return await cursor.fetchall()
             except DatabaseUnavailableError:
                 LOG.warning("the replica does not answer, the primary does its work")
-        return await self._primary_rows(query, parameters)
+        return await self._primary_rows(query, parameters, token)
 
     async def _primary_rows(
-        self, query: str, parameters: Mapping[str, Any]
+        self, query: str, parameters: Mapping[str, Any], token: int | None
     ) -> list[tuple[Any, ...]]:
-        async with self._primary.connection() as connection:
-            cursor = await connection.execute(SQL[query], parameters)
-            return await cursor.fetchall()
+        try:
+            async with self._primary.connection() as connection:
+                # A primary that took over may lack what the one before it had acknowledged.
+                if token is not None and not await _has(connection, "has_written", token):
+                    raise NotYetConsistentError
+                cursor = await connection.execute(SQL[query], parameters)
+                return await cursor.fetchall()
+        except DatabaseUnavailableError as error:
+            if token is not None:
+                raise NotYetConsistentError from error
+            raise
 
-    async def _one(self, query: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        rows = await self._rows(query, parameters)
+    async def _one(
+        self, query: str, parameters: Mapping[str, Any], token: int | None
+    ) -> tuple[Any, ...] | None:
+        rows = await self._rows(query, parameters, token)
         if not rows and self._replica is not self._primary:
-            rows = await self._primary_rows(query, parameters)
+            rows = await self._primary_rows(query, parameters, token)
         return rows[0] if rows else None
 
     async def _all_of(
-        self, query: str, ids: Sequence[int], wal_position: int | None = None
+        self,
+        query: str,
+        ids: Sequence[int],
+        token: int | None,
+        wal_position: int | None = None,
     ) -> list[tuple[Any, ...]]:
-        rows = await self._rows(query, {"ids": list(ids)}, wal_position)
+        rows = await self._rows(query, {"ids": list(ids)}, token, wal_position)
         missing = set(ids).difference(row[0] for row in rows)
         if missing and self._replica is not self._primary:
             # What the replica lacks may be too new for it, and only the primary knows.
-            rows += await self._primary_rows(query, {"ids": list(missing)})
+            rows += await self._primary_rows(query, {"ids": list(missing)}, token)
         return rows
 
 
-async def _has_replayed(connection: Connection, wal_position: int) -> bool:
-    cursor = await connection.execute(SQL["has_replayed"], {"wal_position": wal_position})
+async def _has(connection: Connection, query: str, wal_position: int) -> bool:
+    cursor = await connection.execute(SQL[query], {"wal_position": wal_position})
     return await cursor.fetchone() == (True,)

@@ -19,17 +19,21 @@ class Tweets:
         self._cache = cache
         self._store = store
 
-    async def get(self, ids: Sequence[int], *, issued: bool) -> dict[int, Tweet]:
-        """Return those of the tweets that exist, by id.
+    async def get(
+        self, ids: Sequence[int], *, issued: bool, token: int | None = None
+    ) -> dict[int, Tweet]:
+        """Return those of the tweets that exist, by id, as new as the token's position.
 
         issued: the ids are known to be of tweets that were created once, so those that do not
         exist may be remembered as deleted. Of any other id one must not: it may come yet.
         """
-        try:
-            return await self._through_cache(ids, issued=issued)
-        except CacheUnavailableError:
-            found = await self._store.tweets(ids)
-            return {tweet_id: tweet for tweet_id, (_, tweet) in found.items()}
+        if token is None:
+            try:
+                return await self._through_cache(ids, issued=issued)
+            except CacheUnavailableError:
+                pass
+        found = await self._store.tweets(ids, token)
+        return {tweet_id: tweet for tweet_id, (_, tweet) in found.items()}
 
     async def _through_cache(self, ids: Sequence[int], *, issued: bool) -> dict[int, Tweet]:
         tweets: dict[int, Tweet] = {}
@@ -51,7 +55,7 @@ class Tweets:
         """
         token = secrets.token_hex(8)
         leased, wal_position = await self._cache.lease_bodies(ids, token)
-        found = await self._store.tweets(ids, wal_position)
+        found = await self._store.tweets(ids, wal_position=wal_position)
         missing = DELETED if issued and wal_position is not None else b""
         fills = []
         for tweet_id, held in zip(ids, leased, strict=True):

@@ -12,6 +12,7 @@ from core.server import Server
 from core.settings import Settings
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
+from write_service.positions import Positions
 from write_service.relay import Relay
 from write_service.service import WriteService
 from write_service.store import Store
@@ -23,10 +24,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     store = Store(database)
     tweets = GroupCommit(store.create_tweets)
     passwords = Passwords()
+    positions = Positions(store.wal_position)
     relay = Relay(settings.primary_dsn(), settings.kafka_address(), settings.topic)
     server = Server(settings.bind, settings.write_port)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
-    server.add_service(service, WriteService(store, tweets, passwords))
+    server.add_service(service, WriteService(store, tweets, passwords, positions))
 
     await database.open()
     tweets.start()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.write.v1 import write_pb2 as pb
 
+from core.consistency import encode_token
 from core.errors import FanfareError, InvalidRequestError, to_status
 from core.server import Context, violations
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
+from write_service.positions import Positions
 from write_service.store import Store
 from write_service.tweets import Draft, draft, normalise_content
 
@@ -16,10 +18,13 @@ from write_service.tweets import Draft, draft, normalise_content
 class WriteService:
     """The commands. Requests have been validated against the contract before they come here."""
 
-    def __init__(self, store: Store, tweets: GroupCommit, passwords: Passwords) -> None:
+    def __init__(
+        self, store: Store, tweets: GroupCommit, passwords: Passwords, positions: Positions
+    ) -> None:
         self._store = store
         self._tweets = tweets
         self._passwords = passwords
+        self._positions = positions
 
     async def CreateUser(  # noqa: N802 - the contract's name, as for all below
         self, request: pb.CreateUserRequest, _context: Context
@@ -29,7 +34,7 @@ class WriteService:
         user = await self._store.create_user(
             request.username, request.email, password_hash, request.bio
         )
-        return pb.CreateUserResponse(user=user)
+        return pb.CreateUserResponse(user=user, consistency_token=await self._token())
 
     async def UpdateUser(  # noqa: N802
         self, request: pb.UpdateUserRequest, _context: Context
@@ -42,14 +47,14 @@ class WriteService:
             await self._passwords.hash(request.password) if request.HasField("password") else None,
             request.bio if request.HasField("bio") else None,
         )
-        return pb.UpdateUserResponse(user=user)
+        return pb.UpdateUserResponse(user=user, consistency_token=await self._token())
 
     async def DeleteUser(  # noqa: N802
         self, request: pb.DeleteUserRequest, _context: Context
     ) -> pb.DeleteUserResponse:
         """Delete a user and all that is theirs."""
         await self._store.delete_user(request.user_id)
-        return pb.DeleteUserResponse()
+        return pb.DeleteUserResponse(consistency_token=await self._token())
 
     async def CreateTweet(  # noqa: N802
         self, request: pb.CreateTweetRequest, _context: Context
@@ -58,7 +63,7 @@ class WriteService:
         (result,) = await self._tweets.submit([draft(request)])
         if isinstance(result, FanfareError):
             raise result
-        return pb.CreateTweetResponse(tweet=result)
+        return pb.CreateTweetResponse(tweet=result, consistency_token=await self._token())
 
     async def BatchCreateTweets(  # noqa: N802
         self, request: pb.BatchCreateTweetsRequest, _context: Context
@@ -69,37 +74,43 @@ class WriteService:
             await self._tweets.submit([item for item in checked if isinstance(item, Draft)])
         )
         results = [next(created) if isinstance(item, Draft) else item for item in checked]
-        return pb.BatchCreateTweetsResponse(results=[_batch_result(result) for result in results])
+        return pb.BatchCreateTweetsResponse(
+            results=[_batch_result(result) for result in results],
+            consistency_token=await self._token(),
+        )
 
     async def UpdateTweet(  # noqa: N802
         self, request: pb.UpdateTweetRequest, _context: Context
     ) -> pb.UpdateTweetResponse:
         """Replace a tweet's content."""
         content = normalise_content(request.content)
-        return pb.UpdateTweetResponse(
-            tweet=await self._store.update_tweet(request.tweet_id, content)
-        )
+        tweet = await self._store.update_tweet(request.tweet_id, content)
+        return pb.UpdateTweetResponse(tweet=tweet, consistency_token=await self._token())
 
     async def DeleteTweet(  # noqa: N802
         self, request: pb.DeleteTweetRequest, _context: Context
     ) -> pb.DeleteTweetResponse:
         """Delete a tweet."""
         await self._store.delete_tweet(request.tweet_id)
-        return pb.DeleteTweetResponse()
+        return pb.DeleteTweetResponse(consistency_token=await self._token())
 
     async def FollowUser(  # noqa: N802
         self, request: pb.FollowUserRequest, _context: Context
     ) -> pb.FollowUserResponse:
         """Make one user follow another."""
         await self._store.follow(request.follower_id, request.followed_id)
-        return pb.FollowUserResponse()
+        return pb.FollowUserResponse(consistency_token=await self._token())
 
     async def UnfollowUser(  # noqa: N802
         self, request: pb.UnfollowUserRequest, _context: Context
     ) -> pb.UnfollowUserResponse:
         """End a follow."""
         await self._store.unfollow(request.follower_id, request.followed_id)
-        return pb.UnfollowUserResponse()
+        return pb.UnfollowUserResponse(consistency_token=await self._token())
+
+    async def _token(self) -> str:
+        """Return the consistency token of a command that has been committed."""
+        return encode_token(await self._positions.now())
 
 
 def _checked_draft(request: pb.CreateTweetRequest) -> Draft | InvalidRequestError:

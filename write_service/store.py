@@ -169,6 +169,14 @@ class Store:
             if (await connection.execute(SQL["delete_follow"], edge)).rowcount:
                 await _leave(connection, [events.user_unfollowed(follower_id, followed_id)])
 
+    async def wal_position(self) -> int:
+        """Return how far the write-ahead log is written, in bytes."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(SQL["wal_position"])).fetchone()
+            if row is None:
+                raise InternalError  # a SELECT without FROM returns its row
+            return int(row[0])
+
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         async with self._database.connection() as connection, connection.transaction():

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66\x61nfare/errors/v1/errors.proto\x12\x11\x66\x61nfare.errors.v1*\x96\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x04\x12 \n\x1c\x45RROR_REASON_TWEET_NOT_FOUND\x10\x05\x12!\n\x1d\x45RROR_REASON_FOLLOW_NOT_FOUND\x10\x06\x12\x1f\n\x1b\x45RROR_REASON_USERNAME_TAKEN\x10\x07\x12\x1c\n\x18\x45RROR_REASON_EMAIL_TAKEN\x10\x08\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\t\x12!\n\x1d\x45RROR_REASON_METHOD_NOT_FOUND\x10\n\x12\x1f\n\x1b\x45RROR_REASON_PATH_NOT_FOUND\x10\x0b\x12\x1f\n\x1b\x45RROR_REASON_BODY_TOO_LARGE\x10\x0c\x12\'\n#ERROR_REASON_UNSUPPORTED_MEDIA_TYPE\x10\r\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10\x0e\x12$\n ERROR_REASON_SERVICE_UNAVAILABLE\x10\x0f\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x10\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x11\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x12\x42\x45\n\x15\x64\x65v.fanfare.errors.v1P\x01Z*fanfare.dev/gen/fanfare/errors/v1;errorsv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66\x61nfare/errors/v1/errors.proto\x12\x11\x66\x61nfare.errors.v1*\xe7\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_REQUEST\x10\x02\x12#\n\x1f\x45RROR_REASON_INVALID_PAGE_TOKEN\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x04\x12 \n\x1c\x45RROR_REASON_TWEET_NOT_FOUND\x10\x05\x12!\n\x1d\x45RROR_REASON_FOLLOW_NOT_FOUND\x10\x06\x12\x1f\n\x1b\x45RROR_REASON_USERNAME_TAKEN\x10\x07\x12\x1c\n\x18\x45RROR_REASON_EMAIL_TAKEN\x10\x08\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\t\x12!\n\x1d\x45RROR_REASON_METHOD_NOT_FOUND\x10\n\x12\x1f\n\x1b\x45RROR_REASON_PATH_NOT_FOUND\x10\x0b\x12\x1f\n\x1b\x45RROR_REASON_BODY_TOO_LARGE\x10\x0c\x12\'\n#ERROR_REASON_UNSUPPORTED_MEDIA_TYPE\x10\r\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10\x0e\x12$\n ERROR_REASON_SERVICE_UNAVAILABLE\x10\x0f\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x10\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x11\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x12\x12*\n&ERROR_REASON_INVALID_CONSISTENCY_TOKEN\x10\x13\x12#\n\x1f\x45RROR_REASON_NOT_YET_CONSISTENT\x10\x14\x42\x45\n\x15\x64\x65v.fanfare.errors.v1P\x01Z*fanfare.dev/gen/fanfare/errors/v1;errorsv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025dev.fanfare.errors.v1P\001Z*fanfare.dev/gen/fanfare/errors/v1;errorsv1'
   _globals['_ERRORREASON']._serialized_start=54
-  _globals['_ERRORREASON']._serialized_end=716
+  _globals['_ERRORREASON']._serialized_end=797
 # @@protoc_insertion_point(module_scope)

@@ -84,6 +84,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the caller's deadline passed first. Example: a deadline of 1 ms."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
     """INTERNAL: a bug in Fanfare; the log of the service has the details. Example: none is known."""
+    ERROR_REASON_INVALID_CONSISTENCY_TOKEN: _ErrorReason.ValueType  # 19
+    """INVALID_ARGUMENT: no command gave out this consistency token; pass it unchanged.
+    Example: a token with a letter missing.
+    """
+    ERROR_REASON_NOT_YET_CONSISTENT: _ErrorReason.ValueType  # 20
+    """UNAVAILABLE, with RetryInfo: no database that answers has what the consistency token names,
+    and a stale answer is never given in its place. Example: the primary is down, and the replica
+    had not received the command.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every non-OK status carries a google.rpc.ErrorInfo whose domain is "fanfare"
@@ -153,4 +162,13 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 17
 """DEADLINE_EXCEEDED: the caller's deadline passed first. Example: a deadline of 1 ms."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
 """INTERNAL: a bug in Fanfare; the log of the service has the details. Example: none is known."""
+ERROR_REASON_INVALID_CONSISTENCY_TOKEN: ErrorReason.ValueType  # 19
+"""INVALID_ARGUMENT: no command gave out this consistency token; pass it unchanged.
+Example: a token with a letter missing.
+"""
+ERROR_REASON_NOT_YET_CONSISTENT: ErrorReason.ValueType  # 20
+"""UNAVAILABLE, with RetryInfo: no database that answers has what the consistency token names,
+and a stale answer is never given in its place. Example: the primary is down, and the replica
+had not received the command.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

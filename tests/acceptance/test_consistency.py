@@ -1,0 +1,116 @@
+"""Consistency tokens: a read that passes a command's token sees that command's effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import grpc
+import pytest
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.write.v1 import write_pb2 as w
+from support import Failure, Fanfare, failure, ids
+
+from cli.system import System
+from core.consistency import encode_token
+
+
+@pytest.fixture(scope="module")
+def halted(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system without a fan-out: what Redis shows stays as it was."""
+    with Fanfare(start_system()) as clients:
+        yield clients
+
+
+def test_a_timeline_with_a_token_shows_what_redis_does_not_know_yet(halted: Fanfare) -> None:
+    """Creation, change, deletion, follow and unfollow each show at once to who passes the token."""
+    bob, carol = halted.user(), halted.user()
+    alice = halted.user(bob)
+    first = halted.tweet(bob)
+    theirs = halted.tweet(carol)
+    halted.wait_drained()
+    halted.wait_exact(alice)
+    halted.system.processes["worker"].stop()
+
+    def seen(token: str) -> list[int]:
+        return ids(halted.timeline(alice, consistency_token=token).tweets)
+
+    create = w.CreateTweetRequest(user_id=bob.id, content="new")
+    created = halted.write.CreateTweet(create)
+    assert seen("") == [first.id]
+    assert seen(created.consistency_token) == [created.tweet.id, first.id]
+    update = w.UpdateTweetRequest(tweet_id=first.id, content="changed")
+    token = halted.write.UpdateTweet(update).consistency_token
+    page = halted.timeline(alice, consistency_token=token)
+    assert [tweet.content for tweet in page.tweets] == ["new", "changed"]
+    ask = r.GetTweetRequest(tweet_id=first.id, consistency_token=token)
+    assert halted.read.GetTweet(ask).tweet.content == "changed"
+    gone = halted.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=first.id))
+    assert seen(gone.consistency_token) == [created.tweet.id]
+    edge = {"follower_id": alice.id, "followed_id": carol.id}
+    token = halted.write.FollowUser(w.FollowUserRequest(**edge)).consistency_token
+    assert seen(token) == [created.tweet.id, theirs.id]
+    token = halted.write.UnfollowUser(w.UnfollowUserRequest(**edge)).consistency_token
+    assert seen(token) == [created.tweet.id]
+    token = halted.write.DeleteUser(w.DeleteUserRequest(user_id=bob.id)).consistency_token
+    assert seen(token) == []
+    batch = r.BatchGetHomeTimelinesRequest(user_ids=[alice.id], consistency_token=token)
+    assert not halted.read.BatchGetHomeTimelines(batch).timelines[0].tweets
+    assert seen("") == [first.id]
+
+
+def test_every_command_gives_a_token_that_every_query_takes(fanfare: Fanfare) -> None:
+    """The whole contract, with the token of the last command."""
+    bob, alice = fanfare.user(), fanfare.user()
+    batch = w.BatchCreateTweetsRequest(requests=[w.CreateTweetRequest(user_id=bob.id, content="x")])
+    tweet = fanfare.write.BatchCreateTweets(batch).results[0].tweet
+    edge: dict[str, Any] = {"follower_id": alice.id, "followed_id": bob.id}
+    fanfare.write.FollowUser(w.FollowUserRequest(**edge))
+    change = w.UpdateUserRequest(user_id=bob.id, bio="new")
+    token = fanfare.write.UpdateUser(change).consistency_token
+    at: dict[str, Any] = {"consistency_token": token}
+    read = fanfare.read
+    assert read.GetUser(r.GetUserRequest(user_id=bob.id, **at)).user.bio == "new"
+    by_name = r.GetUserByUsernameRequest(username=bob.username, **at)
+    assert read.GetUserByUsername(by_name).user.bio == "new"
+    assert read.BatchGetUsers(r.BatchGetUsersRequest(user_ids=[bob.id], **at)).users[0].bio == "new"
+    assert read.ListUsers(r.ListUsersRequest(limit=1, **at)).users
+    assert read.BatchGetTweets(r.BatchGetTweetsRequest(tweet_ids=[tweet.id], **at)).tweets
+    assert read.GetFollow(r.GetFollowRequest(**edge, **at)).created_at.seconds
+    assert read.ListUserTweets(r.ListUserTweetsRequest(user_id=bob.id, **at)).tweets
+    assert read.ListFollowers(r.ListFollowersRequest(user_id=bob.id, **at)).users
+    assert read.ListFollowing(r.ListFollowingRequest(user_id=alice.id, **at)).users
+    assert ids(fanfare.timeline(alice, **at).tweets) == [tweet.id]
+
+
+def test_rest_passes_the_token_in_a_header_and_a_parameter(fanfare: Fanfare) -> None:
+    """A command's header, also beside 204, is good as a query's parameter."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    tweet = {"user_id": bob.id, "content": "x"}
+    _, answer, headers = fanfare.rest("POST", "/tweets", tweet)
+    token = headers["Fanfare-Consistency-Token"]
+    assert answer["consistency_token"] == token
+    path = f"/timeline/{alice.id}?consistency_token={token}"
+    assert len(fanfare.rest("GET", path)[1]["tweets"]) == 1
+    status, _, headers = fanfare.rest("DELETE", f"/tweets/{answer['tweet']['id']}")
+    assert status == 204
+    path = f"/timeline/{alice.id}?consistency_token={headers['Fanfare-Consistency-Token']}"
+    assert fanfare.rest("GET", path)[1]["tweets"] == []
+
+
+def test_a_token_that_nobody_gave_out_is_refused(fanfare: Fanfare) -> None:
+    """A mangled token is the caller's fault; one of a lost future is never answered stale."""
+    alice = fanfare.user()
+    token = encode_token(10**6)
+    mangled = token[:-2] + ("A" if token[-2] != "A" else "B") + token[-1]
+    for bad in (mangled, "x", "é", token[:-1]):
+        call = partial(fanfare.timeline, alice, consistency_token=bad)
+        assert failure(call) == Failure(
+            grpc.StatusCode.INVALID_ARGUMENT, "INVALID_CONSISTENCY_TOKEN"
+        )
+    future = encode_token(2**62)
+    assert failure(lambda: fanfare.timeline(alice, consistency_token=future)) == Failure(
+        grpc.StatusCode.UNAVAILABLE, "NOT_YET_CONSISTENT"
+    )
