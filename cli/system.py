@@ -44,12 +44,14 @@ class System:
         fixed_ports: bool = False,
         environment: Mapping[str, str] | None = None,
         progress: Callable[[str], None] = lambda _: None,
+        replica: bool = False,
     ) -> None:
         """Prepare a system whose data and logs are in state_dir.
 
         given: settings whose addresses stand for servers that then are not started, and, with
         fixed_ports, whose ports are used; else all ports are free ones. environment: further
         settings of the processes. progress: called with a line for each step that takes time.
+        replica: whether queries go to a streaming replica of Postgres.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -61,11 +63,14 @@ class System:
             else ServicePorts(*free_ports(len(names)))
         )
         stack_ports: Ports | None = FIXED_PORTS if fixed_ports else None
-        self.stack = Stack(self._state_dir, parts_dir, stack_ports, given, progress)
+        self.stack = Stack(
+            self._state_dir, parts_dir, stack_ports, given, progress, replica=replica
+        )
         addresses = self.stack.addresses
         own = {
             "state_dir": str(self._state_dir),
             "postgres_dsn": addresses.postgres_dsn,
+            "postgres_replica_dsn": addresses.postgres_replica_dsn,
             "redis_url": addresses.redis_url,
             "kafka_bootstrap_servers": addresses.kafka_bootstrap_servers,
             **{name: str(getattr(self._ports, name)) for name in names},

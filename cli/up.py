@@ -29,7 +29,8 @@ and in another terminal, for example:
 
 
 @click.command()
-def up() -> None:
+@click.option("--replica", is_flag=True, help="Run a replica of Postgres too, for the queries.")
+def up(*, replica: bool) -> None:
     """Start everything on the fixed ports and stay until Ctrl-C; data stay in the state folder."""
     settings = load_settings()
     console = Console()
@@ -39,6 +40,7 @@ def up() -> None:
         given=settings,
         fixed_ports=True,
         progress=console.print,
+        replica=replica,
     )
     _interrupt_on_signals()
     try:

@@ -22,12 +22,13 @@ class Ports:
     """Where the servers listen, on 127.0.0.1."""
 
     postgres: int
+    replica: int
     redis: int
     kafka: int
     kafka_controller: int
 
 
-FIXED_PORTS = Ports(postgres=5432, redis=6379, kafka=9092, kafka_controller=9093)
+FIXED_PORTS = Ports(postgres=5432, replica=5433, redis=6379, kafka=9092, kafka_controller=9093)
 
 
 def free_ports(count: int) -> list[int]:

@@ -40,6 +40,7 @@ class Addresses:
     """Where to find the servers; the names are those of the settings."""
 
     postgres_dsn: str
+    postgres_replica_dsn: str
     redis_url: str
     kafka_bootstrap_servers: str
 
@@ -61,29 +62,36 @@ def write_addresses(state_dir: Path, addresses: Addresses) -> None:
 class Stack:
     """The servers of one state folder, from start() to stop()."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a plain fact about the stack
         self,
         state_dir: Path,
         parts_dir: Path,
         ports: Ports | None = None,
         given: Settings | None = None,
         progress: Callable[[str], None] = lambda _: None,
+        *,
+        replica: bool = False,
     ) -> None:
         """Prepare a stack in state_dir, which start() makes.
 
         ports: None for free ones. given: settings whose addresses, where set, stand for a server
         that then is not started. progress: called with a line for each step that takes time.
+        replica: whether Postgres gets a streaming replica for the queries; not of a given one.
         """
         self._state_dir = state_dir.resolve()
         self._parts_dir = parts_dir.resolve()
-        self._ports = ports or Ports(*free_ports(4))
+        self._ports = ports or Ports(*free_ports(5))
         self._given = given or Settings.model_construct()
         self._progress = progress
         self._lock: IO[str] | None = None
         self._cancelled = threading.Event()
         self._password = pg.password(self._state_dir / "postgres")
+        primary = self._given_or("postgres_dsn", pg.dsn(self._ports.postgres, self._password))
+        self._has_replica = replica and self._given.postgres_dsn is None
+        second = pg.dsn(self._ports.replica, self._password) if self._has_replica else primary
         self.addresses = Addresses(
-            self._given_or("postgres_dsn", pg.dsn(self._ports.postgres, self._password)),
+            primary,
+            self._given_or("postgres_replica_dsn", second),
             self._given_or("redis_url", f"redis://{HOST}:{self._ports.redis}/0"),
             self._given_or("kafka_bootstrap_servers", f"{HOST}:{self._ports.kafka}"),
         )
@@ -91,8 +99,13 @@ class Stack:
 
     @property
     def postgres(self) -> Server:
-        """The Postgres that was started; KeyError when it was not, as with the next two."""
+        """The Postgres that was started; KeyError when it was not, as with the others."""
         return self._servers["postgres"]
+
+    @property
+    def replica(self) -> Server:
+        """The replica of Postgres that was started."""
+        return self._servers["replica"]
 
     @property
     def valkey(self) -> Server:
@@ -186,6 +199,9 @@ class Stack:
                 "FANFARE_STATE_DIR to a folder that is yours and has room."
             ) from error
         self._progress(f"{server.name} is ready")
+        if key == "postgres" and self._has_replica:
+            # After the primary, from which it is copied.
+            self._start_one("replica", self._replica)
 
     def _stop_servers(self) -> None:
         with ThreadPoolExecutor(3) as pool:
@@ -193,6 +209,11 @@ class Stack:
 
     def _postgres(self) -> Server:
         return pg.postgres(self._state_dir / "postgres", self._ports.postgres, self._password)
+
+    def _replica(self) -> Server:
+        ports = self._ports
+        folder = self._state_dir / "postgres-replica"
+        return pg.replica(folder, ports.replica, self._password, ports.postgres)
 
     def _valkey(self) -> Server:
         return valkey(self._state_dir / "valkey", self._ports.redis)

@@ -234,7 +234,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        stack = Stack(tmp_path, default_parts_dir(), Ports(port, *free_ports(3)))
+        stack = Stack(tmp_path, default_parts_dir(), Ports(port, *free_ports(4)))
         with pytest.raises(StackError, match=f"port {port}, for Postgres, is taken"):
             stack.start()
     assert not list(tmp_path.glob("postgres/data"))

@@ -1,0 +1,147 @@
+"""Queries from a streaming replica: it may lag and it may die, and nothing wrong is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+import psycopg
+import pytest
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.write.v1 import write_pb2 as w
+from support import Failure, Fanfare, failure, ids, wait_until
+
+from cli.system import System
+from core.bodies import body_key
+from core.timeline import timeline_key
+
+
+@pytest.fixture(scope="module")
+def replicated(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system with a replica."""
+    with Fanfare(start_system(replica=True)) as clients:
+        yield clients
+
+
+def _on_replica(clients: Fanfare, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(clients.settings.replica_dsn(), autocommit=True) as connection:
+        cursor = connection.execute(query.encode())
+        return cursor.fetchall()
+
+
+@contextmanager
+def _paused(clients: Fanfare) -> Iterator[None]:
+    """Keep the replica from replaying what the primary writes."""
+    _on_replica(clients, "SELECT pg_wal_replay_pause()")
+    paused = "SELECT pg_get_wal_replay_pause_state()"
+    wait_until(lambda: _on_replica(clients, paused) == [("paused",)], "replay is paused")
+    try:
+        yield
+    finally:
+        _on_replica(clients, "SELECT pg_wal_replay_resume()")
+
+
+def _caught_up(clients: Fanfare) -> bool:
+    ((written,),) = clients.sql("SELECT pg_current_wal_lsn()::text")
+    query = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
+    return _on_replica(clients, query) == [(True,)]
+
+
+def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
+    """What the replica does not have yet, a plain list does not show; a look-up by id does."""
+    bob = replicated.user()
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    with _paused(replicated):
+        tweet = replicated.tweet(bob)
+        own = r.ListUserTweetsRequest(user_id=bob.id)
+        assert not replicated.read.ListUserTweets(own).tweets
+        assert replicated.read.GetTweet(r.GetTweetRequest(tweet_id=tweet.id)).tweet == tweet
+        carol = replicated.user()
+        assert replicated.read.GetUser(r.GetUserRequest(user_id=carol.id)).user == carol
+        assert replicated.timeline(carol).tweets == []
+    wait_until(lambda: replicated.read.ListUserTweets(own).tweets, "the replica has caught up")
+
+
+def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
+    """What Redis has applied is in every list that is built, though the replica lacks it."""
+    bob = replicated.user()
+    alice = replicated.user(bob)
+    tweets = replicated.tweets(bob, 3)
+    replicated.wait_drained()
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    with _paused(replicated):
+        tweets += replicated.tweets(bob, 3)
+        carol = replicated.user()
+        replicated.follow(alice, carol)
+        tweets += replicated.tweets(carol, 2)
+        replicated.wait_drained()
+        replicated.redis.delete(timeline_key(alice.id))
+        expected = [tweet.id for tweet in reversed(tweets)]
+        wait_until(lambda: ids(replicated.timeline(alice).tweets) == expected, "it is built right")
+        assert replicated.redis.exists(timeline_key(alice.id))
+    replicated.wait_exact(alice)
+
+
+def test_a_body_is_not_filled_from_a_replica_that_lags(replicated: Fanfare) -> None:
+    """A changed text and a new tweet are filled as they are, a deleted tweet stays deleted."""
+    bob = replicated.user()
+    alice = replicated.user(bob)
+    changed, gone = replicated.tweets(bob, 2)
+    replicated.wait_drained()
+    replicated.wait_exact(alice)
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    with _paused(replicated):
+        update = w.UpdateTweetRequest(tweet_id=changed.id, content="changed")
+        replicated.write.UpdateTweet(update)
+        replicated.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=gone.id))
+        new = replicated.tweet(bob, "new")
+        replicated.wait_drained()
+        replicated.redis.delete(*(body_key(tweet.id) for tweet in (changed, gone, new)))
+        page = replicated.timeline(alice).tweets
+        assert [tweet.content for tweet in page] == ["new", "changed"]
+        assert replicated.redis.get(body_key(gone.id)) == b"D"
+    replicated.wait_exact(alice)
+
+
+def test_a_token_is_honoured_while_the_replica_lags(replicated: Fanfare) -> None:
+    """The primary answers in its place; with the primary away too, nothing stale is said."""
+    bob = replicated.user()
+    alice = replicated.user(bob)
+    old = replicated.tweet(bob)
+    replicated.wait_drained()
+    replicated.wait_exact(alice)
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    with _paused(replicated):
+        request = w.CreateTweetRequest(user_id=bob.id, content="new")
+        created = replicated.write.CreateTweet(request)
+        token = created.consistency_token
+        both = [created.tweet.id, old.id]
+        assert ids(replicated.timeline(alice, consistency_token=token).tweets) == both
+        replicated.system.stack.postgres.kill()
+        try:
+            error = failure(lambda: replicated.timeline(alice, consistency_token=token))
+            assert error == Failure(grpc.StatusCode.UNAVAILABLE, "NOT_YET_CONSISTENT")
+            own = r.ListUserTweetsRequest(user_id=bob.id)
+            assert ids(replicated.read.ListUserTweets(own).tweets) == [old.id]
+        finally:
+            replicated.system.stack.postgres.start()
+    replicated.wait_exact(alice)
+
+
+def test_a_dead_replica_costs_nothing_but_the_primarys_work(replicated: Fanfare) -> None:
+    """Reads, builds and fills go on from the primary, and to the replica when it is back."""
+    bob = replicated.user()
+    alice = replicated.user(bob)
+    replicated.tweets(bob, 60)
+    replicated.wait_drained()
+    replicated.system.stack.replica.kill()
+    try:
+        replicated.redis.delete(timeline_key(alice.id))
+        assert replicated.whole_timeline(alice) == replicated.oracle(alice)
+        tweet = replicated.tweet(bob)
+        wait_until(lambda: tweet.id in ids(replicated.timeline(alice).tweets), "it is pushed")
+    finally:
+        replicated.system.stack.replica.start()
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    replicated.wait_exact(alice)
