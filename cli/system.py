@@ -128,16 +128,32 @@ class System:
         """Stop the system."""
         self.stop()
 
+    def another_worker(self) -> Server:
+        """Start a second fan-out worker, which the caller stops; return it."""
+        (port,) = free_ports(1)
+        worker = self._process(
+            "second-worker", "fanout_worker", _serving(f"127.0.0.1:{port}"), worker_port=str(port)
+        )
+        worker.start()
+        return worker
+
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
-        process = Server(
+        process = self._process(name, package, ready)
+        process.launch()
+        self.processes[name] = process
+
+    def _process(
+        self, name: str, package: str, ready: Callable[[], bool], **settings: str
+    ) -> Server:
+        own = {f"{PREFIX}{setting.upper()}": value for setting, value in settings.items()}
+        path = f"{ROOT}{os.pathsep}{ROOT / 'gen'}"
+        return Server(
             f"The {name} process",
             [sys.executable, "-m", package],
             self._state_dir / "logs" / f"{name}.log",
             ready,
-            environment=self._environment | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}"},
+            environment=self._environment | own | {"PYTHONPATH": path},
         )
-        process.launch()
-        self.processes[name] = process
 
 
 def _serving(target: str) -> Callable[[], bool]:

@@ -20,7 +20,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # theirs
 from fanfare.events.v1.events_pb2 import FeedEvent
 from google.protobuf.message import DecodeError
 from redis.exceptions import RedisError
@@ -144,7 +144,7 @@ class Worker:
         partitions = sorted(self._assigned)
         self._forget(partitions)
         topic_id = self._topic_id()
-        ranges = {partition: self._watermarks(partition) for partition in partitions}
+        ranges = self._ranges(partitions)
         found = self._shards.fences(partitions)
         for shard, partition, fence in _each(found):
             low, high = ranges[partition]
@@ -182,10 +182,21 @@ class Worker:
         )
         return str(described[self._topic].result().topic_id)
 
-    def _watermarks(self, partition: int) -> tuple[int, int]:
-        place = TopicPartition(self._topic, partition)
-        low, high = self._consumer.get_watermark_offsets(place, timeout=KAFKA_SECONDS)
-        return low, high
+    def _ranges(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """Return the first offset that each partition has, and the one after its last."""
+        # By the admin client: on the consumer's connection each question would wait for a fetch.
+        low, high = (
+            self._admin.list_offsets(
+                {TopicPartition(self._topic, partition): which for partition in partitions},
+                request_timeout=KAFKA_SECONDS,
+            )
+            for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]  # theirs
+        )
+        ends = {place.partition: future.result().offset for place, future in high.items()}
+        return {
+            place.partition: (future.result().offset, ends[place.partition])
+            for place, future in low.items()
+        }
 
     def _committed(self, ranges: Mapping[int, tuple[int, int]]) -> dict[int, int]:
         """Return the group's offset in each partition; the log's end where it has none there."""
