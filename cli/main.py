@@ -1,4 +1,4 @@
-"""`fanfare`: up, demo, migrate, load, status, verify."""
+"""`fanfare`: up, demo, migrate, load, status, verify, rebuild."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COMMANDS = {
     "load": "cli.load:command",
     "status": "cli.status:command",
     "verify": "cli.verify:command",
+    "rebuild": "cli.rebuild:command",
 }
 
 

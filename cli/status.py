@@ -15,6 +15,7 @@ from rich.table import Table
 from cli.feed import Feed, connect
 from core.health_probe import probe
 from core.settings import Settings, load_settings
+from core.timeline import ALL_TIMELINES
 
 Rows = Iterable[tuple[str, str]]
 
@@ -66,7 +67,7 @@ def _partitions(feed: Feed) -> Rows:
 def _cached(settings: Settings) -> Rows:
     with Redis.from_url(settings.redis_address(), socket_timeout=5) as redis:
         # A scan of all keys, in steps that keep nobody waiting.
-        count = sum(1 for _ in redis.scan_iter("*:timeline:*", count=10_000))
+        count = sum(1 for _ in redis.scan_iter(ALL_TIMELINES, count=10_000))
         yield "cached timelines", f"{count:,}"
 
 

@@ -109,6 +109,10 @@ return 1
 )
 
 
+# Matches the keys of all timelines, for SCAN.
+ALL_TIMELINES = "{*}:timeline:*"
+
+
 def timeline_key(user_id: int) -> str:
     """Return the key of a user's home timeline."""
     return f"{{{shard_of(user_id)}}}:timeline:{user_id}"

@@ -13,6 +13,7 @@ import pytest
 from support import Fanfare
 
 from core.settings import PREFIX
+from core.timeline import ALL_TIMELINES, timeline_key
 
 PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 
@@ -126,3 +127,20 @@ def test_a_file_that_cannot_be_read_is_one_sentence(fanfare: Fanfare, tmp_path: 
         assert failed.returncode in {1, 2}
         assert "Error: " in failed.stderr
         assert "Traceback" not in failed.stderr
+
+
+def test_rebuild_removes_one_timeline_or_all(fanfare: Fanfare) -> None:
+    """What it removes is built again by the next reader, and it wants to be told which."""
+    bob = fanfare.user()
+    alice, carol = fanfare.user(bob), fanfare.user(bob)
+    fanfare.tweets(bob, 3)
+    fanfare.wait_drained()
+    fanfare.wait_exact(alice, carol)
+    one = _fanfare(fanfare, "rebuild", "--user", str(alice.id))
+    assert (one.returncode, one.stdout) == (0, "1 cached timelines removed\n")
+    assert not fanfare.redis.exists(timeline_key(alice.id))
+    assert fanfare.redis.exists(timeline_key(carol.id))
+    assert _fanfare(fanfare, "rebuild", "--all").returncode == 0
+    assert not list(fanfare.redis.scan_iter(ALL_TIMELINES))
+    assert _fanfare(fanfare, "rebuild").returncode == 2
+    fanfare.wait_exact(alice, carol)

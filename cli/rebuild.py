@@ -1,0 +1,45 @@
+"""`fanfare rebuild`: timelines removed from Redis, to be built anew by their next readers."""
+
+from __future__ import annotations
+
+import click
+from redis import Redis
+from redis.exceptions import RedisError
+
+from core.settings import load_settings
+from core.timeline import ALL_TIMELINES, timeline_key
+
+STEP = 1000
+
+
+@click.command()
+@click.option("--user", type=click.IntRange(min=1), help="The timeline of this user.")
+@click.option("--all", "everybody", is_flag=True, help="All timelines.")
+def command(user: int | None, *, everybody: bool) -> None:
+    """Remove a timeline, or all, from Redis; readers get theirs from Postgres until it is built.
+
+    Always safe, and seldom needed: for whoever doubts a timeline. All at once makes work for
+    Postgres, as each is built when it is next read.
+    """
+    if (user is None) is not everybody:
+        raise click.UsageError("say which: --user ID or --all")
+    try:
+        with Redis.from_url(load_settings().redis_address(), socket_timeout=10) as redis:
+            if user is not None:
+                removed = int(redis.unlink(timeline_key(user)))
+            else:
+                removed = _remove_all(redis)
+    except RedisError as error:
+        raise click.ClickException(f"Redis does not answer: {error}") from error
+    click.echo(f"{removed:,} cached timelines removed")
+
+
+def _remove_all(redis: Redis) -> int:
+    removed = 0
+    keys: list[bytes] = []
+    for key in redis.scan_iter(ALL_TIMELINES, count=STEP):
+        keys.append(key)
+        if len(keys) == STEP:
+            removed += int(redis.unlink(*keys))
+            keys.clear()
+    return removed + (int(redis.unlink(*keys)) if keys else 0)
