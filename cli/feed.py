@@ -55,6 +55,10 @@ class Feed:
 
     def __exit__(self, *_: object) -> None:
         """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
         self._consumer.close()
         self._redis.close()
 

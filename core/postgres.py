@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -18,6 +18,13 @@ CONNECT_SECONDS = 2
 WAIT_SECONDS = 2.0
 MAX_WAITING = 1000
 STATEMENT_MILLISECONDS = 10_000
+
+# True also on a server that is no replica: it has whatever it has committed. To be asked in a
+# statement before the read that relies on it.
+HAS_REPLAYED: LiteralString = """
+SELECT NOT pg_is_in_recovery()
+    OR (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(wal_position)s
+"""
 
 
 def connection_arguments(application: str) -> dict[str, Any]:

@@ -2,11 +2,6 @@
 -- One query, so that the two are of one moment.
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, epoch FROM relay_state
 
--- name: has_replayed
--- True also on a server that is no replica: it has whatever it has committed.
-SELECT NOT pg_is_in_recovery()
-    OR (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(wal_position)s
-
 -- name: followers
 SELECT followed_id, array_agg(follower_id) FROM follows
 WHERE followed_id = ANY(%(user_ids)s)

@@ -10,7 +10,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import TupleRow
 
-from core.postgres import connection_arguments
+from core.postgres import HAS_REPLAYED, connection_arguments
 from core.queries import load_queries
 
 LOG = logging.getLogger(__name__)
@@ -56,9 +56,8 @@ class Store:
         if self._replica_dsn != self._primary_dsn:
             try:
                 replica = self._connect(self._replica_dsn)
-                # A statement of its own, before the read: its answer holds for what follows.
                 parameters = {"wal_position": wal_position}
-                if replica.execute(SQL["has_replayed"], parameters).fetchone() == (True,):
+                if replica.execute(HAS_REPLAYED, parameters).fetchone() == (True,):
                     return replica
             except psycopg.OperationalError as error:
                 LOG.warning("the replica does not answer, the primary does its work: %s", error)

@@ -1,8 +1,3 @@
--- name: has_replayed
--- True also on a server that is no replica: it has whatever it has committed.
-SELECT NOT pg_is_in_recovery()
-    OR (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(wal_position)s
-
 -- name: has_written
 SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
     - '0/0'::pg_lsn)::bigint >= %(wal_position)s

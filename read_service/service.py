@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.common.v1.common_pb2 import Tweet, User
 from fanfare.read.v1 import read_pb2 as pb
 
 from core.consistency import decode_token
@@ -162,33 +162,32 @@ class ReadService:
         self, request: pb.ListFollowersRequest, _context: Context
     ) -> pb.ListFollowersResponse:
         """Return a page of a user's followers."""
-        before = _position(request, "ListFollowers", request.user_id)
-        limit = page_size(request.limit)
-        rows = await self._store.followers(
-            request.user_id, before, request.offset, limit + 1, _token(request)
-        )
-        if not rows:
-            await self._check_user(request.user_id, _token(request))
-        positions = [position for _, position in rows]
-        token = _next_token("ListFollowers", request.user_id, positions, limit)
-        users = [user for user, _ in rows[:limit]]
+        users, token = await self._edge_page(request, "ListFollowers", self._store.followers)
         return pb.ListFollowersResponse(users=users, next_page_token=token)
 
     async def ListFollowing(  # noqa: N802
         self, request: pb.ListFollowingRequest, _context: Context
     ) -> pb.ListFollowingResponse:
         """Return a page of those whom a user follows."""
-        before = _position(request, "ListFollowing", request.user_id)
-        limit = page_size(request.limit)
-        rows = await self._store.following(
-            request.user_id, before, request.offset, limit + 1, _token(request)
-        )
-        if not rows:
-            await self._check_user(request.user_id, _token(request))
-        positions = [position for _, position in rows]
-        token = _next_token("ListFollowing", request.user_id, positions, limit)
-        users = [user for user, _ in rows[:limit]]
+        users, token = await self._edge_page(request, "ListFollowing", self._store.following)
         return pb.ListFollowingResponse(users=users, next_page_token=token)
+
+    async def _edge_page(
+        self,
+        request: pb.ListFollowersRequest | pb.ListFollowingRequest,
+        method: str,
+        read: Callable[[int, int, int, int, int | None], Awaitable[list[tuple[User, int]]]],
+    ) -> tuple[list[User], str]:
+        """Return a page of the users at the other end of a user's follow edges, and its token."""
+        before = _position(request, method, request.user_id)
+        limit = page_size(request.limit)
+        at = _token(request)
+        rows = await read(request.user_id, before, request.offset, limit + 1, at)
+        if not rows:
+            await self._check_user(request.user_id, at)
+        positions = [position for _, position in rows]
+        token = _next_token(method, request.user_id, positions, limit)
+        return [user for user, _ in rows[:limit]], token
 
     async def _home_page(
         self, user_id: int, before: int, offset: int, limit: int, at: int | None

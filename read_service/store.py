@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from fanfare.common.v1.common_pb2 import Tweet, User
 
 from core import messages
 from core.errors import DatabaseUnavailableError, NotYetConsistentError
-from core.postgres import Connection, Database
+from core.postgres import HAS_REPLAYED, Connection, Database
 from core.queries import load_queries
 
 LOG = logging.getLogger(__name__)
@@ -125,8 +125,7 @@ class Store:
         if self._replica is not self._primary:
             try:
                 async with self._replica.connection() as connection:
-                    # A statement of its own, before the read: its answer holds for what follows.
-                    if needed is None or await _has(connection, "has_replayed", needed):
+                    if needed is None or await _has(connection, HAS_REPLAYED, needed):
                         cursor = await connection.execute(SQL[query], parameters)
                         return await cursor.fetchall()
             except DatabaseUnavailableError:
@@ -139,7 +138,7 @@ class Store:
         try:
             async with self._primary.connection() as connection:
                 # A primary that took over may lack what the one before it had acknowledged.
-                if token is not None and not await _has(connection, "has_written", token):
+                if token is not None and not await _has(connection, SQL["has_written"], token):
                     raise NotYetConsistentError
                 cursor = await connection.execute(SQL[query], parameters)
                 return await cursor.fetchall()
@@ -171,6 +170,6 @@ class Store:
         return rows
 
 
-async def _has(connection: Connection, query: str, wal_position: int) -> bool:
-    cursor = await connection.execute(SQL[query], {"wal_position": wal_position})
+async def _has(connection: Connection, query: LiteralString, wal_position: int) -> bool:
+    cursor = await connection.execute(query, {"wal_position": wal_position})
     return await cursor.fetchone() == (True,)

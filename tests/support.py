@@ -17,7 +17,7 @@ import grpc
 import psycopg
 import pytest
 import redis
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import KafkaException
 from fanfare.common.v1.common_pb2 import Tweet, User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
@@ -27,10 +27,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from cli.feed import Feed
 from cli.system import System
-from core.kafka import PARTITIONS, client_settings
-from core.progress import Progress, progress_keys
-from core.shards import SHARDS
 
 WAIT_SECONDS = 30.0
 _NAMES = itertools.count(1)
@@ -82,9 +80,7 @@ class Fanfare:
         self._read = grpc.insecure_channel(self.settings.read_service_target())
         self.write = WriteServiceStub(self._write)
         self.read = ReadServiceStub(self._read)
-        self._consumer = Consumer(
-            client_settings(self.settings.kafka_address()) | {"group.id": "tests"}
-        )
+        self._feed = Feed(self.settings)
         self.redis = redis.Redis.from_url(self.settings.redis_address())
 
     def __enter__(self) -> Self:
@@ -95,7 +91,7 @@ class Fanfare:
         """Close the connections."""
         self._write.close()
         self._read.close()
-        self._consumer.close()
+        self._feed.close()
         self.redis.close()
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -170,18 +166,10 @@ class Fanfare:
         wait_until(self._drained, "the outbox and Kafka are drained")
 
     def _drained(self) -> bool:
-        if self.sql("SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1"):
-            return False
-        ends = [
-            self._consumer.get_watermark_offsets(TopicPartition(self.settings.topic, n))[1]
-            for n in range(PARTITIONS)
-        ]
-        values = [self.redis.mget(progress_keys(shard)) for shard in range(SHARDS)]
-        return all(
-            isinstance(value, bytes) and Progress.decode(value).offset >= end
-            for shard in values
-            for value, end in zip(shard, ends, strict=True)
-        )
+        try:
+            return self._feed.remaining() == 0
+        except (KafkaException, redis.RedisError):
+            return False  # the server was killed, and is on its way back
 
     def wait_exact(self, *readers: User) -> None:
         """Wait until every page of these timelines equals the oracle."""
