@@ -303,8 +303,10 @@ def test_an_interrupted_start_leaves_nothing_and_can_be_repeated(
     tmp_path: Path, moment: str
 ) -> None:
     """A Ctrl-C while data are made, or while servers come up."""
+    # A test run started in the background inherits a SIGINT that is ignored.
     code = (
-        "import sys, pathlib; from embedded.stack import *\n"
+        "import sys, pathlib, signal; from embedded.stack import *\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with Stack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])): input()"
     )
     state = tmp_path / "state"
