@@ -9,13 +9,19 @@ from __future__ import annotations
 import gzip
 import html
 import json
+import re
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 EXAMPLES = 3
+# A user here is named u<id>, and names have at most 32 characters.
+SOURCE_ID = re.compile(r"[0-9]{1,31}")
+# The contract's bound. Judged here already, as a longer text may not even fit into a request.
+MAX_TEXT_BYTES = 8192
 # Names the posts' request_ids: a line that is loaded again is the same request.
 NAMESPACE = uuid.UUID("6f0d5f2e-6a3a-4d53-9d5c-3c1a52c7a4a6")
 
@@ -28,11 +34,11 @@ class Rejects:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, reason: str, where: str) -> None:
-        """Count a refused line."""
+        """Count a refused line; control characters of a file never reach a terminal."""
         self.counts[reason] += 1
         examples = self.examples.setdefault(reason, [])
         if len(examples) < EXAMPLES:
-            examples.append(where)
+            examples.append("".join(c if c.isprintable() else " " for c in where))
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,20 @@ class Post:
 def read_lines(path: Path, advance: Callable[[int], object]) -> Iterator[tuple[int, str]]:
     """Yield (number, line) of a file, gzipped or plain; advance is told the bytes read from disk.
 
-    Raises OSError for a file that cannot be read, also for a broken gzip.
+    Raises OSError for a file that cannot be read, also for a gzip that is damaged or cut short.
     """
     with path.open("rb") as raw:
         stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
         seen = 0
-        for number, line in enumerate(stream, 1):
-            yield number, line.decode("utf-8", errors="replace").rstrip("\r\n")
-            if number % 1000 == 0:
-                advance(raw.tell() - seen)
-                seen = raw.tell()
+        try:
+            for number, line in enumerate(stream, 1):
+                yield number, line.decode("utf-8", errors="replace").rstrip("\r\n")
+                if number % 1000 == 0:
+                    advance(raw.tell() - seen)
+                    seen = raw.tell()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            # EOFError, left alone, is to click as if somebody had pressed Ctrl-D.
+            raise OSError(f"{path} is no gzip, or damaged: {error}") from error
 
 
 def parse_follow(number: int, line: str, rejects: Rejects) -> tuple[int, int] | None:
@@ -65,7 +75,7 @@ def parse_follow(number: int, line: str, rejects: Rejects) -> tuple[int, int] | 
     if not line.strip() or line.startswith("#"):
         return None
     parts = line.split()
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
+    if len(parts) != 2 or not all(SOURCE_ID.fullmatch(part) for part in parts):
         rejects.add("not two user ids", f"line {number}: {line[:40]}")
         return None
     follower, followed = int(parts[0]), int(parts[1])
@@ -78,8 +88,8 @@ def parse_follow(number: int, line: str, rejects: Rejects) -> tuple[int, int] | 
 def parse_post(number: int, line: str, rejects: Rejects) -> Post | None:
     """Return the post of a line, or None for one that is refused.
 
-    HTML entities become the characters they stand for. What a tweet may say is not judged here:
-    the write service does, and its refusals are counted with the others.
+    HTML entities become the characters they stand for. What a tweet may say is judged by the write
+    service, whose refusals are counted with the others; only texts far too long are refused here.
     """
     try:
         post = json.loads(line)
@@ -93,8 +103,12 @@ def parse_post(number: int, line: str, rejects: Rejects) -> Post | None:
     if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
         rejects.add("half a surrogate pair", f"line {number}")
         return None
+    text = html.unescape(text)
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        rejects.add(f"a text of more than {MAX_TEXT_BYTES:,} bytes", f"line {number}: {text[:40]}")
+        return None
     request_id = uuid.uuid5(NAMESPACE, f"{number} {line}")
-    return Post(number, author, html.unescape(text), str(request_id))
+    return Post(number, author, text, str(request_id))
 
 
 def by_rank(posts_by_author: Counter[int], followers_by_user: Counter[int]) -> dict[int, int]:

@@ -2,15 +2,16 @@
 
 Users and follows go straight into Postgres by COPY, as an operator who migrates a community would
 do it, and leave the same events in the outbox as FollowUser: timelines that are cached already stay
-right. Posts go through BatchCreateTweets, so that the relay, Kafka and the worker carry them.
-Loading again adds nothing twice.
+right. An account with an e-mail or a password is somebody's own, whatever its name: it is given no
+follows and no tweets. Posts go through BatchCreateTweets, so that the relay, Kafka and the worker
+carry them. Loading again adds nothing twice.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +34,8 @@ from write_service import events
 
 CHUNK = 20_000
 BATCH = 1000
+# gRPC takes requests of 4 MiB; this leaves room for the ids.
+BATCH_BYTES = 3_000_000
 CALL_SECONDS = 30.0
 # How long an unavailable write service is waited for.
 PATIENCE_SECONDS = 120.0
@@ -112,7 +115,7 @@ class Load:
                 for follower, followed in chunk:
                     followers[followed] += 1
                     followers[follower] += 0
-                new_users, new_edges = copy_follows(connection, chunk)
+                new_users, new_edges = copy_follows(connection, chunk, rejects)
                 users, edges = users + new_users, edges + new_edges
                 self._progress.update(task, count=edges)
         self._finish(task)
@@ -142,7 +145,7 @@ class Load:
             stub = WriteServiceStub(channel)
             lines = read_lines(path, lambda size: self._progress.advance(task, size))
             parsed = (parse_post(number, line, rejects) for number, line in lines)
-            for batch in _chunks((post for post in parsed if post is not None), BATCH):
+            for batch in batches(post for post in parsed if post is not None):
                 created += _create(stub, batch, users, rejects)
                 self._progress.update(task, count=created)
         self._finish(task)
@@ -158,7 +161,9 @@ class Load:
         names = {username(source): author for author, source in mapping.items()}
         with connect(self._settings.primary_dsn()) as connection:
             rows = connection.execute(
-                "SELECT username, id FROM users WHERE username = ANY(%s)", (list(names),)
+                "SELECT username, id FROM users"
+                " WHERE username = ANY(%s) AND email IS NULL AND password_hash IS NULL",
+                (list(names),),
             )
             return {names[name]: user_id for name, user_id in rows}
 
@@ -189,7 +194,7 @@ class Load:
         self._progress.update(task, completed=self._progress.tasks[task].total)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _report(self, rejects: Rejects) -> None:
         for reason, count in rejects.counts.most_common():
@@ -201,8 +206,13 @@ def username(source_id: int) -> str:
     return f"u{source_id}"
 
 
-def copy_follows(connection: psycopg.Connection, edges: Sequence[Edge]) -> tuple[int, int]:
-    """Load edges and their users in one transaction; return how many users and edges are new."""
+def copy_follows(
+    connection: psycopg.Connection, edges: Sequence[Edge], rejects: Rejects
+) -> tuple[int, int]:
+    """Load edges and their users in one transaction; return how many users and edges are new.
+
+    Refuses edges from or to an account that is somebody's own.
+    """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(
             "CREATE TEMPORARY TABLE incoming (follower text, followed text) ON COMMIT DROP"
@@ -217,14 +227,23 @@ def copy_follows(connection: psycopg.Connection, edges: Sequence[Edge]) -> tuple
         ).rowcount
         # As FollowUser does: the users first, in one order, so that none is deleted meanwhile.
         cursor.execute(
-            "SELECT id FROM users WHERE username IN"
+            "CREATE TEMPORARY TABLE imported ON COMMIT DROP AS"
+            " SELECT id, username FROM users WHERE username IN"
             " (SELECT follower FROM incoming UNION SELECT followed FROM incoming)"
+            " AND email IS NULL AND password_hash IS NULL"
             " ORDER BY id FOR KEY SHARE"
         )
         cursor.execute(
+            "SELECT follower, followed FROM incoming"
+            " WHERE follower NOT IN (SELECT username FROM imported)"
+            " OR followed NOT IN (SELECT username FROM imported)"
+        )
+        for follower, followed in cursor.fetchall():
+            rejects.add("a name that is somebody's own account", f"{follower} follows {followed}")
+        cursor.execute(
             "INSERT INTO follows (follower_id, followed_id)"
             " SELECT a.id, b.id FROM incoming"
-            " JOIN users a ON a.username = follower JOIN users b ON b.username = followed"
+            " JOIN imported a ON a.username = follower JOIN imported b ON b.username = followed"
             " ON CONFLICT DO NOTHING RETURNING follower_id, followed_id"
         )
         new = cursor.fetchall()
@@ -243,7 +262,7 @@ def _create(
     items = []
     for post in posts:
         if post.author not in users:
-            rejects.add("an author beyond the graph's users", f"line {post.line}")
+            rejects.add("an author who stands for no imported user", f"line {post.line}")
             continue
         request = w.CreateTweetRequest(
             user_id=users[post.author], content=post.text, request_id=post.request_id
@@ -295,6 +314,21 @@ def _retryable(code: int) -> bool:
         grpc.StatusCode.RESOURCE_EXHAUSTED.value[0],
         grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
     }
+
+
+def batches(posts: Iterable[Post]) -> Iterator[list[Post]]:
+    """Yield the posts, in their order, in batches that one request can hold."""
+    batch: list[Post] = []
+    size = 0
+    for post in posts:
+        weight = len(post.text.encode())
+        if len(batch) == BATCH or (batch and size + weight > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(post)
+        size += weight
+    if batch:
+        yield batch
 
 
 def _chunks(items: Iterator[_Item], size: int) -> Iterator[list[_Item]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable
 
 import click
@@ -10,6 +12,7 @@ from confluent_kafka import KafkaException
 from redis import Redis
 from redis.exceptions import RedisError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.feed import Feed, connect
@@ -38,7 +41,8 @@ def command() -> None:
                 for label, value in rows():
                     table.add_row(label, value)
             except (psycopg.Error, KafkaException, RedisError) as error:
-                table.add_row(name, f"[red]does not answer: {str(error).splitlines()[0]}[/red]")
+                said = escape(str(error).splitlines()[0])
+                table.add_row(name, f"[red]does not answer: {said}[/red]")
     Console().print(table)
 
 
@@ -78,8 +82,22 @@ def _processes(settings: Settings) -> Rows:
         "fan-out worker": f"127.0.0.1:{settings.worker_port}",
     }
     for name, target in targets.items():
-        wrong = probe(target)
-        yield (
-            name,
-            "[green]serving[/green]" if wrong is None else f"[red]not serving[/red] {target}",
-        )
+        yield name, _verdict(target, serving=probe(target) is None)
+    for name, port in (
+        ("gateway, commands", settings.rest_write_port),
+        ("gateway, queries", settings.rest_read_port),
+    ):
+        yield name, _verdict(f"127.0.0.1:{port}", serving=_answers(port))
+
+
+def _answers(port: int) -> bool:
+    try:
+        # Our own gateway on this machine.
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=3):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _verdict(target: str, *, serving: bool) -> str:
+    return "[green]serving[/green]" if serving else f"[red]not serving[/red] {target}"

@@ -67,7 +67,13 @@ class Outcome:
 
 
 @click.command()
-@click.option("--sample", default=100, show_default=True, help="How many readers, at random.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="How many readers, at random.",
+)
 @click.option("--seed", type=int, help="Choose the same readers again.")
 def command(sample: int, seed: int | None) -> None:
     """Compare readers' timelines, page by page to the oldest tweet, with the SQL oracle.
@@ -91,6 +97,8 @@ def verify(settings: Settings, sample: int, seed: int | None, console: Console) 
             row[0]
             for row in connection.execute("SELECT DISTINCT follower_id FROM follows ORDER BY 1")
         ]
+    if not everybody:
+        raise VerifyError("nobody follows anybody yet: there is nothing to compare.")
     chosen = random.Random(seed).sample(everybody, min(sample, len(everybody)))  # noqa: S311
     console.print(f"{len(chosen)} of {len(everybody):,} readers, seed {seed}", highlight=False)
     outcomes = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,8 @@ from cli.imports import Rejects, by_rank, parse_follow, parse_post, read_lines
         ("1 x", "not two user ids"),
         ("-1 2", "not two user ids"),
         ("1 \u0662", "not two user ids"),
+        ("1 " + "9" * 32, "not two user ids"),
+        ("1 " + "9" * 5000, "not two user ids"),
     ],
 )
 def test_a_line_that_is_no_follow_is_refused_with_its_reason(line: str, reason: str) -> None:
@@ -59,6 +62,22 @@ def test_half_a_surrogate_pair_is_refused() -> None:
     assert rejects.counts == {"half a surrogate pair": 1}
 
 
+def test_a_text_that_no_request_could_hold_is_refused() -> None:
+    """Its bytes count, after entities became characters."""
+    rejects = Rejects()
+    assert parse_post(1, json.dumps({"author": 1, "text": "\u00e9" * 4097}), rejects) is None
+    assert rejects.counts == {"a text of more than 8,192 bytes": 1}
+    assert parse_post(2, json.dumps({"author": 1, "text": "&amp;" * 8192}), rejects) is not None
+
+
+def test_examples_carry_nothing_that_a_terminal_obeys() -> None:
+    """Escapes and line ends of a refused line are blanked."""
+    rejects = Rejects()
+    assert parse_follow(1, "\x1b[2J \u202e x", rejects) is None
+    (example,) = rejects.examples["not two user ids"]
+    assert example.isprintable()
+
+
 def test_a_post_is_the_same_request_whenever_it_is_loaded() -> None:
     """The request_id depends on the line alone; entities become their characters."""
     line = json.dumps({"author": 5, "created_ms": 1, "text": "a &amp; b"})
@@ -84,6 +103,22 @@ def test_gzipped_and_plain_files_read_alike(lines: list[str]) -> None:
     text = "".join(f"{line}\n" for line in lines).encode()
     assert list(_read(text, ".txt")) == list(_read(gzip.compress(text), ".gz"))
     assert [line for _, line in _read(text, ".txt")] == lines
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "plain"])
+def test_a_broken_gzip_is_an_error_of_the_file_and_names_it(harm: str, tmp_path: Path) -> None:
+    """Wherever it breaks, it is an OSError, as for a file that is not there."""
+    whole = bytearray(gzip.compress(random.Random(1).randbytes(100_000)))
+    if harm == "cut":
+        del whole[50_000:]
+    elif harm == "flipped":
+        whole[50_000:50_010] = bytes(10)
+    else:
+        whole[:2] = b"1 "
+    path = tmp_path / "broken.gz"
+    path.write_bytes(whole)
+    with pytest.raises(OSError, match=r"broken\.gz is no gzip, or damaged"):
+        list(read_lines(path, lambda _: None))
 
 
 def _read(content: bytes, suffix: str) -> list[tuple[int, str]]:

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fanfare.write.v1.write_pb2 import CreateUserRequest
 from support import Fanfare
 
 from core.settings import PREFIX
@@ -88,6 +89,41 @@ def test_loading_twice_loads_once_and_the_timelines_are_right(
     assert verified.stdout.count(": 0 differ") == 3
 
 
+def test_an_account_of_somebodys_own_is_given_nothing(fanfare: Fanfare, tmp_path: Path) -> None:
+    """Neither follows nor tweets, not even by a name that differs in case; both are reported."""
+    first = random.Random(11).randrange(10**12, 10**13)
+    ids = [first, first + 1, first + 2]
+    owned = [_register(fanfare, f"u{ids[0]}"), _register(fanfare, f"U{ids[1]}")]
+    follows = tmp_path / "follows.txt"
+    follows.write_text("".join(f"{a} {b}\n" for a in ids for b in ids if a != b))
+    posts = tmp_path / "posts.jsonl"
+    posts.write_text("".join(json.dumps({"author": n, "text": f"by {n}"}) + "\n" for n in ids))
+    load = _fanfare(fanfare, "load", "--follows", str(follows), "--posts", str(posts))
+    assert load.returncode == 0, load.stderr
+    assert "6 refused: a name that is somebody's own account" in load.stdout
+    assert "2 refused: an author who stands for no imported user" in load.stdout
+    assert not fanfare.sql("SELECT 1 FROM tweets WHERE user_id = ANY(%s)", owned)
+    assert not fanfare.sql(
+        "SELECT 1 FROM follows WHERE follower_id = ANY(%s) OR followed_id = ANY(%s)", owned, owned
+    )
+
+
+def test_what_a_file_says_is_printed_as_it_is(fanfare: Fanfare, tmp_path: Path) -> None:
+    """A refused line that looks like the console's own markup stops nothing."""
+    follows = tmp_path / "follows.txt"
+    follows.write_text("[/b] x\n")
+    load = _fanfare(fanfare, "load", "--follows", str(follows))
+    assert load.returncode == 0, load.stderr
+    assert "line 1: [/b] x" in load.stdout
+
+
+def _register(clients: Fanfare, username: str) -> int:
+    request = CreateUserRequest(
+        username=username, email=f"{username}@example.com", password="secret"
+    )
+    return clients.write.CreateUser(request).user.id
+
+
 def test_verify_tells_a_difference(fanfare: Fanfare) -> None:
     """A tweet that vanished from Postgres behind everybody's back is found, with exit status 1."""
     bob = fanfare.user()
@@ -115,7 +151,8 @@ def test_status_shows_counts_lag_and_who_serves(fanfare: Fanfare) -> None:
     for label in ("users", "tweets", "follows", "outbox waiting", "partition 11", "cached"):
         assert label in status.stdout
     assert status.stdout.count("lag 0") == 12
-    assert status.stdout.count("serving") == 3
+    assert status.stdout.count("serving") == 5
+    assert "not serving" not in status.stdout
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(fanfare: Fanfare, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
-from cli.verify import Row, difference
+from cli.verify import Row, command, difference
 
 THREE: list[Row] = [(3, 1, "c"), (2, 1, "b"), (1, 2, "a")]
 
@@ -29,3 +30,11 @@ def test_equal_timelines_do_not_differ() -> None:
 def test_each_kind_of_difference_is_named(read: list[Row], said: str) -> None:
     """A hole, an intruder, a duplicate, a wrong order and a wrong body are told apart."""
     assert difference(read, THREE) == said
+
+
+@pytest.mark.parametrize("sample", ["0", "-1"])
+def test_a_sample_of_nobody_is_refused(sample: str) -> None:
+    """A check that compared nothing must not look like one that found nothing."""
+    refused = CliRunner().invoke(command, ["--sample", sample])
+    assert refused.exit_code == 2
+    assert "--sample" in refused.output
