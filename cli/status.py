@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable
 
 import click
@@ -16,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.feed import Feed, connect
-from core.health_probe import probe
+from core.health_probe import gateway_serves, probe
 from core.settings import Settings, load_settings
 from core.timeline import ALL_TIMELINES
 
@@ -87,16 +85,7 @@ def _processes(settings: Settings) -> Rows:
         ("gateway, commands", settings.rest_write_port),
         ("gateway, queries", settings.rest_read_port),
     ):
-        yield name, _verdict(f"127.0.0.1:{port}", serving=_answers(port))
-
-
-def _answers(port: int) -> bool:
-    try:
-        # Our own gateway on this machine.
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=3):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+        yield name, _verdict(f"127.0.0.1:{port}", serving=gateway_serves(port))
 
 
 def _verdict(target: str, *, serving: bool) -> str:

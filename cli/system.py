@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from cli.migrate import migrate
-from core.health_probe import probe
+from core.health_probe import gateway_serves, probe
 from core.settings import PREFIX, Settings
 from embedded.server import Server
 from embedded.stack import FIXED_PORTS, Ports, Stack, check_port, free_ports
@@ -101,7 +99,10 @@ class System:
             self._launch(
                 "gateway",
                 "gateway",
-                lambda: _healthy(settings.rest_write_port) and _healthy(settings.rest_read_port),
+                lambda: (
+                    gateway_serves(settings.rest_write_port)
+                    and gateway_serves(settings.rest_read_port)
+                ),
             )
             for process in self.processes.values():
                 process.wait_ready()
@@ -158,12 +159,3 @@ class System:
 
 def _serving(target: str) -> Callable[[], bool]:
     return lambda: probe(target) is None
-
-
-def _healthy(port: int) -> bool:
-    try:
-        # Our own gateway on this machine.
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=3):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False

@@ -6,6 +6,7 @@ Exits with 0 when it is SERVING, else with 1 and a sentence; for containers' hea
 from __future__ import annotations
 
 import sys
+import urllib.request
 from typing import Any
 
 import grpc
@@ -26,6 +27,16 @@ def probe(target: str, service: str = "") -> str | None:
             return f"{target} does not answer: {error}"
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     return None if name == "SERVING" else f"{target} is {name}"
+
+
+def gateway_serves(port: int) -> bool:
+    """Return whether the gateway on this machine says at this port that it serves."""
+    try:
+        # The address is this machine's.
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=TIMEOUT_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":
