@@ -53,11 +53,18 @@ def kafka(folder: Path, port: int, controller_port: int, jars: list[Path]) -> Se
         )
 
     if not (data / "meta.properties").exists():
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         server(
-            "kafka.tools.StorageTool", "format", "--cluster-id", cluster, "-c", str(properties)
+            "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id(), "-c", str(properties)
         ).run()
     return server("kafka.Kafka", str(properties))
+
+
+def cluster_id() -> str:
+    """Return a new id for a cluster, as Kafka writes UUIDs.
+
+    The first letter is no matter of chance: a dash there would make it an option of the tool's.
+    """
+    return "F" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
 
 def _properties(data: Path, port: int, controller_port: int) -> str:

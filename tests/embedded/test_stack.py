@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from support import wait_until
 from core.kafka import client_settings
 from core.settings import Settings
 from embedded import jars
+from embedded.kafka import cluster_id
 from embedded.server import Server, package_file
 from embedded.stack import Ports, Stack, StackError, default_parts_dir, free_ports
 
@@ -333,3 +335,10 @@ def test_a_server_told_to_stop_exits_by_itself(tmp_path: Path) -> None:
     with Stack(tmp_path, default_parts_dir()) as stack:
         os.kill(stack.valkey.pid, signal.SIGTERM)
         assert stack.valkey.wait() == 0
+
+
+def test_no_cluster_id_looks_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id that would begin with a dash made the first start fail, one time in 64."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    assert not cluster_id().startswith("-")
+    assert len(cluster_id()) == 22
