@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
+from core.counters import report
 from core.settings import Settings, SettingsError, load_settings
 
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
@@ -42,4 +43,9 @@ async def _serve_until_signal(serve: Serve, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    await serve(settings, stopping)
+    reporting = asyncio.create_task(report())
+    try:
+        await serve(settings, stopping)
+    finally:
+        reporting.cancel()
+        await asyncio.wait([reporting])

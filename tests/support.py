@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 import urllib.error
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +31,7 @@ from grpc_status import rpc_status
 
 from cli.feed import Feed
 from cli.system import System
+from core.counters import Rare
 
 WAIT_SECONDS = 30.0
 _NAMES = itertools.count(1)
@@ -160,6 +163,19 @@ class Fanfare:
             reader.id,
         )
         return [row[0] for row in rows]
+
+    def rare_paths(self) -> Counter[Rare]:
+        """Return how often each rare path was taken, by all processes and their former lives."""
+        counts: Counter[Rare] = Counter()
+        for log in (self.settings.state_dir / "logs").glob("*.log"):
+            for line in re.findall(r" rare paths: (.*)", log.read_text(errors="replace")):
+                for path, times in (item.split("=") for item in line.split()):
+                    counts[Rare(path)] += int(times)
+        return counts
+
+    def wait_counted(self, path: Rare, before: Counter[Rare]) -> None:
+        """Wait until a rare path was taken more often than before."""
+        wait_until(lambda: self.rare_paths()[path] > before[path], f"{path} is counted")
 
     def wait_drained(self) -> None:
         """Wait until every event has been applied to every shard of Redis."""

@@ -1,0 +1,130 @@
+"""Counts of the rare paths: what the protocol does only when something went wrong or grew large.
+
+A path that no test and no night of operation ever takes is a path that nobody knows to work. Each
+counts itself here, and its process logs what was counted, once a second while there is something
+to say: `rare paths: list_compacted=3 fence_lost=1`. The figures are increments, so that the lines
+of a process's log add up over its restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from enum import StrEnum
+
+LOG = logging.getLogger(__name__)
+REPORT_SECONDS = 1.0
+
+
+class Rare(StrEnum):
+    """The rare paths, by the process that takes them."""
+
+    # The write service and its relay.
+    REQUEST_REPEATED = "request_repeated"
+    """A request_id came again and got the first answer."""
+    AUTHOR_CROSSED = "author_crossed"
+    """A tweet found its author above the threshold for the first time: pulled from now on."""
+    RELAY_STARTED = "relay_started"
+    """A relay took the lock and an epoch."""
+    PRODUCER_REBUILT = "producer_rebuilt"
+    """Kafka did not take everything: a new producer with a new epoch sends it again."""
+    RELAY_FENCED = "relay_fenced"
+    """A relay was not allowed to mark rows as sent: its successor had begun."""
+
+    # The fan-out worker.
+    FENCE_CREATED = "fence_created"
+    """A progress key was absent and was created."""
+    FENCE_LOST = "fence_lost"
+    """A progress key was not where this worker believed: the partition's place is sought anew."""
+    SEEK_BACK = "seek_back"
+    """A partition goes on from before where this worker had been."""
+    SHARD_WIPED = "shard_wiped"
+    """Kafka lost records that a shard lacks: its node was emptied."""
+    OFFSET_GONE = "offset_gone"
+    """Kafka did not have the offset that was asked for."""
+    STALE_EPOCH_SKIPPED = "stale_epoch_skipped"
+    """A record of a relay that had been replaced was skipped."""
+    BATCH_CUT = "batch_cut"
+    """A batch was cut into parts."""
+    LIST_TRIMMED = "list_trimmed"
+    """A list outgrew its cap and was trimmed."""
+    CROSSING_DROPPED = "crossing_dropped"
+    """An author's crossing dropped the lists of the followers."""
+    DEAD_LETTER = "dead_letter"
+    """A record could not be read and went to the dead letters."""
+    POISON_DROPPED = "poison_dropped"
+    """All lists and bodies were dropped, for nobody can tell which ones a dead letter touches."""
+    REPLAYED = "replayed"
+    """A dead letter was replayed: it drops what it touches."""
+    FANOUT_RESTARTED = "fanout_restarted"
+    """The fan-out failed and started again from its fences."""
+
+    # The read service.
+    LIST_COMPACTED = "list_compacted"
+    """A list's log was sorted into its base."""
+    LIST_OVERGROWN = "list_overgrown"
+    """A list that had lost its base was deleted."""
+    BUILD_REFUSED = "build_refused"
+    """A list was dropped while it was being built: what was read is thrown away."""
+    BUILD_ABANDONED = "build_abandoned"
+    """A list whose builder had died was removed."""
+    BUILD_UNFENCED = "build_unfenced"
+    """A list was not built because a progress key was absent."""
+    PAGE_REFILLED = "page_refilled"
+    """Deleted tweets fell from a page, and more were read."""
+    DUPLICATE_DROPPED = "duplicate_dropped"
+    """A list held an id twice."""
+    BODY_FILLED = "body_filled"
+    """A body was absent and was filled from Postgres."""
+    LEASE_LOST = "lease_lost"
+    """A body changed while it was being filled: what was read is thrown away."""
+    PULLED_MERGED = "pulled_merged"
+    """Lists of pulled authors were merged into a timeline."""
+    REPLICA_BEHIND = "replica_behind"
+    """The replica had not replayed what a read needs: the primary answered."""
+    REPLICA_LACKED = "replica_lacked"
+    """The replica lacked a row, and the primary was asked whether it is gone."""
+    REPLICA_DOWN = "replica_down"
+    """The replica did not answer: the primary did."""
+    REDIS_PAUSED = "redis_paused"
+    """Redis failed several times: it was left alone for a while."""
+
+
+class Counters:
+    """Counts of this process, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[Rare] = Counter()
+
+    def add(self, path: Rare, times: int = 1) -> None:
+        """Count a path as taken so many times."""
+        if times:
+            with self._lock:
+                self._counts[path] += times
+
+    def take(self) -> dict[Rare, int]:
+        """Return what was counted since the last call."""
+        with self._lock:
+            taken, self._counts = self._counts, Counter()
+        return dict(taken)
+
+
+COUNTERS = Counters()
+
+
+async def report() -> None:
+    """Log what is counted, once a second, until cancelled; then once more."""
+    try:
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            _log()
+    finally:
+        _log()
+
+
+def _log() -> None:
+    if taken := COUNTERS.take():
+        LOG.info("rare paths: %s", " ".join(f"{path}={n}" for path, n in sorted(taken.items())))
