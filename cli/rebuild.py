@@ -7,7 +7,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.settings import load_settings
-from core.timeline import ALL_TIMELINES, timeline_key
+from core.timeline import ALL_AUTHOR_LISTS, ALL_TIMELINES, author_list, home_list
 
 STEP = 1000
 
@@ -26,20 +26,21 @@ def command(user: int | None, *, everybody: bool) -> None:
     try:
         with Redis.from_url(load_settings().redis_address(), socket_timeout=10) as redis:
             if user is not None:
-                removed = int(redis.unlink(timeline_key(user)))
+                removed = int(redis.unlink(home_list(user).key, author_list(user).key))
             else:
                 removed = _remove_all(redis)
     except RedisError as error:
         raise click.ClickException(f"Redis does not answer: {error}") from error
-    click.echo(f"{removed:,} cached timelines removed")
+    click.echo(f"{removed:,} cached lists removed")
 
 
 def _remove_all(redis: Redis) -> int:
     removed = 0
     keys: list[bytes] = []
-    for key in redis.scan_iter(ALL_TIMELINES, count=STEP):
-        keys.append(key)
-        if len(keys) == STEP:
-            removed += int(redis.unlink(*keys))
-            keys.clear()
+    for pattern in (ALL_TIMELINES, ALL_AUTHOR_LISTS):
+        for key in redis.scan_iter(pattern, count=STEP):
+            keys.append(key)
+            if len(keys) == STEP:
+                removed += int(redis.unlink(*keys))
+                keys.clear()
     return removed + (int(redis.unlink(*keys)) if keys else 0)

@@ -22,7 +22,7 @@ from rich.progress import track
 
 from cli.feed import Feed, connect
 from core.settings import Settings, load_settings
-from core.timeline import timeline_key
+from core.timeline import home_list
 
 LIMIT = 100
 READERS = 4
@@ -106,7 +106,7 @@ def verify(settings: Settings, sample: int, seed: int | None, console: Console) 
         if name == "cold":
             with Redis.from_url(settings.redis_address()) as redis:
                 for reader in chosen:
-                    redis.unlink(timeline_key(reader))
+                    redis.unlink(home_list(reader).key)
         outcome = compare(settings, chosen, name, console)
         outcomes.append(outcome)
         console.print(

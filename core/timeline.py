@@ -3,9 +3,12 @@
 A list is `[log…, separator, base…, tail]`. The fan-out pushes ids into the log, in any order and
 perhaps twice. The base is sorted, newest first, and complete down to its last id. The tail says
 what is below: `0` nothing, no tail what Postgres has; `B<token>` means that a reader is building
-the list and nobody may read it. The separator is `=`; after it comes, separated by commas, room
-for the authors whose tweets are merged at read. A list that is not there is built by its next
-reader; pushes touch existing lists only, so viewers who do not read cost nothing.
+the list and nobody may read it. The separator is `=`, or `=7,12`: the pulled authors, whose own
+lists the reader merges with this one. A list that is not there is built by its next reader;
+pushes touch existing lists only, so viewers who do not read cost nothing.
+
+There are two kinds: a user's home timeline, and an author's own tweets, which is the same
+structure with the author as the only follower.
 """
 
 from __future__ import annotations
@@ -55,19 +58,19 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 
-# ARGV: token, cap, TTL in seconds, 1 if the ids are all there are, then the ids.
+# ARGV: token, cap, TTL in seconds, 1 if the ids are all there are, the separator, then the ids.
 # What was pushed while the builder read is in the log, and joins what it read.
 FINISH_BUILD = (
     _MERGE
     + """
 if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
 local ids = {}
-for i = 5, #ARGV do ids[#ids + 1] = ARGV[i] end
+for i = 6, #ARGV do ids[#ids + 1] = ARGV[i] end
 for _, element in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
     if string.sub(element, 1, 1) == '=' then break end
     ids[#ids + 1] = element
 end
-replace(KEYS[1], '=', merge(ids, tonumber(ARGV[2]), ARGV[4] == '1'))
+replace(KEYS[1], ARGV[5], merge(ids, tonumber(ARGV[2]), ARGV[4] == '1'))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
 """
@@ -81,7 +84,7 @@ return redis.call('DEL', KEYS[1])
 
 # ARGV: cap. Sorts the log into the base. Ids older than a base that is cut off are dropped: it is
 # not complete down there, and Postgres is. A list that lost its base (unread, it outgrew its cap)
-# is deleted, to be built anew. Returns 1 when the list was compacted.
+# is deleted, to be built anew. Returns 1 for a list that was compacted, 2 for one deleted.
 COMPACT = (
     _MERGE
     + """
@@ -93,7 +96,7 @@ for _, element in ipairs(elements) do
     if string.sub(element, 1, 1) == '=' then separator = element
     elseif element ~= '0' then ids[#ids + 1] = element end
 end
-if not separator or tail == separator then redis.call('DEL', KEYS[1]) return 0 end
+if not separator or tail == separator then redis.call('DEL', KEYS[1]) return 2 end
 if tail ~= '0' then
     local kept = {}
     for _, id in ipairs(ids) do
@@ -109,13 +112,46 @@ return 1
 )
 
 
-# Matches the keys of all timelines, for SCAN.
+# What FINISH_BUILD and COMPACT answer.
+REPLACED = 1
+DELETED = 2
+
+# Match the keys of all lists, for SCAN.
 ALL_TIMELINES = "{*}:timeline:*"
+ALL_AUTHOR_LISTS = "{*}:author:*"
 
 
-def timeline_key(user_id: int) -> str:
-    """Return the key of a user's home timeline."""
-    return f"{{{shard_of(user_id)}}}:timeline:{user_id}"
+@dataclass(frozen=True)
+class TimelineList:
+    """Which list: a user's home timeline, or an author's own tweets."""
+
+    user_id: int
+    kind: str
+
+    @property
+    def shard(self) -> int:
+        """The shard that the list is in."""
+        return shard_of(self.user_id)
+
+    @property
+    def key(self) -> str:
+        """The list's key in Redis."""
+        return f"{{{self.shard}}}:{self.kind}:{self.user_id}"
+
+
+def home_list(user_id: int) -> TimelineList:
+    """Return the list of a user's home timeline."""
+    return TimelineList(user_id, "timeline")
+
+
+def author_list(user_id: int) -> TimelineList:
+    """Return the list of a user's own tweets."""
+    return TimelineList(user_id, "author")
+
+
+def separator(pulled: Sequence[int]) -> bytes:
+    """Return the separator of a list with which those of the pulled authors are merged."""
+    return SEPARATOR + b",".join(b"%d" % author for author in pulled)
 
 
 class WindowState(Enum):
@@ -139,6 +175,10 @@ class Window:
     """How far down the ids are complete; 0: to the very first tweet."""
     token: str = ""
     """Of the builder, when building."""
+    pulled: Sequence[int] = ()
+    """The authors whose lists are merged with this one."""
+    duplicates: int = 0
+    """How many ids the list holds a second time."""
 
 
 def read_window(elements: Sequence[bytes], *, whole: bool) -> Window:
@@ -157,7 +197,18 @@ def read_window(elements: Sequence[bytes], *, whole: bool) -> Window:
     complete = last == COMPLETE
     floor = 0 if complete else int(last)
     ids = [int(id_) for id_ in (base[:-1] if complete else base)]
+    duplicates = 0
     if at:
-        log = {int(id_) for id_ in elements[:at]}
-        ids = sorted({id_ for id_ in log if id_ >= floor}.union(ids), reverse=True)
-    return Window(WindowState.READABLE, ids, floor)
+        log = [id_ for element in elements[:at] if (id_ := int(element)) >= floor]
+        distinct = set(log).union(ids)
+        duplicates = len(log) + len(ids) - len(distinct)
+        ids = sorted(distinct, reverse=True)
+    pulled = tuple(int(author) for author in elements[at][1:].split(b",") if author)
+    return Window(WindowState.READABLE, ids, floor, pulled=pulled, duplicates=duplicates)
+
+
+def merged(windows: Sequence[Window]) -> Window:
+    """Return what readable windows say together: exact down to the highest of their floors."""
+    floor = max(window.floor for window in windows)
+    ids = {id_ for window in windows for id_ in window.ids if id_ >= floor}
+    return Window(WindowState.READABLE, sorted(ids, reverse=True), floor)

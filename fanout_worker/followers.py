@@ -36,7 +36,7 @@ class FollowerArrays:
     def after(
         self, partition: int, records: Sequence[Record], wal_position: int
     ) -> dict[int, Followers]:
-        """Return the followers of the records' authors as of the last record.
+        """Return the followers as of the last record, of authors pushed or that cease to be.
 
         wal_position: at least that of every record and of the partition's fences; an array not
         yet known is read from a Postgres that has it. All follows and unfollows of the batch
@@ -45,9 +45,10 @@ class FollowerArrays:
         """
         arrays = self._arrays.setdefault(partition, {})
         tweeting = {
-            record.event.tweet_created.tweet.user_id
+            created.tweet.user_id
             for record in records
             if record.event.HasField("tweet_created")
+            and (not (created := record.event.tweet_created).pulled or created.became_pulled)
         }
         if unknown := sorted(tweeting - arrays.keys()):
             if self._size > MAX_IDS:

@@ -12,9 +12,13 @@ from core.server import Server
 from core.settings import Settings
 from read_service.cache import Cache
 from read_service.home import HomeTimelines
+from read_service.lists import Lists
 from read_service.service import ReadService
 from read_service.store import Store
 from read_service.tweets import Tweets
+
+# Longer than any build takes: then its list may be taken from it.
+BUILD_SECONDS = 10.0
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
@@ -23,10 +27,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     replica = primary
     if settings.replica_dsn() != settings.primary_dsn():
         replica = Database(settings.replica_dsn(), "read")
-    cache = Cache(settings.redis_address(), settings.timeline_ttl_seconds())
+    cache = Cache(settings.redis_address(), settings.timeline_ttl_seconds(), BUILD_SECONDS)
     store = Store(primary, replica)
     tweets = Tweets(cache, store)
-    home = HomeTimelines(cache, store, tweets, settings.timeline_length)
+    lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
+    home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
     server = Server(settings.bind, settings.read_port)
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
     server.add_service(service, ReadService(store, tweets, home))

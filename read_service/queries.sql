@@ -63,11 +63,22 @@ ORDER BY page.id DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: newest_ids
-SELECT newest.id
-FROM follows
-CROSS JOIN LATERAL (
-    SELECT id FROM tweets WHERE user_id = followed_id ORDER BY id DESC LIMIT %(limit)s
-) AS newest
-WHERE follower_id = %(user_id)s
-ORDER BY newest.id DESC
-LIMIT %(limit)s
+-- One statement, so that both are of one snapshot.
+SELECT ARRAY(
+    SELECT newest.id
+    FROM follows
+    CROSS JOIN LATERAL (
+        SELECT id FROM tweets WHERE user_id = followed_id ORDER BY id DESC LIMIT %(limit)s
+    ) AS newest
+    WHERE follower_id = %(user_id)s
+    ORDER BY newest.id DESC
+    LIMIT %(limit)s
+), ARRAY(
+    SELECT followed_id FROM follows JOIN users ON users.id = followed_id
+    WHERE follower_id = %(user_id)s AND pulled
+    ORDER BY followed_id
+)
+
+-- name: newest_ids_of_authors
+SELECT author, ARRAY(SELECT id FROM tweets WHERE user_id = author ORDER BY id DESC LIMIT %(limit)s)
+FROM unnest(%(user_ids)s::bigint[]) AS author

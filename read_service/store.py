@@ -10,6 +10,7 @@ from typing import Any, LiteralString
 from fanfare.common.v1.common_pb2 import Tweet, User
 
 from core import messages
+from core.counters import COUNTERS, Rare
 from core.errors import DatabaseUnavailableError, NotYetConsistentError
 from core.postgres import HAS_REPLAYED, Connection, Database
 from core.queries import load_queries
@@ -93,10 +94,23 @@ class Store:
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
         return [messages.tweet(*row) for row in await self._rows("home_timeline", page, token)]
 
-    async def newest_ids(self, user_id: int, limit: int, wal_position: int) -> list[int]:
-        """Return the ids at the head of a home timeline, from a Postgres that has the position."""
+    async def newest_ids(
+        self, user_id: int, limit: int, wal_position: int
+    ) -> tuple[list[int], list[int]]:
+        """Return the ids at the head of a home timeline, and its pulled authors.
+
+        Both of one moment, from a Postgres that has the position.
+        """
         page = {"user_id": user_id, "limit": limit}
-        return [row[0] for row in await self._rows("newest_ids", page, None, wal_position)]
+        ((ids, pulled),) = await self._rows("newest_ids", page, None, wal_position)
+        return ids, pulled
+
+    async def newest_ids_of_authors(
+        self, user_ids: Sequence[int], limit: int, wal_position: int
+    ) -> dict[int, list[int]]:
+        """Return the newest ids of each author, from a Postgres that has the position."""
+        page = {"user_ids": list(user_ids), "limit": limit}
+        return dict(await self._rows("newest_ids_of_authors", page, None, wal_position))
 
     async def followers(
         self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
@@ -128,7 +142,9 @@ class Store:
                     if needed is None or await _has(connection, HAS_REPLAYED, needed):
                         cursor = await connection.execute(SQL[query], parameters)
                         return await cursor.fetchall()
+                COUNTERS.add(Rare.REPLICA_BEHIND)
             except DatabaseUnavailableError:
+                COUNTERS.add(Rare.REPLICA_DOWN)
                 LOG.warning("the replica does not answer, the primary does its work")
         return await self._primary_rows(query, parameters, token)
 
@@ -152,6 +168,7 @@ class Store:
     ) -> tuple[Any, ...] | None:
         rows = await self._rows(query, parameters, token)
         if not rows and self._replica is not self._primary:
+            COUNTERS.add(Rare.REPLICA_LACKED)
             rows = await self._primary_rows(query, parameters, token)
         return rows[0] if rows else None
 
@@ -166,6 +183,7 @@ class Store:
         missing = set(ids).difference(row[0] for row in rows)
         if missing and self._replica is not self._primary:
             # What the replica lacks may be too new for it, and only the primary knows.
+            COUNTERS.add(Rare.REPLICA_LACKED)
             rows += await self._primary_rows(query, {"ids": list(missing)}, token)
         return rows
 

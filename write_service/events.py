@@ -21,9 +21,10 @@ def _event(key: int, kind: str, event: pb.FeedEvent) -> OutboxEvent:
     return OutboxEvent(key, kind, event.SerializeToString())
 
 
-def tweet_created(tweet: Tweet) -> OutboxEvent:
-    """Return the event of a tweet's creation."""
-    event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet))
+def tweet_created(tweet: Tweet, *, pulled: bool, became_pulled: bool) -> OutboxEvent:
+    """Return the event of a tweet's creation, with how it comes into timelines."""
+    created = pb.TweetCreated(tweet=tweet, pulled=pulled, became_pulled=became_pulled)
+    event = pb.FeedEvent(tweet_created=created)
     return _event(tweet.user_id, "tweet.created", event)
 
 

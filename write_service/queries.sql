@@ -41,6 +41,26 @@ DELETE FROM users WHERE id = %(user_id)s
 -- KEY SHARE keeps the users from being deleted until this transaction ends, and no more.
 SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
 
+-- name: lock_authors
+-- Locked as above; with whether each is pulled already, and whether their followers are now more
+-- than the threshold (0: never). Counting stops there. What is committed meanwhile may be missed:
+-- then the author's next tweet sees it.
+SELECT id, pulled, CASE
+    WHEN pulled OR %(pull_followers)s = 0 THEN false
+    ELSE (
+        SELECT count(*) FROM (
+            SELECT FROM follows WHERE followed_id = users.id LIMIT %(pull_followers)s + 1
+        ) AS counted
+    ) > %(pull_followers)s
+END
+FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
+
+-- name: pull_authors
+-- Locked in order first, so that two transactions that find the same authors never wait in a ring.
+UPDATE users SET pulled = true
+WHERE id IN (SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR NO KEY UPDATE)
+    AND NOT pulled
+
 -- name: new_tweet_ids
 SELECT next_tweet_id() AS id, clock_timestamp() FROM generate_series(1, %(count)s) ORDER BY id
 

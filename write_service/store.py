@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC
 
 from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
 
 from core import messages
+from core.counters import COUNTERS, Rare
 from core.errors import (
     DatabaseUnavailableError,
     EmailTakenError,
@@ -34,11 +36,22 @@ _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Author:
+    """How the tweets of a user come into timelines."""
+
+    pulled: bool
+    crosses: bool
+    """Has more followers than the threshold for the first time."""
+
+
 class Store:
     """The Postgres primary, as the commands see it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, pull_followers: int) -> None:
+        """Use the database; pull_followers: above so many an author is pulled (0: never)."""
         self._database = database
+        self._pull_followers = pull_followers
 
     async def create_user(self, username: str, email: str, password_hash: str, bio: str) -> User:
         """Return the new user; raises UsernameTakenError and EmailTakenError."""
@@ -105,15 +118,16 @@ class Store:
         Of drafts with the same author and request_id the first decides, here and before.
         """
         async with self._transaction() as connection:
+            asked = {"user_ids": list({draft.user_id for draft in drafts})}
             async with connection.pipeline():
-                users = await connection.execute(
-                    SQL["lock_users"], {"user_ids": list({d.user_id for d in drafts})}
+                cursor = await connection.execute(
+                    SQL["lock_authors"], asked | {"pull_followers": self._pull_followers}
                 )
                 ids = await connection.execute(SQL["new_tweet_ids"], {"count": len(drafts)})
-            known = {row[0] for row in await users.fetchall()}
+            authors = {row[0]: _Author(*row[1:]) for row in await cursor.fetchall()}
             results: list[Tweet | FanfareError] = [
                 messages.tweet(tweet_id, draft.user_id, draft.content, time, time)
-                if draft.user_id in known
+                if draft.user_id in authors
                 else UserNotFoundError(draft.user_id)
                 for draft, (tweet_id, time) in zip(drafts, await ids.fetchall(), strict=True)
             ]
@@ -126,7 +140,8 @@ class Store:
             for index, result in repeated.items():
                 results[index] = result
             if created:
-                await _insert_tweets(connection, created)
+                await _insert_tweets(connection, created, authors)
+        COUNTERS.add(Rare.REQUEST_REPEATED, len(repeated))
         return results
 
     async def update_tweet(self, tweet_id: int, content: str) -> Tweet:
@@ -234,7 +249,13 @@ async def _claim_requests(
     return repeated
 
 
-async def _insert_tweets(connection: Connection, tweets: Sequence[Tweet]) -> None:
+async def _insert_tweets(
+    connection: Connection, tweets: Sequence[Tweet], authors: Mapping[int, _Author]
+) -> None:
+    crossing = {tweet.user_id for tweet in tweets if authors[tweet.user_id].crosses}
+    if crossing:
+        await connection.execute(SQL["pull_authors"], {"user_ids": list(crossing)})
+        COUNTERS.add(Rare.AUTHOR_CROSSED, len(crossing))
     await connection.execute(
         SQL["insert_tweets"],
         {
@@ -244,7 +265,12 @@ async def _insert_tweets(connection: Connection, tweets: Sequence[Tweet]) -> Non
             "times": [tweet.created_at.ToDatetime(UTC) for tweet in tweets],
         },
     )
-    await _leave(connection, [events.tweet_created(tweet) for tweet in tweets])
+    left = []
+    for tweet in tweets:
+        author = authors[tweet.user_id]
+        pulled = author.pulled or author.crosses
+        left.append(events.tweet_created(tweet, pulled=pulled, became_pulled=author.crosses))
+    await _leave(connection, left)
 
 
 async def _lock_pair(connection: Connection, *user_ids: int) -> None:

@@ -13,7 +13,7 @@ from support import Fanfare, ids, wait_until
 
 from cli.migrate import migrate
 from cli.system import System
-from core.timeline import timeline_key
+from core.timeline import home_list
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_kafka_that_lost_everything_loses_nothing(own: Fanfare) -> None:
     own.wait_drained()
     own.wait_exact(alice)
     assert after[-1].id in ids(own.timeline(alice).tweets)
-    assert str(after[-1].id).encode() in own.redis.lrange(timeline_key(alice.id), 0, -1)
+    assert str(after[-1].id).encode() in own.redis.lrange(home_list(alice.id).key, 0, -1)
 
 
 def test_a_worker_that_slept_while_its_partitions_moved_does_no_harm(own: Fanfare) -> None:

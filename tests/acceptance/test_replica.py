@@ -14,7 +14,8 @@ from support import Failure, Fanfare, failure, ids, wait_until
 
 from cli.system import System
 from core.bodies import body_key
-from core.timeline import timeline_key
+from core.counters import Rare
+from core.timeline import home_list
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +58,17 @@ def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
         own = r.ListUserTweetsRequest(user_id=bob.id)
         assert not replicated.read.ListUserTweets(own).tweets
         assert replicated.read.GetTweet(r.GetTweetRequest(tweet_id=tweet.id)).tweet == tweet
+        before = replicated.rare_paths()
         carol = replicated.user()
         assert replicated.read.GetUser(r.GetUserRequest(user_id=carol.id)).user == carol
+        replicated.wait_counted(Rare.REPLICA_LACKED, before)
         assert replicated.timeline(carol).tweets == []
     wait_until(lambda: replicated.read.ListUserTweets(own).tweets, "the replica has caught up")
 
 
 def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
     """What Redis has applied is in every list that is built, though the replica lacks it."""
+    before = replicated.rare_paths()
     bob = replicated.user()
     alice = replicated.user(bob)
     tweets = replicated.tweets(bob, 3)
@@ -76,15 +80,17 @@ def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> No
         replicated.follow(alice, carol)
         tweets += replicated.tweets(carol, 2)
         replicated.wait_drained()
-        replicated.redis.delete(timeline_key(alice.id))
+        replicated.redis.delete(home_list(alice.id).key)
         expected = [tweet.id for tweet in reversed(tweets)]
         wait_until(lambda: ids(replicated.timeline(alice).tweets) == expected, "it is built right")
-        assert replicated.redis.exists(timeline_key(alice.id))
+        assert replicated.redis.exists(home_list(alice.id).key)
     replicated.wait_exact(alice)
+    replicated.wait_counted(Rare.REPLICA_BEHIND, before)
 
 
 def test_a_body_is_not_filled_from_a_replica_that_lags(replicated: Fanfare) -> None:
     """A changed text and a new tweet are filled as they are, a deleted tweet stays deleted."""
+    before = replicated.rare_paths()
     bob = replicated.user()
     alice = replicated.user(bob)
     changed, gone = replicated.tweets(bob, 2)
@@ -102,6 +108,7 @@ def test_a_body_is_not_filled_from_a_replica_that_lags(replicated: Fanfare) -> N
         assert [tweet.content for tweet in page] == ["new", "changed"]
         assert replicated.redis.get(body_key(gone.id)) == b"D"
     replicated.wait_exact(alice)
+    replicated.wait_counted(Rare.REPLICA_BEHIND, before)
 
 
 def test_a_token_is_honoured_while_the_replica_lags(replicated: Fanfare) -> None:
@@ -131,13 +138,14 @@ def test_a_token_is_honoured_while_the_replica_lags(replicated: Fanfare) -> None
 
 def test_a_dead_replica_costs_nothing_but_the_primarys_work(replicated: Fanfare) -> None:
     """Reads, builds and fills go on from the primary, and to the replica when it is back."""
+    before = replicated.rare_paths()
     bob = replicated.user()
     alice = replicated.user(bob)
     replicated.tweets(bob, 60)
     replicated.wait_drained()
     replicated.system.stack.replica.kill()
     try:
-        replicated.redis.delete(timeline_key(alice.id))
+        replicated.redis.delete(home_list(alice.id).key)
         assert replicated.whole_timeline(alice) == replicated.oracle(alice)
         tweet = replicated.tweet(bob)
         wait_until(lambda: tweet.id in ids(replicated.timeline(alice).tweets), "it is pushed")
@@ -145,3 +153,4 @@ def test_a_dead_replica_costs_nothing_but_the_primarys_work(replicated: Fanfare)
         replicated.system.stack.replica.start()
     wait_until(lambda: _caught_up(replicated), "the replica has caught up")
     replicated.wait_exact(alice)
+    replicated.wait_counted(Rare.REPLICA_DOWN, before)

@@ -14,7 +14,7 @@ from fanfare.write.v1.write_pb2 import CreateUserRequest
 from support import Fanfare
 
 from core.settings import PREFIX
-from core.timeline import ALL_TIMELINES, timeline_key
+from core.timeline import ALL_TIMELINES, home_list
 
 PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 
@@ -174,9 +174,9 @@ def test_rebuild_removes_one_timeline_or_all(fanfare: Fanfare) -> None:
     fanfare.wait_drained()
     fanfare.wait_exact(alice, carol)
     one = _fanfare(fanfare, "rebuild", "--user", str(alice.id))
-    assert (one.returncode, one.stdout) == (0, "1 cached timelines removed\n")
-    assert not fanfare.redis.exists(timeline_key(alice.id))
-    assert fanfare.redis.exists(timeline_key(carol.id))
+    assert (one.returncode, one.stdout) == (0, "1 cached lists removed\n")
+    assert not fanfare.redis.exists(home_list(alice.id).key)
+    assert fanfare.redis.exists(home_list(carol.id).key)
     assert _fanfare(fanfare, "rebuild", "--all").returncode == 0
     assert not list(fanfare.redis.scan_iter(ALL_TIMELINES))
     assert _fanfare(fanfare, "rebuild").returncode == 2

@@ -54,7 +54,7 @@ def test_a_build_joins_what_was_read_and_what_was_pushed(
         fanfare.redis.lpushx(key, id_)
     newest = sorted(set(read), reverse=True)[:cap]
     complete = int(len(newest) < cap)
-    assert _eval(fanfare, timeline.FINISH_BUILD, key, "t", cap, 60, complete, *newest) == 1
+    assert _eval(fanfare, timeline.FINISH_BUILD, key, "t", cap, 60, complete, "=", *newest) == 1
     everything = sorted({*before, *newest}, reverse=True)
     got, floor = _ids(fanfare, key)
     assert got == everything[:cap]
@@ -64,10 +64,10 @@ def test_a_build_joins_what_was_read_and_what_was_pushed(
 
 def test_a_build_that_was_overtaken_changes_nothing(fanfare: Fanfare, key: str) -> None:
     """Without its token in place a builder neither finishes nor removes anything."""
-    assert _eval(fanfare, timeline.FINISH_BUILD, key, "t", 10, 60, 1, BASE) == 0
+    assert _eval(fanfare, timeline.FINISH_BUILD, key, "t", 10, 60, 1, "=", BASE) == 0
     assert not fanfare.redis.exists(key)
     _eval(fanfare, timeline.BEGIN_BUILD, key, "second", 10_000)
-    assert _eval(fanfare, timeline.FINISH_BUILD, key, "first", 10, 60, 1, BASE) == 0
+    assert _eval(fanfare, timeline.FINISH_BUILD, key, "first", 10, 60, 1, "=", BASE) == 0
     assert _eval(fanfare, timeline.ABANDON_BUILD, key, "first") == 0
     assert _elements(fanfare, key) == [b"=", b"Bsecond"]
     assert _eval(fanfare, timeline.COMPACT, key, 10) == 0
@@ -100,7 +100,7 @@ def test_a_list_that_lost_its_base_is_deleted(
 ) -> None:
     """What was trimmed away cannot be guessed: the next reader builds it."""
     fanfare.redis.rpush(key, *elements)
-    assert _eval(fanfare, timeline.COMPACT, key, 10) == 0
+    assert _eval(fanfare, timeline.COMPACT, key, 10) == timeline.DELETED
     assert not fanfare.redis.exists(key)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.timeline import Window, WindowState, read_window
+from core.timeline import Window, WindowState, merged, read_window, separator
 
 IDS = st.lists(st.integers(1, 60), unique=True, max_size=30)
 
@@ -48,3 +48,26 @@ def test_every_window_agrees_with_the_whole_list(log: list[int], base: list[int]
         expected = {id_ for id_ in everything if id_ >= window.floor and id_ in base}
         expected |= {id_ for id_ in log if id_ >= window.floor}
         assert list(window.ids) == sorted(expected, reverse=True)
+
+
+@given(lists=st.lists(st.tuples(IDS, IDS.filter(bool), st.booleans()), min_size=1, max_size=4))
+def test_merged_windows_are_exact_down_to_the_highest_floor(
+    lists: list[tuple[list[int], list[int], bool]],
+) -> None:
+    """What any list shows is there down to where the first of them ends, and nothing below."""
+    windows = [
+        read_window(_elements(log, base, b"0" if complete else None), whole=True)
+        for log, base, complete in lists
+    ]
+    together = merged(windows)
+    assert together.floor == max(window.floor for window in windows)
+    shown = {id_ for window in windows for id_ in window.ids}
+    assert list(together.ids) == sorted(
+        (id_ for id_ in shown if id_ >= together.floor), reverse=True
+    )
+
+
+def test_the_separator_names_the_pulled_authors() -> None:
+    """What is written is what is read."""
+    assert read_window([b"9", separator([7, 12]), b"5", b"0"], whole=True).pulled == (7, 12)
+    assert read_window([separator([]), b"0"], whole=True).pulled == ()

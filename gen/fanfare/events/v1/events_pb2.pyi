@@ -108,6 +108,16 @@ class TweetCreated(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEET_FIELD_NUMBER: _builtins.int
+    PULLED_FIELD_NUMBER: _builtins.int
+    BECAME_PULLED_FIELD_NUMBER: _builtins.int
+    pulled: _builtins.bool
+    """Whether readers merge it from its author's list, instead of finding it in their own. Decided
+    in the tweet's transaction; once an author is pulled, all later tweets of theirs are.
+    """
+    became_pulled: _builtins.bool
+    """Whether the transaction still saw the author as pushed: the followers' lists do not name the
+    author yet and are dropped. Several tweets may say so.
+    """
     @_builtins.property
     def tweet(self) -> _common_pb2.Tweet:
         """The tweet, in its first version."""
@@ -116,10 +126,12 @@ class TweetCreated(_message.Message):
         self,
         *,
         tweet: _common_pb2.Tweet | None = ...,
+        pulled: _builtins.bool = ...,
+        became_pulled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["tweet", b"tweet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tweet", b"tweet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["became_pulled", b"became_pulled", "pulled", b"pulled", "tweet", b"tweet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,139 @@
+"""Authors above FANFARE_PULL_FOLLOWERS, whose tweets readers merge instead of being pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from fanfare.write.v1 import write_pb2 as w
+from support import Fanfare, ids, wait_until
+
+from cli.system import System
+from core.counters import Rare
+from core.timeline import author_list, home_list, separator
+
+THRESHOLD = 2
+
+
+@pytest.fixture(scope="module")
+def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system in which two followers are the most that an author pushes to."""
+    with Fanfare(start_system(FANFARE_PULL_FOLLOWERS=str(THRESHOLD))) as clients:
+        yield clients
+
+
+def _pulled(own: Fanfare, user_id: int) -> bool:
+    ((pulled,),) = own.sql("SELECT pulled FROM users WHERE id = %s", user_id)
+    return bool(pulled)
+
+
+def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
+    """Lists built before the crossing are dropped; what is built after names the author."""
+    before = own.rare_paths()
+    author, other = own.user(), own.user()
+    readers = [own.user(author, other) for _ in range(THRESHOLD)]
+    own.tweets(author, 5)
+    own.tweets(other, 5)
+    own.wait_drained()
+    own.wait_exact(*readers)
+    assert not _pulled(own, author.id)
+    pushed = own.redis.lrange(home_list(readers[0].id).key, 0, -1)
+    assert separator([]) in pushed
+    last = own.user(author)
+    own.wait_exact(last)
+    assert not _pulled(own, author.id)  # decided when they tweet
+    crossing = own.tweet(author)
+    assert _pulled(own, author.id)
+    for path in (Rare.AUTHOR_CROSSED, Rare.CROSSING_DROPPED):
+        own.wait_counted(path, before)
+    own.wait_drained()
+    own.wait_exact(*readers, last)
+    for reader in (*readers, last):
+        elements = own.redis.lrange(home_list(reader.id).key, 0, -1)
+        assert separator([author.id]) in elements
+    own.wait_counted(Rare.PULLED_MERGED, before)
+    assert str(crossing.id).encode() in own.redis.lrange(author_list(author.id).key, 0, -1)
+
+
+def test_a_pulled_tweet_is_pushed_to_its_authors_list_alone(own: Fanfare) -> None:
+    """What a tweet costs does not grow with the followers; they see it all the same."""
+    author = own.user()
+    readers = [own.user(author) for _ in range(THRESHOLD + 1)]
+    own.tweet(author)
+    own.wait_drained()
+    own.wait_exact(*readers)
+    lists = [own.redis.lrange(home_list(reader.id).key, 0, -1) for reader in readers]
+    tweet = own.tweet(author)
+    for reader in readers:
+        wait_until(lambda r=reader: tweet.id in ids(own.timeline(r).tweets), "the tweet shows")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+    assert lists == [own.redis.lrange(home_list(reader.id).key, 0, -1) for reader in readers]
+
+
+def test_pages_reach_below_the_lists_of_pulled_authors(own: Fanfare) -> None:
+    """The merge is exact down to the highest floor; below it Postgres goes on."""
+    pulled, pushed = own.user(), own.user()
+    readers = [own.user(pulled) for _ in range(THRESHOLD)]
+    reader = own.user(pulled, pushed)
+    own.tweets(pushed, 30)
+    own.tweets(pulled, 900)
+    own.tweets(pushed, 30)
+    own.wait_exact(reader)
+    expected = own.oracle(reader)
+    assert len(expected) == 960
+    for limit in (7, 100):
+        assert own.whole_timeline(reader, limit) == expected
+    for offset in (0, 25, 700, 850, 950):
+        page = own.timeline(reader, 30, offset=offset)
+        assert ids(page.tweets) == expected[offset : offset + 30]
+    own.wait_exact(*readers)
+
+
+def test_what_a_pulled_author_changes_shows(own: Fanfare) -> None:
+    """Deletion, change, unfollow and the author's end are seen by readers who merge."""
+    author = own.user()
+    readers = [own.user(author) for _ in range(THRESHOLD + 1)]
+    tweets = own.tweets(author, 40)
+    own.wait_exact(*readers)
+    for tweet in tweets[10:]:
+        own.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))
+    own.write.UpdateTweet(w.UpdateTweetRequest(tweet_id=tweets[0].id, content="changed"))
+    wait_until(lambda: own.timeline(readers[0]).tweets[-1].content == "changed", "the change shows")
+    own.wait_exact(*readers)
+    own.unfollow(readers[0], author)
+    own.wait_exact(*readers)
+    own.wait_drained()
+    assert own.whole_timeline(readers[0]) == []
+    own.write.DeleteUser(w.DeleteUserRequest(user_id=author.id))
+    own.wait_drained()
+    assert all(own.whole_timeline(reader) == [] for reader in readers)
+    assert not own.redis.exists(author_list(author.id).key)
+
+
+def test_once_pulled_always_pulled(own: Fanfare) -> None:
+    """An author whose followers leave is not pushed again: lists that name them need no care."""
+    author = own.user()
+    readers = [own.user(author) for _ in range(THRESHOLD + 1)]
+    own.tweet(author)
+    assert _pulled(own, author.id)
+    for reader in readers[1:]:
+        own.unfollow(reader, author)
+    own.tweet(author)
+    assert _pulled(own, author.id)
+    own.wait_exact(*readers)
+
+
+def test_a_reader_of_more_authors_than_are_built_at_once_is_served(own: Fanfare) -> None:
+    """While the lists of many pulled authors are absent Postgres answers; then Redis does."""
+    authors = [own.user() for _ in range(40)]
+    own.sql("UPDATE users SET pulled = true WHERE id = ANY(%s)", [a.id for a in authors])
+    reader = own.user(*authors)
+    for author in authors:
+        own.tweet(author)
+    own.wait_exact(reader)
+
+    def merged() -> bool:
+        before = own.rare_paths()[Rare.PULLED_MERGED]
+        assert own.whole_timeline(reader) == own.oracle(reader)
+        return own.rare_paths()[Rare.PULLED_MERGED] > before
+
+    wait_until(merged, "all lists are built and merged")
