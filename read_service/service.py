@@ -151,9 +151,12 @@ class ReadService:
         """Return a page of a user's own tweets."""
         before = _position(request, "ListUserTweets", request.user_id)
         limit = page_size(request.limit)
-        tweets = await self._store.user_tweets(request.user_id, before, request.offset, limit + 1)
+        at = _token(request)
+        tweets = await self._store.user_tweets(
+            request.user_id, before, request.offset, limit + 1, at
+        )
         if not tweets:
-            await self._check_user(request.user_id, _token(request))
+            await self._check_user(request.user_id, at)
         positions = [tweet.id for tweet in tweets]
         token = _next_token("ListUserTweets", request.user_id, positions, limit)
         return pb.ListUserTweetsResponse(tweets=tweets[:limit], next_page_token=token)

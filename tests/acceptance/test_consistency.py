@@ -10,7 +10,8 @@ import grpc
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from support import Failure, Fanfare, failure, ids
+from google.protobuf.message_factory import GetMessageClass
+from support import Failure, Fanfare, details, failure, ids
 
 from cli.system import System
 from core.consistency import encode_token
@@ -98,6 +99,38 @@ def test_rest_passes_the_token_in_a_header_and_a_parameter(fanfare: Fanfare) -> 
     assert status == 204
     path = f"/timeline/{alice.id}?consistency_token={headers['Fanfare-Consistency-Token']}"
     assert fanfare.rest("GET", path)[1]["tweets"] == []
+
+
+def test_no_query_answers_before_its_token(fanfare: Fanfare) -> None:
+    """A token of a lost future is UNAVAILABLE from every query that takes one, never ignored."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    tweet = fanfare.tweet(bob)
+    values: dict[str, Any] = {
+        "user_id": bob.id,
+        "user_ids": [bob.id],
+        "username": bob.username,
+        "tweet_id": tweet.id,
+        "tweet_ids": [tweet.id],
+        "follower_id": alice.id,
+        "followed_id": bob.id,
+        "consistency_token": encode_token(2**62),
+    }
+    asked = 0
+    for method in r.DESCRIPTOR.services_by_name["ReadService"].methods:
+        fields = {name: values[name] for name in method.input_type.fields_by_name if name in values}
+        if "consistency_token" not in fields or method.name == "BatchGetHomeTimelines":
+            continue
+        request = GetMessageClass(method.input_type)(**fields)
+        error = failure(partial(getattr(fanfare.read, method.name), request))
+        assert (method.name, error.reason) == (method.name, "NOT_YET_CONSISTENT")
+        asked += 1
+    assert asked >= 11
+    batch = r.BatchGetHomeTimelinesRequest(
+        user_ids=[alice.id], consistency_token=values["consistency_token"]
+    )
+    (timeline,) = fanfare.read.BatchGetHomeTimelines(batch).timelines
+    assert details(timeline.error)[0] == "NOT_YET_CONSISTENT"
 
 
 def test_a_token_that_nobody_gave_out_is_refused(fanfare: Fanfare) -> None:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from support import Failure, Fanfare, details, failure, ids
 
 from core.bodies import body_key
+from core.counters import Rare
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -107,6 +108,7 @@ def test_passwords_are_kept_as_argon2id_hashes(fanfare: Fanfare) -> None:
 
 def test_a_retried_tweet_is_created_once(fanfare: Fanfare) -> None:
     """The same id and content return the first answer: in turn, at once, and in one batch."""
+    before = fanfare.rare_paths()
     user = fanfare.user()
     request = w.CreateTweetRequest(user_id=user.id, content="once", request_id=str(uuid.uuid4()))
     with ThreadPoolExecutor(16) as pool:
@@ -118,6 +120,7 @@ def test_a_retried_tweet_is_created_once(fanfare: Fanfare) -> None:
     answers += [result.tweet for result in batch.results]
     assert {answer.SerializeToString() for answer in answers} == {answers[0].SerializeToString()}
     assert fanfare.sql("SELECT count(*) FROM tweets WHERE user_id = %s", user.id) == [(1,)]
+    fanfare.wait_counted(Rare.REQUEST_REPEATED, before)
 
 
 def test_a_request_id_is_not_for_another_content(fanfare: Fanfare) -> None:
