@@ -6,10 +6,9 @@ import click
 from redis import Redis
 from redis.exceptions import RedisError
 
+from core.scan import unlink_all
 from core.settings import load_settings
 from core.timeline import ALL_AUTHOR_LISTS, ALL_TIMELINES, author_list, home_list
-
-STEP = 1000
 
 
 @click.command()
@@ -28,19 +27,7 @@ def command(user: int | None, *, everybody: bool) -> None:
             if user is not None:
                 removed = int(redis.unlink(home_list(user).key, author_list(user).key))
             else:
-                removed = _remove_all(redis)
+                removed = unlink_all(redis, ALL_TIMELINES, ALL_AUTHOR_LISTS)
     except RedisError as error:
         raise click.ClickException(f"Redis does not answer: {error}") from error
     click.echo(f"{removed:,} cached lists removed")
-
-
-def _remove_all(redis: Redis) -> int:
-    removed = 0
-    keys: list[bytes] = []
-    for pattern in (ALL_TIMELINES, ALL_AUTHOR_LISTS):
-        for key in redis.scan_iter(pattern, count=STEP):
-            keys.append(key)
-            if len(keys) == STEP:
-                removed += int(redis.unlink(*keys))
-                keys.clear()
-    return removed + (int(redis.unlink(*keys)) if keys else 0)

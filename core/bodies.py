@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from core.shards import shard_of
 
+# Matches the keys of all bodies, for SCAN.
+ALL_BODIES = "{*}:tweet:*"
+
 DELETED = b"D"
 _LEASE = b"L"
 

@@ -29,10 +29,14 @@ def commands_by_shard(
     followers: as of the last record, of each author who is pushed or has just ceased to be.
     ttl_seconds: for bodies. Bodies come first: a list must not name a tweet whose body could have
     been there.
+
+    A replayed record comes out of its order, so what it says may be past: it pushes nothing and
+    sets nothing, and what it touches is dropped, to be read from Postgres.
     """
     commands: list[list[Command]] = [[] for _ in range(SHARDS)]
     for record in records:
-        if (body := _body(record.event, ttl_seconds)) is not None:
+        body = _dropped_body(record.event) if record.replayed else _body(record.event, ttl_seconds)
+        if body is not None:
             tweet_id, command = body
             commands[shard_of(tweet_id)].append(command)
     for list_ in _dropped(records, followers):
@@ -40,7 +44,7 @@ def commands_by_shard(
     written: dict[int, list[int]] = {}
     pushed: dict[int, list[int]] = {}
     for record in records:
-        if record.event.HasField("tweet_created"):
+        if record.event.HasField("tweet_created") and not record.replayed:
             created = record.event.tweet_created
             written.setdefault(created.tweet.user_id, []).append(created.tweet.id)
             if not created.pulled:
@@ -73,6 +77,19 @@ def _body(event: FeedEvent, ttl_seconds: int) -> tuple[int, Command] | None:
     return None
 
 
+def _dropped_body(event: FeedEvent) -> tuple[int, Command] | None:
+    match event.WhichOneof("event"):
+        case "tweet_created":
+            tweet_id = event.tweet_created.tweet.id
+        case "tweet_updated":
+            tweet_id = event.tweet_updated.tweet.id
+        case "tweet_deleted":
+            tweet_id = event.tweet_deleted.tweet_id
+        case _:
+            return None
+    return tweet_id, ("UNLINK", bodies.body_key(tweet_id))
+
+
 def _dropped(
     records: Sequence[Record], followers: Mapping[int, Followers]
 ) -> dict[TimelineList, None]:
@@ -81,6 +98,10 @@ def _dropped(
     for record in records:
         event = record.event
         match event.WhichOneof("event"):
+            case "tweet_created" if record.replayed:
+                author = event.tweet_created.tweet.user_id
+                drops |= dict.fromkeys(map(home_list, followers[author].tolist()))
+                drops[author_list(author)] = None
             case "tweet_created" if event.tweet_created.became_pulled:
                 # Built before, these lists do not name the author among those to merge.
                 author = event.tweet_created.tweet.user_id

@@ -10,37 +10,32 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import psycopg
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicCollection,
-    TopicPartition,
-)
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # theirs
-from fanfare.events.v1.events_pb2 import FeedEvent
-from google.protobuf.message import DecodeError
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from redis.exceptions import RedisError
 
+from core.counters import COUNTERS, Rare
+from core.feed_events import UnreadableEventError
 from core.kafka import GROUP, client_settings
 from core.progress import Progress
 from core.shards import SHARDS
 from fanout_worker.batch import Command, commands_by_shard
 from fanout_worker.dead_letters import DeadLetters
 from fanout_worker.followers import FollowerArrays
-from fanout_worker.records import Record, advanced, effective
-from fanout_worker.shards import Shards
+from fanout_worker.records import Record, advanced, effective, read_record
+from fanout_worker.shards import Fences, Shards
 from fanout_worker.store import Followers, Store
+from fanout_worker.topic import KAFKA_SECONDS, Topic
 
 LOG = logging.getLogger(__name__)
 
 BATCH = 5000
 IDLE_SECONDS = 1.0
-RETRY_SECONDS = 1.0
-KAFKA_SECONDS = 10.0
+# A failure is tried again after so long, twice as long each time, at most the latter.
+RETRY_SECONDS = 0.1
+MAX_RETRY_SECONDS = 5.0
 
 
 class Worker:
@@ -49,7 +44,8 @@ class Worker:
     def __init__(
         self, bootstrap_servers: str, topic: str, store: Store, shards: Shards, ttl_seconds: int
     ) -> None:
-        self._topic = topic
+        self._name = topic
+        self._topic = Topic(bootstrap_servers, topic)
         self._store = store
         self._shards = shards
         self._ttl_seconds = ttl_seconds
@@ -58,7 +54,10 @@ class Worker:
         self._assigned: set[int] = set()
         # By partition, then shard. A partition whose place is not known is not in it.
         self._fences: dict[int, list[Progress]] = {}
+        # By partition, the highest offset that this worker has applied up to.
+        self._reached: dict[int, int] = {}
         self._checked = 0.0
+        self._failures = 0
         self._consumer = Consumer(
             client_settings(bootstrap_servers)
             | {
@@ -73,7 +72,6 @@ class Worker:
                 "auto.offset.reset": "error",
             }
         )
-        self._admin = AdminClient(client_settings(bootstrap_servers))
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fanout")
 
@@ -87,18 +85,15 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
-        self._consumer.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke
-        )
+        self._consumer.subscribe([self._name], on_assign=self._on_assign, on_revoke=self._on_revoke)
         while not self._stopping.is_set():
             try:
                 self._step()
             except (RedisError, OSError, psycopg.Error, KafkaException) as error:
-                LOG.warning("the fan-out starts again from its fences: %s", error)
-                self._start_again()
-            except Exception:
-                LOG.exception("the fan-out starts again from its fences")
-                self._start_again()
+                self._start_again(error)
+            except Exception as error:
+                LOG.exception("an unforeseen failure, which is a bug")
+                self._start_again(error)
         self._consumer.close()
         self._shards.close()
         self._store.close()
@@ -108,16 +103,22 @@ class Worker:
             self._find_place()
         if messages := self._fetch():
             self._apply(messages)
+        self._failures = 0
         if time.monotonic() - self._checked > IDLE_SECONDS:
             self._check_fences()
 
-    def _start_again(self) -> None:
+    def _start_again(self, error: Exception) -> None:
+        """Wait, and find the place anew; nothing is skipped, however often this fails."""
+        COUNTERS.add(Rare.FANOUT_RESTARTED)
+        wait = min(RETRY_SECONDS * 2**self._failures, MAX_RETRY_SECONDS)
+        self._failures += 1
+        LOG.warning("the fan-out starts again from its fences in %.1f s: %s", wait, error)
         self._forget(self._assigned)
         self._shards.close()
         self._store.close()
         # Polling goes on, or the group would think this worker dead. What comes is dropped: the
         # partitions will be assigned anew, from where their fences say.
-        again = time.monotonic() + RETRY_SECONDS
+        again = time.monotonic() + wait
         while time.monotonic() < again and not self._stopping.is_set():
             self._consumer.poll(0.1)
 
@@ -143,8 +144,8 @@ class Worker:
         """Look at the progress keys, create those that are absent, and seek to where they say."""
         partitions = sorted(self._assigned)
         self._forget(partitions)
-        topic_id = self._topic_id()
-        ranges = self._ranges(partitions)
+        topic_id = self._topic.id()
+        ranges = self._topic.ranges(partitions)
         found = self._shards.fences(partitions)
         for shard, partition, fence in _each(found):
             low, high = ranges[partition]
@@ -168,39 +169,21 @@ class Worker:
             if len(self._fences[partition]) < SHARDS:
                 self._forget(partitions)  # emptied in between
                 return
+        for partition in partitions:
+            offset = _base(self._fences[partition]).offset
+            COUNTERS.add(Rare.SEEK_BACK, offset < self._reached.get(partition, 0))
+            self._reached[partition] = offset
         self._consumer.assign(
             [
-                TopicPartition(self._topic, partition, _base(self._fences[partition]).offset)
+                TopicPartition(self._name, partition, self._reached[partition])
                 for partition in partitions
             ]
         )
         LOG.info("%d partitions go on from their fences", len(partitions))
 
-    def _topic_id(self) -> str:
-        described = self._admin.describe_topics(
-            TopicCollection([self._topic]), request_timeout=KAFKA_SECONDS
-        )
-        return str(described[self._topic].result().topic_id)
-
-    def _ranges(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """Return the first offset that each partition has, and the one after its last."""
-        # By the admin client: on the consumer's connection each question would wait for a fetch.
-        low, high = (
-            self._admin.list_offsets(
-                {TopicPartition(self._topic, partition): which for partition in partitions},
-                request_timeout=KAFKA_SECONDS,
-            )
-            for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]  # theirs
-        )
-        ends = {place.partition: future.result().offset for place, future in high.items()}
-        return {
-            place.partition: (future.result().offset, ends[place.partition])
-            for place, future in low.items()
-        }
-
     def _committed(self, ranges: Mapping[int, tuple[int, int]]) -> dict[int, int]:
         """Return the group's offset in each partition; the log's end where it has none there."""
-        places = [TopicPartition(self._topic, partition) for partition in ranges]
+        places = [TopicPartition(self._name, partition) for partition in ranges]
         positions = {}
         for place in self._consumer.committed(places, timeout=KAFKA_SECONDS):
             low, high = ranges[place.partition]
@@ -214,6 +197,7 @@ class Worker:
             for shard, partition, fence in _each(self._shards.fences(known)):
                 if partition in self._fences and self._fences[partition][shard] != fence:
                     LOG.warning("partition %d is not where it was left in Redis", partition)
+                    COUNTERS.add(Rare.FENCE_LOST)
                     self._forget([partition])
         self._checked = time.monotonic()
 
@@ -228,6 +212,7 @@ class Worker:
     def _apply(self, messages: Sequence[Message]) -> None:
         records: dict[int, list[Record]] = {}
         ends: dict[int, int] = {}
+        unreadable: set[int] = set()
         for message in messages:
             partition, offset = message.partition(), message.offset()
             if (error := message.error()) is not None:
@@ -235,16 +220,19 @@ class Worker:
             elif partition in self._fences and offset is not None:
                 ends[partition] = offset + 1
                 read = records.setdefault(partition, [])
-                if (event := self._parse(message)) is not None:
-                    read.append(Record(offset, event))
-        self._dead_letters.flush()
+                try:
+                    read.append(read_record(message))
+                except UnreadableEventError as reason:
+                    self._dead_letters.add(message, str(reason))
+                    unreadable.add(partition)
+        if unreadable:
+            self._dead_letters.flush()
+            if not self._drop_everything(unreadable):
+                return
         if not records:
             return
         work = self._commands(records)
-        before = [
-            {partition: self._fences[partition][shard] for partition in records}
-            for shard in range(SHARDS)
-        ]
+        before = self._by_shard(records)
         after = [
             {
                 partition: advanced(fence, records[partition], ends[partition])
@@ -252,15 +240,56 @@ class Worker:
             }
             for fences in before
         ]
+        if self._move(work, before, after):
+            self._reached |= ends
+            self._consumer.store_offsets(
+                offsets=[TopicPartition(self._name, p, end) for p, end in ends.items()]
+            )
+
+    def _drop_everything(self, partitions: Iterable[int]) -> bool:
+        """Drop what unreadable records may have touched, which is anything.
+
+        The positions go first: whatever is built from then on has what those records tell of.
+        Return False if the partitions are not where they were left.
+        """
+        now, _ = self._store.now()
+        before = self._by_shard(partitions)
+        after = [
+            {
+                partition: replace(fence, wal_position=max(fence.wal_position, now))
+                for partition, fence in fences.items()
+            }
+            for fences in before
+        ]
+        if not self._move(dict.fromkeys(range(SHARDS), ()), before, after):
+            return False
+        self._shards.drop_all()
+        for partition in partitions:
+            self._followers.drop(partition)
+        COUNTERS.add(Rare.POISON_DROPPED)
+        return True
+
+    def _by_shard(self, partitions: Iterable[int]) -> list[Fences]:
+        return [
+            {partition: self._fences[partition][shard] for partition in partitions}
+            for shard in range(SHARDS)
+        ]
+
+    def _move(
+        self,
+        work: Mapping[int, Sequence[Command]],
+        before: Sequence[Fences],
+        after: Sequence[Fences],
+    ) -> bool:
+        """Apply the work and move the fences; return False if they are not where they were left."""
         if mismatched := self._shards.apply(work, before, after):
             LOG.warning("shards %s are not where they were left", sorted(mismatched))
-            self._forget(records)
-            return
-        for partition in records:
+            COUNTERS.add(Rare.FENCE_LOST)
+            self._forget(before[0])
+            return False
+        for partition in before[0]:
             self._fences[partition] = [fences[partition] for fences in after]
-        self._consumer.store_offsets(
-            offsets=[TopicPartition(self._topic, p, end) for p, end in ends.items()]
-        )
+        return True
 
     def _commands(self, records: Mapping[int, Sequence[Record]]) -> dict[int, Sequence[Command]]:
         """Return what to do, by shard, to apply the records from each shard's fences on."""
@@ -271,6 +300,9 @@ class Worker:
             wal_positions = [record.event.wal_position for record in read]
             wal_positions += [fence.wal_position for fence in fences]
             counting = effective(read, base.offset, base.epoch)
+            fresh = sum(record.offset >= base.offset for record in read)
+            COUNTERS.add(Rare.STALE_EPOCH_SKIPPED, fresh - len(counting))
+            COUNTERS.add(Rare.REPLAYED, sum(record.replayed for record in counting))
             followers |= self._followers.after(partition, counting, max(wal_positions))
         # Shards stand at different places only after a failure in the middle of a batch.
         places: dict[tuple[tuple[int, int], ...], list[int]] = {}
@@ -291,23 +323,10 @@ class Worker:
 
     def _note_error(self, partition: int | None, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001 - librdkafka's own name
+            COUNTERS.add(Rare.OFFSET_GONE)
             self._forget([partition])  # Kafka does not have the offset: look what it has
         else:
             raise KafkaException(error)
-
-    def _parse(self, message: Message) -> FeedEvent | None:
-        """Return the event, or None for a record that went to the dead letters."""
-        value = message.value() or b""
-        try:
-            event = FeedEvent.FromString(value)
-            kind = event.WhichOneof("event")
-            reason = None if kind else "an event of no known kind"
-        except DecodeError as error:
-            reason = f"not a FeedEvent: {error}"
-        if reason is None:
-            return event
-        self._dead_letters.add(message, reason)
-        return None
 
 
 def _base(fences: Sequence[Progress]) -> Progress:

@@ -6,6 +6,7 @@ import logging
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from core.counters import COUNTERS, Rare
 from core.kafka import dead_letter_topic, producer_settings
 
 LOG = logging.getLogger(__name__)
@@ -39,3 +40,5 @@ class DeadLetters:
     def _report(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failures.append(error)
+        else:
+            COUNTERS.add(Rare.DEAD_LETTER)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from core.feed_events import user_of
 from fanout_worker.records import Record
 from fanout_worker.store import Followers
 
@@ -41,14 +42,22 @@ class FollowerArrays:
         wal_position: at least that of every record and of the partition's fences; an array not
         yet known is read from a Postgres that has it. All follows and unfollows of the batch
         count before any of its tweets: a list that a follow drops must not keep a tweet that
-        went to the followers before it.
+        went to the followers before it. A replayed record changes no array: what its author
+        had may be wrong, and is read anew.
         """
         arrays = self._arrays.setdefault(partition, {})
+        for author in {user_of(record.event) for record in records if record.replayed}:
+            if (doubted := arrays.pop(author, None)) is not None:
+                self._size -= doubted.size
         tweeting = {
-            created.tweet.user_id
+            user_of(record.event)
             for record in records
             if record.event.HasField("tweet_created")
-            and (not (created := record.event.tweet_created).pulled or created.became_pulled)
+            and (
+                record.replayed
+                or record.event.tweet_created.became_pulled
+                or not record.event.tweet_created.pulled
+            )
         }
         if unknown := sorted(tweeting - arrays.keys()):
             if self._size > MAX_IDS:
@@ -68,6 +77,8 @@ def _changes(records: Sequence[Record]) -> dict[int, dict[int, bool]]:
     """Return, by author, who follows after the records (True) and who no longer does (False)."""
     changes: dict[int, dict[int, bool]] = {}
     for record in records:
+        if record.replayed:
+            continue
         match record.event.WhichOneof("event"):
             case "user_followed":
                 edge = record.event.user_followed

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redis import ConnectionPool
+from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from core.bodies import ALL_BODIES
+from core.counters import COUNTERS, Rare
 from core.progress import Progress, progress_key
+from core.scan import unlink_all
 from core.shards import SHARDS
-from core.timeline import TRIM_SLACK
+from core.timeline import ALL_AUTHOR_LISTS, ALL_TIMELINES, TRIM_SLACK
 from fanout_worker.batch import Command
 
 # A transaction of so many commands keeps Redis from others for about two milliseconds.
@@ -29,11 +32,12 @@ class Shards:
     def __init__(self, url: str, length: int) -> None:
         self._pool = ConnectionPool.from_url(
             url,
-            max_connections=SHARDS,
+            max_connections=SHARDS + 1,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=2.0,
             retry=Retry(NoBackoff(), 0),
         )
+        self._redis = Redis(connection_pool=self._pool)
         # Any: redis-py leaves the methods of its connections without annotations.
         self._connections: list[Any] = []
         self._longest = length + TRIM_SLACK
@@ -66,7 +70,7 @@ class Shards:
         """Create a progress key, if it is not there."""
         connection = self._open()[shard]
         connection.send_command("SET", progress_key(shard, partition), progress.encode(), "NX")
-        connection.read_response()
+        COUNTERS.add(Rare.FENCE_CREATED, connection.read_response() is not None)
 
     def wipe(self, shard: int, partition: int, fence: Progress) -> None:
         """Empty the shard's node, if the progress key still says this.
@@ -84,7 +88,12 @@ class Shards:
             return
         for command in ("MULTI", "FLUSHALL", "EXEC"):
             connection.send_command(command)
-            connection.read_response()
+            answer = connection.read_response()
+        COUNTERS.add(Rare.SHARD_WIPED, answer is not None)
+
+    def drop_all(self) -> None:
+        """Remove all lists and all bodies, which readers then build and fill anew."""
+        unlink_all(self._redis, ALL_TIMELINES, ALL_AUTHOR_LISTS, ALL_BODIES)
 
     def apply(
         self,
@@ -104,6 +113,7 @@ class Shards:
             shard: [commands[i : i + PART] for i in range(0, len(commands), PART)] or [[]]
             for shard, commands in work.items()
         }
+        COUNTERS.add(Rare.BATCH_CUT, any(len(rest) > 1 for rest in parts.values()))
         mismatched: set[int] = set()
         while parts:
             mismatched |= self._watch({shard: believed[shard] for shard in parts})
@@ -175,6 +185,7 @@ class Shards:
             if command[0] == "LPUSHX" and isinstance(answer, int) and answer > self._longest
         ]
         if trims:
+            COUNTERS.add(Rare.LIST_TRIMMED, len(trims))
             connection.send_packed_command(connection.pack_commands(trims))
             for _ in trims:
                 connection.read_response()

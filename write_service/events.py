@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 
+from core.feed_events import user_of
+
 
 @dataclass(frozen=True)
 class OutboxEvent:
@@ -17,42 +19,42 @@ class OutboxEvent:
     payload: bytes
 
 
-def _event(key: int, kind: str, event: pb.FeedEvent) -> OutboxEvent:
-    return OutboxEvent(key, kind, event.SerializeToString())
+def _event(kind: str, event: pb.FeedEvent) -> OutboxEvent:
+    return OutboxEvent(user_of(event), kind, event.SerializeToString())
 
 
 def tweet_created(tweet: Tweet, *, pulled: bool, became_pulled: bool) -> OutboxEvent:
     """Return the event of a tweet's creation, with how it comes into timelines."""
     created = pb.TweetCreated(tweet=tweet, pulled=pulled, became_pulled=became_pulled)
     event = pb.FeedEvent(tweet_created=created)
-    return _event(tweet.user_id, "tweet.created", event)
+    return _event("tweet.created", event)
 
 
 def tweet_updated(tweet: Tweet, version: int) -> OutboxEvent:
     """Return the event of a tweet's change; version counts its contents from 1."""
     event = pb.FeedEvent(tweet_updated=pb.TweetUpdated(tweet=tweet, version=version))
-    return _event(tweet.user_id, "tweet.updated", event)
+    return _event("tweet.updated", event)
 
 
 def tweet_deleted(tweet_id: int, user_id: int) -> OutboxEvent:
     """Return the event of a tweet's deletion."""
     event = pb.FeedEvent(tweet_deleted=pb.TweetDeleted(tweet_id=tweet_id, user_id=user_id))
-    return _event(user_id, "tweet.deleted", event)
+    return _event("tweet.deleted", event)
 
 
 def user_followed(follower_id: int, followed_id: int) -> OutboxEvent:
     """Return the event of a new follow edge, in order with the tweets of the followed."""
     change = pb.UserFollowed(follower_id=follower_id, followed_id=followed_id)
-    return _event(followed_id, "user.followed", pb.FeedEvent(user_followed=change))
+    return _event("user.followed", pb.FeedEvent(user_followed=change))
 
 
 def user_unfollowed(follower_id: int, followed_id: int) -> OutboxEvent:
     """Return the event of a follow edge's end, keyed like that of its beginning."""
     change = pb.UserUnfollowed(follower_id=follower_id, followed_id=followed_id)
-    return _event(followed_id, "user.unfollowed", pb.FeedEvent(user_unfollowed=change))
+    return _event("user.unfollowed", pb.FeedEvent(user_unfollowed=change))
 
 
 def user_deleted(user_id: int) -> OutboxEvent:
     """Return the event of a user's deletion."""
     event = pb.FeedEvent(user_deleted=pb.UserDeleted(user_id=user_id))
-    return _event(user_id, "user.deleted", event)
+    return _event("user.deleted", event)

@@ -16,6 +16,7 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from fanfare.events.v1.events_pb2 import FeedEvent
 
+from core.counters import COUNTERS, Rare
 from core.kafka import producer_settings
 from core.messages import timestamp
 from write_service.outbox import Outbox, Row
@@ -74,6 +75,7 @@ class Relay:
         # Listening comes before the first look, or a commit between the two would wait a second.
         outbox.listen()
         purged = 0.0
+        COUNTERS.add(Rare.RELAY_STARTED)
         while not self._stopping.is_set():
             epoch = outbox.next_epoch()
             LOG.info("the relay runs with epoch %d", epoch)
@@ -124,9 +126,11 @@ class Relay:
             LOG.warning("Kafka took not all of %d events, they stay unsent: %s", len(rows), reason)
             # An idempotent producer stays broken after the broker lost its state: build another.
             producer.purge()
+            COUNTERS.add(Rare.PRODUCER_REBUILT)
             self._stopping.wait(RETRY_SECONDS)
             return False
         if not outbox.mark_sent([row.id for row in rows], epoch):
+            COUNTERS.add(Rare.RELAY_FENCED)
             raise psycopg.OperationalError("another relay has taken over")
         return True
 

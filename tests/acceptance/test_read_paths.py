@@ -1,0 +1,178 @@
+"""The rare paths of a read, each forced on the running system, and each counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from fanfare.common.v1.common_pb2 import User
+from fanfare.write.v1 import write_pb2 as w
+from support import Fanfare, ids, wait_until
+
+from core import bodies
+from core.counters import Rare
+from core.progress import progress_key
+from core.timeline import TRIM_SLACK, home_list
+from read_service.home import LOG_ROOM
+
+
+def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:
+    """A tweet reaches a list that is already there, without another build."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    fanfare.wait_drained()  # the follow's event drops the list
+    assert fanfare.timeline(alice).tweets == []
+    built = fanfare.redis.lrange(home_list(alice.id).key, 0, -1)
+    tweet = fanfare.tweet(bob)
+    wait_until(lambda: ids(fanfare.timeline(alice).tweets) == [tweet.id], "the tweet shows")
+    pushed = [str(tweet.id).encode(), *built]
+    assert fanfare.redis.lrange(home_list(alice.id).key, 0, -1) == pushed
+
+
+@pytest.fixture
+def alice(fanfare: Fanfare) -> User:
+    """Return a reader with a cached timeline of three tweets, whose author follows nobody."""
+    reader = fanfare.user(fanfare.user())
+    fanfare.tweets(_author(fanfare, reader), 3)
+    fanfare.wait_drained()
+    fanfare.wait_exact(reader)
+    return reader
+
+
+def _author(fanfare: Fanfare, reader: User) -> User:
+    ((author,),) = fanfare.sql("SELECT followed_id FROM follows WHERE follower_id = %s", reader.id)
+    return User(id=author)
+
+
+@contextmanager
+def _postgres_holds_reads_of_tweets(fanfare: Fanfare) -> Iterator[None]:
+    with psycopg.connect(fanfare.settings.primary_dsn()) as connection:
+        connection.execute("LOCK TABLE tweets IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def _while_reading(fanfare: Fanfare, reader: User, interfere: Callable[[], None]) -> None:
+    """Interfere while a read waits for Postgres; the read must be exact all the same."""
+    before = fanfare.oracle(reader)
+    answers: list[list[int]] = []
+    reading = threading.Thread(target=lambda: answers.append(ids(fanfare.timeline(reader).tweets)))
+    with _postgres_holds_reads_of_tweets(fanfare):
+        reading.start()
+        interfere()
+    reading.join()
+    assert answers == [before]
+
+
+def test_a_long_log_is_compacted(fanfare: Fanfare, alice: User) -> None:
+    """A log that fills the window is sorted into the base."""
+    before = fanfare.rare_paths()
+    fanfare.tweets(_author(fanfare, alice), 20 + LOG_ROOM + 1)
+    fanfare.wait_drained()
+    fanfare.wait_exact(alice)
+    fanfare.timeline(alice)
+    fanfare.wait_counted(Rare.LIST_COMPACTED, before)
+
+
+def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_anew(
+    fanfare: Fanfare, alice: User
+) -> None:
+    """An unread list loses its base to the trimming; its next reader builds it."""
+    before = fanfare.rare_paths()
+    fanfare.tweets(_author(fanfare, alice), 800 + TRIM_SLACK + 1)
+    fanfare.wait_drained()
+    assert fanfare.redis.llen(home_list(alice.id).key) == 800 + TRIM_SLACK
+    fanfare.wait_exact(alice)
+    for path in (Rare.LIST_TRIMMED, Rare.LIST_OVERGROWN):
+        fanfare.wait_counted(path, before)
+
+
+def test_a_build_is_refused_when_its_list_was_dropped(fanfare: Fanfare, alice: User) -> None:
+    """What was read before the drop may lack what the drop was for."""
+    before = fanfare.rare_paths()
+    key = home_list(alice.id).key
+    fanfare.redis.delete(key)
+
+    def drop() -> None:
+        wait_until(lambda: fanfare.redis.exists(key), "the build has begun")
+        fanfare.redis.delete(key)
+
+    _while_reading(fanfare, alice, drop)
+    assert not fanfare.redis.exists(key)
+    fanfare.wait_counted(Rare.BUILD_REFUSED, before)
+
+
+def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User) -> None:
+    """A body that changed while it was read keeps the change."""
+    before = fanfare.rare_paths()
+    newest = fanfare.oracle(alice)[0]
+    key = bodies.body_key(newest)
+    fanfare.redis.delete(key)
+
+    def change() -> None:
+        wait_until(lambda: fanfare.redis.exists(key), "the lease is taken")
+        fanfare.redis.set(key, bodies.DELETED)
+
+    _while_reading(fanfare, alice, change)
+    assert fanfare.redis.get(key) == bodies.DELETED
+    fanfare.wait_counted(Rare.LEASE_LOST, before)
+    fanfare.redis.delete(key)
+
+
+def test_an_absent_body_is_filled(fanfare: Fanfare, alice: User) -> None:
+    """A reader leaves what it read for the next."""
+    before = fanfare.rare_paths()
+    key = bodies.body_key(fanfare.oracle(alice)[0])
+    value = fanfare.redis.get(key)
+    fanfare.redis.delete(key)
+    fanfare.timeline(alice)
+    assert fanfare.redis.get(key) == value
+    fanfare.wait_counted(Rare.BODY_FILLED, before)
+
+
+def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: User) -> None:
+    """Whoever finds a build that has taken too long clears it, whatever the list's TTL."""
+    before = fanfare.rare_paths()
+    key = home_list(alice.id).key
+    fanfare.redis.delete(key)
+    fanfare.redis.rpush(key, "=", f"B{int(time.time()) - 60}-dead")
+    assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
+    assert not fanfare.redis.exists(key)
+    fanfare.wait_counted(Rare.BUILD_ABANDONED, before)
+
+
+def test_nothing_is_built_while_a_fence_is_absent(fanfare: Fanfare, alice: User) -> None:
+    """Nobody would keep the list up to date: Postgres answers until the fence is there."""
+    before = fanfare.rare_paths()
+    list_ = home_list(alice.id)
+
+    def unfenced() -> bool:
+        fanfare.redis.delete(progress_key(list_.shard, 0), list_.key)
+        assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
+        return fanfare.rare_paths()[Rare.BUILD_UNFENCED] > before[Rare.BUILD_UNFENCED]
+
+    wait_until(unfenced, "a read met the absent fence")
+    fanfare.wait_exact(alice)
+    fanfare.wait_counted(Rare.FENCE_CREATED, before)
+
+
+def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -> None:
+    """Redelivery is harmless."""
+    before = fanfare.rare_paths()
+    expected = fanfare.oracle(alice)
+    fanfare.redis.lpushx(home_list(alice.id).key, *expected[:2], expected[0])
+    assert fanfare.whole_timeline(alice) == expected
+    fanfare.wait_counted(Rare.DUPLICATE_DROPPED, before)
+
+
+def test_a_page_from_which_tweets_fell_is_refilled(fanfare: Fanfare, alice: User) -> None:
+    """Deleted tweets stay in the list, and the page is full all the same."""
+    before = fanfare.rare_paths()
+    for tweet in fanfare.tweets(_author(fanfare, alice), 10):
+        fanfare.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))
+    fanfare.wait_drained()
+    assert ids(fanfare.timeline(alice, 3).tweets) == fanfare.oracle(alice)
+    fanfare.wait_counted(Rare.PAGE_REFILLED, before)
