@@ -1,4 +1,4 @@
-"""`fanfare`: up, demo, migrate, load, status, verify, rebuild."""
+"""`fanfare`: up, demo, migrate, load, status, verify, rebuild, dlq, replay."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ COMMANDS = {
     "status": "cli.status:command",
     "verify": "cli.verify:command",
     "rebuild": "cli.rebuild:command",
+    "dlq": "cli.dlq:commands",
+    "replay": "cli.replay:command",
 }
 
 

@@ -138,6 +138,16 @@ class System:
         worker.start()
         return worker
 
+    def another_write_service(self) -> tuple[Server, str]:
+        """Start a second write service, which the caller stops; return it and its target."""
+        (port,) = free_ports(1)
+        target = f"127.0.0.1:{port}"
+        service = self._process(
+            "second-write", "write_service", _serving(target), write_port=str(port)
+        )
+        service.start()
+        return service, target
+
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
         process = self._process(name, package, ready)
         process.launch()

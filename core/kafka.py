@@ -8,6 +8,10 @@ from typing import Any
 PARTITIONS = 12
 GROUP = "fanfare.fanout"
 
+# What a dead letter's headers tell of the record: where it stood, and why it cannot be read.
+PLACE_HEADER = "place"
+REASON_HEADER = "reason"
+
 # Java's default, so that producers in other languages put an author's events where ours go.
 PARTITIONER = "murmur2_random"
 

@@ -323,7 +323,7 @@ class Worker:
 
     def _note_error(self, partition: int | None, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001 - librdkafka's own name
-            COUNTERS.add(Rare.OFFSET_GONE)
+            COUNTERS.add(Rare.OFFSET_GONE, partition in self._fences)
             self._forget([partition])  # Kafka does not have the offset: look what it has
         else:
             raise KafkaException(error)

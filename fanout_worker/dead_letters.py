@@ -7,7 +7,7 @@ import logging
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from core.counters import COUNTERS, Rare
-from core.kafka import dead_letter_topic, producer_settings
+from core.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
 
 LOG = logging.getLogger(__name__)
 FLUSH_SECONDS = 10.0
@@ -25,7 +25,7 @@ class DeadLetters:
         """Copy a record to the dead letters; flush() makes sure of it."""
         place = f"{message.topic()}/{message.partition()}/{message.offset()}"
         LOG.error("the record %s goes to %s: %s", place, self._topic, reason)
-        headers = [*(message.headers() or []), ("reason", reason), ("place", place)]
+        headers = [*(message.headers() or []), (REASON_HEADER, reason), (PLACE_HEADER, place)]
         self._producer.produce(
             self._topic, message.value(), message.key(), headers=headers, on_delivery=self._report
         )

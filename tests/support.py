@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -32,8 +34,10 @@ from grpc_status import rpc_status
 from cli.feed import Feed
 from cli.system import System
 from core.counters import Rare
+from core.settings import PREFIX
 
 WAIT_SECONDS = 30.0
+PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 _NAMES = itertools.count(1)
 
 
@@ -83,7 +87,7 @@ class Fanfare:
         self._read = grpc.insecure_channel(self.settings.read_service_target())
         self.write = WriteServiceStub(self._write)
         self.read = ReadServiceStub(self._read)
-        self._feed = Feed(self.settings)
+        self.feed = Feed(self.settings)
         self.redis = redis.Redis.from_url(self.settings.redis_address())
 
     def __enter__(self) -> Self:
@@ -94,7 +98,7 @@ class Fanfare:
         """Close the connections."""
         self._write.close()
         self._read.close()
-        self._feed.close()
+        self.feed.close()
         self.redis.close()
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -164,6 +168,23 @@ class Fanfare:
         )
         return [row[0] for row in rows]
 
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `fanfare` with these arguments against the system, as a person would."""
+        names = {name: str(getattr(self.settings, name)) for name in PORTS} | {
+            "postgres_dsn": self.settings.primary_dsn(),
+            "redis_url": self.settings.redis_address(),
+            "kafka_bootstrap_servers": self.settings.kafka_address(),
+        }
+        own = {f"{PREFIX}{name.upper()}": value for name, value in names.items()}
+        return subprocess.run(
+            ["fanfare", *arguments],
+            env=dict(os.environ) | own | {"COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
     def rare_paths(self) -> Counter[Rare]:
         """Return how often each rare path was taken, by all processes and their former lives."""
         counts: Counter[Rare] = Counter()
@@ -177,13 +198,18 @@ class Fanfare:
         """Wait until a rare path was taken more often than before."""
         wait_until(lambda: self.rare_paths()[path] > before[path], f"{path} is counted")
 
+    def wait_sent(self) -> None:
+        """Wait until Kafka has every event."""
+        unsent = "SELECT FROM outbox WHERE sent_at IS NULL"
+        wait_until(lambda: not self.sql(unsent), "the outbox is empty", 60)
+
     def wait_drained(self) -> None:
         """Wait until every event has been applied to every shard of Redis."""
         wait_until(self._drained, "the outbox and Kafka are drained")
 
     def _drained(self) -> bool:
         try:
-            return self._feed.remaining() == 0
+            return self.feed.remaining() == 0
         except (KafkaException, redis.RedisError):
             return False  # the server was killed, and is on its way back
 

@@ -8,12 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import Fanfare, wait_until
+from support import PORTS, Fanfare, wait_until
 
 from core.settings import PREFIX
 from embedded.stack import default_parts_dir, free_ports
-
-PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 
 
 def _environment(state_dir: Path, **settings: str) -> dict[str, str]:

@@ -9,11 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+from fanfare.common.v1.common_pb2 import User
+from fanfare.write.v1 import write_pb2 as w
 from support import Fanfare, ids, wait_until
 
 from cli.migrate import migrate
 from cli.system import System
+from core.counters import Rare
+from core.kafka import GROUP, PARTITIONS
+from core.shards import SHARDS
 from core.timeline import home_list
+from fanout_worker.shards import PART
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +37,7 @@ def _folder(clients: Fanfare, server: str) -> Path:
 
 def test_an_older_copy_of_redis_is_brought_forward(own: Fanfare, tmp_path: Path) -> None:
     """A failover to a lagging copy: the worker seeks back and applies the difference again."""
+    before = own.rare_paths()
     bob, carol = own.user(), own.user()
     alice, dave = own.user(bob), own.user(bob, carol)
     own.tweets(bob, 5)
@@ -51,6 +60,7 @@ def test_an_older_copy_of_redis_is_brought_forward(own: Fanfare, tmp_path: Path)
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
     assert own.whole_timeline(dave) == own.oracle(dave)
+    own.wait_counted(Rare.SEEK_BACK, before)
     own.tweets(carol, 3)
     own.wait_drained()
     own.wait_exact(alice, dave)
@@ -129,3 +139,113 @@ def test_a_worker_that_slept_while_its_partitions_moved_does_no_harm(own: Fanfar
     own.tweet(carol)
     own.wait_drained()
     own.wait_exact(alice)
+
+
+def test_flushall_under_a_running_worker_is_noticed(own: Fanfare) -> None:
+    """The progress keys are gone: the worker creates them, and goes on from the group's offsets."""
+    before = own.rare_paths()
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 5)
+    own.wait_drained()
+    own.wait_exact(alice)
+    own.redis.flushall()
+    tweet = own.tweet(bob)
+    own.wait_drained()
+    own.wait_exact(alice)
+    assert own.whole_timeline(alice)[0] == tweet.id
+    for path in (Rare.FENCE_LOST, Rare.FENCE_CREATED):
+        own.wait_counted(path, before)
+
+
+def _reset_offsets(own: Fanfare, where: str) -> None:
+    admin = AdminClient({"bootstrap.servers": own.settings.kafka_address()})
+    places = [
+        TopicPartition(own.settings.topic, partition.number, partition.end if where == "end" else 0)
+        for partition in own.feed.partitions()
+    ]
+    (altered,) = admin.alter_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(GROUP, places)]
+    ).values()
+    altered.result(10)
+
+
+@pytest.mark.parametrize("where", ["beginning", "end"])
+@pytest.mark.parametrize("emptied", [False, True])
+def test_offsets_that_were_reset_change_nothing(own: Fanfare, where: str, *, emptied: bool) -> None:
+    """Only the progress keys count; and where they are gone too, nothing shows twice or not."""
+    before = own.rare_paths()
+    bob, carol = own.user(), own.user()
+    alice = own.user(bob)
+    gone = own.tweets(bob, 30)[3]
+    own.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=gone.id))
+    own.follow(alice, carol)
+    own.unfollow(alice, bob)
+    own.tweets(carol, 3)
+    own.wait_drained()
+    own.wait_exact(alice)
+    worker = own.system.processes["worker"]
+    worker.stop()
+    _reset_offsets(own, where)
+    if emptied:
+        own.redis.flushall()
+    own.follow(alice, bob)
+    worker.start()
+    own.tweets(bob, 3)
+    own.wait_drained()
+    own.wait_exact(alice)
+    if emptied:
+        own.wait_counted(Rare.FENCE_CREATED, before)
+
+
+def test_records_that_kafka_no_longer_has_are_in_postgres(own: Fanfare) -> None:
+    """Retention overtakes a worker that slept: Redis is emptied, and timelines are built anew."""
+    before = own.rare_paths()
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 5)
+    own.wait_drained()
+    own.wait_exact(alice)
+    worker = own.system.processes["worker"]
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        own.tweet(bob)  # answers the fetch that the worker left open
+        own.wait_sent()
+        own.tweets(bob, 5)
+        own.wait_sent()
+        admin = AdminClient({"bootstrap.servers": own.settings.kafka_address()})
+        places = [TopicPartition(own.settings.topic, number, -1) for number in range(PARTITIONS)]
+        for deleted in admin.delete_records(places).values():
+            deleted.result(10)
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    own.tweets(bob, 3)
+    own.wait_drained()
+    own.wait_exact(alice)
+    for path in (Rare.OFFSET_GONE, Rare.SHARD_WIPED):
+        own.wait_counted(path, before)
+
+
+def test_a_tweet_to_many_goes_in_parts(own: Fanfare) -> None:
+    """A transaction that would keep Redis from others is cut, and moves the fence once."""
+    before = own.rare_paths()
+    star = own.user()
+    readers = own.sql(
+        "WITH made AS (INSERT INTO users (username)"
+        " SELECT 'crowd_' || n FROM generate_series(1, %s) AS n RETURNING id),"
+        " crowd AS (SELECT id FROM made WHERE id %% %s = 0)"
+        " INSERT INTO follows (follower_id, followed_id) SELECT id, %s FROM crowd"
+        " RETURNING follower_id",
+        SHARDS * (PART + 50),
+        SHARDS,
+        star.id,
+    )
+    assert len(readers) > PART
+    some = [User(id=row[0]) for row in readers[:: len(readers) // 10]]
+    for reader in some:
+        own.timeline(reader)
+    own.tweet(star)
+    own.wait_counted(Rare.BATCH_CUT, before)
+    own.wait_drained()
+    for reader in some:
+        assert own.whole_timeline(reader) == own.oracle(reader)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import random
-import subprocess
 from pathlib import Path
 
 import pytest
 from fanfare.write.v1.write_pb2 import CreateUserRequest
 from support import Fanfare
 
-from core.settings import PREFIX
 from core.timeline import ALL_TIMELINES, home_list
-
-PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +35,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return follows, posts
 
 
-def _fanfare(clients: Fanfare, *arguments: str) -> subprocess.CompletedProcess[str]:
-    settings = clients.settings
-    names = {name: str(getattr(settings, name)) for name in PORTS} | {
-        "postgres_dsn": settings.primary_dsn(),
-        "redis_url": settings.redis_address(),
-        "kafka_bootstrap_servers": settings.kafka_address(),
-    }
-    environment = dict(os.environ) | {f"{PREFIX}{n.upper()}": value for n, value in names.items()}
-    return subprocess.run(
-        ["fanfare", *arguments],
-        env=environment | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-
-
 def _counts(clients: Fanfare) -> tuple[int, ...]:
     return tuple(
         clients.sql(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608 - our own names
@@ -71,7 +48,7 @@ def test_loading_twice_loads_once_and_the_timelines_are_right(
     """Refused lines are named and passed over, a second run adds nothing, verify finds nothing."""
     follows, posts = (str(path) for path in files)
     before = _counts(fanfare)
-    first = _fanfare(fanfare, "load", "--follows", follows, "--posts", posts)
+    first = fanfare.command("load", "--follows", follows, "--posts", posts)
     assert first.returncode == 0, first.stderr
     assert "1 refused: a self-follow" in first.stdout
     assert "1 refused: not two user ids" in first.stdout
@@ -80,11 +57,11 @@ def test_loading_twice_loads_once_and_the_timelines_are_right(
     assert "300 tweets are in" in first.stdout
     after = _counts(fanfare)
     assert after[2] - before[2] == 300
-    second = _fanfare(fanfare, "load", "--follows", follows, "--posts", posts)
+    second = fanfare.command("load", "--follows", follows, "--posts", posts)
     assert second.returncode == 0, second.stderr
     assert _counts(fanfare) == after
     assert fanfare.sql("SELECT 1 FROM tweets WHERE content = 'post 0 <3'")
-    verified = _fanfare(fanfare, "verify", "--sample", "30", "--seed", "1")
+    verified = fanfare.command("verify", "--sample", "30", "--seed", "1")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert verified.stdout.count(": 0 differ") == 3
 
@@ -98,7 +75,7 @@ def test_an_account_of_somebodys_own_is_given_nothing(fanfare: Fanfare, tmp_path
     follows.write_text("".join(f"{a} {b}\n" for a in ids for b in ids if a != b))
     posts = tmp_path / "posts.jsonl"
     posts.write_text("".join(json.dumps({"author": n, "text": f"by {n}"}) + "\n" for n in ids))
-    load = _fanfare(fanfare, "load", "--follows", str(follows), "--posts", str(posts))
+    load = fanfare.command("load", "--follows", str(follows), "--posts", str(posts))
     assert load.returncode == 0, load.stderr
     assert "6 refused: a name that is somebody's own account" in load.stdout
     assert "2 refused: an author who stands for no imported user" in load.stdout
@@ -112,7 +89,7 @@ def test_what_a_file_says_is_printed_as_it_is(fanfare: Fanfare, tmp_path: Path) 
     """A refused line that looks like the console's own markup stops nothing."""
     follows = tmp_path / "follows.txt"
     follows.write_text("[/b] x\n")
-    load = _fanfare(fanfare, "load", "--follows", str(follows))
+    load = fanfare.command("load", "--follows", str(follows))
     assert load.returncode == 0, load.stderr
     assert "line 1: [/b] x" in load.stdout
 
@@ -133,7 +110,7 @@ def test_verify_tells_a_difference(fanfare: Fanfare) -> None:
     fanfare.wait_exact(alice)
     fanfare.sql("DELETE FROM tweets WHERE id = %s", tweets[1].id)
     try:
-        verified = _fanfare(fanfare, "verify", "--sample", "100000", "--seed", "1")
+        verified = fanfare.command("verify", "--sample", "100000", "--seed", "1")
     finally:
         fanfare.sql("DELETE FROM follows WHERE followed_id = %s", bob.id)
         fanfare.redis.flushall()
@@ -146,7 +123,7 @@ def test_verify_tells_a_difference(fanfare: Fanfare) -> None:
 def test_status_shows_counts_lag_and_who_serves(fanfare: Fanfare) -> None:
     """Every part has its line."""
     fanfare.wait_drained()
-    status = _fanfare(fanfare, "status")
+    status = fanfare.command("status")
     assert status.returncode == 0, status.stderr
     for label in ("users", "tweets", "follows", "outbox waiting", "partition 11", "cached"):
         assert label in status.stdout
@@ -160,7 +137,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(fanfare: Fanfare, tmp_path: 
     broken = tmp_path / "follows.txt.gz"
     broken.write_text("no gzip")
     for arguments in (["--follows", str(broken)], ["--follows", str(tmp_path / "absent")]):
-        failed = _fanfare(fanfare, "load", *arguments)
+        failed = fanfare.command("load", *arguments)
         assert failed.returncode in {1, 2}
         assert "Error: " in failed.stderr
         assert "Traceback" not in failed.stderr
@@ -173,11 +150,11 @@ def test_rebuild_removes_one_timeline_or_all(fanfare: Fanfare) -> None:
     fanfare.tweets(bob, 3)
     fanfare.wait_drained()
     fanfare.wait_exact(alice, carol)
-    one = _fanfare(fanfare, "rebuild", "--user", str(alice.id))
+    one = fanfare.command("rebuild", "--user", str(alice.id))
     assert (one.returncode, one.stdout) == (0, "1 cached lists removed\n")
     assert not fanfare.redis.exists(home_list(alice.id).key)
     assert fanfare.redis.exists(home_list(carol.id).key)
-    assert _fanfare(fanfare, "rebuild", "--all").returncode == 0
+    assert fanfare.command("rebuild", "--all").returncode == 0
     assert not list(fanfare.redis.scan_iter(ALL_TIMELINES))
-    assert _fanfare(fanfare, "rebuild").returncode == 2
+    assert fanfare.command("rebuild").returncode == 2
     fanfare.wait_exact(alice, carol)

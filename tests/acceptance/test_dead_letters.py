@@ -1,0 +1,198 @@
+"""Records that cannot be read, and failures that pass: nothing is skipped, nothing turns wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import Producer
+from fanfare.common.v1.common_pb2 import User
+from fanfare.events.v1 import events_pb2 as pb
+from fanfare.write.v1 import write_pb2 as w
+from support import Fanfare, ids, wait_until
+
+from cli.system import System
+from core.bodies import body_key
+from core.counters import Rare
+from core.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
+from core.timeline import home_list
+
+Headers = dict[str, str | bytes | None]
+
+
+@pytest.fixture(scope="module")
+def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system whose feed is poisoned."""
+    with Fanfare(start_system()) as clients:
+        yield clients
+
+
+def _produce(
+    own: Fanfare,
+    topic: str,
+    user: User,
+    value: bytes,
+    headers: Headers | None = None,
+) -> None:
+    producer = Producer(producer_settings(own.settings.kafka_address()))
+    producer.produce(topic, value, str(user.id), headers=headers)
+    assert producer.flush(10) == 0
+
+
+def _warm(own: Fanfare) -> tuple[User, User]:
+    """Return an author, and a reader whose list is cached and takes pushes."""
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 3)
+    own.wait_drained()
+    own.wait_exact(alice)
+    own.tweet(bob)
+    own.wait_drained()
+    own.wait_exact(alice)
+    return bob, alice
+
+
+@pytest.mark.parametrize(
+    "value", [b"\xff\xff", b"", pb.FeedEvent(tweet_created=pb.TweetCreated()).SerializeToString()]
+)
+def test_what_cannot_be_read_goes_to_the_dead_letters(own: Fanfare, value: bytes) -> None:
+    """With its place and the reason; the feed goes on behind it."""
+    before = own.rare_paths()
+    bob, alice = _warm(own)
+    _produce(own, own.settings.topic, bob, value)
+    tweet = own.tweet(bob)
+    own.wait_counted(Rare.DEAD_LETTER, before)
+    own.wait_counted(Rare.POISON_DROPPED, before)
+    own.wait_drained()
+    own.wait_exact(alice)
+    assert ids(own.timeline(alice).tweets)[0] == tweet.id
+    listed = own.command("dlq", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert f"{own.settings.topic}/" in listed.stdout
+    assert "waiting" in listed.stdout
+    refused = own.command("dlq", "replay")
+    assert refused.returncode == 1
+    assert "this version cannot read" in refused.stderr
+
+
+def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfare) -> None:
+    """Everything that they may have touched is dropped, in Redis and in the worker."""
+    bob, alice = _warm(own)
+    carol = own.user()
+    own.wait_exact(carol)
+    own.sql(
+        "WITH event AS (INSERT INTO outbox (key, type, payload)"
+        " VALUES (%s, 'tweet.created', '\\xffff'), (%s, 'user.followed', '\\xffff'))"
+        ", edge AS (INSERT INTO follows (follower_id, followed_id) VALUES (%s, %s))"
+        " INSERT INTO tweets (id, user_id, content, created_at, updated_at)"
+        " VALUES (next_tweet_id(), %s, 'poison', now(), now())",
+        *[bob.id, bob.id, carol.id, bob.id, bob.id],
+    )
+    own.sql("SELECT pg_notify('fanfare_outbox', '')")
+    own.wait_drained()
+    assert own.whole_timeline(alice) == own.oracle(alice)
+    assert own.whole_timeline(carol) == own.oracle(carol)
+    tweet = own.tweet(bob)  # by the follower array that was read anew
+    own.wait_drained()
+    for reader in (alice, carol):
+        assert own.whole_timeline(reader) == own.oracle(reader)
+        cached = own.redis.lrange(home_list(reader.id).key, 0, -1)
+        assert cached[0] == str(tweet.id).encode()
+
+
+def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
+    """As after an upgrade: it drops what it touches, whatever its place in the order."""
+    before = own.rare_paths()
+    bob, alice = _warm(own)
+    newest = own.timeline(alice).tweets[0]
+    event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=newest))
+    place = f"{own.settings.topic}/0/123456"
+    headers: dict[str, str | bytes | None] = {
+        PLACE_HEADER: place,
+        REASON_HEADER: "another version wrote it",
+    }
+    topic = dead_letter_topic(own.settings.topic)
+    _produce(own, topic, bob, event.SerializeToString(), headers)
+    # What the record would have brought is not there.
+    own.redis.lrem(home_list(alice.id).key, 0, str(newest.id))
+    own.redis.delete(body_key(newest.id))
+    assert own.whole_timeline(alice) != own.oracle(alice)
+    replayed = own.command("dlq", "replay", "--place", place)
+    assert (replayed.returncode, replayed.stdout) == (0, "1 dead letters replayed\n")
+    own.wait_counted(Rare.REPLAYED, before)
+    own.wait_drained()
+    own.wait_exact(alice)
+    unknown = own.command("dlq", "replay", "--place", "nowhere/0/0")
+    assert unknown.returncode == 1
+    assert "there is no dead letter from nowhere/0/0" in unknown.stderr
+
+
+def test_a_replayed_deletion_of_long_ago_resurrects_nothing(own: Fanfare) -> None:
+    """A creation that is replayed after the deletion does not bring the tweet back."""
+    bob, alice = _warm(own)
+    tweet = own.timeline(alice).tweets[0]
+    event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet))
+    place = f"{own.settings.topic}/0/654321"
+    topic = dead_letter_topic(own.settings.topic)
+    _produce(own, topic, bob, event.SerializeToString(), {PLACE_HEADER: place})
+    own.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))
+    own.unfollow(alice, bob)
+    own.wait_drained()
+    assert own.command("dlq", "replay", "--place", place).returncode == 0
+    own.wait_drained()
+    own.wait_exact(alice)
+    own.follow(alice, bob)
+    own.wait_drained()
+    own.wait_exact(alice)
+
+
+def test_a_letter_is_replayed_once(fanfare: Fanfare) -> None:
+    """`dlq replay` goes on after the last one, and says so when there is none."""
+    bob = fanfare.user()
+    tweet = fanfare.tweet(bob)
+    event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet))
+    topic = dead_letter_topic(fanfare.settings.topic)
+    assert fanfare.command("dlq", "list").stdout == "No dead letters.\n"
+    _produce(fanfare, topic, bob, event.SerializeToString(), {PLACE_HEADER: "feed/1/2"})
+    assert fanfare.command("dlq", "replay").stdout == "1 dead letters replayed\n"
+    assert fanfare.command("dlq", "replay").stdout == "0 dead letters replayed\n"
+    assert "replayed" in fanfare.command("dlq", "list").stdout
+    fanfare.wait_drained()
+
+
+def test_a_failure_that_passes_blocks_and_loses_nothing(own: Fanfare) -> None:
+    """While Redis takes no writes the worker tries again and again, and then goes on."""
+    before = own.rare_paths()
+    bob, alice = _warm(own)
+    own.redis.config_set("min-replicas-to-write", 1)
+    try:
+        tweet = own.tweet(bob)
+        wait_until(
+            lambda: own.rare_paths()[Rare.FANOUT_RESTARTED] >= before[Rare.FANOUT_RESTARTED] + 3,
+            "it was tried three times",
+        )
+        cached = own.redis.lrange(home_list(alice.id).key, 0, -1)
+        assert str(tweet.id).encode() not in cached
+    finally:
+        own.redis.config_set("min-replicas-to-write", 0)
+    own.wait_drained()
+    own.wait_exact(alice)
+
+
+def test_a_worker_without_postgres_waits_for_it(own: Fanfare) -> None:
+    """Followers that cannot be read are waited for: no tweet goes to none."""
+    before = own.rare_paths()
+    bob, alice = _warm(own)
+    worker = own.system.processes["worker"]
+    worker.kill()  # with its follower arrays
+    own.tweet(bob)
+    own.wait_sent()
+    own.system.stack.postgres.kill()
+    try:
+        worker.launch()
+        own.wait_counted(Rare.FANOUT_RESTARTED, before)
+    finally:
+        own.system.stack.postgres.start()
+    own.wait_drained()
+    own.wait_exact(alice)
+    assert worker.running

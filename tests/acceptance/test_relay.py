@@ -1,0 +1,239 @@
+"""The relay: late commits, successors, kills between delivery and marking, a Kafka that refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import grpc
+import psycopg
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from fanfare.common.v1.common_pb2 import Tweet, User
+from fanfare.events.v1 import events_pb2 as pb
+from fanfare.write.v1 import write_pb2 as w
+from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
+from support import Fanfare, ids, wait_until
+
+from cli.system import System
+from core.counters import Rare
+from core.kafka import producer_settings
+
+
+@pytest.fixture(scope="module")
+def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system whose relays are held up and killed."""
+    with Fanfare(start_system()) as clients:
+        yield clients
+
+
+def _pair(own: Fanfare) -> tuple[User, User]:
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 3)
+    own.wait_drained()
+    own.wait_exact(alice)
+    return bob, alice
+
+
+def _unsent(own: Fanfare) -> int:
+    return int(own.sql("SELECT count(*) FROM outbox WHERE sent_at IS NULL")[0][0])
+
+
+def _records(own: Fanfare) -> int:
+    """Return how many records the topic has taken."""
+    return sum(partition.end for partition in own.feed.partitions())
+
+
+def test_an_event_that_commits_late_is_not_passed_over(own: Fanfare) -> None:
+    """Its id is drawn long before that of others, which are sent before it is there."""
+    bob, alice = _pair(own)
+    with psycopg.connect(own.settings.primary_dsn()) as connection:
+        row = connection.execute(
+            "INSERT INTO tweets (id, user_id, content, created_at, updated_at)"
+            " VALUES (next_tweet_id(), %s, 'late', now(), now()) RETURNING id",
+            (bob.id,),
+        ).fetchone()
+        assert row is not None
+        late = Tweet(id=row[0], user_id=bob.id)
+        event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=late))
+        connection.execute(
+            "INSERT INTO outbox (key, type, payload) VALUES (%s, 'tweet.created', %s)",
+            (bob.id, event.SerializeToString()),
+        )
+        carol = own.user()
+        own.follow(alice, carol)
+        own.tweets(carol, 5)
+        own.wait_sent()
+    own.sql("SELECT pg_notify('fanfare_outbox', '')")
+    own.wait_drained()
+    own.wait_exact(alice)
+    assert late.id in own.whole_timeline(alice)
+
+
+def test_a_successor_goes_on_where_a_killed_relay_was(own: Fanfare) -> None:
+    """Two write services take commands, one relays; after its death the other does."""
+    before = own.rare_paths()
+    bob, alice = _pair(own)
+    second, target = own.system.another_write_service()
+    first = own.system.processes["write"]
+    try:
+        with grpc.insecure_channel(target) as channel:
+            write = WriteServiceStub(channel)
+            for _ in range(5):
+                own.tweet(bob)
+                write.CreateTweet(w.CreateTweetRequest(user_id=bob.id, content="by the second"))
+            own.wait_drained()
+            own.wait_exact(alice)
+            first.kill()
+            write.CreateTweet(w.CreateTweetRequest(user_id=bob.id, content="after the first"))
+            own.wait_counted(Rare.RELAY_STARTED, before)
+            own.wait_drained()
+            own.wait_exact(alice)
+    finally:
+        first.start()
+        second.stop()
+    own.tweet(bob)
+    own.wait_drained()
+    own.wait_exact(alice)
+
+
+def test_a_relay_killed_before_it_marks_sends_again(own: Fanfare) -> None:
+    """What Kafka has and Postgres does not know of comes twice, and shows once."""
+    before = own.rare_paths()
+    bob, alice = _pair(own)
+    records = _records(own)
+    write = own.system.processes["write"]
+    with psycopg.connect(own.settings.primary_dsn()) as connection:
+        connection.execute("SELECT FROM relay_state FOR UPDATE")  # marking waits for this
+        own.tweets(bob, 5)
+        wait_until(lambda: _records(own) == records + 5, "Kafka has the events")
+        write.kill()
+    assert _unsent(own) == 5
+    write.start()
+    own.wait_drained()
+    assert _records(own) == records + 10
+    own.wait_exact(alice)
+    own.wait_counted(Rare.DUPLICATE_DROPPED, before)
+
+
+def test_a_relay_that_stalled_wakes_after_its_successor_began(own: Fanfare) -> None:
+    """It was paused, its session in Postgres ended, another took over: it does no harm."""
+    before = own.rare_paths()
+    bob, alice = _pair(own)
+    carol = own.user()
+    first = own.system.processes["write"]
+    second, target = own.system.another_write_service()
+    try:
+        # In the middle of a batch: Kafka has it, the marking waits.
+        records = _records(own)
+        with psycopg.connect(own.settings.primary_dsn()) as connection:
+            connection.execute("SELECT FROM relay_state FOR UPDATE")
+            own.follow(alice, carol)
+            wait_until(lambda: _records(own) == records + 1, "Kafka has the event")
+            os.kill(first.pid, signal.SIGSTOP)
+        own.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        )
+        own.wait_counted(Rare.RELAY_STARTED, before)
+        with grpc.insecure_channel(target) as channel:
+            write = WriteServiceStub(channel)
+            write.UnfollowUser(w.UnfollowUserRequest(follower_id=alice.id, followed_id=carol.id))
+            write.CreateTweet(w.CreateTweetRequest(user_id=carol.id, content="to nobody"))
+            write.CreateTweet(w.CreateTweetRequest(user_id=bob.id, content="while it sleeps"))
+        own.wait_drained()
+        own.wait_exact(alice)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    own.tweets(bob, 3)
+    own.tweets(carol, 3)
+    own.wait_drained()
+    own.wait_exact(alice)
+    second.stop()
+    own.tweet(bob)
+    own.wait_drained()
+    own.wait_exact(alice)
+
+
+def test_a_relay_whose_epoch_is_past_may_not_mark(own: Fanfare) -> None:
+    """It sends the rows again with the next epoch."""
+    before = own.rare_paths()
+    bob, alice = _pair(own)
+    own.sql("UPDATE relay_state SET epoch = epoch + 1")  # as another relay does
+    tweet = own.tweet(bob)
+    own.wait_counted(Rare.RELAY_FENCED, before)
+    own.wait_drained()
+    own.wait_exact(alice)
+    assert own.whole_timeline(alice)[0] == tweet.id
+
+
+def test_what_a_replaced_relay_still_sends_is_skipped(own: Fanfare) -> None:
+    """A follow of the past, sent late, gives the follower nothing."""
+    before = own.rare_paths()
+    bob, alice = _pair(own)
+    ((epoch,),) = own.sql("SELECT epoch FROM relay_state")
+    own.unfollow(alice, bob)
+    own.wait_drained()
+    edge = pb.UserFollowed(follower_id=alice.id, followed_id=bob.id)
+    late = pb.FeedEvent(user_followed=edge, relay_epoch=epoch - 1)
+    producer = Producer(producer_settings(own.settings.kafka_address()))
+    producer.produce(own.settings.topic, late.SerializeToString(), str(bob.id))
+    assert producer.flush(10) == 0
+    own.wait_counted(Rare.STALE_EPOCH_SKIPPED, before)
+    assert own.whole_timeline(alice) == []
+    own.tweets(bob, 3)
+    own.wait_drained()
+    assert own.whole_timeline(alice) == []
+
+
+def test_a_kafka_that_refuses_is_asked_again_by_a_new_producer(own: Fanfare) -> None:
+    """An idempotent producer may be broken for good: each failure builds another, and an epoch."""
+    before = own.rare_paths()
+    bob, alice = _pair(own)
+    _set_record_bytes(own, 1)
+    try:
+        tweet = own.tweet(bob)
+        own.wait_counted(Rare.PRODUCER_REBUILT, before)
+    finally:
+        _set_record_bytes(own, 1_048_588)
+    own.wait_drained()
+    own.wait_exact(alice)
+    assert ids(own.timeline(alice).tweets)[0] == tweet.id
+
+
+def _set_record_bytes(own: Fanfare, size: int) -> None:
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    topic = ConfigResource(ResourceType.TOPIC, own.settings.topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": own.settings.kafka_address()})
+    for done in admin.incremental_alter_configs([topic]).values():
+        done.result(10)
+
+
+def test_events_are_replayed_from_postgres(own: Fanfare) -> None:
+    """`fanfare replay` sends what the outbox keeps again, in order, and nothing changes."""
+    bob, alice = _pair(own)
+    carol = own.user()
+    own.follow(alice, carol)
+    own.tweets(carol, 5)
+    own.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=own.oracle(alice)[1]))
+    own.unfollow(alice, bob)
+    own.wait_drained()
+    own.wait_exact(alice)
+    records = _records(own)
+    ((kept,),) = own.sql("SELECT count(*) FROM outbox")
+    replayed = own.command("replay", "--since", "1")
+    assert replayed.stdout == f"{kept:,} events wait in the outbox to be sent again\n"
+    own.tweet(carol)
+    own.tweet(bob)
+    own.wait_drained()
+    assert _records(own) >= records + kept + 2
+    own.wait_exact(alice)
+    assert own.command("replay", "--since", "0").returncode == 2
