@@ -150,6 +150,12 @@ class Cache:
                 pipeline.expire(list_.key, self._ttl_seconds)
             await pipeline.execute()
 
+    async def applied_wal_position(self, shard: int) -> int | None:
+        """Return up to where in the WAL a shard has been told; None if nobody tells it."""
+        with self._asking():
+            values = await _result(self._redis.mget(progress_keys(shard)))
+        return required_wal_position(values)
+
     async def bodies(self, ids: Sequence[int]) -> list[bytes | None]:
         """Return the values of the tweets' bodies, in order; None for those not there."""
         with self._asking():

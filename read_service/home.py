@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fanfare.common.v1.common_pb2 import Tweet
 
 from core.counters import COUNTERS, Rare
-from core.errors import UserNotFoundError
+from core.errors import DatabaseUnavailableError, UserNotFoundError
 from core.timeline import Window, author_list, home_list, merged
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.lists import Lists
@@ -50,10 +50,32 @@ class HomeTimelines:
             with contextlib.suppress(CacheUnavailableError):
                 page = await self._cached(user_id, before, offset, limit)
         if page is None:
-            page = await self._store.home_timeline(user_id, before, offset, limit, token)
+            page = await self._from_postgres(user_id, before, offset, limit, token)
             if not page and not await self._store.user_exists(user_id, token):
                 raise UserNotFoundError(user_id)
         return page
+
+    async def _from_postgres(
+        self, user_id: int, before: int, offset: int, limit: int, token: int | None
+    ) -> Sequence[Tweet]:
+        """Return the page from Postgres, as new as what Redis has applied.
+
+        Else a page from a replica that lags would lack, or still have, what the page before it,
+        from Redis, knew of.
+        """
+        applied = None
+        if token is None:
+            with contextlib.suppress(CacheUnavailableError):
+                applied = await self._cache.applied_wal_position(home_list(user_id).shard)
+        try:
+            return await self._store.home_timeline(
+                user_id, before, offset, limit, token, wal_position=applied
+            )
+        except DatabaseUnavailableError:
+            if applied is None:
+                raise
+            # The replica's past is better than no answer while the primary is away.
+            return await self._store.home_timeline(user_id, before, offset, limit)
 
     async def _cached(
         self, user_id: int, before: int, offset: int, limit: int

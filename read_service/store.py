@@ -87,12 +87,23 @@ class Store:
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
         return [messages.tweet(*row) for row in await self._rows("list_user_tweets", page, token)]
 
-    async def home_timeline(
-        self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
+    async def home_timeline(  # noqa: PLR0913 - a page, and what it must have
+        self,
+        user_id: int,
+        before: int,
+        offset: int,
+        limit: int,
+        token: int | None = None,
+        *,
+        wal_position: int | None = None,
     ) -> list[Tweet]:
-        """Return the tweets of those whom the user follows, newest first, below the given id."""
+        """Return the tweets of those whom the user follows, newest first, below the given id.
+
+        wal_position: from a replica only if it has this.
+        """
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
-        return [messages.tweet(*row) for row in await self._rows("home_timeline", page, token)]
+        rows = await self._rows("home_timeline", page, token, wal_position)
+        return [messages.tweet(*row) for row in rows]
 
     async def newest_ids(
         self, user_id: int, limit: int, wal_position: int

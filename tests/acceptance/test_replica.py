@@ -88,6 +88,27 @@ def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> No
     replicated.wait_counted(Rare.REPLICA_BEHIND, before)
 
 
+def test_pages_below_the_list_are_as_new_as_the_list(replicated: Fanfare) -> None:
+    """A page from a replica that lags would show what the events have already taken away."""
+    bob = replicated.user()
+    alice = replicated.user(bob)
+    oldest = replicated.tweets(bob, 850)[0]
+    replicated.wait_drained()
+    replicated.wait_exact(alice)
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    with _paused(replicated):
+        replicated.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=oldest.id))
+        replicated.tweets(bob, 3)
+        replicated.wait_drained()
+        assert replicated.whole_timeline(alice) == replicated.oracle(alice)
+        replicated.system.stack.postgres.kill()
+        try:
+            assert replicated.whole_timeline(alice)[-1] == oldest.id  # rather than no answer
+        finally:
+            replicated.system.stack.postgres.start()
+    replicated.wait_exact(alice)
+
+
 def test_a_body_is_not_filled_from_a_replica_that_lags(replicated: Fanfare) -> None:
     """A changed text and a new tweet are filled as they are, a deleted tweet stays deleted."""
     before = replicated.rare_paths()
