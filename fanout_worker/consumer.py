@@ -155,6 +155,8 @@ class Worker:
                 return  # and the next step finds the keys absent
         absent = [(shard, partition) for shard, partition, fence in _each(found) if fence is None]
         if absent:
+            # Lists that outlived their fence may lack anything.
+            self._shards.drop_all()
             # The position is noted first and the WAL read after it: what was committed to Kafka
             # before the position is then in every Postgres that a list may be built from.
             positions = self._committed(ranges)

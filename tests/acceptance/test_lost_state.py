@@ -19,6 +19,7 @@ from cli.migrate import migrate
 from cli.system import System
 from core.counters import Rare
 from core.kafka import GROUP, PARTITIONS
+from core.progress import progress_keys
 from core.shards import SHARDS
 from core.timeline import home_list
 from fanout_worker.shards import PART
@@ -156,6 +157,25 @@ def test_flushall_under_a_running_worker_is_noticed(own: Fanfare) -> None:
     assert own.whole_timeline(alice)[0] == tweet.id
     for path in (Rare.FENCE_LOST, Rare.FENCE_CREATED):
         own.wait_counted(path, before)
+
+
+def test_a_list_does_not_outlive_its_fence(own: Fanfare) -> None:
+    """One progress key is lost and the group's offsets are elsewhere: the list is built anew."""
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 5)
+    own.wait_drained()
+    own.wait_exact(alice)
+    worker = own.system.processes["worker"]
+    worker.stop()
+    own.tweets(bob, 5)
+    own.wait_sent()
+    list_ = home_list(alice.id)
+    own.redis.delete(*progress_keys(list_.shard))
+    _reset_offsets(own, "end")
+    worker.start()
+    own.wait_drained()
+    assert own.whole_timeline(alice) == own.oracle(alice)
 
 
 def _reset_offsets(own: Fanfare, where: str) -> None:
