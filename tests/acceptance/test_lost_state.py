@@ -112,6 +112,7 @@ def test_a_worker_that_slept_while_its_partitions_moved_does_no_harm(own: Fanfar
     bob, carol = own.user(), own.user()
     alice = own.user(bob)
     own.tweets(bob, 5)
+    own.tweets(carol, 5)
     own.wait_drained()
     own.wait_exact(alice)
     zombie = own.system.processes["worker"]
@@ -137,9 +138,11 @@ def test_a_worker_that_slept_while_its_partitions_moved_does_no_harm(own: Fanfar
             second.stop()
     finally:
         os.kill(zombie.pid, signal.SIGCONT)
+    # Who follows whom has changed since it fell asleep.
     own.tweet(carol)
+    own.tweet(bob)
     own.wait_drained()
-    own.wait_exact(alice)
+    assert own.whole_timeline(alice) == own.oracle(alice)
 
 
 def test_flushall_under_a_running_worker_is_noticed(own: Fanfare) -> None:

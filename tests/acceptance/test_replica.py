@@ -88,6 +88,46 @@ def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> No
     replicated.wait_counted(Rare.REPLICA_BEHIND, before)
 
 
+def test_after_flushall_nothing_is_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
+    """New progress keys begin at the primary's position, whatever is still to come from Kafka."""
+    bob = replicated.user()
+    alice = replicated.user(bob)
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    with _paused(replicated):
+        replicated.tweets(bob, 3)
+        replicated.wait_drained()
+        wait_until(
+            lambda: all(p.committed in {None, p.end} for p in replicated.feed.partitions()),
+            "nothing will be applied again",
+        )
+        replicated.redis.flushall()
+        replicated.wait_drained()
+        assert replicated.whole_timeline(alice) == replicated.oracle(alice)
+
+
+def test_what_a_dead_letter_tells_of_is_not_read_from_a_replica_that_lags(
+    replicated: Fanfare,
+) -> None:
+    """Its position cannot be read either: that of the primary stands in for it."""
+    bob = replicated.user()
+    alice = replicated.user(bob)
+    replicated.tweets(bob, 3)
+    replicated.wait_drained()
+    replicated.wait_exact(alice)
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    with _paused(replicated):
+        replicated.sql(
+            "WITH event AS (INSERT INTO outbox (key, type, payload)"
+            " VALUES (%s, 'tweet.created', '\\xffff'))"
+            " INSERT INTO tweets (id, user_id, content, created_at, updated_at)"
+            " VALUES (next_tweet_id(), %s, 'poison', now(), now())",
+            bob.id,
+            bob.id,
+        )
+        replicated.wait_drained()
+        assert replicated.whole_timeline(alice) == replicated.oracle(alice)
+
+
 def test_pages_below_the_list_are_as_new_as_the_list(replicated: Fanfare) -> None:
     """A page from a replica that lags would show what the events have already taken away."""
     bob = replicated.user()
