@@ -212,27 +212,36 @@ class Worker:
         return [first, *self._consumer.consume(BATCH - 1, timeout=0)]
 
     def _apply(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if (error := message.error()) is not None:
+                self._note_error(message.partition(), error)
         records: dict[int, list[Record]] = {}
         ends: dict[int, int] = {}
-        unreadable: set[int] = set()
+        unreadable: dict[int, int] = {}  # by partition, the last one's offset
         for message in messages:
             partition, offset = message.partition(), message.offset()
-            if (error := message.error()) is not None:
-                self._note_error(partition, error)
-            elif partition in self._fences and offset is not None:
+            if message.error() is None and partition in self._fences and offset is not None:
                 ends[partition] = offset + 1
                 read = records.setdefault(partition, [])
                 try:
                     read.append(read_record(message))
                 except UnreadableEventError as reason:
                     self._dead_letters.add(message, str(reason))
-                    unreadable.add(partition)
+                    unreadable[partition] = offset
         if unreadable:
             self._dead_letters.flush()
-            if not self._drop_everything(unreadable):
+            # Applied after the drop, what stood before would bring back what an unreadable record
+            # has ended: an older text, a deleted tweet, a follower.
+            before = {p: [r for r in records[p] if r.offset < end] for p, end in unreadable.items()}
+            if not (self._advance(before, unreadable) and self._drop_everything(unreadable)):
                 return
-        if not records:
-            return
+            for partition, end in unreadable.items():
+                records[partition] = [r for r in records[partition] if r.offset > end]
+        if records:
+            self._advance(records, ends)
+
+    def _advance(self, records: Mapping[int, Sequence[Record]], ends: Mapping[int, int]) -> bool:
+        """Apply records and move to the ends; return False if the place was lost."""
         work = self._commands(records)
         before = self._by_shard(records)
         after = [
@@ -242,11 +251,13 @@ class Worker:
             }
             for fences in before
         ]
-        if self._move(work, before, after):
-            self._reached |= ends
-            self._consumer.store_offsets(
-                offsets=[TopicPartition(self._name, p, end) for p, end in ends.items()]
-            )
+        if not self._move(work, before, after):
+            return False
+        self._reached |= ends
+        self._consumer.store_offsets(
+            offsets=[TopicPartition(self._name, p, end) for p, end in ends.items()]
+        )
+        return True
 
     def _drop_everything(self, partitions: Iterable[int]) -> bool:
         """Drop what unreadable records may have touched, which is anything.

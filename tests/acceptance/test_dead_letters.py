@@ -100,6 +100,34 @@ def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfar
         assert cached[0] == str(tweet.id).encode()
 
 
+def test_what_stood_before_a_dead_letter_does_not_come_back(own: Fanfare) -> None:
+    """An older text and a former follower, in the same fetch, are applied before the drop."""
+    bob, alice = _warm(own)
+    carol = own.user()
+    own.wait_exact(carol)
+    tweet = own.timeline(alice).tweets[0]
+    worker = own.system.processes["worker"]
+    worker.stop()
+    own.write.UpdateTweet(w.UpdateTweetRequest(tweet_id=tweet.id, content="second"))
+    own.follow(carol, bob)
+    own.sql(
+        "WITH event AS (INSERT INTO outbox (key, type, payload)"
+        " VALUES (%s, 'tweet.updated', '\\xffff'), (%s, 'user.unfollowed', '\\xffff'))"
+        ", edge AS (DELETE FROM follows WHERE follower_id = %s)"
+        " UPDATE tweets SET content = 'third', version = version + 1 WHERE id = %s",
+        *[bob.id, bob.id, carol.id, tweet.id],
+    )
+    own.wait_sent()
+    worker.start()
+    own.wait_drained()
+    assert own.timeline(alice).tweets[0].content == "third"
+    assert own.timeline(carol).tweets == []
+    own.tweet(bob)
+    own.wait_drained()
+    assert own.timeline(carol).tweets == []
+    own.wait_exact(alice)
+
+
 def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
     """As after an upgrade: it drops what it touches, whatever its place in the order."""
     before = own.rare_paths()
