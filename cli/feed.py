@@ -15,6 +15,7 @@ from core.kafka import GROUP, PARTITIONS, client_settings
 from core.progress import Progress, progress_keys
 from core.settings import Settings
 from core.shards import SHARDS
+from fanout_worker.topic import Topic
 
 KAFKA_SECONDS = 10.0
 
@@ -29,12 +30,16 @@ class Partition:
     committed: int | None
     """The consumer group's offset, None if it never committed one."""
     applied: int | None
-    """The first offset not applied to every shard of Redis, None while a shard has no fence."""
+    """The first offset not applied to every shard of Redis, None while a shard has no fence.
+
+    A fence that names another topic, or an offset that this one does not have yet, is none: the
+    worker will find that Kafka has lost what it knew.
+    """
 
     @property
     def lag(self) -> int | None:
         """How many records wait to be applied, None if that is not known."""
-        return None if self.applied is None else max(0, self.end - self.applied)
+        return None if self.applied is None else self.end - self.applied
 
 
 class Feed:
@@ -42,6 +47,7 @@ class Feed:
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.topic
+        self._current = Topic(settings.kafka_address(), settings.topic)
         self._dsn = settings.primary_dsn()
         self._redis = Redis.from_url(settings.redis_address(), socket_timeout=5)
         # A member of no group: it asks, and consumes nothing.
@@ -80,12 +86,15 @@ class Feed:
         Raises KafkaException and redis.RedisError when Kafka or Redis does not answer.
         """
         places = [TopicPartition(self._topic, number) for number in range(PARTITIONS)]
-        applied = self._applied()
+        lowest = self._applied(self._current.id())
         found = []
         for place in self._consumer.committed(places, timeout=KAFKA_SECONDS):
             _, end = self._consumer.get_watermark_offsets(place, timeout=KAFKA_SECONDS)
             committed = place.offset if place.offset >= 0 else None
-            found.append(Partition(place.partition, end, committed, applied[place.partition]))
+            applied = lowest[place.partition]
+            if applied is not None and applied > end:
+                applied = None
+            found.append(Partition(place.partition, end, committed, applied))
         return found
 
     def remaining(self) -> int | None:
@@ -95,16 +104,17 @@ class Feed:
         known = [lag for lag in lags if lag is not None]
         return waiting + sum(known) if len(known) == len(lags) else None
 
-    def _applied(self) -> list[int | None]:
+    def _applied(self, topic_id: str) -> list[int | None]:
         lowest: list[int | None] = [None] * PARTITIONS
         absent = set()
         for shard in range(SHARDS):
             for partition, value in enumerate(self._redis.mget(progress_keys(shard))):
-                if not isinstance(value, bytes):
+                fence = Progress.decode(value) if isinstance(value, bytes) else None
+                if fence is None or fence.topic_id != topic_id:
                     absent.add(partition)
                     continue
-                offset, before = Progress.decode(value).offset, lowest[partition]
-                lowest[partition] = offset if before is None else min(before, offset)
+                before = lowest[partition]
+                lowest[partition] = fence.offset if before is None else min(before, fence.offset)
         return [None if n in absent else offset for n, offset in enumerate(lowest)]
 
 

@@ -165,6 +165,8 @@ class Worker:
                 progress = Progress(positions[partition], wal_position, epoch, topic_id)
                 self._shards.create_fence(shard, partition, progress)
             found = self._shards.fences(partitions)
+        if self._topic.id() != topic_id:
+            return  # made anew while this was looked at
         for partition in partitions:
             fences = [found[shard][partition] for shard in range(SHARDS)]
             self._fences[partition] = [fence for fence in fences if fence is not None]

@@ -107,6 +107,30 @@ def test_a_kafka_that_lost_everything_loses_nothing(own: Fanfare) -> None:
     assert str(after[-1].id).encode() in own.redis.lrange(home_list(alice.id).key, 0, -1)
 
 
+def test_a_topic_made_anew_is_told_from_the_old(own: Fanfare) -> None:
+    """Though it has the offset that is next, it lacks what the old one had there."""
+    before = own.rare_paths()
+    bob = own.user()
+    alice = own.user(bob)
+    own.tweets(bob, 5)
+    own.wait_drained()
+    own.wait_exact(alice)
+    worker = own.system.processes["worker"]
+    worker.stop()
+    admin = AdminClient({"bootstrap.servers": own.settings.kafka_address()})
+    furthest = max(partition.end for partition in own.feed.partitions())
+    (deleted,) = admin.delete_topics([own.settings.topic]).values()
+    deleted.result(10)
+    wait_until(lambda: own.settings.topic not in admin.list_topics().topics, "it is gone")
+    migrate(own.settings)
+    own.tweets(bob, furthest + 10)
+    own.wait_sent()
+    worker.start()
+    own.wait_drained()
+    assert own.whole_timeline(alice) == own.oracle(alice)
+    own.wait_counted(Rare.SHARD_WIPED, before)
+
+
 def test_a_worker_that_slept_while_its_partitions_moved_does_no_harm(own: Fanfare) -> None:
     """A zombie wakes, finds the progress keys elsewhere, and starts again from them."""
     bob, carol = own.user(), own.user()
