@@ -4,6 +4,7 @@
 # first time and after a change of those lists.
 
 PYTHON ?= python3
+MINUTES ?= 30
 BIN := .venv/bin
 # The virtual environment's tools first; the stubs beside the packages.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -27,6 +28,15 @@ up: $(BIN)/.run ## Start everything on the fixed ports, until Ctrl-C; data stay 
 .PHONY: test
 test: $(BIN)/.dev lint ## Run every check and every test, against real servers
 	@pytest
+
+# Needs the tests' own modules. A failed story is printed, and with the seed it can be drawn again.
+.PHONY: torture
+torture: export PYTHONPATH := $(PYTHONPATH):$(CURDIR)/tests
+torture: $(BIN)/.dev ## Play random commands and faults for MINUTES=30, drawn from SEED=n
+	@seed=$${SEED:-$$(python -c 'import random; print(random.randrange(10**9))')}; \
+	    echo "make torture MINUTES=$(MINUTES) SEED=$$seed"; \
+	    python tests/model/run.py --seconds $$(($(MINUTES) * 6)) --seed $$seed && \
+	    python -m torture.run --minutes $(MINUTES) --seed $$seed
 
 .PHONY: lint
 lint: $(BIN)/.dev ## Check style, types and import rules

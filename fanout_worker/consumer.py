@@ -144,9 +144,11 @@ class Worker:
         """Look at the progress keys, create those that are absent, and seek to where they say."""
         partitions = sorted(self._assigned)
         self._forget(partitions)
+        # The keys before the ranges: another worker may move them on meanwhile, and a key beyond
+        # the end that Kafka had before looks like one whose records are lost.
+        found = self._shards.fences(partitions)
         topic_id = self._topic.id()
         ranges = self._topic.ranges(partitions)
-        found = self._shards.fences(partitions)
         for shard, partition, fence in _each(found):
             low, high = ranges[partition]
             if fence and not (fence.topic_id == topic_id and low <= fence.offset <= high):
