@@ -1,0 +1,126 @@
+"""Calls to a system that is being tortured: which failures are part of the story."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import grpc
+from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.write.v1 import write_pb2 as w
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc_status import rpc_status
+from torture.world import CALL_SECONDS, Cast, World
+
+# How long a call is tried again after the primary crashed: its pool finds out call by call.
+RECOVER_SECONDS = 60.0
+# A service that was restarted a moment ago is waited for.
+CALL: dict[str, Any] = {"timeout": CALL_SECONDS, "wait_for_ready": True}
+
+
+class Calls:
+    """A story's calls, one by one or many at once."""
+
+    def __init__(self, world: World, cast: Cast) -> None:
+        self._world = world
+        self._cast = cast
+
+    def command(self, method: str, request: object) -> Any:
+        """Return a command's answer; None if what it is about is gone.
+
+        While a primary that crashed is coming back, it is sent again: what it did the first time,
+        unanswered, is in the oracle.
+        """
+        try:
+            return self._patiently(lambda: getattr(self._world.write, method)(request, **CALL))
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+
+    def timeline(self, user: int, limit: int, token: str = "") -> r.GetHomeTimelineResponse:
+        """Return a page of a timeline."""
+        request = r.GetHomeTimelineRequest(user_id=user, limit=limit, page_token=token)
+        page: r.GetHomeTimelineResponse = self._patiently(
+            lambda: self._world.read.GetHomeTimeline(request, **CALL)
+        )
+        return page
+
+    def send(self, kind: str, first: int, second: int) -> Any:
+        """Send a command or a read; return its future, None if there is nothing to do."""
+        cast, write = self._cast, self._world.write
+        user, other = cast.user(first), cast.user(second)
+        tweet = cast.tweets[second % len(cast.tweets)] if cast.tweets else None
+        edge = {"follower_id": user, "followed_id": other}
+        sent: Any = None
+        match kind:
+            case "tweet":
+                new = w.CreateTweetRequest(user_id=user, content="at once")
+                sent = write.CreateTweet.future(new, **CALL)
+            case "update" if tweet is not None:
+                change = w.UpdateTweetRequest(tweet_id=tweet, content=f"{first}")
+                sent = write.UpdateTweet.future(change, **CALL)
+            case "delete" if tweet is not None:
+                sent = write.DeleteTweet.future(w.DeleteTweetRequest(tweet_id=tweet), **CALL)
+            case "follow" if user != other:
+                sent = write.FollowUser.future(w.FollowUserRequest(**edge), **CALL)
+            case "unfollow" if user != other:
+                sent = write.UnfollowUser.future(w.UnfollowUserRequest(**edge), **CALL)
+            case "read":
+                sent = self.send_read(user)
+        if sent is not None:
+            self._world.figures.operations[f"{kind} at once"] += 1
+        return sent
+
+    def send_read(self, user: int) -> Any:
+        """Send a read of the first page of a timeline; return its future."""
+        request = r.GetHomeTimelineRequest(user_id=user, limit=20)
+        return self._world.read.GetHomeTimeline.future(request, **CALL)
+
+    def finish(self, sent: Sequence[Any]) -> None:
+        """Wait for what was sent; note the tweets that were created."""
+        for future in sent:
+            if future is None:
+                continue
+            try:
+                answer = future.result()
+            except grpc.RpcError as error:
+                if error.code() != grpc.StatusCode.NOT_FOUND and not self._excused(error):
+                    raise
+                continue
+            if isinstance(answer, w.CreateTweetResponse):
+                self.created([answer.tweet])
+
+    def created(self, tweets: Sequence[Tweet]) -> None:
+        """Note tweets that were created."""
+        self._cast.tweets += [tweet.id for tweet in tweets]
+        self._cast.all_tweets += [tweet.id for tweet in tweets]
+
+    def _patiently(self, call: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + RECOVER_SECONDS
+        while True:
+            try:
+                return call()
+            except grpc.RpcError as error:
+                if not self._excused(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
+
+    def _excused(self, error: grpc.RpcError) -> bool:
+        """Return whether a call may fail so: only a while after the primary was killed.
+
+        That may have been in the story before: a pool that nobody used meanwhile finds out now.
+        """
+        recent = time.monotonic() - self._world.postgres_crashed_at < RECOVER_SECONDS
+        return recent and error.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def reason(error: grpc.RpcError) -> str:
+    """Return the reason in a call's error."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    info = ErrorInfo()
+    for detail in status.details if status is not None else []:
+        detail.Unpack(info)
+    return str(info.reason)

@@ -1,0 +1,135 @@
+"""The faults of a story that befall Redis."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from torture.world import Cast, World
+
+from core.bodies import body_key
+from core.kafka import PARTITIONS
+from core.progress import progress_key
+from core.shards import SHARDS
+from core.timeline import author_list, home_list
+
+ABANDONED_SECONDS = 11
+
+# Redis whole, at one moment. Scripts are atomic; copied key by key, the lists and the progress
+# keys would be of different moments, which no copy of a server ever is.
+_COPY = """
+local copy = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+    copy[#copy + 1] = {key, redis.call('PTTL', key), redis.call('DUMP', key)}
+end
+return copy
+"""
+
+
+class RedisFaults:
+    """Makes faults happen to the Redis of a story's world."""
+
+    def __init__(self, world: World, cast: Cast) -> None:
+        self._world = world
+        self._cast = cast
+        self._copy: list[tuple[bytes, int, bytes]] | None = None
+        self._files: Path | None = None
+
+    def flush_redis(self, _: int) -> bool:
+        """Empty Redis with FLUSHALL."""
+        return self._world.redis_up and bool(self._world.clients.redis.flushall())
+
+    def copy_redis(self, _: int) -> bool:
+        """Keep a copy of Redis for later."""
+        if self._world.redis_up:
+            self._copy = self._world.clients.redis.eval(_COPY, 0)
+        return self._world.redis_up
+
+    def restore_redis(self, which: int) -> bool:
+        """Fail over to the copy, which breaks the connections, or behind a proxy does not."""
+        if self._copy is None or not self._world.redis_up:
+            return False
+        redis: Any = self._world.clients.redis
+        pipeline = redis.pipeline(transaction=True)
+        pipeline.flushall()
+        for key, ttl, value in self._copy:
+            pipeline.restore(key, max(ttl, 0), value)
+        pipeline.execute()
+        if which % 2:
+            redis.execute_command("CLIENT", "KILL", "TYPE", "normal")
+        return True
+
+    def drop_list(self, which: int) -> bool:
+        """Let a timeline or an author's list expire."""
+        kind = author_list if which % 4 == 3 else home_list
+        key = kind(self._cast.user(which // 4)).key
+        return self._world.redis_up and bool(self._world.clients.redis.unlink(key))
+
+    def drop_body(self, which: int) -> bool:
+        """Let a tweet's body expire."""
+        tweets = self._cast.all_tweets
+        if not tweets or not self._world.redis_up:
+            return False
+        return bool(self._world.clients.redis.unlink(body_key(tweets[which % len(tweets)])))
+
+    def drop_progress(self, which: int) -> bool:
+        """Lose one progress key."""
+        key = progress_key(which % SHARDS, which // SHARDS % PARTITIONS)
+        return self._world.redis_up and bool(self._world.clients.redis.unlink(key))
+
+    def abandon_build(self, which: int) -> bool:
+        """Leave the list of a builder who died long ago, made to live on by a reader's refresh."""
+        if not self._world.redis_up:
+            return False
+        redis, key = self._world.clients.redis, home_list(self._cast.user(which)).key
+        redis.unlink(key)
+        redis.rpush(key, "=", f"B{int(time.time()) - ABANDONED_SECONDS}-dead")
+        return True
+
+    def stop_redis(self, _: int) -> bool:
+        """Kill Redis, to stay away."""
+        up = self._world.redis_up
+        self._world.system.stack.valkey.kill()
+        return up
+
+    def start_redis(self, _: int) -> bool:
+        """Start Redis, perhaps without its last second."""
+        if self._world.redis_up:
+            return False
+        self._world.system.stack.valkey.start()
+        return True
+
+    def empty_redis(self, _: int) -> bool:
+        """Restart Redis without its data."""
+        self._world.system.stack.valkey.kill()
+        shutil.rmtree(self._redis_files)
+        self._redis_files.mkdir()
+        self._world.system.stack.valkey.start()
+        return True
+
+    def copy_redis_files(self, _: int) -> bool:
+        """Restart Redis and keep its files for later."""
+        files = self._world.system.settings.state_dir / "older-redis"
+        shutil.rmtree(files, ignore_errors=True)
+        self._world.system.stack.valkey.stop()
+        shutil.copytree(self._redis_files, files)
+        self._world.system.stack.valkey.start()
+        self._files = files
+        return True
+
+    def restore_redis_files(self, _: int) -> bool:
+        """Restart Redis from its older files."""
+        if self._files is None:
+            return False
+        self._world.system.stack.valkey.kill()
+        shutil.rmtree(self._redis_files)
+        shutil.copytree(self._files, self._redis_files)
+        self._world.system.stack.valkey.start()
+        self._files = None
+        return True
+
+    @property
+    def _redis_files(self) -> Path:
+        return self._world.system.settings.state_dir / "valkey" / "data"

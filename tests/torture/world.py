@@ -1,0 +1,242 @@
+"""The system under torture: its clients, what is out of order in it, and the way back to order."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import grpc
+import psycopg
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
+from support import Fanfare, wait_until
+from torture.figures import Figures
+
+from cli.system import System
+from core.counters import Rare
+from core.health_probe import probe
+from embedded.server import Server
+from embedded.stack import StackError
+
+# Far more than anything takes: several runs may share a small machine.
+CALL_SECONDS = 60.0
+SETTLE_SECONDS = 180.0
+NO_PULL = 100_000
+# gRPC's own first wait, a second, is long when a service was restarted.
+CHANNEL = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
+RECORD_BYTES = 1_048_588  # Kafka's default
+
+# Members of the crowd have no names of their own that matter; 16 shards of over 1,000.
+CROWD = 16_500
+
+
+@dataclass
+class Cast:
+    """The users and tweets of a story."""
+
+    users: list[int] = field(default_factory=list)
+    """Those who are there; a story chooses by place."""
+    deleted: list[int] = field(default_factory=list)
+    stars: set[int] = field(default_factory=set)
+    """Those whom the crowd follows; they are not deleted, for that has 16,500 events."""
+    tweets: list[int] = field(default_factory=list)
+    """Those that are there."""
+    all_tweets: list[int] = field(default_factory=list)
+
+    def user(self, place: int) -> int:
+        """Return the user at a place, counted round and round."""
+        return self.users[place % len(self.users)]
+
+
+class World:
+    """A system, kept from story to story; a new one only where repair fails."""
+
+    def __init__(self, start: Callable[[], System], figures: Figures) -> None:
+        """start: starts a system with a replica and a short FANFARE_TIMELINE_LENGTH."""
+        self._start = start
+        self.figures = figures
+        self.pull_followers = NO_PULL
+        self.base_pull_followers = NO_PULL
+        self.broken = False
+        self.rare_paths: Counter[Rare] = Counter()
+        """The rare paths taken in the systems that were closed."""
+        self._open()
+
+    def _open(self) -> None:
+        self.system = self._start()
+        self.clients = Fanfare(self.system)
+        settings = self.system.settings
+        self._channels = [
+            grpc.insecure_channel(target, options=CHANNEL)
+            for target in (settings.write_service_target(), settings.read_service_target())
+        ]
+        self.write = WriteServiceStub(self._channels[0])
+        self.read = ReadServiceStub(self._channels[1])
+        self.meet_kafka()
+        self.worker_stopped = False
+        self.second_worker: Server | None = None
+        self.replay_paused = False
+        self.records_refused = False
+        self.postgres_crashed_at = -math.inf
+        self.pull_followers = NO_PULL
+        self._crowd: tuple[int, int] | None = None
+
+    def close(self) -> None:
+        """Close the clients and stop the system, in whatever state it is."""
+        with contextlib.suppress(ProcessLookupError):
+            self._continue_worker()
+        self.clients.__exit__()
+        for channel in self._channels:
+            channel.close()
+        if self.second_worker is not None:
+            self.second_worker.stop()
+        self.system.stop()
+        self.rare_paths += self.clients.rare_paths()
+
+    def ready(self) -> None:
+        """Make sure of a system in order for the next story."""
+        if self.broken:
+            self.close()
+            self._open()
+            self.broken = False
+        self.repair()
+
+    # What is up and what is down ----------------------------------------------------------
+
+    @property
+    def redis_up(self) -> bool:
+        """Whether Redis runs."""
+        return self.system.stack.valkey.running
+
+    def meet_kafka(self) -> None:
+        """Make a new client of Kafka: one that knew an earlier Kafka may wait for it for ever."""
+        servers = self.system.settings.kafka_address()
+        self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+
+    @property
+    def worker(self) -> Server:
+        """The first worker."""
+        return self.system.processes["worker"]
+
+    def on_replica(self, query: str) -> list[tuple[object, ...]]:
+        """Return the rows of a query to the replica."""
+        with psycopg.connect(self.system.settings.replica_dsn(), autocommit=True) as connection:
+            cursor = connection.execute(query.encode())
+            return cursor.fetchall()
+
+    def set_pull_followers(self, threshold: int) -> None:
+        """Kill the write service and start it with another threshold."""
+        system = self.system
+        system.processes["write"].kill()
+        target = system.settings.write_service_target()
+        process = system._process(
+            "write",
+            "write_service",
+            lambda: probe(target) is None,
+            pull_followers=str(threshold),
+        )
+        system.processes["write"] = process
+        process.start()
+        self.pull_followers = threshold
+
+    def refuse_records(self, *, refuse: bool) -> None:
+        """Have Kafka refuse every record, or take them again."""
+        entry = ConfigEntry(
+            "max.message.bytes",
+            "1" if refuse else str(RECORD_BYTES),
+            incremental_operation=AlterConfigOpType.SET,
+        )
+        topic = ConfigResource(
+            ResourceType.TOPIC, self.system.settings.topic, incremental_configs=[entry]
+        )
+        for done in self.admin.incremental_alter_configs([topic]).values():
+            done.result(CALL_SECONDS)
+        self.records_refused = refuse
+
+    def crowd(self) -> tuple[int, int]:
+        """Return the first and the last id of many users who follow whom they are told to."""
+        if self._crowd is None:
+            rows = self.clients.sql(
+                "WITH made AS (INSERT INTO users (username) SELECT 'crowd_' || n"
+                " FROM generate_series(1, %s) AS n RETURNING id) SELECT min(id), max(id) FROM made",
+                CROWD,
+            )
+            self._crowd = (rows[0][0], rows[0][1])
+        return self._crowd
+
+    # The way back ----------------------------------------------------------------------------
+
+    def repair(self) -> None:
+        """Start what is down and let go on what is held up; without waiting for the feed."""
+        stack = self.system.stack
+        for server in (stack.postgres, stack.replica, stack.valkey, stack.kafka):
+            if not server.running:
+                server.start()
+        if self.replay_paused:
+            self.on_replica("SELECT pg_wal_replay_resume()")
+            self.replay_paused = False
+        if self.records_refused:
+            self.refuse_records(refuse=False)
+        for name in ("write", "read"):
+            if not self.system.processes[name].running:
+                self.system.processes[name].start()
+        if self.pull_followers != self.base_pull_followers:
+            self.set_pull_followers(self.base_pull_followers)
+        if self.second_worker is not None:
+            # Only when the other has everything done does the zombie have nothing left to do.
+            self.settle()
+            self._continue_worker()
+            self.settle()
+            self.second_worker.stop()
+            self.second_worker = None
+        self._continue_worker()
+        if not self.worker.running:
+            self.worker.launch()
+
+    def settle(self) -> None:
+        """Wait until every event took effect and the replica has everything."""
+        wait_until(self.clients._drained, "the outbox and Kafka are drained", SETTLE_SECONDS)
+        ((written,),) = self.clients.sql("SELECT pg_current_wal_lsn()::text")
+        replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
+
+        def caught_up() -> bool:
+            try:
+                return self.on_replica(replayed) == [(True,)]
+            except psycopg.Error:
+                return False
+
+        wait_until(caught_up, "the replica has caught up", SETTLE_SECONDS)
+
+    def give_up(self) -> None:
+        """After a story that failed: the next one gets a system in order, a new one if need be."""
+        try:
+            self.repair()
+            self.settle()
+        except (AssertionError, StackError, psycopg.Error, OSError):
+            self.broken = True
+
+    def stop_worker(self) -> None:
+        """Hold the worker up, as a long pause of its machine would."""
+        os.kill(self.worker.pid, signal.SIGSTOP)
+        self.worker_stopped = True
+
+    def _continue_worker(self) -> None:
+        if self.worker_stopped:
+            os.kill(self.worker.pid, signal.SIGCONT)
+            self.worker_stopped = False
+
+    def continue_worker(self) -> None:
+        """Let the worker go on."""
+        self._continue_worker()
