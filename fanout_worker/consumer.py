@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import psycopg
@@ -24,7 +25,7 @@ from core.shards import SHARDS
 from fanout_worker.batch import Command, commands_by_shard
 from fanout_worker.dead_letters import DeadLetters
 from fanout_worker.followers import FollowerArrays
-from fanout_worker.records import Record, advanced, effective, read_record
+from fanout_worker.records import Record, advanced, base_of, effective, read_record
 from fanout_worker.shards import Fences, Shards
 from fanout_worker.store import Followers, Store
 from fanout_worker.topic import KAFKA_SECONDS, Topic
@@ -54,6 +55,7 @@ class Worker:
         self._assigned: set[int] = set()
         # By partition, then shard. A partition whose place is not known is not in it.
         self._fences: dict[int, list[Progress]] = {}
+        self._topic_id = ""
         # By partition, the highest offset that this worker has applied up to.
         self._reached: dict[int, int] = {}
         self._checked = 0.0
@@ -167,8 +169,6 @@ class Worker:
                 progress = Progress(positions[partition], wal_position, epoch, topic_id)
                 self._shards.create_fence(shard, partition, progress)
             found = self._shards.fences(partitions)
-        if self._topic.id() != topic_id:
-            return  # made anew while this was looked at
         for partition in partitions:
             fences = [found[shard][partition] for shard in range(SHARDS)]
             self._fences[partition] = [fence for fence in fences if fence is not None]
@@ -176,9 +176,10 @@ class Worker:
                 self._forget(partitions)  # emptied in between
                 return
         for partition in partitions:
-            offset = _base(self._fences[partition]).offset
+            offset = base_of(self._fences[partition]).offset
             COUNTERS.add(Rare.SEEK_BACK, offset < self._reached.get(partition, 0))
             self._reached[partition] = offset
+        self._topic_id = topic_id
         self._consumer.assign(
             [
                 TopicPartition(self._name, partition, self._reached[partition])
@@ -197,7 +198,7 @@ class Worker:
         return positions
 
     def _check_fences(self) -> None:
-        """Forget the partitions whose progress keys are not where this worker left them."""
+        """Forget the partitions whose progress keys, or topic, are not what they were."""
         known = sorted(self._fences)
         if known:
             for shard, partition, fence in _each(self._shards.fences(known)):
@@ -205,6 +206,11 @@ class Worker:
                     LOG.warning("partition %d is not where it was left in Redis", partition)
                     COUNTERS.add(Rare.FENCE_LOST)
                     self._forget([partition])
+            # Kafka need not say so: a topic made anew may have the offset that is next.
+            with suppress(KafkaException):
+                if self._topic.id() != self._topic_id:
+                    LOG.warning("the topic is not the one that it was")
+                    self._forget(known)
         self._checked = time.monotonic()
 
     # Applying ------------------------------------------------------------------------------
@@ -313,7 +319,7 @@ class Worker:
         followers: dict[int, Followers] = {}
         for partition, read in records.items():
             fences = self._fences[partition]
-            base = _base(fences)
+            base = base_of(fences)
             wal_positions = [record.event.wal_position for record in read]
             wal_positions += [fence.wal_position for fence in fences]
             counting = effective(read, base.offset, base.epoch)
@@ -344,11 +350,6 @@ class Worker:
             self._forget([partition])  # Kafka does not have the offset: look what it has
         else:
             raise KafkaException(error)
-
-
-def _base(fences: Sequence[Progress]) -> Progress:
-    """Return the fence of the shard that is furthest behind."""
-    return min(fences, key=lambda fence: (fence.offset, fence.epoch))
 
 
 def _each(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import Message
 from fanfare.events.v1.events_pb2 import FeedEvent
@@ -57,4 +57,14 @@ def advanced(fence: Progress, records: Sequence[Record], end: int) -> Progress:
         max([fence.wal_position, *wal_positions]),
         max([fence.epoch, *epochs]),
         fence.topic_id,
+    )
+
+
+def base_of(fences: Sequence[Progress]) -> Progress:
+    """Return a fence from which every record counts that counts from one of a partition's fences.
+
+    Not one of them: a key that was created later may have a lower offset and a higher epoch.
+    """
+    return replace(
+        min(fences, key=lambda fence: fence.offset), epoch=min(fence.epoch for fence in fences)
     )

@@ -97,6 +97,23 @@ def test_postgres_away_is_told_and_passes(own: Fanfare) -> None:
     own.wait_exact(alice)
 
 
+def test_a_postgres_that_is_back_is_used_at_once(own: Fanfare) -> None:
+    """Nobody fails because the pools still hold connections to the server's former life."""
+    bob, alice = own.user(), own.user()
+    edge = {"follower_id": alice.id, "followed_id": bob.id}
+    follows = [own.write.FollowUser.future(w.FollowUserRequest(**edge)) for _ in range(100)]
+    lists = [own.read.ListUsers.future(r.ListUsersRequest(limit=100)) for _ in range(100)]
+    calls: list[Any] = [*follows, *lists]
+    for call in calls:
+        call.result()
+    pooled = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'fanfare-%%'"
+    assert own.sql(pooled)[0][0] > 10
+    own.system.stack.postgres.kill()
+    own.system.stack.postgres.start()
+    assert own.read.ListUsers(r.ListUsersRequest(limit=1)).users
+    own.unfollow(alice, bob)
+
+
 @pytest.mark.parametrize("name", ["worker", "write", "read"])
 def test_a_killed_process_goes_on_where_it_was(own: Fanfare, name: str) -> None:
     """SIGKILL in the middle of a load, a restart, and every acknowledged tweet is there once."""

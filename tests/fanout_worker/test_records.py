@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.progress import Progress
 from fanout_worker.followers import FollowerArrays
-from fanout_worker.records import Record, advanced, effective
+from fanout_worker.records import Record, advanced, base_of, effective
 from fanout_worker.store import Followers
 
 
@@ -35,6 +37,24 @@ def test_a_fence_advances_past_skipped_records() -> None:
     assert advanced(fence, records, 3) == Progress(3, 30, 2, "t")
     ahead = Progress(9, 50, 3, "t")
     assert advanced(ahead, records, 3) == ahead
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=3),
+    st.lists(st.integers(0, 4), min_size=1, max_size=10),
+)
+def test_what_counts_for_a_shard_counts_for_the_base(
+    places: list[tuple[int, int]], epochs: list[int]
+) -> None:
+    """Follower arrays are made of the base's records: a shard must not push by others."""
+    # A key has seen what is below its offset, or was created with the newest epoch.
+    fences = [Progress(offset, 0, max([epoch, *epochs[:offset]]), "t") for offset, epoch in places]
+    records = [_record(offset, epoch) for offset, epoch in enumerate(epochs)]
+    base = base_of(fences)
+    counting = effective(records, base.offset, base.epoch)
+    for fence in fences:
+        for record in effective(records, fence.offset, fence.epoch):
+            assert record in counting
 
 
 def _follow(offset: int, follower: int, *, follows: bool) -> Record:
