@@ -1,0 +1,183 @@
+"""The write service: each command is one transaction that leaves its events in the outbox.
+
+See write_service/store.py. A command locks its rows, decides, draws ids for its events, and
+commits some time after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from model.events import Event, Kind, Tweet
+from model.postgres import Change, Postgres, Row, Snapshot
+from model.world import Steps, World
+
+Locks = tuple[set[object], set[object]]
+"""(shared, exclusive)"""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a command does, decided once its rows are locked."""
+
+    change: Change
+    events: list[Event]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: which rows it locks, and what it then does; None: there is nothing to do."""
+
+    locks: Callable[[Snapshot], Locks]
+    effect: Callable[[Snapshot], Effect | None]
+
+
+def run(world: World, who: str, command: Command) -> Steps[int | None]:
+    """Run a command's transaction; return its commit's position, None if nothing was committed."""
+    postgres = world.postgres
+    session = object()
+    ids = [] if world.rules.outbox_ids_after_locks else [postgres.draw_outbox_id()]
+    yield
+    while not postgres.lock(session, *command.locks(postgres.primary)):
+        yield
+    effect = command.effect(postgres.primary)
+    yield
+    position = None
+    if effect is not None:
+        while len(ids) < len(effect.events):
+            ids.append(postgres.draw_outbox_id())
+        while world.chance(0.4):
+            yield
+        if not world.chance(0.03):  # rolled back
+            rows = [Row(id_, event) for id_, event in zip(ids, effect.events, strict=False)]
+            postgres.commit(effect.change, rows)
+            position = postgres.position
+            world.figures["commands"] += 1
+            world.tell(who, f"commits at {position}:", *(f"#{row.id}{row.event}" for row in rows))
+    postgres.unlock(session)
+    yield
+    return position
+
+
+def create_tweet(postgres: Postgres, author: int, pull_followers: int) -> Command:
+    """Return the command that creates a tweet; it decides whether the tweet is pulled."""
+    tweet = Tweet(postgres.draw_tweet_id(), author)
+
+    def effect(now: Snapshot) -> Effect | None:
+        if author not in now.users:
+            return None
+        was = author in now.pulled
+        crosses = not was and 0 < pull_followers < len(now.followers(author))
+        pulled = was or crosses
+
+        def change(then: Snapshot) -> Snapshot:
+            return replace(
+                then,
+                tweets={**then.tweets, tweet.id: tweet},
+                pulled=then.pulled | {author} if crosses else then.pulled,
+            )
+
+        event = Event(Kind.CREATED, author, tweet, pulled=pulled, became_pulled=crosses)
+        return Effect(change, [event])
+
+    return Command(lambda _: ({("user", author)}, set()), effect)
+
+
+def update_tweet(tweet_id: int) -> Command:
+    """Return the command that gives a tweet a new text."""
+
+    def effect(now: Snapshot) -> Effect | None:
+        if tweet_id not in now.tweets:
+            return None
+        old = now.tweets[tweet_id]
+        new = old._replace(version=old.version + 1)
+        return Effect(
+            lambda then: replace(then, tweets={**then.tweets, tweet_id: new}),
+            [Event(Kind.UPDATED, new.author, new)],
+        )
+
+    return Command(lambda _: (set(), {("tweet", tweet_id)}), effect)
+
+
+def delete_tweet(tweet_id: int) -> Command:
+    """Return the command that deletes a tweet."""
+
+    def effect(now: Snapshot) -> Effect | None:
+        if tweet_id not in now.tweets:
+            return None
+        old = now.tweets[tweet_id]
+        return Effect(
+            lambda then: replace(
+                then, tweets={id_: tweet for id_, tweet in then.tweets.items() if id_ != tweet_id}
+            ),
+            [Event(Kind.DELETED, old.author, old)],
+        )
+
+    return Command(lambda _: (set(), {("tweet", tweet_id)}), effect)
+
+
+def follow(follower: int, followed: int) -> Command:
+    """Return the command that makes a follow edge."""
+    edge = (follower, followed)
+
+    def effect(now: Snapshot) -> Effect | None:
+        if edge in now.follows or not {*edge} <= now.users:
+            return None
+        return Effect(
+            lambda then: replace(then, follows=then.follows | {edge}),
+            [Event(Kind.FOLLOWED, followed, follower=follower)],
+        )
+
+    return Command(lambda _: _edge_locks(edge), effect)
+
+
+def unfollow(follower: int, followed: int) -> Command:
+    """Return the command that removes a follow edge."""
+    edge = (follower, followed)
+
+    def effect(now: Snapshot) -> Effect | None:
+        if edge not in now.follows:
+            return None
+        return Effect(
+            lambda then: replace(then, follows=then.follows - {edge}),
+            [Event(Kind.UNFOLLOWED, followed, follower=follower)],
+        )
+
+    return Command(lambda _: _edge_locks(edge), effect)
+
+
+def delete_user(user: int) -> Command:
+    """Return the command that deletes a user: an event for each tweet and edge, then the user's."""
+
+    def locks(now: Snapshot) -> Locks:
+        tweets = {("tweet", id_) for id_ in now.tweets_of(user)}
+        edges = {("edge", *edge) for edge in now.follows if user in edge}
+        return set(), {("user", user), *tweets, *edges}
+
+    def effect(now: Snapshot) -> Effect | None:
+        if user not in now.users:
+            return None
+        tweets = [tweet for tweet in now.tweets.values() if tweet.author == user]
+        edges = {edge for edge in now.follows if user in edge}
+        events = [Event(Kind.DELETED, user, tweet) for tweet in tweets]
+        events += [
+            Event(Kind.UNFOLLOWED, followed, follower=follower)
+            for follower, followed in sorted(edges)
+        ]
+
+        def change(then: Snapshot) -> Snapshot:
+            return replace(
+                then,
+                users=then.users - {user},
+                tweets={id_: tweet for id_, tweet in then.tweets.items() if tweet.author != user},
+                follows=then.follows - edges,
+            )
+
+        return Effect(change, [*events, Event(Kind.USER_DELETED, user)])
+
+    return Command(locks, effect)
+
+
+def _edge_locks(edge: tuple[int, int]) -> Locks:
+    return {("user", user) for user in edge}, {("edge", *edge)}

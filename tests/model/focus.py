@@ -1,0 +1,144 @@
+"""What a history is about: which commands are drawn and which faults strike, and how often."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+COMMANDS: Mapping[str, float] = {
+    "create": 50,
+    "update": 9,
+    "delete": 9,
+    "follow": 15,
+    "unfollow": 15,
+    "delete user": 2,
+}
+
+
+@dataclass(frozen=True)
+class Focus:
+    """From what a history draws its circumstances."""
+
+    faults: Mapping[str, float] | None = None
+    """The weights of the faults; None: each history draws some."""
+    commands: Mapping[str, float] = field(default_factory=lambda: COMMANDS)
+    """The weights of the commands."""
+    commands_each: Sequence[int] = (3, 8, 16)
+    """How many commands a client gives."""
+    users: Sequence[int] = (3, 5)
+    pull_followers: Sequence[int] = (0, 0, 1, 2)
+    fault_rates: Sequence[float] = (0.0, 0.003, 0.01, 0.03)
+    unreadable: Sequence[float] = (0.0, 0.0, 0.03, 0.1)
+    """How often a record is unreadable."""
+    undelivered: Sequence[float] = (0.0, 0.0, 0.02, 0.1)
+    """How often a delivery to Kafka is not reported."""
+    replica_rates: Sequence[float] = (0.0, 0.01, 0.04, 0.1)
+    """How often the replica moves on."""
+
+    def draw_faults(self, rng: random.Random, names: Sequence[str]) -> dict[str, float]:
+        """Return the weights of the faults of one history."""
+        if self.faults is not None:
+            return {name: self.faults.get(name, 0.0) for name in names}
+        return {name: rng.choice((0.0, 0.0, 1.0, 4.0)) for name in names}
+
+
+_EDGES = {"create": 30, "follow": 35, "unfollow": 35}
+_TEXTS = {"create": 25, "update": 50, "delete": 10, "follow": 10}
+
+FOCUSES: Mapping[str, Focus] = {
+    "all": Focus(),
+    "relay": Focus(
+        faults={"relay killed": 1, "relay's session ended": 3, "key expired": 1},
+        unreadable=(0.0,),
+        fault_rates=(0.01, 0.03),
+        commands=_EDGES,
+        users=(2,),
+        pull_followers=(0,),
+    ),
+    "worker": Focus(
+        faults={"rebalance": 5, "worker killed": 1},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.02, 0.05),
+        commands={"create": 50, "follow": 25, "unfollow": 25},
+        commands_each=(8, 16),
+        users=(2,),
+        pull_followers=(0,),
+    ),
+    "redis": Focus(
+        faults={"Redis emptied": 2, "progress key lost": 2, "relay's session ended": 2},
+        unreadable=(0.0,),
+        undelivered=(0.0, 0.02),
+        fault_rates=(0.003, 0.01),
+        commands=_EDGES,
+        users=(2, 3),
+        pull_followers=(0,),
+        replica_rates=(0.0, 0.01, 0.03),
+    ),
+    "restore": Focus(
+        faults={"Redis copied": 2, "Redis restored": 2, "key expired": 2},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.003, 0.01),
+        pull_followers=(0,),
+    ),
+    "kafka": Focus(
+        faults={"retention": 2, "topic created anew": 3, "worker killed": 1},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.003, 0.01),
+        users=(3,),
+        pull_followers=(0,),
+    ),
+    "unreadable": Focus(
+        faults={"worker killed": 1, "dead letters replayed": 4, "key expired": 1},
+        unreadable=(0.05, 0.2),
+        undelivered=(0.0,),
+        fault_rates=(0.003, 0.01),
+        users=(3,),
+        pull_followers=(0,),
+    ),
+    "bodies": Focus(
+        faults={"key expired": 4, "rebalance": 1, "Redis away": 0.2},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.01, 0.03),
+        commands=_TEXTS,
+        users=(3,),
+        pull_followers=(0,),
+    ),
+    "pulled": Focus(
+        faults={"key expired": 1},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.003, 0.01),
+        pull_followers=(1, 2),
+    ),
+    "replay": Focus(
+        faults={"replay": 1},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.002, 0.005),
+        commands=_EDGES,
+        users=(2,),
+        pull_followers=(0,),
+    ),
+    "edges": Focus(
+        faults={},
+        commands=_EDGES,
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        users=(2,),
+        pull_followers=(0,),
+    ),
+    "lag": Focus(
+        faults={"key expired": 1},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.01, 0.03),
+        users=(2, 3),
+        pull_followers=(0,),
+        replica_rates=(0.0, 0.01, 0.03),
+    ),
+}

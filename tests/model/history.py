@@ -1,0 +1,197 @@
+"""One history: a seed decides who takes each step, until all is drained and compared."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from model import commands
+from model.chaos import FAULTS, RELAYS, WORKERS, Actor, Chaos
+from model.checks import check_exact, check_pagination, check_token, is_drained
+from model.events import PARTITIONS
+from model.focus import FOCUSES, Focus
+from model.postgres import Snapshot
+from model.relay import Relay
+from model.rules import Rules
+from model.worker import Worker
+from model.world import Steps, ViolationError, World
+
+MAX_STEPS = 30_000
+
+
+@dataclass
+class Result:
+    """How a history ended."""
+
+    seed: int
+    violation: str | None
+    steps: int
+    figures: Counter[str]
+    story: list[str] = field(default_factory=list)
+
+
+def play(seed: int, rules: Rules, focus: str = "all", *, telling: bool = False) -> Result:
+    """Play the history of a seed."""
+    rng = random.Random(seed)
+    about = FOCUSES[focus]
+    world = World(
+        rules,
+        rng,
+        pull_followers=rng.choice(about.pull_followers),
+        unreadable=rng.choice(about.unreadable),
+        undelivered=rng.choice(about.undelivered),
+        telling=telling,
+    )
+    history = _History(world, about)
+    violation = None
+    try:
+        history.run()
+    except ViolationError as error:
+        violation = str(error)
+        world.tell("VIOLATION", violation)
+    return Result(seed, violation, history.steps, world.figures, world.story)
+
+
+class _History:
+    def __init__(self, world: World, focus: Focus) -> None:
+        self.world = world
+        self.steps = 0
+        rng = world.rng
+        self._begin(range(1, rng.choice(focus.users) + 1))
+        self._actors = [Actor(name, Relay(world, name).run()) for name in RELAYS]
+        self._actors += [Actor(name, Worker(world, name).run()) for name in WORKERS]
+        self._clients = [
+            Actor(
+                f"client {number}",
+                _client(world, f"client {number}", rng.choice(focus.commands_each), focus),
+            )
+            for number in range(3)
+        ]
+        self._actors += self._clients
+        self._actors += [Actor(f"reader {number}", _reader(world)) for number in range(3)]
+        self._chaos = Chaos(world, self._actors, focus.draw_faults(rng, list(FAULTS)))
+        self._fault_rate = rng.choice(focus.fault_rates)
+        self._replica_rate = rng.choice(focus.replica_rates)
+        self._mood_rate = rng.choice((0.003, 0.01, 0.03))
+
+    def _begin(self, users: range) -> None:
+        """Begin with users and some follow edges, which Redis was never told of."""
+        rng = self.world.rng
+        edges = frozenset(
+            (follower, followed)
+            for follower in users
+            for followed in users
+            if follower != followed and rng.random() < 0.4
+        )
+        postgres = self.world.postgres
+        postgres.commit(lambda _: Snapshot(users=frozenset(users), follows=edges))
+        postgres.replayed = postgres.position
+        self.world.assigned = {p: rng.choice(WORKERS) for p in range(PARTITIONS)}
+
+    def run(self) -> None:
+        """Run until the clients are done, drain, and compare."""
+        world, rng = self.world, self.world.rng
+        after = rng.choice((20, 150, 400))
+        while after:
+            if not any(actor in self._actors for actor in self._clients):
+                after -= 1
+            if rng.random() < self._fault_rate:
+                self._chaos.strike()
+            if rng.random() < self._mood_rate:
+                for actor in self._actors:
+                    actor.weight = rng.choice((0.001, 0.3, 1, 1, 4))
+            self._step()
+        self._chaos.heal()
+        world.quiet = True
+        world.tell("", "---- draining")
+        while any(_is_temporary(actor) for actor in self._actors) or not is_drained(world):
+            self._step()
+        world.tell("", "---- drained")
+        self._expire_unfinished()
+        for viewer in sorted(world.postgres.primary.users):
+            for _ in range(2):
+                self._finish(check_exact(world, viewer, rng.randint(1, 4)))
+
+    def _step(self) -> None:
+        """Let one actor take a step."""
+        world, rng = self.world, self.world.rng
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise ViolationError("it never drains")
+        while world.in_flight:
+            self._actors.append(Actor("in flight", world.in_flight.pop()))
+        self._replicate()
+        (actor,) = rng.choices(self._actors, list(map(self._weight, self._actors)))
+        try:
+            next(actor.steps)
+        except StopIteration:
+            self._actors.remove(actor)
+
+    def _weight(self, actor: Actor) -> float:
+        if self.world.quiet:
+            return 1.0
+        if actor.asleep:
+            actor.asleep -= 1
+            return 0.0
+        return actor.weight
+
+    def _replicate(self) -> None:
+        postgres, rng = self.world.postgres, self.world.rng
+        if postgres.replayed < postgres.position and rng.random() < self._replica_rate:
+            ahead = rng.choice((1, 1, 2, 100))
+            postgres.replayed = min(postgres.position, postgres.replayed + ahead)
+
+    def _expire_unfinished(self) -> None:
+        """Let time pass: the placeholders of builders that died expire."""
+        redis = self.world.redis
+        for key, elements in list(redis.lists.items()):
+            if elements[-1].startswith(b"B"):
+                del redis.lists[key]
+
+    def _finish(self, steps: Steps[None]) -> None:
+        for _ in steps:
+            self.steps += 1
+            self._replicate()
+
+
+def _is_temporary(actor: Actor) -> bool:
+    return actor.name not in {*RELAYS, *WORKERS}
+
+
+def _reader(world: World) -> Steps[None]:
+    while not world.quiet:
+        yield
+        users = sorted(world.postgres.primary.users)
+        yield from check_pagination(world, world.rng.choice(users))
+
+
+def _client(world: World, who: str, count: int, focus: Focus) -> Steps[None]:
+    for _ in range(count):
+        yield
+        command = _draw(world, focus)
+        if command is None:
+            continue
+        committed = yield from commands.run(world, who, command)
+        if committed is not None and world.chance(0.3):
+            users = sorted(world.postgres.primary.users)
+            yield from check_token(world, committed, world.rng.choice(users))
+
+
+def _draw(world: World, focus: Focus) -> commands.Command | None:
+    """Draw a command."""
+    rng, now = world.rng, world.postgres.primary
+    users = sorted(now.users)
+    (kind,) = rng.choices(list(focus.commands), list(focus.commands.values()))
+    if kind == "create":
+        return commands.create_tweet(world.postgres, rng.choice(users), world.pull_followers)
+    if kind in {"update", "delete"} and now.tweets:
+        tweet = rng.choice(sorted(now.tweets))
+        return commands.update_tweet(tweet) if kind == "update" else commands.delete_tweet(tweet)
+    if kind == "follow":
+        return commands.follow(*rng.sample(users, 2))
+    if kind == "unfollow" and now.follows:
+        return commands.unfollow(*rng.choice(sorted(now.follows)))
+    if kind == "delete user" and len(users) > 3:
+        return commands.delete_user(rng.choice(users))
+    return None

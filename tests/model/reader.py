@@ -1,0 +1,259 @@
+"""The read service: pages from lists in Redis, else from Postgres.
+
+See read_service/home.py, lists.py and tweets.py. What a window of a list says is decided by
+core/timeline.py itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from model.events import SHARDS, Tweet
+from model.postgres import FROM_THE_TOP, Snapshot
+from model.redis import LENGTH, Deleted, Lease, ListKey, RedisAwayError, author_list, home
+from model.wal_rule import read_at
+from model.world import Steps, World
+
+from core.timeline import Window, WindowState, merged, read_window, separator
+
+LOG_ROOM = 1
+"""How much longer than the page the first window is."""
+REFILL = 2
+"""How many bodies are read at least to refill a page."""
+TRIES = 8
+
+
+def page(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet]]:
+    """Return a page of a home timeline, as a read without a consistency token gets it."""
+    try:
+        found = yield from _cached(world, viewer, before, limit)
+    except RedisAwayError:
+        found = None
+    if found is not None:
+        world.figures["pages from Redis"] += 1
+        return found
+    world.figures["pages from Postgres"] += 1
+    try:
+        position = applied(world, viewer % SHARDS) if world.rules.pages_at_position else None
+    except RedisAwayError:
+        position = None
+    yield
+    return (yield from read_at(world, position, lambda now: now.timeline(viewer, before, limit)))
+
+
+def page_with_token(world: World, viewer: int, token: int, limit: int) -> Steps[list[Tweet]]:
+    """Return the first page of a home timeline, as new as the token."""
+    needed = token if world.rules.tokens_need_position else None
+    world.figures["pages with a token"] += 1
+    return (yield from read_at(world, needed, lambda now: now.timeline(viewer, limit=limit)))
+
+
+def applied(world: World, shard: int) -> int | None:
+    """Return up to where in the WAL a shard has been told; None if nobody tells it."""
+    world.redis.check()
+    found = world.redis.shard_progress(shard)
+    positions = [progress.wal_position for progress in found if progress is not None]
+    return max(positions) if len(positions) == len(found) else None
+
+
+def _cached(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet] | None]:
+    """Return the page from Redis; None when the lists cannot give it."""
+    if limit > LENGTH:
+        return None
+    for length in (limit + LOG_ROOM, None) if before == FROM_THE_TOP else (None,):
+        window = yield from _window(world, viewer, length)
+        if window is None:
+            return None
+        found = yield from _readable(world, window, before, limit)
+        if found is not None:
+            return found
+    return None
+
+
+def _window(world: World, viewer: int, length: int | None) -> Steps[Window | None]:
+    """Return what the viewer's list and those of the pulled authors say together."""
+    own = yield from _windows(world, [home(viewer)], length)
+    if own is None:
+        return None
+    lists = [author_list(author) for author in own[0].pulled]
+    if not lists:
+        return own[0]
+    pulled = yield from _windows(world, lists, length)
+    if pulled is None:
+        return None
+    world.figures["merges"] += 1
+    if not world.rules.merged_to_highest_floor:
+        windows = [*own, *pulled]
+        lowest = min(window.floor for window in windows)
+        return merged([replace(window, floor=lowest) for window in windows])
+    return merged([*own, *pulled])
+
+
+def _readable(world: World, window: Window, before: int, limit: int) -> Steps[list[Tweet] | None]:
+    """Return the tweets of a window, or None if it does not reach down to them."""
+    ids = [id_ for id_ in window.ids if id_ < before]
+    tweets: list[Tweet] = []
+    at = 0
+    while len(tweets) < limit and at < len(ids):
+        chunk = ids[at : at + max(limit - len(tweets), REFILL if at else 0)]
+        at += len(chunk)
+        found = yield from _tweets(world, chunk)
+        tweets += [found[id_] for id_ in chunk if id_ in found]
+    return tweets[:limit] if len(tweets) >= limit or window.floor == 0 else None
+
+
+# Lists ---------------------------------------------------------------------------------
+
+
+def _windows(
+    world: World, lists: Sequence[ListKey], length: int | None
+) -> Steps[list[Window] | None]:
+    """Return readable windows on lists, building and compacting as needed; None: not now."""
+    redis = world.redis
+    found: dict[ListKey, Window] = {}
+    lengths: dict[ListKey, int | None] = dict.fromkeys(lists, length)
+    for _ in range(TRIES):
+        absent = []
+        redis.check()
+        for key, wanted in list(lengths.items()):
+            elements = redis.lists.get(key, [])[:wanted]
+            window = read_window(elements, whole=wanted is None or len(elements) < wanted)
+            if window.state is WindowState.READABLE:
+                found[key] = window
+                del lengths[key]
+            elif window.state is WindowState.SHORT:
+                lengths[key] = None
+            elif window.state is WindowState.ABSENT:
+                absent.append(key)
+            elif window.state is WindowState.UNSORTED:
+                yield
+                redis.check()
+                redis.compact(key, keep_below_floor=not world.rules.compaction_cuts_at_floor)
+                world.figures["compactions"] += 1
+                world.tell("reader", f"compacts {key} to {redis.lists.get(key)}")
+            else:
+                return None
+        yield
+        if absent and not (yield from _build(world, absent)):
+            return None
+        if not lengths:
+            return [found[key] for key in lists]
+    return None
+
+
+def _build(world: World, lists: Sequence[ListKey]) -> Steps[bool]:
+    """Build absent lists; return False when one could not be."""
+    redis = world.redis
+    token = world.new_token()
+    early = _position(world, lists)
+    yield
+    redis.check()
+    mine = []
+    for key in lists:
+        if redis.begin_build(key, token):
+            mine.append(key)
+            world.tell("reader", f"begins to build {key}")
+    yield
+    position = _position(world, lists) if world.rules.placeholder_before_position else early
+    if not mine or position is None:
+        for key in mine:
+            redis.abandon_build(key, token)
+        return False
+    built = []
+    needed = position if world.rules.wal_rule_for_lists else 0
+    for key in mine:
+        yield
+        if world.chance(0.03):
+            return False  # the builder dies, and leaves its placeholder
+        base = yield from read_at(world, needed, partial(_base, key))
+        yield
+        redis.check()
+        built.append(_finish(world, key, token, base))
+    return len(built) == len(lists) and all(built)
+
+
+def _position(world: World, lists: Sequence[ListKey]) -> int | None:
+    """Return the position that what is built must have; None if nothing may be built."""
+    positions = [applied(world, shard) for shard in sorted({key.shard for key in lists})]
+    known = [position for position in positions if position is not None]
+    return max(known) if len(known) == len(positions) else None
+
+
+def _base(key: ListKey, now: Snapshot) -> tuple[list[int], list[int]]:
+    """Return the newest ids of a list, and the pulled authors to be merged with it."""
+    if key == home(key.user):
+        ids = [tweet.id for tweet in now.timeline(key.user, limit=LENGTH)]
+        return ids, sorted(now.followed(key.user) & now.pulled)
+    return now.tweets_of(key.user, LENGTH), []
+
+
+def _finish(world: World, key: ListKey, token: str, base: tuple[list[int], list[int]]) -> bool:
+    ids, pulled = base
+    complete = len(ids) < LENGTH
+    redis = world.redis
+    if world.rules.builds_lose_to_drops:
+        built = redis.finish_build(key, token, ids, separator(pulled), complete=complete)
+    else:
+        redis.replace(key, ids, separator(pulled), complete=complete)
+        built = True
+    world.figures["builds"] += built
+    world.tell("reader", f"builds {key}:" if built else f"may not build {key}:", ids, pulled)
+    return built
+
+
+# Bodies --------------------------------------------------------------------------------
+
+
+def _tweets(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+    """Return those of the tweets that exist."""
+    world.redis.check()
+    tweets: dict[int, Tweet] = {}
+    missing = []
+    for tweet_id in ids:
+        body = world.redis.bodies.get(tweet_id)
+        if isinstance(body, Tweet):
+            tweets[tweet_id] = body
+        elif body is None or isinstance(body, Lease):
+            missing.append(tweet_id)
+    yield
+    if missing:
+        tweets |= yield from _fill(world, missing)
+    return tweets
+
+
+def _fill(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+    """Read tweets from Postgres and leave them in Redis, as far as the leases allow."""
+    redis = world.redis
+    token = world.new_token()
+    redis.check()
+    leased = [tweet_id for tweet_id in ids if tweet_id not in redis.bodies]
+    for tweet_id in leased:
+        redis.put_body(tweet_id, Lease(token))
+    yield
+    shards = sorted({tweet_id % SHARDS for tweet_id in ids})
+    positions = [applied(world, shard) for shard in shards]
+    known = [position for position in positions if position is not None]
+    may_fill = len(known) == len(positions)
+    position = max(known) if may_fill and world.rules.wal_rule_for_bodies else None
+    yield
+    found = yield from read_at(world, position, lambda now: _existing(now, ids))
+    lacking = [tweet_id for tweet_id in ids if tweet_id not in found]
+    if lacking and world.rules.missing_asked_of_primary:
+        yield
+        found |= _existing(world.postgres.primary, lacking)
+    yield
+    redis.check()
+    for tweet_id in leased if world.rules.bodies_under_lease else ids:
+        body = found.get(tweet_id, Deleted()) if may_fill else None
+        if world.rules.bodies_under_lease:
+            redis.fill_body(tweet_id, token, body)
+        elif body is not None:
+            redis.put_body(tweet_id, body)
+        world.tell("reader", f"fills t{tweet_id} with {body}")
+    return found
+
+
+def _existing(now: Snapshot, ids: Sequence[int]) -> dict[int, Tweet]:
+    return {tweet_id: now.tweets[tweet_id] for tweet_id in ids if tweet_id in now.tweets}

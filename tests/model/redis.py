@@ -1,0 +1,236 @@
+"""Redis: the shapes of its keys, and the scripts and commands that change them.
+
+Each method is atomic, as a command or script of Redis is. The scripts are those of
+core/timeline.py and core/bodies.py, in Python; a list holds the elements that it holds there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from model.events import PARTITIONS, SHARDS, Tweet
+
+from core.progress import Progress
+from core.timeline import COMPLETE, SEPARATOR
+
+LENGTH = 4
+"""How many ids a list keeps."""
+TRIM_SLACK = 2
+
+
+class RedisAwayError(Exception):
+    """Redis does not answer."""
+
+
+@dataclass(frozen=True)
+class ListKey:
+    """The key of a list of tweet ids."""
+
+    kind: str
+    user: int
+
+    @property
+    def shard(self) -> int:
+        """The shard that the list is in."""
+        return self.user % SHARDS
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.user}"
+
+
+def home(user: int) -> ListKey:
+    """Return the key of a user's home timeline."""
+    return ListKey("timeline", user)
+
+
+def author_list(user: int) -> ListKey:
+    """Return the key of a user's own tweets."""
+    return ListKey("author", user)
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """The body of a tweet that does not exist any more."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The body of a tweet that a reader is filling."""
+
+    token: str
+
+
+Body = Tweet | Deleted | Lease
+ProgressKey = tuple[int, int]
+"""(shard, partition)"""
+List = list[bytes]
+
+
+@dataclass
+class Copy:
+    """What an older copy of Redis holds."""
+
+    progress: dict[ProgressKey, Progress]
+    lists: dict[ListKey, List]
+    bodies: dict[int, Body]
+
+
+class Redis:
+    """The keys of Redis."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.progress: dict[ProgressKey, Progress] = {}
+        self.lists: dict[ListKey, List] = {}
+        self.bodies: dict[int, Body] = {}
+        self.writes: dict[ProgressKey, int] = {}
+        """How often each progress key was written: what WATCH watches."""
+        self.incarnation = 0
+        """Connections to an earlier one are broken."""
+
+    def check(self, incarnation: int | None = None) -> None:
+        """Raise RedisAwayError if Redis is away, or a connection to it is of an earlier one."""
+        if not self.up or (incarnation is not None and incarnation != self.incarnation):
+            raise RedisAwayError
+
+    # Progress ------------------------------------------------------------------------------
+
+    def set_progress(self, key: ProgressKey, progress: Progress) -> None:
+        """SET a progress key."""
+        self.progress[key] = progress
+        self.writes[key] = self.writes.get(key, 0) + 1
+
+    def shard_progress(self, shard: int) -> list[Progress | None]:
+        """MGET all progress keys of a shard."""
+        return [self.progress.get((shard, partition)) for partition in range(PARTITIONS)]
+
+    def lose_progress(self, key: ProgressKey) -> None:
+        """Lose one progress key."""
+        self.progress.pop(key, None)
+        self.writes[key] = self.writes.get(key, 0) + 1
+
+    # Whole Redis ---------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """FLUSHALL."""
+        for key in list(self.progress):
+            self.lose_progress(key)
+        self.lists.clear()
+        self.bodies.clear()
+
+    def copy(self) -> Copy:
+        """Return what a copy taken now holds."""
+        lists = {key: list(elements) for key, elements in self.lists.items()}
+        return Copy(dict(self.progress), lists, dict(self.bodies))
+
+    def restore(self, copy: Copy) -> None:
+        """Go on from a copy; all connections break."""
+        self.incarnation += 1
+        self.progress = dict(copy.progress)
+        self.lists = {key: list(elements) for key, elements in copy.lists.items()}
+        self.bodies = dict(copy.bodies)
+
+    # Lists ---------------------------------------------------------------------------------
+
+    def push(self, key: ListKey, ids: Iterable[int]) -> int:
+        """LPUSHX; return the list's length, 0 if there is none."""
+        if key not in self.lists:
+            return 0
+        elements = self.lists[key]
+        for id_ in ids:
+            elements.insert(0, b"%d" % id_)
+        return len(elements)
+
+    def trim(self, key: ListKey) -> None:
+        """LTRIM to the longest that a list may be."""
+        if key in self.lists:
+            del self.lists[key][LENGTH + TRIM_SLACK :]
+
+    def begin_build(self, key: ListKey, token: str) -> bool:
+        """Put a list there that nobody may read yet; return whether there was none."""
+        if key in self.lists:
+            return False
+        self.lists[key] = [SEPARATOR, _building(token)]
+        return True
+
+    def finish_build(
+        self, key: ListKey, token: str, ids: Iterable[int], separator: bytes, *, complete: bool
+    ) -> bool:
+        """Give a list its base, with what was pushed meanwhile, if it is still this builder's."""
+        if not self.is_building(key, token):
+            return False
+        self.replace(key, ids, separator, complete=complete)
+        return True
+
+    def replace(
+        self, key: ListKey, ids: Iterable[int], separator: bytes, *, complete: bool
+    ) -> None:
+        """Give a list its base, with what is in its log."""
+        log, _, _ = _parts(self.lists.get(key, []))
+        self.lists[key] = [separator, *_base({*ids, *log}, complete=complete)]
+
+    def abandon_build(self, key: ListKey, token: str) -> None:
+        """Remove a list that this builder does not finish."""
+        if self.is_building(key, token):
+            del self.lists[key]
+
+    def is_building(self, key: ListKey, token: str) -> bool:
+        """Return whether a list is being built by the holder of the token."""
+        return self.lists.get(key, [b""])[-1] == _building(token)
+
+    def compact(self, key: ListKey, *, keep_below_floor: bool) -> None:
+        """Sort a list's log into its base; delete a list that has no base any more."""
+        elements = self.lists.get(key, [])
+        if not elements or elements[-1].startswith(b"B"):
+            return
+        log, separator, base = _parts(elements)
+        if separator is None or not base:
+            del self.lists[key]
+            return
+        complete = base[-1] == COMPLETE
+        ids = {*log, *map(int, base)} - {0}
+        if not complete and not keep_below_floor:
+            ids = {id_ for id_ in ids if id_ >= int(base[-1])}
+        self.lists[key] = [separator, *_base(ids, complete=complete)]
+
+    # Bodies --------------------------------------------------------------------------------
+
+    def set_newer_body(self, tweet_id: int, body: Tweet | Deleted) -> None:
+        """Set a body if what is there is older; a deletion is newest of all."""
+        old = self.bodies.get(tweet_id)
+        if isinstance(old, Deleted):
+            return
+        if isinstance(old, Tweet) and isinstance(body, Tweet) and old.version >= body.version:
+            return
+        self.bodies[tweet_id] = body
+
+    def fill_body(self, tweet_id: int, token: str, body: Tweet | Deleted | None) -> None:
+        """Replace the lease of this reader by a body, or by nothing."""
+        if self.bodies.get(tweet_id) == Lease(token):
+            self.put_body(tweet_id, body)
+
+    def put_body(self, tweet_id: int, body: Body | None) -> None:
+        """Set a body, or remove it for None."""
+        if body is None:
+            self.bodies.pop(tweet_id, None)
+        else:
+            self.bodies[tweet_id] = body
+
+
+def _building(token: str) -> bytes:
+    return b"B" + token.encode()
+
+
+def _parts(elements: List) -> tuple[list[int], bytes | None, List]:
+    """Return the log, the separator and the base with its tail."""
+    for at, element in enumerate(elements):
+        if element.startswith(SEPARATOR):
+            return [int(id_) for id_ in elements[:at]], element, elements[at + 1 :]
+    return [int(id_) for id_ in elements], None, []
+
+
+def _base(ids: set[int], *, complete: bool) -> List:
+    """Return the newest of the ids, and a tail if they are all there are."""
+    base = [b"%d" % id_ for id_ in sorted(ids, reverse=True)[:LENGTH]]
+    return [*base, COMPLETE] if complete and len(ids) <= LENGTH else base

@@ -1,0 +1,60 @@
+"""Histories by the hundred: of all rules, and of all but one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from model.focus import FOCUSES
+from model.history import Result, play
+from model.rules import ALL_RULES, without
+
+
+@dataclass
+class Totals:
+    """What some histories came to."""
+
+    histories: int = 0
+    steps: int = 0
+    figures: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: Result) -> None:
+        """Count a history."""
+        self.histories += 1
+        self.steps += result.steps
+        self.figures.update(result.figures)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the totals, one a line."""
+        yield f"{self.histories:>12,}  histories"
+        yield f"{self.steps:>12,}  steps"
+        for name, count in sorted(self.figures.items(), key=lambda item: item[0]):
+            yield f"{count:>12,}  {name}"
+
+
+def histories(first: int) -> Iterator[tuple[int, str]]:
+    """Yield (seed, focus) for ever: from the first seed on, every second about all faults."""
+    names = [name for name in FOCUSES if name != "all"]
+    seed = first
+    while True:
+        yield seed, "all" if seed % 2 else names[seed // 2 % len(names)]
+        seed += 1
+
+
+def failed_without(rule: str, focus: str, count: int, enough: int = 8) -> tuple[list[Result], int]:
+    """Return the histories that failed without the rule, and how many were played.
+
+    Histories from seed 0 on; those that fail with all rules too would say nothing, and raise.
+    """
+    failed: list[Result] = []
+    for seed in range(count):
+        result = play(seed, without(rule), focus)
+        if result.violation is None:
+            continue
+        if (whole := play(seed, ALL_RULES, focus)).violation is not None:
+            raise AssertionError(f"seed {seed}, {focus}: {whole.violation}")
+        failed.append(result)
+        if len(failed) == enough:
+            return failed, seed + 1
+    return failed, count

@@ -1,0 +1,145 @@
+"""The shards of Redis, as a worker writes them: see fanout_worker/shards.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from model.batch import Command
+from model.events import SHARDS
+from model.redis import LENGTH, TRIM_SLACK
+from model.world import Steps, ViolationError, World
+
+from core.progress import Progress
+
+Fences = dict[int, Progress]
+"""By partition."""
+
+
+class Shards:
+    """A worker's connections to Redis; all methods raise RedisAwayError."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self._incarnation = world.redis.incarnation
+
+    def connect(self) -> None:
+        """Connect anew."""
+        self._incarnation = self.world.redis.incarnation
+
+    def look(self, partitions: Sequence[int]) -> Steps[dict[tuple[int, int], Progress | None]]:
+        """Return what the progress keys say, by (shard, partition)."""
+        found = {}
+        for shard in range(SHARDS):
+            self.check()
+            for partition in partitions:
+                found[shard, partition] = self.world.redis.progress.get((shard, partition))
+            yield
+        return found
+
+    def wipe(self, shard: int, partition: int, fence: Progress) -> Steps[None]:
+        """Empty Redis, if the progress key still says this."""
+        redis = self.world.redis
+        key = (shard, partition)
+        self.check()
+        writes = redis.writes.get(key)
+        if redis.progress.get(key) != fence:
+            return
+        yield
+        self.check()
+        if redis.writes.get(key) != writes:
+            return
+        kafka = self.world.kafka
+        if fence.topic_id == str(kafka.topic_id):
+            low, end = kafka.low[partition], kafka.end(partition)
+            if low <= fence.offset <= end:
+                raise ViolationError(f"{self.name} empties Redis, and Kafka has what comes after")
+        if not self.world.rules.lost_records_wipe:
+            low, topic = kafka.low[partition], str(kafka.topic_id)
+            redis.set_progress(key, replace(fence, offset=low, topic_id=topic))
+            return
+        redis.flush()
+        self.world.figures["wipes"] += 1
+        self.world.tell(self.name, f"empties Redis: Kafka lost what came after {fence}")
+
+    def drop_all(self) -> Steps[None]:
+        """Remove all lists and bodies, one kind after the other."""
+        redis = self.world.redis
+        for kind in ("timeline", "author"):
+            redis.check()
+            for key in [key for key in redis.lists if key.kind == kind]:
+                del redis.lists[key]
+            yield
+        redis.check()
+        redis.bodies.clear()
+        self.world.tell(self.name, "has removed all lists and bodies")
+        yield
+
+    def apply(
+        self, work: Sequence[list[Command]], before: Sequence[Fences], after: Sequence[Fences]
+    ) -> Steps[bool]:
+        """Apply the work and move the fences; return False if one is not where it was."""
+        size = self.world.rng.choice((1, 2, 100))
+        parts = [_cut(commands, size) for commands in work]
+        believed = list(before)
+        mismatched = False
+        for at in range(max(map(len, parts))):
+            for shard in range(SHARDS):
+                if at < len(parts[shard]):
+                    last = at == len(parts[shard]) - 1
+                    end = self._end_of_part(believed[shard], after[shard], last=last)
+                    moved = yield from self._execute(shard, parts[shard][at], believed[shard], end)
+                    believed[shard] = end
+                    if not moved:
+                        mismatched = True
+                        parts[shard] = []
+        return not mismatched
+
+    def _end_of_part(self, before: Fences, after: Fences, *, last: bool) -> Fences:
+        rules = self.world.rules
+        if last or not rules.parts_keep_offset:
+            return after
+        if not rules.parts_move_position:
+            return before
+        return {
+            partition: replace(fence, wal_position=after[partition].wal_position)
+            for partition, fence in before.items()
+        }
+
+    def _execute(
+        self, shard: int, commands: Sequence[Command], before: Fences, after: Fences
+    ) -> Steps[bool]:
+        """Run one transaction, if the progress keys are as believed and nobody touches them."""
+        redis = self.world.redis
+        fenced = self.world.rules.fences_compared
+        self.check()
+        writes = {p: redis.writes.get((shard, p)) for p in before}
+        if fenced and any(redis.progress.get((shard, p)) != f for p, f in before.items()):
+            return False
+        yield
+        self.check()
+        if fenced and any(redis.writes.get((shard, p)) != n for p, n in writes.items()):
+            return False
+        lengths = [command.run(redis) for command in commands]
+        for partition, fence in after.items():
+            redis.set_progress((shard, partition), fence)
+        self.world.tell(
+            self.name,
+            f"applies {len(commands)} commands to shard {shard}:",
+            {p: (f.offset, f.wal_position, f.epoch) for p, f in after.items()},
+        )
+        yield
+        self.check()
+        for command, length in zip(commands, lengths, strict=True):
+            if command.list is not None and (length or 0) > LENGTH + TRIM_SLACK:
+                redis.trim(command.list)
+        return True
+
+    def check(self) -> None:
+        """Raise RedisAwayError if Redis is away, or these connections are broken."""
+        self.world.redis.check(self._incarnation)
+
+
+def _cut(commands: list[Command], size: int) -> list[list[Command]]:
+    return [commands[at : at + size] for at in range(0, len(commands), size)] or [[]]
