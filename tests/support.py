@@ -22,6 +22,13 @@ import psycopg
 import pytest
 import redis
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from fanfare.common.v1.common_pb2 import Tweet, User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
@@ -37,6 +44,7 @@ from core.counters import Rare
 from core.settings import PREFIX
 
 WAIT_SECONDS = 30.0
+RECORD_BYTES = 1_048_588  # Kafka's default for max.message.bytes
 PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 _NAMES = itertools.count(1)
 
@@ -143,6 +151,15 @@ class Fanfare:
             created += [result.tweet for result in answer.results]
         return created
 
+    def cached_pair(self, tweets: int = 3) -> tuple[User, User]:
+        """Return an author of some tweets, and a follower whose cached list takes pushes."""
+        author = self.user()
+        reader = self.user(author)
+        self.tweets(author, tweets)
+        self.wait_drained()  # the follow's event drops the list
+        self.wait_exact(reader)
+        return author, reader
+
     def timeline(self, reader: User, limit: int = 20, **page: Any) -> r.GetHomeTimelineResponse:
         """Return a page of a home timeline."""
         request = r.GetHomeTimelineRequest(user_id=reader.id, limit=limit, **page)
@@ -197,6 +214,16 @@ class Fanfare:
     def wait_counted(self, path: Rare, before: Counter[Rare]) -> None:
         """Wait until a rare path was taken more often than before."""
         wait_until(lambda: self.rare_paths()[path] > before[path], f"{path} is counted")
+
+    def set_record_bytes(self, size: int) -> None:
+        """Have Kafka refuse records that are larger."""
+        entry = ConfigEntry(
+            "max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET
+        )
+        topic = ConfigResource(ResourceType.TOPIC, self.settings.topic, incremental_configs=[entry])
+        admin = AdminClient({"bootstrap.servers": self.settings.kafka_address(), "log_level": 0})
+        for done in admin.incremental_alter_configs([topic]).values():
+            done.result(10)
 
     def wait_sent(self) -> None:
         """Wait until Kafka has every event."""

@@ -39,26 +39,13 @@ def _produce(
     assert producer.flush(10) == 0
 
 
-def _warm(own: Fanfare) -> tuple[User, User]:
-    """Return an author, and a reader whose list is cached and takes pushes."""
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 3)
-    own.wait_drained()
-    own.wait_exact(alice)
-    own.tweet(bob)
-    own.wait_drained()
-    own.wait_exact(alice)
-    return bob, alice
-
-
 @pytest.mark.parametrize(
     "value", [b"\xff\xff", b"", pb.FeedEvent(tweet_created=pb.TweetCreated()).SerializeToString()]
 )
 def test_what_cannot_be_read_goes_to_the_dead_letters(own: Fanfare, value: bytes) -> None:
     """With its place and the reason; the feed goes on behind it."""
     before = own.rare_paths()
-    bob, alice = _warm(own)
+    bob, alice = own.cached_pair()
     _produce(own, own.settings.topic, bob, value)
     tweet = own.tweet(bob)
     own.wait_counted(Rare.DEAD_LETTER, before)
@@ -77,7 +64,7 @@ def test_what_cannot_be_read_goes_to_the_dead_letters(own: Fanfare, value: bytes
 
 def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfare) -> None:
     """Everything that they may have touched is dropped, in Redis and in the worker."""
-    bob, alice = _warm(own)
+    bob, alice = own.cached_pair()
     carol = own.user()
     own.wait_exact(carol)
     own.sql(
@@ -102,7 +89,7 @@ def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfar
 
 def test_what_stood_before_a_dead_letter_does_not_come_back(own: Fanfare) -> None:
     """An older text and a former follower, in the same fetch, are applied before the drop."""
-    bob, alice = _warm(own)
+    bob, alice = own.cached_pair()
     carol = own.user()
     own.wait_exact(carol)
     tweet = own.timeline(alice).tweets[0]
@@ -131,7 +118,7 @@ def test_what_stood_before_a_dead_letter_does_not_come_back(own: Fanfare) -> Non
 def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
     """As after an upgrade: it drops what it touches, whatever its place in the order."""
     before = own.rare_paths()
-    bob, alice = _warm(own)
+    bob, alice = own.cached_pair()
     newest = own.timeline(alice).tweets[0]
     event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=newest))
     place = f"{own.settings.topic}/0/123456"
@@ -157,7 +144,7 @@ def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
 
 def test_a_replayed_deletion_of_long_ago_resurrects_nothing(own: Fanfare) -> None:
     """A creation that is replayed after the deletion does not bring the tweet back."""
-    bob, alice = _warm(own)
+    bob, alice = own.cached_pair()
     tweet = own.timeline(alice).tweets[0]
     event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet))
     place = f"{own.settings.topic}/0/654321"
@@ -191,7 +178,7 @@ def test_a_letter_is_replayed_once(fanfare: Fanfare) -> None:
 def test_a_failure_that_passes_blocks_and_loses_nothing(own: Fanfare) -> None:
     """While Redis takes no writes the worker tries again and again, and then goes on."""
     before = own.rare_paths()
-    bob, alice = _warm(own)
+    bob, alice = own.cached_pair()
     own.redis.config_set("min-replicas-to-write", 1)
     try:
         tweet = own.tweet(bob)
@@ -210,7 +197,7 @@ def test_a_failure_that_passes_blocks_and_loses_nothing(own: Fanfare) -> None:
 def test_a_worker_without_postgres_waits_for_it(own: Fanfare) -> None:
     """Followers that cannot be read are waited for: no tweet goes to none."""
     before = own.rare_paths()
-    bob, alice = _warm(own)
+    bob, alice = own.cached_pair()
     worker = own.system.processes["worker"]
     worker.kill()  # with its follower arrays
     own.tweet(bob)

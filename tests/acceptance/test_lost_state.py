@@ -69,11 +69,7 @@ def test_an_older_copy_of_redis_is_brought_forward(own: Fanfare, tmp_path: Path)
 
 def test_a_redis_that_restarts_empty_is_filled_anew(own: Fanfare) -> None:
     """Nothing is lost but time: the fences come back, lists are built as they are read."""
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 30)
-    own.wait_drained()
-    own.wait_exact(alice)
+    bob, alice = own.cached_pair(30)
     valkey = own.system.stack.valkey
     valkey.kill()
     shutil.rmtree(_folder(own, "valkey"))
@@ -87,11 +83,7 @@ def test_a_redis_that_restarts_empty_is_filled_anew(own: Fanfare) -> None:
 
 def test_a_kafka_that_lost_everything_loses_nothing(own: Fanfare) -> None:
     """Events that Kafka forgot are in Postgres: Redis is emptied, and timelines are built anew."""
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 30)
-    own.wait_drained()
-    own.wait_exact(alice)
+    bob, alice = own.cached_pair(30)
     stack = own.system.stack
     stack.kafka.kill()
     during = own.tweet(bob, "while Kafka is away")
@@ -110,11 +102,7 @@ def test_a_kafka_that_lost_everything_loses_nothing(own: Fanfare) -> None:
 def test_a_topic_made_anew_is_told_from_the_old(own: Fanfare) -> None:
     """Though it has the offset that is next, it lacks what the old one had there."""
     before = own.rare_paths()
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 5)
-    own.wait_drained()
-    own.wait_exact(alice)
+    bob, alice = own.cached_pair(5)
     worker = own.system.processes["worker"]
     worker.stop()
     admin = AdminClient({"bootstrap.servers": own.settings.kafka_address()})
@@ -172,11 +160,7 @@ def test_a_worker_that_slept_while_its_partitions_moved_does_no_harm(own: Fanfar
 def test_flushall_under_a_running_worker_is_noticed(own: Fanfare) -> None:
     """The progress keys are gone: the worker creates them, and goes on from the group's offsets."""
     before = own.rare_paths()
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 5)
-    own.wait_drained()
-    own.wait_exact(alice)
+    bob, alice = own.cached_pair(5)
     own.redis.flushall()
     tweet = own.tweet(bob)
     own.wait_drained()
@@ -188,11 +172,7 @@ def test_flushall_under_a_running_worker_is_noticed(own: Fanfare) -> None:
 
 def test_a_list_does_not_outlive_its_fence(own: Fanfare) -> None:
     """One progress key is lost and the group's offsets are elsewhere: the list is built anew."""
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 5)
-    own.wait_drained()
-    own.wait_exact(alice)
+    bob, alice = own.cached_pair(5)
     worker = own.system.processes["worker"]
     worker.stop()
     own.tweets(bob, 5)
@@ -248,11 +228,7 @@ def test_offsets_that_were_reset_change_nothing(own: Fanfare, where: str, *, emp
 def test_records_that_kafka_no_longer_has_are_in_postgres(own: Fanfare) -> None:
     """Retention overtakes a worker that slept: Redis is emptied, and timelines are built anew."""
     before = own.rare_paths()
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 5)
-    own.wait_drained()
-    own.wait_exact(alice)
+    bob, alice = own.cached_pair(5)
     worker = own.system.processes["worker"]
     os.kill(worker.pid, signal.SIGSTOP)
     try:

@@ -10,18 +10,11 @@ import grpc
 import psycopg
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
-from fanfare.common.v1.common_pb2 import Tweet, User
+from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from support import Fanfare, ids, wait_until
+from support import RECORD_BYTES, Fanfare, ids, wait_until
 
 from cli.system import System
 from core.counters import Rare
@@ -35,15 +28,6 @@ def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
         yield clients
 
 
-def _pair(own: Fanfare) -> tuple[User, User]:
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 3)
-    own.wait_drained()
-    own.wait_exact(alice)
-    return bob, alice
-
-
 def _unsent(own: Fanfare) -> int:
     return int(own.sql("SELECT count(*) FROM outbox WHERE sent_at IS NULL")[0][0])
 
@@ -55,7 +39,7 @@ def _records(own: Fanfare) -> int:
 
 def test_an_event_that_commits_late_is_not_passed_over(own: Fanfare) -> None:
     """Its id is drawn long before that of others, which are sent before it is there."""
-    bob, alice = _pair(own)
+    bob, alice = own.cached_pair()
     with psycopg.connect(own.settings.primary_dsn()) as connection:
         row = connection.execute(
             "INSERT INTO tweets (id, user_id, content, created_at, updated_at)"
@@ -82,7 +66,7 @@ def test_an_event_that_commits_late_is_not_passed_over(own: Fanfare) -> None:
 def test_a_successor_goes_on_where_a_killed_relay_was(own: Fanfare) -> None:
     """Two write services take commands, one relays; after its death the other does."""
     before = own.rare_paths()
-    bob, alice = _pair(own)
+    bob, alice = own.cached_pair()
     second, target = own.system.another_write_service()
     first = own.system.processes["write"]
     try:
@@ -109,7 +93,7 @@ def test_a_successor_goes_on_where_a_killed_relay_was(own: Fanfare) -> None:
 def test_a_relay_killed_before_it_marks_sends_again(own: Fanfare) -> None:
     """What Kafka has and Postgres does not know of comes twice, and shows once."""
     before = own.rare_paths()
-    bob, alice = _pair(own)
+    bob, alice = own.cached_pair()
     records = _records(own)
     write = own.system.processes["write"]
     with psycopg.connect(own.settings.primary_dsn()) as connection:
@@ -128,7 +112,7 @@ def test_a_relay_killed_before_it_marks_sends_again(own: Fanfare) -> None:
 def test_a_relay_that_stalled_wakes_after_its_successor_began(own: Fanfare) -> None:
     """It was paused, its session in Postgres ended, another took over: it does no harm."""
     before = own.rare_paths()
-    bob, alice = _pair(own)
+    bob, alice = own.cached_pair()
     carol = own.user()
     first = own.system.processes["write"]
     second, target = own.system.another_write_service()
@@ -166,7 +150,7 @@ def test_a_relay_that_stalled_wakes_after_its_successor_began(own: Fanfare) -> N
 def test_a_relay_whose_epoch_is_past_may_not_mark(own: Fanfare) -> None:
     """It sends the rows again with the next epoch."""
     before = own.rare_paths()
-    bob, alice = _pair(own)
+    bob, alice = own.cached_pair()
     own.sql("UPDATE relay_state SET epoch = epoch + 1")  # as another relay does
     tweet = own.tweet(bob)
     own.wait_counted(Rare.RELAY_FENCED, before)
@@ -178,7 +162,7 @@ def test_a_relay_whose_epoch_is_past_may_not_mark(own: Fanfare) -> None:
 def test_what_a_replaced_relay_still_sends_is_skipped(own: Fanfare) -> None:
     """A follow of the past, sent late, gives the follower nothing."""
     before = own.rare_paths()
-    bob, alice = _pair(own)
+    bob, alice = own.cached_pair()
     ((epoch,),) = own.sql("SELECT epoch FROM relay_state")
     own.unfollow(alice, bob)
     own.wait_drained()
@@ -197,29 +181,21 @@ def test_what_a_replaced_relay_still_sends_is_skipped(own: Fanfare) -> None:
 def test_a_kafka_that_refuses_is_asked_again_by_a_new_producer(own: Fanfare) -> None:
     """An idempotent producer may be broken for good: each failure builds another, and an epoch."""
     before = own.rare_paths()
-    bob, alice = _pair(own)
-    _set_record_bytes(own, 1)
+    bob, alice = own.cached_pair()
+    own.set_record_bytes(1)
     try:
         tweet = own.tweet(bob)
         own.wait_counted(Rare.PRODUCER_REBUILT, before)
     finally:
-        _set_record_bytes(own, 1_048_588)
+        own.set_record_bytes(RECORD_BYTES)
     own.wait_drained()
     own.wait_exact(alice)
     assert ids(own.timeline(alice).tweets)[0] == tweet.id
 
 
-def _set_record_bytes(own: Fanfare, size: int) -> None:
-    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
-    topic = ConfigResource(ResourceType.TOPIC, own.settings.topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": own.settings.kafka_address()})
-    for done in admin.incremental_alter_configs([topic]).values():
-        done.result(10)
-
-
 def test_events_are_replayed_from_postgres(own: Fanfare) -> None:
     """`fanfare replay` sends what the outbox keeps again, in order, and nothing changes."""
-    bob, alice = _pair(own)
+    bob, alice = own.cached_pair()
     carol = own.user()
     own.follow(alice, carol)
     own.tweets(carol, 5)

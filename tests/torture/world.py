@@ -12,16 +12,10 @@ from dataclasses import dataclass, field
 
 import grpc
 import psycopg
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from support import Fanfare, wait_until
+from support import RECORD_BYTES, Fanfare, wait_until
 from torture.figures import Figures
 
 from cli.system import System
@@ -36,7 +30,6 @@ SETTLE_SECONDS = 180.0
 NO_PULL = 100_000
 # gRPC's own first wait, a second, is long when a service was restarted.
 CHANNEL = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
-RECORD_BYTES = 1_048_588  # Kafka's default
 
 # Members of the crowd have no names of their own that matter; 16 shards of over 1,000.
 CROWD = 16_500
@@ -153,16 +146,7 @@ class World:
 
     def refuse_records(self, *, refuse: bool) -> None:
         """Have Kafka refuse every record, or take them again."""
-        entry = ConfigEntry(
-            "max.message.bytes",
-            "1" if refuse else str(RECORD_BYTES),
-            incremental_operation=AlterConfigOpType.SET,
-        )
-        topic = ConfigResource(
-            ResourceType.TOPIC, self.system.settings.topic, incremental_configs=[entry]
-        )
-        for done in self.admin.incremental_alter_configs([topic]).values():
-            done.result(CALL_SECONDS)
+        self.clients.set_record_bytes(1 if refuse else RECORD_BYTES)
         self.records_refused = refuse
 
     def crowd(self) -> tuple[int, int]:
