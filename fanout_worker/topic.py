@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from confluent_kafka import TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # theirs
 
 from core.kafka import client_settings
@@ -17,29 +18,54 @@ class Topic:
 
     def __init__(self, bootstrap_servers: str, name: str) -> None:
         self._name = name
-        self._admin = AdminClient(client_settings(bootstrap_servers))
+        self._bootstrap_servers = bootstrap_servers
+        self._admin = self._connect()
 
     def id(self) -> str:
         """Return the topic's id; one created anew under the same name has another.
 
         Raises KafkaException, as every method here, when Kafka does not answer.
         """
-        described = self._admin.describe_topics(
-            TopicCollection([self._name]), request_timeout=KAFKA_SECONDS
-        )
-        return str(described[self._name].result().topic_id)
+        with self._asking() as admin:
+            described = admin.describe_topics(
+                TopicCollection([self._name]), request_timeout=KAFKA_SECONDS
+            )
+            return str(described[self._name].result(2 * KAFKA_SECONDS).topic_id)
 
     def ranges(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         """Return the first offset that each partition has, and the one after its last."""
-        low, high = (
-            self._admin.list_offsets(
-                {TopicPartition(self._name, partition): which for partition in partitions},
-                request_timeout=KAFKA_SECONDS,
+        with self._asking() as admin:
+            low, high = (
+                admin.list_offsets(
+                    {TopicPartition(self._name, partition): which for partition in partitions},
+                    request_timeout=KAFKA_SECONDS,
+                )
+                for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]  # theirs
             )
-            for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]  # theirs
-        )
-        ends = {place.partition: future.result().offset for place, future in high.items()}
-        return {
-            place.partition: (future.result().offset, ends[place.partition])
-            for place, future in low.items()
-        }
+            ends = {
+                place.partition: future.result(2 * KAFKA_SECONDS).offset
+                for place, future in high.items()
+            }
+            return {
+                place.partition: (future.result(2 * KAFKA_SECONDS).offset, ends[place.partition])
+                for place, future in low.items()
+            }
+
+    @contextmanager
+    def _asking(self) -> Iterator[AdminClient]:
+        """Yield the client, and another one after a failure.
+
+        Through a Kafka that came back without its data a client may never get an answer again,
+        nor the error that it gets none.
+        """
+        try:
+            yield self._admin
+        except KafkaException:
+            self._admin = self._connect()
+            raise
+        except TimeoutError as error:
+            self._admin = self._connect()
+            raise KafkaException("Kafka did not answer in time") from error
+
+    def _connect(self) -> AdminClient:
+        return AdminClient(client_settings(self._bootstrap_servers))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -137,8 +138,13 @@ def main() -> None:
     arguments = parser.parse_args()
     number = arguments.seed if arguments.seed is not None else random.randrange(10**9)
     _say(f"seed {number}, {arguments.minutes:g} minutes")
-    with tempfile.TemporaryDirectory(prefix="fanfare-torture-") as folder:
-        sys.exit(torture(Path(folder), arguments.minutes, number))
+    folder = tempfile.mkdtemp(prefix="fanfare-torture-")
+    status = torture(Path(folder), arguments.minutes, number)
+    if status:
+        _say(f"the logs and data stay in {folder}")
+    else:
+        shutil.rmtree(folder)
+    sys.exit(status)
 
 
 if __name__ == "__main__":
