@@ -191,8 +191,9 @@ class Shards:
                 connection.read_response()
 
     def _open(self) -> list[Any]:
-        if not self._connections:
-            self._connections = [self._pool.get_connection() for _ in range(SHARDS)]
+        # One by one: those made before one that fails must be given back by close().
+        while len(self._connections) < SHARDS:
+            self._connections.append(self._pool.get_connection())
         return self._connections
 
 
