@@ -112,7 +112,7 @@ class Worker:
     def _start_again(self, error: Exception) -> None:
         """Wait, and find the place anew; nothing is skipped, however often this fails."""
         COUNTERS.add(Rare.FANOUT_RESTARTED)
-        wait = min(RETRY_SECONDS * 2**self._failures, MAX_RETRY_SECONDS)
+        wait = retry_seconds(self._failures)
         self._failures += 1
         LOG.warning("the fan-out starts again from its fences in %.1f s: %s", wait, error)
         self._forget(self._assigned)
@@ -350,6 +350,12 @@ class Worker:
             self._forget([partition])  # Kafka does not have the offset: look what it has
         else:
             raise KafkaException(error)
+
+
+def retry_seconds(failures: int) -> float:
+    """Return how long to wait after so many failures in a row, in seconds."""
+    # After a night of failures the power would be beyond any float.
+    return min(RETRY_SECONDS * 2 ** min(failures, 16), MAX_RETRY_SECONDS)
 
 
 def _each(

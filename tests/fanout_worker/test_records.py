@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.progress import Progress
+from fanout_worker.consumer import MAX_RETRY_SECONDS, retry_seconds
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.records import Record, advanced, base_of, effective
 from fanout_worker.store import Followers
@@ -87,3 +88,9 @@ def test_an_array_is_read_once_and_then_kept_by_the_events() -> None:
     arrays.drop(0)
     arrays.after(0, [_tweet(7)], 8)
     assert asked[1:] == [([1], 8)]
+
+
+def test_waits_grow_and_end_at_the_longest() -> None:
+    """Also after a night of failures."""
+    assert retry_seconds(0) < retry_seconds(1) < retry_seconds(2)
+    assert retry_seconds(20_000) == MAX_RETRY_SECONDS
