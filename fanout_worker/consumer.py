@@ -355,7 +355,7 @@ class Worker:
 def retry_seconds(failures: int) -> float:
     """Return how long to wait after so many failures in a row, in seconds."""
     # After a night of failures the power would be beyond any float.
-    return min(RETRY_SECONDS * 2 ** min(failures, 16), MAX_RETRY_SECONDS)
+    return min(RETRY_SECONDS * 2.0 ** min(failures, 16), MAX_RETRY_SECONDS)
 
 
 def _each(
