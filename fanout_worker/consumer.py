@@ -118,6 +118,7 @@ class Worker:
         self._forget(self._assigned)
         self._shards.close()
         self._store.close()
+        self._dead_letters.close()
         # Polling goes on, or the group would think this worker dead. What comes is dropped: the
         # partitions will be assigned anew, from where their fences say.
         again = time.monotonic() + wait

@@ -99,6 +99,28 @@ def test_a_kafka_that_lost_everything_loses_nothing(own: Fanfare) -> None:
     assert str(after[-1].id).encode() in own.redis.lrange(home_list(alice.id).key, 0, -1)
 
 
+def test_dead_letters_survive_a_kafka_that_lost_everything(own: Fanfare) -> None:
+    """The producer that wrote them is broken from then on, and another one takes over."""
+    bob, alice = own.cached_pair()
+    kafka = own.system.stack.kafka
+    for lost in (False, True):
+        if lost:
+            kafka.kill()
+            shutil.rmtree(_folder(own, "kafka"))
+            own.system.stack._servers["kafka"] = kafka = own.system.stack._kafka()
+            kafka.start()
+            migrate(own.settings)
+        before = own.rare_paths()
+        own.sql(
+            "INSERT INTO outbox (key, type, payload) VALUES (%s, 'tweet.created', '\\xffff')",
+            bob.id,
+        )
+        own.tweet(bob)
+        own.wait_counted(Rare.DEAD_LETTER, before)
+        own.wait_drained()
+        own.wait_exact(alice)
+
+
 def test_a_topic_made_anew_is_told_from_the_old(own: Fanfare) -> None:
     """Though it has the offset that is next, it lacks what the old one had there."""
     before = own.rare_paths()
