@@ -13,7 +13,7 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 from rich.console import Console
 from rich.table import Table
 
-from cli.feed import KAFKA_SECONDS, connect
+from cli.feed import KAFKA_SECONDS
 from core.feed_events import REPLAYED_HEADER, UnreadableEventError, parse, user_of
 from core.kafka import (
     PLACE_HEADER,
@@ -23,6 +23,7 @@ from core.kafka import (
     producer_settings,
 )
 from core.settings import Settings, load_settings
+from fanout_worker.store import Store
 
 # Its committed offset says which letters have been replayed.
 DLQ_GROUP = "fanfare.dlq"
@@ -161,13 +162,16 @@ def replay(place: str | None) -> None:
     """
     settings = load_settings()
     letters = _DeadLetters(settings)
+    store = Store(settings.primary_dsn(), settings.replica_dsn())
     try:
-        sent, unreadable = _resend(letters, _wal_position(settings), place)
+        wal_position, _ = store.now()
+        sent, unreadable = _resend(letters, wal_position, place)
     except psycopg.Error as error:
         raise click.ClickException(f"Postgres does not answer: {error}") from error
     except KafkaException as error:
         raise click.ClickException(f"Kafka does not answer: {error}") from error
     finally:
+        store.close()
         letters.close()
     if place and not sent and not unreadable:
         raise click.ClickException(f"there is no dead letter from {place}: see `fanfare dlq list`")
@@ -196,10 +200,3 @@ def _resend(letters: _DeadLetters, wal_position: int, place: str | None) -> tupl
     if not place and end > begin:
         letters.mark_replayed(end)
     return sent, unreadable
-
-
-def _wal_position(settings: Settings) -> int:
-    with connect(settings.primary_dsn()) as connection:
-        query = "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint"
-        (position,) = connection.execute(query).fetchone() or (0,)
-        return int(position)
