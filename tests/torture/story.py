@@ -48,7 +48,10 @@ CHECKS = st.sampled_from((0, 0, 0, 1))
 
 @dataclass(frozen=True)
 class Done:
-    """The last command: whose tweets it touched, and its token."""
+    """The last command, while nothing was done after it: whose tweets it touched, and its token.
+
+    A read with the token shows what came before the command for sure, and what came later perhaps.
+    """
 
     author: int
     tweet: int | None
@@ -99,6 +102,7 @@ class Story(RuleBasedStateMachine):
                 ]
             )
             answer = self._calls.command("BatchCreateTweets", batch)
+            self._done = None
             if answer is not None:
                 self._calls.created([result.tweet for result in answer.results])
                 self._done = Done(user, None, answer.consistency_token)
@@ -117,8 +121,7 @@ class Story(RuleBasedStateMachine):
         tweet = self._cast.tweets[which % len(self._cast.tweets)]
         request = w.UpdateTweetRequest(tweet_id=tweet, content=content)
         answer = self._calls.command("UpdateTweet", request)
-        if answer is not None:
-            self._done = Done(answer.tweet.user_id, tweet, answer.consistency_token)
+        self._done = Done(answer.tweet.user_id, tweet, answer.consistency_token) if answer else None
         self._count("update")
 
     @precondition(lambda self: self._cast.tweets)
@@ -129,8 +132,7 @@ class Story(RuleBasedStateMachine):
         author = self._world.clients.sql("SELECT user_id FROM tweets WHERE id = %s", tweet)
         request = w.DeleteTweetRequest(tweet_id=tweet)
         answer = self._calls.command("DeleteTweet", request)
-        if answer is not None:
-            self._done = Done(author[0][0], tweet, answer.consistency_token)
+        self._done = Done(author[0][0], tweet, answer.consistency_token) if answer else None
         self._count("delete")
 
     @rule(follower=PLACES, followed=PLACES)
@@ -166,8 +168,7 @@ class Story(RuleBasedStateMachine):
         answer = self._calls.command("DeleteUser", request)
         self._cast.users.remove(user)
         self._cast.deleted.append(user)
-        if answer is not None:
-            self._done = Done(user, None, answer.consistency_token)
+        self._done = Done(user, None, answer.consistency_token) if answer else None
         self._count("delete user")
 
     # Reads -----------------------------------------------------------------------------------
@@ -209,6 +210,7 @@ class Story(RuleBasedStateMachine):
     def at_once(self, commands: Sequence[tuple[str, int, int]]) -> None:
         """Send commands and reads without waiting for one another."""
         self._calls.finish([self._calls.send(*command) for command in commands])
+        self._done = None  # the last command's token says nothing of these
 
     @rule(commands=COMMANDS, reader=PLACES)
     def overtake(self, commands: Sequence[tuple[str, int, int]], reader: int) -> None:
@@ -220,6 +222,7 @@ class Story(RuleBasedStateMachine):
         if hold:
             world.stop_worker()
         self._calls.finish([self._calls.send(*command) for command in commands])
+        self._done = None  # as for those sent at once
         self._faults.happen("drop_list", 4 * reader)
         for which in range(3):
             self._faults.happen("drop_body", -1 - which)
@@ -311,6 +314,7 @@ class Story(RuleBasedStateMachine):
         request = w.CreateTweetRequest(user_id=user, content="hello", request_id=request_id)
         answer = self._calls.command("CreateTweet", request)
         if answer is None:
+            self._done = None
             return
         if retried:
             again = self._calls.command("CreateTweet", request)
@@ -324,8 +328,7 @@ class Story(RuleBasedStateMachine):
             return
         edge = request(follower_id=first, followed_id=second)
         answer = self._calls.command(method, edge)
-        if answer is not None:
-            self._done = Done(second, None, answer.consistency_token)
+        self._done = Done(second, None, answer.consistency_token) if answer else None
 
     def _check_author(self, reader: int, page: r.GetHomeTimelineResponse) -> None:
         """Check that of the last command's author the page shows what is there."""
