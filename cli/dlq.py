@@ -52,7 +52,12 @@ class _DeadLetters:
             client_settings(settings.kafka_address())
             | {"group.id": DLQ_GROUP, "enable.auto.commit": False, "log_level": 0}
         )
-        self._producer = Producer(producer_settings(settings.kafka_address()) | {"log_level": 0})
+        # A replayed record is a hint, harmless twice and in any order. So it need not fail when
+        # Kafka has forgotten the numbers by which it tells idempotent producers' records apart.
+        self._producer = Producer(
+            producer_settings(settings.kafka_address())
+            | {"enable.idempotence": False, "log_level": 0}
+        )
         self._failures: list[KafkaError] = []
 
     def close(self) -> None:

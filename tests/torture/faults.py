@@ -175,7 +175,11 @@ class Faults(RedisFaults):
         headers: dict[str, str | bytes | None] | None = None,
     ) -> None:
         settings = self._world.system.settings
-        producer = Producer(producer_settings(settings.kafka_address()))
+        # Not idempotent: a broker that has lost its data may take the second record of such a
+        # producer for one out of order, and this one has nobody who would replace it.
+        producer = Producer(
+            producer_settings(settings.kafka_address()) | {"enable.idempotence": False}
+        )
         producer.produce(topic or settings.topic, value, str(key), headers=headers)
         producer.flush(CALL_SECONDS)
 
