@@ -41,6 +41,11 @@ def body_key(tweet_id: int) -> str:
     return f"{{{shard_of(tweet_id)}}}:tweet:{tweet_id}"
 
 
+def id_of(key: bytes) -> int:
+    """Return the id of the tweet whose body has the key."""
+    return int(key.rpartition(b":")[2])
+
+
 def body(version: int, tweet: bytes) -> bytes:
     """Return the value that holds a serialised tweet in this version."""
     return b"%d:%b" % (version, tweet)

@@ -35,3 +35,22 @@ def tweet(tweet_id: int, user_id: int, content: str, created: datetime, updated:
         created_at=timestamp(created),
         updated_at=timestamp(updated),
     )
+
+
+def delimited(message: bytes) -> bytes:
+    """Return a serialised message after its length, as it stands in a field of another one."""
+    size = len(message)
+    prefix = bytearray()
+    while size > 0x7F:
+        prefix.append(size & 0x7F | 0x80)
+        size >>= 7
+    prefix.append(size)
+    return bytes(prefix) + message
+
+
+def field_tag(field_number: int) -> bytes:
+    """Return what stands before each value of a field that holds messages or text.
+
+    Of field numbers below 16, whose tags are one byte.
+    """
+    return bytes([field_number << 3 | 2])

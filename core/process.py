@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import uvloop
 
@@ -26,7 +28,7 @@ def run(serve: Serve) -> None:
     serve must drain and return once stopping is set. Exits with status 1 and one sentence on
     stderr when the settings or the surroundings do not let the process start.
     """
-    try:
+    with start_errors():
         settings = load_settings()
         logging.basicConfig(
             level=settings.log_level,
@@ -34,6 +36,13 @@ def run(serve: Serve) -> None:
             stream=sys.stderr,
         )
         uvloop.run(_serve_until_signal(serve, settings))
+
+
+@contextmanager
+def start_errors() -> Iterator[None]:
+    """Exit with status 1 and one sentence on stderr for what does not let a process start."""
+    try:
+        yield
     except (SettingsError, StartError) as error:
         sys.exit(f"fanfare: {error}")
 
@@ -43,9 +52,17 @@ async def _serve_until_signal(serve: Serve, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    if (parent := multiprocessing.parent_process()) is not None:
+        # One of several copies: the parent's end, even by SIGKILL, is theirs too.
+        loop.add_reader(parent.sentinel, _parent_ended, stopping, parent.sentinel)
     reporting = asyncio.create_task(report())
     try:
         await serve(settings, stopping)
     finally:
         reporting.cancel()
         await asyncio.wait([reporting])
+
+
+def _parent_ended(stopping: asyncio.Event, sentinel: int) -> None:
+    stopping.set()
+    asyncio.get_running_loop().remove_reader(sentinel)

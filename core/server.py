@@ -31,15 +31,17 @@ LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Method = Callable[[Any, Context], Awaitable[Message]]
+# A method may answer with the serialised message itself.
+Method = Callable[[Any, Context], Awaitable[Message | bytes]]
 
 
 class Server:
     """A gRPC server with health and reflection, for any number of services (also for none)."""
 
-    def __init__(self, bind: str, port: int) -> None:
-        # One process a port: a second one must fail at once instead of sharing it unnoticed.
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    def __init__(self, bind: str, port: int, *, shared: bool = False) -> None:
+        """Prepare a server at the port; shared: other processes may listen there too."""
+        # Else one process a port: a second one must fail at once instead of sharing it unnoticed.
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", int(shared))])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._names = ["", health.SERVICE_NAME]
@@ -108,7 +110,8 @@ def guard(
 
     async def handle(request: bytes, context: Context) -> bytes:
         try:
-            return (await method(_parse(request_class, request), context)).SerializeToString()
+            answer = await method(_parse(request_class, request), context)
+            return answer if isinstance(answer, bytes) else answer.SerializeToString()
         except FanfareError as error:
             status = to_status(error)
         except (asyncio.CancelledError, grpc.aio.AbortError):

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     read_target: str = ""
     write_port: int = Field(default=50051, ge=0, le=65535)
     read_port: int = Field(default=50052, ge=0, le=65535)
+    read_processes: int = Field(default=1, ge=1, le=256)
     worker_port: int = Field(default=50053, ge=0, le=65535)
     rest_write_port: int = Field(default=8081, ge=0, le=65535)
     rest_read_port: int = Field(default=8080, ge=0, le=65535)

@@ -207,6 +207,28 @@ def read_window(elements: Sequence[bytes], *, whole: bool) -> Window:
     return Window(WindowState.READABLE, ids, floor, pulled=pulled, duplicates=duplicates)
 
 
+def newest(elements: Sequence[bytes], count: int) -> tuple[list[int], int] | None:
+    """Return the newest ids of a list from its first elements, and how many were there twice.
+
+    At most count ids, fewer only if the list has no more. For the common case alone, in which the
+    base reaches so far and no author is pulled; None in every other, for which read_window is.
+    """
+    try:
+        at = elements.index(SEPARATOR)
+    except ValueError:
+        return None
+    base = list(elements[at + 1 : at + 1 + count])
+    if base and base[-1] == COMPLETE:
+        base.pop()
+    elif len(base) < count or base[-1].startswith(_BUILDING):
+        return None
+    ids = list(map(int, base))
+    if not at:
+        return ids, 0
+    distinct = {*ids, *map(int, elements[:at])}
+    return sorted(distinct, reverse=True)[:count], at + len(ids) - len(distinct)
+
+
 def merged(windows: Sequence[Window]) -> Window:
     """Return what readable windows say together: exact down to the highest of their floors."""
     floor = max(window.floor for window in windows)

@@ -7,10 +7,10 @@ import asyncio
 from fanfare.read.v1 import read_pb2
 
 from core.postgres import Database
-from core.process import run
 from core.server import Server
 from core.settings import Settings
 from read_service.cache import Cache
+from read_service.copies import run_copies
 from read_service.home import HomeTimelines
 from read_service.lists import Lists
 from read_service.service import ReadService
@@ -32,7 +32,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     tweets = Tweets(cache, store)
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
-    server = Server(settings.bind, settings.read_port)
+    server = Server(settings.bind, settings.read_port, shared=settings.read_processes > 1)
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
     server.add_service(service, ReadService(store, tweets, home))
 
@@ -42,10 +42,10 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     await server.start()
     await stopping.wait()
     await server.drain()
-    await cache.close()
+    cache.close()
     await replica.close()
     await primary.close()
 
 
 if __name__ == "__main__":
-    run(serve)
+    run_copies(serve)

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from core import bodies, timeline
@@ -23,12 +18,18 @@ from core.counters import COUNTERS, Rare
 from core.progress import progress_keys, required_wal_position
 from core.shards import shard_of
 from core.timeline import TimelineList
+from read_service.hot_bodies import HotBodies
+from read_service.stream import TRACKED, Command, Replies, Stream
 
 LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 0.2
-MAX_CONNECTIONS = 64
 FAILURES_TO_PAUSE = 3
 PAUSE_SECONDS = 1.0
+# Some 30 MB of tweets.
+MAX_HOT_BODIES = 100_000
+# A list's TTL is refreshed at most once in this part of it, as far as one can remember.
+KEPT_PART = 100
+MAX_KEPT = 100_000
 
 
 class CacheUnavailableError(Exception):
@@ -61,40 +62,33 @@ class Cache:
         ttl_seconds: of lists and bodies after their last read. build_seconds, lease_seconds: how
         long a builder or filler may take before another one may begin.
         """
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=TIMEOUT_SECONDS,
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            # redis-py's default retries take seconds; Postgres answers sooner.
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis = Redis(connection_pool=pool)
+        self.hot = HotBodies(MAX_HOT_BODIES)
+        self._stream = Stream(url, TIMEOUT_SECONDS, self.hot.forget)
         self._ttl_seconds = ttl_seconds
         self._build_seconds = build_seconds
         self._lease_seconds = lease_seconds
         self._clock = clock
         self._failures = 0
         self._paused_until = 0.0
+        self._kept: set[str] = set()
+        self._kept_until = 0.0
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._redis.aclose()
-        await self._redis.connection_pool.disconnect()
+    def close(self) -> None:
+        """Close the connection."""
+        self._stream.close()
 
-    async def heads(self, wanted: Sequence[tuple[TimelineList, int | None]]) -> list[list[bytes]]:
+    async def heads(self, wanted: Collection[tuple[TimelineList, int | None]]) -> Replies:
         """Return, for each (list, length), the list's first elements; all of them for None."""
-        with self._asking():
-            pipeline = self._redis.pipeline(transaction=False)
-            for list_, length in wanted:
-                pipeline.lrange(list_.key, 0, -1 if length is None else length - 1)
-            return await pipeline.execute()
+        return await self._ask(
+            [
+                ("LRANGE", list_.key, 0, -1 if length is None else length - 1)
+                for list_, length in wanted
+            ]
+        )
 
     async def compact(self, list_: TimelineList, cap: int) -> None:
         """Sort a list's log into its base, or delete a list that has lost its base."""
-        with self._asking():
-            answer = await _result(self._redis.eval(timeline.COMPACT, 1, list_.key, str(cap)))
+        (answer,) = await self._ask([("EVAL", timeline.COMPACT, 1, list_.key, cap)])
         COUNTERS.add(Rare.LIST_COMPACTED, answer == timeline.REPLACED)
         COUNTERS.add(Rare.LIST_OVERGROWN, answer == timeline.DELETED)
 
@@ -108,61 +102,61 @@ class Cache:
         on one connection: whatever is applied after the position was taken finds the lists to
         push to.
         """
-        with self._asking():
-            pipeline = self._redis.pipeline(transaction=False)
-            for list_ in lists:
-                ttl = str(int(self._build_seconds * 1000))
-                pipeline.eval(timeline.BEGIN_BUILD, 1, list_.key, token, ttl)
-            for shard in sorted({list_.shard for list_ in lists}):
-                pipeline.mget(progress_keys(shard))
-            answers = await pipeline.execute()
-            values = [value for answer in answers[len(lists) :] for value in answer]
-            return [answer == 1 for answer in answers[: len(lists)]], required_wal_position(values)
+        ttl = int(self._build_seconds * 1000)
+        commands: list[Command] = [
+            ("EVAL", timeline.BEGIN_BUILD, 1, list_.key, token, ttl) for list_ in lists
+        ]
+        shards = sorted({list_.shard for list_ in lists})
+        answers = await self._ask([*commands, *map(_read_progress, shards)])
+        values = [value for answer in answers[len(lists) :] for value in answer]
+        return [answer == 1 for answer in answers[: len(lists)]], required_wal_position(values)
 
     async def finish_builds(
         self, bases: Mapping[TimelineList, Base], token: str, cap: int
     ) -> list[bool]:
         """Give lists their bases; return for each whether it was not overtaken."""
-        with self._asking():
-            pipeline = self._redis.pipeline(transaction=False)
-            for list_, base in bases.items():
-                arguments: list[Any] = [token, str(cap), str(self._ttl_seconds)]
-                arguments += [str(int(len(base.ids) < cap)), timeline.separator(base.pulled)]
-                arguments += [str(id_) for id_ in base.ids]
-                pipeline.eval(timeline.FINISH_BUILD, 1, list_.key, *arguments)
-            answers = await pipeline.execute()
+        commands: list[Command] = []
+        for list_, base in bases.items():
+            complete = int(len(base.ids) < cap)
+            separator = timeline.separator(base.pulled)
+            arguments: Command = (token, cap, self._ttl_seconds, complete, separator)
+            commands.append(("EVAL", timeline.FINISH_BUILD, 1, list_.key, *arguments, *base.ids))
+        answers = await self._ask(commands)
         COUNTERS.add(Rare.BUILD_REFUSED, answers.count(0))
         return [answer == timeline.REPLACED for answer in answers]
 
     async def abandon_builds(self, lists: Iterable[TimelineList], token: str) -> int:
         """Remove lists that this builder will not finish; return how many there were."""
-        with self._asking():
-            pipeline = self._redis.pipeline(transaction=False)
-            for list_ in lists:
-                pipeline.eval(timeline.ABANDON_BUILD, 1, list_.key, token)
-            return sum(await pipeline.execute())
+        return sum(
+            await self._ask(
+                [("EVAL", timeline.ABANDON_BUILD, 1, list_.key, token) for list_ in lists]
+            )
+        )
 
     async def keep(self, lists: Iterable[TimelineList]) -> None:
-        """Let lists live for their whole TTL from now on."""
-        with self._asking():
-            pipeline = self._redis.pipeline(transaction=False)
-            for list_ in lists:
-                pipeline.expire(list_.key, self._ttl_seconds)
-            await pipeline.execute()
+        """Let lists live for their whole TTL from now on, or from not long ago."""
+        due = [list_.key for list_ in lists if list_.key not in self._kept]
+        if not due:
+            return
+        now = self._clock()
+        if now > self._kept_until or len(self._kept) > MAX_KEPT:
+            self._kept.clear()
+            self._kept_until = now + self._ttl_seconds / KEPT_PART
+        self._kept.update(due)
+        await self._ask([("EXPIRE", key, self._ttl_seconds) for key in due])
 
     async def applied_wal_position(self, shard: int) -> int | None:
         """Return up to where in the WAL a shard has been told; None if nobody tells it."""
-        with self._asking():
-            values = await _result(self._redis.mget(progress_keys(shard)))
+        (values,) = await self._ask([_read_progress(shard)])
         return required_wal_position(values)
 
     async def bodies(self, ids: Sequence[int]) -> list[bytes | None]:
         """Return the values of the tweets' bodies, in order; None for those not there."""
-        with self._asking():
-            pipeline = self._redis.pipeline(transaction=False)
-            for tweet_id in ids:
-                pipeline.get(bodies.body_key(tweet_id))
-            return await pipeline.execute()
+        (_, values) = await self._ask(
+            [TRACKED, ("MGET", *map(bodies.body_key, ids))],
+            lambda answers: self.hot.keep(ids, answers[1]),
+        )
+        return list(values)
 
     async def lease_bodies(self, ids: Sequence[int], token: str) -> tuple[list[bool], int | None]:
         """Take leases to fill bodies.
@@ -170,36 +164,36 @@ class Cache:
         Return for each whether it was taken, and the WAL position of which a Postgres must be
         for what is filled in to be right (None: nothing may be filled).
         """
-        with self._asking():
-            pipeline = self._redis.pipeline(transaction=False)
-            for tweet_id in ids:
-                lease = bodies.lease(token)
-                pipeline.set(bodies.body_key(tweet_id), lease, nx=True, ex=self._lease_seconds)
-            shards = sorted({shard_of(tweet_id) for tweet_id in ids})
-            for shard in shards:
-                pipeline.mget(progress_keys(shard))
-            answers = await pipeline.execute()
-            values = [value for answer in answers[len(ids) :] for value in answer]
-            return [answer is True for answer in answers[: len(ids)]], required_wal_position(values)
+        lease = bodies.lease(token)
+        commands: list[Command] = [
+            ("SET", bodies.body_key(tweet_id), lease, "NX", "EX", self._lease_seconds)
+            for tweet_id in ids
+        ]
+        shards = sorted({shard_of(tweet_id) for tweet_id in ids})
+        answers = await self._ask([*commands, *map(_read_progress, shards)])
+        values = [value for answer in answers[len(ids) :] for value in answer]
+        leased = [answer is not None for answer in answers[: len(ids)]]
+        return leased, required_wal_position(values)
 
     async def fill_bodies(self, values: Sequence[tuple[int, bytes]], token: str) -> None:
         """Fill the bodies whose leases are still held; an empty value gives the lease up."""
-        with self._asking():
-            pipeline = self._redis.pipeline(transaction=False)
-            for tweet_id, value in values:
-                key = bodies.body_key(tweet_id)
-                arguments: list[Any] = [bodies.lease(token), value, str(self._ttl_seconds)]
-                pipeline.eval(bodies.FILL, 1, key, *arguments)
-            answers = await pipeline.execute()
+        lease = bodies.lease(token)
+        answers = await self._ask(
+            [
+                ("EVAL", bodies.FILL, 1, bodies.body_key(id_), lease, value, self._ttl_seconds)
+                for id_, value in values
+            ]
+        )
         COUNTERS.add(Rare.LEASE_LOST, answers.count(0))
         COUNTERS.add(Rare.BODY_FILLED, answers.count(1))
 
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
+    async def _ask(
+        self, commands: Sequence[Command], parsed: Callable[[Replies], None] | None = None
+    ) -> Replies:
         if self._clock() < self._paused_until:
             raise CacheUnavailableError
         try:
-            yield
+            answers = await self._stream.ask(commands, parsed)
         except (RedisError, OSError, TimeoutError) as error:
             self._failures += 1
             if self._failures >= FAILURES_TO_PAUSE:
@@ -208,8 +202,8 @@ class Cache:
                 LOG.warning("Redis fails, Postgres answers for a while: %s", error)
             raise CacheUnavailableError from error
         self._failures = 0
+        return answers
 
 
-async def _result(answer: Any) -> Any:
-    # redis-py's annotations cover its synchronous and asynchronous clients at once.
-    return await cast("Awaitable[Any]", answer)
+def _read_progress(shard: int) -> Command:
+    return ("MGET", *progress_keys(shard))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from fanfare.common.v1.common_pb2 import Tweet
-
 from core.counters import COUNTERS, Rare
 from core.errors import DatabaseUnavailableError, UserNotFoundError
-from core.timeline import Window, author_list, home_list, merged
+from core.timeline import Window, author_list, home_list, merged, newest
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.lists import Lists
 from read_service.pages import FROM_THE_TOP
-from read_service.store import Store
+from read_service.store import Item, Store
 from read_service.tweets import Tweets
 
 # How much longer than the page the first window is: room for the log since the last compaction.
@@ -37,9 +35,30 @@ class HomeTimelines:
         self._tweets = tweets
         self._length = length
 
+    async def first_pages(
+        self, user_ids: Sequence[int], limit: int
+    ) -> Sequence[Sequence[Item] | None]:
+        """Return the first limit tweets of home timelines; None for each that page() must give.
+
+        The hot path: one round trip to Redis for all of them, when the bodies are in process.
+        """
+        lists = [home_list(user_id) for user_id in user_ids]
+        try:
+            heads = await self._cache.heads([(list_, limit + LOG_ROOM) for list_ in lists])
+            found = [newest(elements, limit) for elements in heads]
+            pages = await self._tweets.pages([ids for ids, _ in filter(None, found)])
+            await self._cache.keep(
+                [list_ for list_, ids in zip(lists, found, strict=True) if ids is not None]
+            )
+        except CacheUnavailableError:
+            return [None] * len(user_ids)
+        COUNTERS.add(Rare.DUPLICATE_DROPPED, sum(twice for _, twice in filter(None, found)))
+        given = iter(pages)
+        return [next(given) if ids is not None else None for ids in found]
+
     async def page(
         self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
-    ) -> Sequence[Tweet]:
+    ) -> Sequence[Item]:
         """Return at most limit tweets with ids below before, newest first, after the offset.
 
         token: the position of a consistency token; then Postgres answers, which knows what it has.
@@ -57,7 +76,7 @@ class HomeTimelines:
 
     async def _from_postgres(
         self, user_id: int, before: int, offset: int, limit: int, token: int | None
-    ) -> Sequence[Tweet]:
+    ) -> Sequence[Item]:
         """Return the page from Postgres, as new as what Redis has applied.
 
         Else a page from a replica that lags would lack, or still have, what the page before it,
@@ -79,7 +98,7 @@ class HomeTimelines:
 
     async def _cached(
         self, user_id: int, before: int, offset: int, limit: int
-    ) -> Sequence[Tweet] | None:
+    ) -> Sequence[Item] | None:
         """Return the page from Redis; None when the lists cannot give it, at least not now."""
         wanted = offset + limit
         if wanted > self._length:
@@ -113,16 +132,16 @@ class HomeTimelines:
         await self._cache.keep([own, *lists])
         return merged(windows) if lists else windows[0]
 
-    async def _readable(self, window: Window, before: int, wanted: int) -> list[Tweet] | None:
+    async def _readable(self, window: Window, before: int, wanted: int) -> list[Item] | None:
         """Return the wanted tweets of a window, or None if it does not reach down to them."""
         ids = [id_ for id_ in window.ids if id_ < before]
-        page: list[Tweet] = []
+        page: list[Item] = []
         at = 0
         while len(page) < wanted and at < len(ids):
             # Some of those before were deleted; where they were, more may have been.
             COUNTERS.add(Rare.PAGE_REFILLED, at > 0)
             chunk = ids[at : at + max(wanted - len(page), REFILL if at else 0)]
             at += len(chunk)
-            found = await self._tweets.get(chunk, issued=True)
-            page += [found[id_] for id_ in chunk if id_ in found]
+            found = await self._tweets.get(chunk, listed=True)
+            page += [(id_, found[id_]) for id_ in chunk if id_ in found]
         return page[:wanted] if len(page) >= wanted or window.floor == 0 else None

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from fanfare.common.v1.common_pb2 import Tweet, User
+from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as pb
 
 from core.consistency import decode_token
@@ -18,7 +18,7 @@ from core.errors import (
     UserNotFoundError,
     to_status,
 )
-from core.messages import timestamp
+from core.messages import delimited, field_tag, timestamp
 from core.server import Context
 from read_service.home import HomeTimelines
 from read_service.pages import (
@@ -27,12 +27,21 @@ from read_service.pages import (
     encode_page_token,
     page_size,
 )
-from read_service.store import Store
+from read_service.store import Item, Store
 from read_service.tweets import Tweets
 
 MAX_BATCH_TWEETS = 2000
 # How many timelines of one batch are read at a time.
 BATCH_WIDTH = 16
+
+# A message of tweets is made of their bytes, as they are in Redis, and never parsed here.
+_TWEET = field_tag(pb.GetTweetResponse.TWEET_FIELD_NUMBER)
+_TWEETS = field_tag(pb.BatchGetTweetsResponse.TWEETS_FIELD_NUMBER)
+_TIMELINES = field_tag(pb.BatchGetHomeTimelinesResponse.TIMELINES_FIELD_NUMBER)
+_HOME_PAGE, _HOME_TIMELINE, _USER_PAGE = (
+    (field_tag(message.TWEETS_FIELD_NUMBER), field_tag(message.NEXT_PAGE_TOKEN_FIELD_NUMBER))
+    for message in (pb.GetHomeTimelineResponse, pb.HomeTimeline, pb.ListUserTweetsResponse)
+)
 
 
 class ReadService:
@@ -82,21 +91,21 @@ class ReadService:
 
     async def GetTweet(  # noqa: N802
         self, request: pb.GetTweetRequest, _context: Context
-    ) -> pb.GetTweetResponse:
+    ) -> bytes:
         """Return one tweet."""
-        found = await self._tweets.get([request.tweet_id], issued=False, token=_token(request))
+        found = await self._tweets.get([request.tweet_id], listed=False, token=_token(request))
         if request.tweet_id not in found:
             raise TweetNotFoundError(request.tweet_id)
-        return pb.GetTweetResponse(tweet=found[request.tweet_id])
+        return _TWEET + found[request.tweet_id]
 
     async def BatchGetTweets(  # noqa: N802
         self, request: pb.BatchGetTweetsRequest, _context: Context
-    ) -> pb.BatchGetTweetsResponse:
+    ) -> bytes:
         """Return the tweets that exist."""
         ids = list(dict.fromkeys(request.tweet_ids))
         token = _token(request)
-        found = await self._tweets.get(ids, issued=False, token=token) if ids else {}
-        return pb.BatchGetTweetsResponse(tweets=[found[id_] for id_ in ids if id_ in found])
+        found = await self._tweets.get(ids, listed=False, token=token) if ids else {}
+        return b"".join(_TWEETS + found[id_] for id_ in ids if id_ in found)
 
     async def GetFollow(  # noqa: N802
         self, request: pb.GetFollowRequest, _context: Context
@@ -111,18 +120,23 @@ class ReadService:
 
     async def GetHomeTimeline(  # noqa: N802
         self, request: pb.GetHomeTimelineRequest, _context: Context
-    ) -> pb.GetHomeTimelineResponse:
+    ) -> bytes:
         """Return a page of a home timeline."""
-        before = _position(request, "GetHomeTimeline", request.user_id)
         limit = page_size(request.limit)
-        tweets, token = await self._home_page(
-            request.user_id, before, request.offset, limit, _token(request)
+        if not (request.offset or request.page_token or request.consistency_token):
+            (page,) = await self._home.first_pages([request.user_id], limit + 1)
+            if page is not None:
+                return _tweet_page(_HOME_PAGE, page, "GetHomeTimeline", request.user_id, limit)
+        before = _position(request, "GetHomeTimeline", request.user_id)
+        # One more than the page holds tells whether there is a next page.
+        page = await self._home.page(
+            request.user_id, before, request.offset, limit + 1, _token(request)
         )
-        return pb.GetHomeTimelineResponse(tweets=tweets, next_page_token=token)
+        return _tweet_page(_HOME_PAGE, page, "GetHomeTimeline", request.user_id, limit)
 
     async def BatchGetHomeTimelines(  # noqa: N802
         self, request: pb.BatchGetHomeTimelinesRequest, _context: Context
-    ) -> pb.BatchGetHomeTimelinesResponse:
+    ) -> bytes:
         """Return the first pages of several home timelines, each of which may fail alone."""
         limit = page_size(request.limit)
         ids = list(dict.fromkeys(request.user_ids))
@@ -131,35 +145,36 @@ class ReadService:
                 [("limit", f"users times limit must be at most {MAX_BATCH_TWEETS} tweets")]
             )
         at = _token(request)
+        pages: Sequence[Sequence[Item] | None] = [None] * len(ids)
+        if at is None and ids:
+            pages = await self._home.first_pages(ids, limit + 1)
         width = asyncio.Semaphore(BATCH_WIDTH)
 
-        async def read(user_id: int) -> pb.HomeTimeline:
-            async with width:
+        async def read(user_id: int, page: Sequence[Item] | None) -> bytes:
+            timeline = pb.HomeTimeline(user_id=user_id)
+            if page is None:
                 try:
-                    tweets, token = await self._home_page(user_id, FROM_THE_TOP, 0, limit, at)
+                    async with width:
+                        page = await self._home.page(user_id, FROM_THE_TOP, 0, limit + 1, at)
                 except FanfareError as error:
-                    return pb.HomeTimeline(user_id=user_id, error=to_status(error))
-            return pb.HomeTimeline(user_id=user_id, tweets=tweets, next_page_token=token)
+                    timeline.error.CopyFrom(to_status(error))
+                    page = ()
+            tweets = _tweet_page(_HOME_TIMELINE, page, "GetHomeTimeline", user_id, limit)
+            return _TIMELINES + delimited(timeline.SerializeToString() + tweets)
 
-        return pb.BatchGetHomeTimelinesResponse(
-            timelines=await asyncio.gather(*(read(user_id) for user_id in ids))
-        )
+        return b"".join(await asyncio.gather(*map(read, ids, pages)))
 
     async def ListUserTweets(  # noqa: N802
         self, request: pb.ListUserTweetsRequest, _context: Context
-    ) -> pb.ListUserTweetsResponse:
+    ) -> bytes:
         """Return a page of a user's own tweets."""
         before = _position(request, "ListUserTweets", request.user_id)
         limit = page_size(request.limit)
         at = _token(request)
-        tweets = await self._store.user_tweets(
-            request.user_id, before, request.offset, limit + 1, at
-        )
-        if not tweets:
+        page = await self._store.user_tweets(request.user_id, before, request.offset, limit + 1, at)
+        if not page:
             await self._check_user(request.user_id, at)
-        positions = [tweet.id for tweet in tweets]
-        token = _next_token("ListUserTweets", request.user_id, positions, limit)
-        return pb.ListUserTweetsResponse(tweets=tweets[:limit], next_page_token=token)
+        return _tweet_page(_USER_PAGE, page, "ListUserTweets", request.user_id, limit)
 
     async def ListFollowers(  # noqa: N802
         self, request: pb.ListFollowersRequest, _context: Context
@@ -192,18 +207,19 @@ class ReadService:
         token = _next_token(method, request.user_id, positions, limit)
         return [user for user, _ in rows[:limit]], token
 
-    async def _home_page(
-        self, user_id: int, before: int, offset: int, limit: int, at: int | None
-    ) -> tuple[Sequence[Tweet], str]:
-        # One more than the page holds tells whether there is a next page.
-        tweets = await self._home.page(user_id, before, offset, limit + 1, at)
-        positions = [tweet.id for tweet in tweets]
-        token = _next_token("GetHomeTimeline", user_id, positions, limit)
-        return tweets[:limit], token
-
     async def _check_user(self, user_id: int, token: int | None) -> None:
         if not await self._store.user_exists(user_id, token):
             raise UserNotFoundError(user_id)
+
+
+def _tweet_page(
+    fields: tuple[bytes, bytes], page: Sequence[Item], method: str, user_id: int, limit: int
+) -> bytes:
+    """Return the tweets and next_page_token of a message in which they have these tags."""
+    tweets_tag, token_tag = fields
+    answer = b"".join([tweets_tag + tweet for _, tweet in page[:limit]])
+    token = _next_token(method, user_id, [id_ for id_, _ in page], limit)
+    return answer + token_tag + delimited(token.encode()) if token else answer
 
 
 class _Consistent(Protocol):

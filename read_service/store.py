@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
-from fanfare.common.v1.common_pb2 import Tweet, User
+from fanfare.common.v1.common_pb2 import User
 
 from core import messages
 from core.counters import COUNTERS, Rare
@@ -17,6 +17,9 @@ from core.queries import load_queries
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("read_service")
+
+# A tweet of a page: its id, and the delimited message.
+Item = tuple[int, bytes]
 
 
 class Store:
@@ -62,14 +65,14 @@ class Store:
 
     async def tweets(
         self, ids: Sequence[int], token: int | None = None, wal_position: int | None = None
-    ) -> dict[int, tuple[int, Tweet]]:
-        """Return (version, tweet) of those tweets that exist, by id.
+    ) -> dict[int, tuple[int, bytes]]:
+        """Return (version, serialised tweet) of those tweets that exist, by id.
 
         wal_position: from a replica only if it has this, for filling bodies.
         """
         found = {}
         for *row, version in await self._all_of("tweets_by_id", ids, token, wal_position):
-            found[row[0]] = (version, messages.tweet(*row))
+            found[row[0]] = (version, messages.tweet(*row).SerializeToString())
         return found
 
     async def followed_since(
@@ -82,10 +85,10 @@ class Store:
 
     async def user_tweets(
         self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
-    ) -> list[Tweet]:
+    ) -> list[Item]:
         """Return a user's tweets, newest first, below the given id."""
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
-        return [messages.tweet(*row) for row in await self._rows("list_user_tweets", page, token)]
+        return [_item(row) for row in await self._rows("list_user_tweets", page, token)]
 
     async def home_timeline(  # noqa: PLR0913 - a page, and what it must have
         self,
@@ -96,14 +99,14 @@ class Store:
         token: int | None = None,
         *,
         wal_position: int | None = None,
-    ) -> list[Tweet]:
+    ) -> list[Item]:
         """Return the tweets of those whom the user follows, newest first, below the given id.
 
         wal_position: from a replica only if it has this.
         """
         page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
         rows = await self._rows("home_timeline", page, token, wal_position)
-        return [messages.tweet(*row) for row in rows]
+        return [_item(row) for row in rows]
 
     async def newest_ids(
         self, user_id: int, limit: int, wal_position: int
@@ -197,6 +200,10 @@ class Store:
             COUNTERS.add(Rare.REPLICA_LACKED)
             rows += await self._primary_rows(query, {"ids": list(missing)}, token)
         return rows
+
+
+def _item(row: tuple[Any, ...]) -> Item:
+    return row[0], messages.delimited(messages.tweet(*row).SerializeToString())
 
 
 async def _has(connection: Connection, query: LiteralString, wal_position: int) -> bool:

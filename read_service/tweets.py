@@ -5,11 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from fanfare.common.v1.common_pb2 import Tweet
-
 from core.bodies import DELETED, body, is_lease, tweet_of
+from core.messages import delimited
 from read_service.cache import Cache, CacheUnavailableError
-from read_service.store import Store
+from read_service.store import Item, Store
 
 
 class Tweets:
@@ -20,34 +19,49 @@ class Tweets:
         self._store = store
 
     async def get(
-        self, ids: Sequence[int], *, issued: bool, token: int | None = None
-    ) -> dict[int, Tweet]:
-        """Return those of the tweets that exist, by id, as new as the token's position.
+        self, ids: Sequence[int], *, listed: bool, token: int | None = None
+    ) -> dict[int, bytes]:
+        """Return those of the tweets that exist, by id, delimited, as new as the token's position.
 
-        issued: the ids are known to be of tweets that were created once, so those that do not
-        exist may be remembered as deleted. Of any other id one must not: it may come yet.
+        listed: the ids were read from a list in Redis a moment ago. So they are of tweets that
+        were created once, and those that do not exist may be remembered as deleted, while any
+        other id may come yet; and what is kept in process is as new as the list.
         """
         if token is None:
             try:
-                return await self._through_cache(ids, issued=issued)
+                return await self._through_cache(ids, listed=listed)
             except CacheUnavailableError:
                 pass
         found = await self._store.tweets(ids, token)
-        return {tweet_id: tweet for tweet_id, (_, tweet) in found.items()}
+        return {id_: delimited(tweet) for id_, (_, tweet) in found.items()}
 
-    async def _through_cache(self, ids: Sequence[int], *, issued: bool) -> dict[int, Tweet]:
-        tweets: dict[int, Tweet] = {}
+    async def pages(self, pages: Sequence[Sequence[int]]) -> list[list[Item] | None]:
+        """Return pages of listed ids with their tweets.
+
+        None for a page of which a tweet is deleted or not in Redis. Raises CacheUnavailableError.
+        """
+        hot = self._cache.hot
+        unknown = hot.unknown({id_ for page in pages for id_ in page})
+        if unknown:
+            await self._cache.bodies(unknown)
+        return [hot.page(page) for page in pages]
+
+    async def _through_cache(self, ids: Sequence[int], *, listed: bool) -> dict[int, bytes]:
+        known = self._cache.hot.known(ids) if listed else {}
+        tweets = {id_: tweet for id_, tweet in known.items() if tweet is not None}
+        unknown = [id_ for id_ in ids if id_ not in known]
         missing: list[int] = []
-        for tweet_id, value in zip(ids, await self._cache.bodies(ids), strict=True):
-            if value is None or is_lease(value):
-                missing.append(tweet_id)
-            elif (tweet := tweet_of(value)) is not None:
-                tweets[tweet_id] = Tweet.FromString(tweet)
+        if unknown:
+            for id_, value in zip(unknown, await self._cache.bodies(unknown), strict=True):
+                if value is None or is_lease(value):
+                    missing.append(id_)
+                elif (tweet := tweet_of(value)) is not None:
+                    tweets[id_] = delimited(tweet)
         if missing:
-            tweets |= await self._fill(missing, issued=issued)
+            tweets |= await self._fill(missing, listed=listed)
         return tweets
 
-    async def _fill(self, ids: Sequence[int], *, issued: bool) -> dict[int, Tweet]:
+    async def _fill(self, ids: Sequence[int], *, listed: bool) -> dict[int, bytes]:
         """Read tweets from Postgres and leave them in Redis, as far as the leases allow.
 
         The lease comes first, then the position, then a Postgres that has it: whatever changes
@@ -56,15 +70,15 @@ class Tweets:
         token = secrets.token_hex(8)
         leased, wal_position = await self._cache.lease_bodies(ids, token)
         found = await self._store.tweets(ids, wal_position=wal_position)
-        missing = DELETED if issued and wal_position is not None else b""
+        missing = DELETED if listed and wal_position is not None else b""
         fills = []
         for tweet_id, held in zip(ids, leased, strict=True):
             if held:
                 value = missing
                 if wal_position is not None and tweet_id in found:
                     version, tweet = found[tweet_id]
-                    value = body(version, tweet.SerializeToString())
+                    value = body(version, tweet)
                 fills.append((tweet_id, value))
         if fills:
             await self._cache.fill_bodies(fills, token)
-        return {tweet_id: tweet for tweet_id, (_, tweet) in found.items()}
+        return {id_: delimited(tweet) for id_, (_, tweet) in found.items()}
