@@ -116,8 +116,12 @@ class Faults(RedisFaults):
             TopicPartition(self._world.system.settings.topic, number, -1)
             for number in range(PARTITIONS)
         ]
-        for done in self._world.admin.delete_records(places).values():
-            done.result(CALL_SECONDS)
+
+        def delete() -> None:
+            for done in self._world.admin.delete_records(places).values():
+                done.result(CALL_SECONDS)
+
+        _insist(delete, "Kafka's records are deleted")
         return True
 
     def reset_offsets(self, which: int) -> bool:
@@ -138,22 +142,18 @@ class Faults(RedisFaults):
         spec = OffsetSpec.earliest() if which % 2 else OffsetSpec.latest()  # type: ignore[no-untyped-call]  # theirs
         topic = self._world.system.settings.topic
         asked = {TopicPartition(topic, number): spec for number in range(PARTITIONS)}
-        places = [
-            TopicPartition(place.topic, place.partition, done.result(CALL_SECONDS).offset)
-            for place, done in admin.list_offsets(asked).items()
-        ]
-        wanted = [ConsumerGroupTopicPartitions(GROUP, places)]
 
-        def reset() -> bool:
-            try:
-                for done in admin.alter_consumer_group_offsets(wanted).values():
-                    done.result(CALL_SECONDS)
-            except (KafkaException, TimeoutError):
-                return False
-            return True
+        def reset() -> None:
+            places = [
+                TopicPartition(place.topic, place.partition, done.result(CALL_SECONDS).offset)
+                for place, done in admin.list_offsets(asked).items()
+            ]
+            wanted = [ConsumerGroupTopicPartitions(GROUP, places)]
+            for done in admin.alter_consumer_group_offsets(wanted).values():
+                done.result(CALL_SECONDS)
 
         # A worker that was killed before is a member for a while yet.
-        wait_until(reset, "the group's offsets are reset", SETTLE_SECONDS)
+        _insist(reset, "the group's offsets are reset")
 
     def _all_sent(self) -> bool:
         query = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
@@ -306,3 +306,16 @@ DEAR = (
     *("stop_redis", "refuse_records", "replay_letter", "kill_replica"),
 )
 FAULTS = (*CHEAP, *DEAR, "star")
+
+
+def _insist(act: Callable[[], None], what: str) -> None:
+    """Do something in Kafka, however often it fails: it may be coming back from a fault itself."""
+
+    def done() -> bool:
+        try:
+            act()
+        except (KafkaException, TimeoutError):
+            return False
+        return True
+
+    wait_until(done, what, SETTLE_SECONDS)
