@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.timeline import Window, WindowState, merged, read_window, separator
+from core.timeline import Window, WindowState, merged, newest, read_window, separator
 
 IDS = st.lists(st.integers(1, 60), unique=True, max_size=30)
 
@@ -48,6 +48,35 @@ def test_every_window_agrees_with_the_whole_list(log: list[int], base: list[int]
         expected = {id_ for id_ in everything if id_ >= window.floor and id_ in base}
         expected |= {id_ for id_ in log if id_ >= window.floor}
         assert list(window.ids) == sorted(expected, reverse=True)
+
+
+@given(
+    log=st.lists(st.integers(1, 60), max_size=8),
+    base=IDS,
+    tail=st.sampled_from((b"0", None, b"Btoken")),
+    count=st.integers(1, 25),
+    room=st.integers(0, 8),
+)
+def test_the_newest_ids_are_those_of_the_window(
+    log: list[int], base: list[int], tail: bytes | None, count: int, room: int
+) -> None:
+    """Where the common case has an answer, it is the general one's."""
+    elements = _elements(log, base, tail)[: count + room]
+    found = newest(elements, count)
+    if found is not None:
+        ids, twice = found
+        window = read_window(elements, whole=len(elements) < count + room)
+        assert window.state is WindowState.READABLE
+        assert ids == list(window.ids)[:count]
+        assert len(ids) == count or window.floor == 0
+        assert twice <= window.duplicates
+    elif tail == b"0" and len(log) <= room and len(log) + len(base) + 1 < count + room:
+        raise AssertionError("a whole and complete list has its newest ids")
+
+
+def test_a_list_with_pulled_authors_is_no_common_case() -> None:
+    """Its separator says that other lists are to be merged."""
+    assert newest([separator([7]), b"5", b"4", b"0"], 2) is None
 
 
 @given(lists=st.lists(st.tuples(IDS, IDS.filter(bool), st.booleans()), min_size=1, max_size=4))

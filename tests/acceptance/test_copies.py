@@ -1,0 +1,103 @@
+"""Several read processes on one port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from support import Fanfare, ids, wait_until
+
+from cli.system import System
+
+
+@pytest.fixture(scope="module")
+def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system with two read processes."""
+    with Fanfare(start_system(FANFARE_READ_PROCESSES="2")) as clients:
+        yield clients
+
+
+def _children(pid: int) -> set[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return {
+        int(child)
+        for child in listed.split()
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    }
+
+
+def test_all_copies_serve(own: Fanfare) -> None:
+    """Connections are dealt out, and every copy's timelines are exact."""
+    read = own.system.processes["read"]
+    copies = _children(read.pid)
+    assert len(copies) == 2
+    author = own.user()
+    reader = own.user(author)
+    tweet = own.tweet(author)
+    own.wait_exact(reader)
+    served: set[int] = set()
+    while len(served) < 2:
+        before = {pid: _cpu(pid) for pid in copies}
+        # A channel of its own connection, or it would share that of the one before.
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        target = own.settings.read_service_target()
+        with grpc.insecure_channel(target, options=options) as channel:
+            for _ in range(200):
+                page = ReadServiceStub(channel).GetHomeTimeline(
+                    r.GetHomeTimelineRequest(user_id=reader.id)
+                )
+                assert ids(page.tweets) == [tweet.id]
+        served.add(max(copies, key=lambda pid: _cpu(pid) - before[pid]))
+
+
+def _cpu(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def test_a_port_that_is_taken_is_not_shared_unnoticed(own: Fanfare) -> None:
+    """A second set of copies on the port ends with one sentence."""
+    environment = own.system._environment | {"FANFARE_READ_PROCESSES": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "read_service"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot listen on" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_copies_end_with_their_parent(own: Fanfare, number: signal.Signals) -> None:
+    """Asked to, or because it is gone: none is left, and the port is free."""
+    read = own.system.processes["read"]
+    copies = _children(read.pid)
+    os.kill(read.pid, number)
+    read.wait()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in copies), "all have ended")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", own.settings.read_port))
+    read.start()
+
+
+def test_all_end_when_one_dies(own: Fanfare) -> None:
+    """So whoever watches over the service notices, and starts it anew."""
+    read = own.system.processes["read"]
+    os.kill(min(_children(read.pid)), signal.SIGKILL)
+    assert read.wait() == 1
+    read.start()
+    assert own.read.ListUsers(r.ListUsersRequest(), wait_for_ready=True, timeout=30).users
