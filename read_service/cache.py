@@ -123,6 +123,7 @@ class Cache:
             commands.append(("EVAL", timeline.FINISH_BUILD, 1, list_.key, *arguments, *base.ids))
         answers = await self._ask(commands)
         COUNTERS.add(Rare.BUILD_REFUSED, answers.count(0))
+        self._kept.update(list_.key for list_ in bases)  # a build gives the whole TTL
         return [answer == timeline.REPLACED for answer in answers]
 
     async def abandon_builds(self, lists: Iterable[TimelineList], token: str) -> int:

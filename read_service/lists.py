@@ -21,6 +21,9 @@ TRIES = 8
 # A read builds at most so many lists. Who follows more pulled authors whose lists are absent is
 # served by Postgres meanwhile.
 MAX_BUILDS = 32
+# So many reads build at a time; others have their page from Postgres meanwhile, which costs it less
+# than a list does. With all lists gone at once it is not drowned, and has connections left.
+MAX_BUILDERS = 8
 
 
 class Lists:
@@ -31,6 +34,7 @@ class Lists:
         self._store = store
         self._length = length
         self._build_seconds = build_seconds
+        self._builders = 0
 
     async def windows(
         self, lists: Sequence[TimelineList], length: int | None
@@ -58,7 +62,7 @@ class Lists:
                 else:
                     await self._clear_if_abandoned(list_, window.token)
                     return None
-            if absent and not await self._build(absent):
+            if absent and not await self._built(absent):
                 return None
             if not lengths:
                 return [found[list_] for list_ in lists]
@@ -73,14 +77,24 @@ class Lists:
             for (list_, length), elements in zip(lengths.items(), heads, strict=True)
         }
 
+    async def _built(self, lists: Sequence[TimelineList]) -> bool:
+        """Build the lists; return False when one could not be, or others are at it."""
+        if self._builders >= MAX_BUILDERS:
+            return False
+        self._builders += 1
+        try:
+            return await self._build(lists)
+        finally:
+            self._builders -= 1
+
     async def _build(self, lists: Sequence[TimelineList]) -> bool:
-        """Build the lists; return False when one could not be, or somebody else is at it."""
         token = f"{int(time.time())}-{secrets.token_hex(8)}"
         now = lists[:MAX_BUILDS]
         begun, wal_position = await self._cache.begin_builds(now, token)
         mine = [list_ for list_, is_mine in zip(now, begun, strict=True) if is_mine]
         if not mine:
             return False
+        built: list[bool] = []
         try:
             if wal_position is None:
                 COUNTERS.add(Rare.BUILD_UNFENCED)
@@ -89,8 +103,8 @@ class Lists:
             built = await self._cache.finish_builds(bases, token, self._length)
             return len(built) == len(lists) and all(built)
         finally:
-            # Does nothing after a build that was finished or overtaken.
-            await self._cache.abandon_builds(mine, token)
+            if not built:
+                await self._cache.abandon_builds(mine, token)
 
     async def _bases(
         self, lists: Sequence[TimelineList], wal_position: int

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from fanfare.common.v1.common_pb2 import User
+from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from support import Fanfare, ids, wait_until
 
@@ -18,6 +19,7 @@ from core.counters import Rare
 from core.progress import progress_key
 from core.timeline import TRIM_SLACK, home_list
 from read_service.home import LOG_ROOM
+from read_service.lists import MAX_BUILDERS
 
 
 def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:
@@ -65,6 +67,24 @@ def _while_reading(fanfare: Fanfare, reader: User, interfere: Callable[[], None]
         interfere()
     reading.join()
     assert answers == [before]
+
+
+def test_only_so_many_lists_are_built_at_a_time(fanfare: Fanfare) -> None:
+    """With many lists gone at once, the other readers have their pages from Postgres."""
+    author = fanfare.user()
+    readers = [fanfare.user(author) for _ in range(MAX_BUILDERS + 4)]
+    tweet = fanfare.tweet(author)
+    fanfare.wait_drained()
+    keys = [home_list(reader.id).key for reader in readers]
+    fanfare.redis.delete(*keys)
+    with _postgres_holds_reads_of_tweets(fanfare):
+        pages = [
+            fanfare.read.GetHomeTimeline.future(r.GetHomeTimelineRequest(user_id=reader.id))
+            for reader in readers
+        ]
+        wait_until(lambda: fanfare.redis.exists(*keys) == MAX_BUILDERS, "the first are building")
+    assert [ids(page.result().tweets) for page in pages] == [[tweet.id]] * len(readers)
+    assert fanfare.redis.exists(*keys) == MAX_BUILDERS
 
 
 def test_a_long_log_is_compacted(fanfare: Fanfare, alice: User) -> None:
