@@ -150,19 +150,20 @@ class ReadService:
             pages = await self._home.first_pages(ids, limit + 1)
         width = asyncio.Semaphore(BATCH_WIDTH)
 
-        async def read(user_id: int, page: Sequence[Item] | None) -> bytes:
-            timeline = pb.HomeTimeline(user_id=user_id)
-            if page is None:
+        async def read(user_id: int) -> Sequence[Item] | FanfareError:
+            async with width:
                 try:
-                    async with width:
-                        page = await self._home.page(user_id, FROM_THE_TOP, 0, limit + 1, at)
+                    return await self._home.page(user_id, FROM_THE_TOP, 0, limit + 1, at)
                 except FanfareError as error:
-                    timeline.error.CopyFrom(to_status(error))
-                    page = ()
-            tweets = _tweet_page(_HOME_TIMELINE, page, "GetHomeTimeline", user_id, limit)
-            return _TIMELINES + delimited(timeline.SerializeToString() + tweets)
+                    return error
 
-        return b"".join(await asyncio.gather(*map(read, ids, pages)))
+        left = [user_id for user_id, page in zip(ids, pages, strict=True) if page is None]
+        others = iter(await asyncio.gather(*map(read, left)))
+        return b"".join(
+            _TIMELINES
+            + delimited(_timeline(user_id, next(others) if page is None else page, limit))
+            for user_id, page in zip(ids, pages, strict=True)
+        )
 
     async def ListUserTweets(  # noqa: N802
         self, request: pb.ListUserTweetsRequest, _context: Context
@@ -210,6 +211,14 @@ class ReadService:
     async def _check_user(self, user_id: int, token: int | None) -> None:
         if not await self._store.user_exists(user_id, token):
             raise UserNotFoundError(user_id)
+
+
+def _timeline(user_id: int, page: Sequence[Item] | FanfareError, limit: int) -> bytes:
+    """Return the HomeTimeline of a page, or of why there is none."""
+    if isinstance(page, FanfareError):
+        return pb.HomeTimeline(user_id=user_id, error=to_status(page)).SerializeToString()
+    user = pb.HomeTimeline(user_id=user_id).SerializeToString()
+    return user + _tweet_page(_HOME_TIMELINE, page, "GetHomeTimeline", user_id, limit)
 
 
 def _tweet_page(
