@@ -1,4 +1,4 @@
-"""`fanfare`: up, demo, migrate, load, status, verify, rebuild, dlq, replay."""
+"""`fanfare`: up, demo, migrate, load, status, verify, rebuild, dlq, replay, bench."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "rebuild": "cli.rebuild:command",
     "dlq": "cli.dlq:commands",
     "replay": "cli.replay:command",
+    "bench": "cli.bench:command",
 }
 
 

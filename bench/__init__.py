@@ -1,0 +1,1 @@
+"""Figures of the running system, each beside the raw limit taken in the same run."""
