@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 
@@ -56,3 +56,7 @@ class Figure:
         if not self.limits or not all(self.limits):
             return None
         return median(v / limit for v, limit in zip(self.values, self.limits, strict=True))
+
+    def with_goal(self, reach: str, *, reached: bool) -> Figure:
+        """Return the figure with its goal."""
+        return replace(self, reach=reach, reached=reached)

@@ -48,7 +48,7 @@ class Graph:
         return sum(len(followed) for followed in self.followings.values())
 
 
-def real_graph(folder: Path, edges: int | None, posts: int | None) -> Graph:
+def real_graph(folder: Path, edges: int | None = None, posts: int | None = None) -> Graph:
     """Return the graph of the files in the folder; of their first lines where told so.
 
     Raises OSError when they cannot be read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import idle
+from bench import idle, read
 from bench.figures import Figure
 from bench.session import Bench
 
@@ -18,8 +18,14 @@ class Row:
     work: str
     """What is done, in words."""
     run: Callable[[Bench], list[Figure]]
-    tool: str | None = None
-    """The load generator that it needs, if any."""
+    tools: tuple[str, ...] = ()
+    """The load generators that it needs."""
 
 
-ROWS = {row.name: row for row in (Row("idle", "nothing happens for a minute", idle.idle),)}
+_ALL = (
+    Row("read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, ("ghz",)),
+    Row("read-throughput", "the same, as fast as it goes", read.read_throughput, ("ghz",)),
+    Row("read-batch", "BatchGetHomeTimelines, 100 users a call", read.read_batch, ("h2load",)),
+    Row("idle", "nothing happens for a minute", idle.idle),
+)
+ROWS = {row.name: row for row in _ALL}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -162,18 +161,18 @@ def started(
     folder may be in memory, where making a commit durable costs nothing.
     """
     parts_dir = default_parts_dir()
-    parts_dir.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=parts_dir.parent))
-    try:
-        # Never a server that the environment names: what is in it is somebody's.
-        nobodys = Settings.model_construct()
-        with System(
-            folder, parts_dir, given=nobodys, environment=environment, progress=step
-        ) as system:
-            if graph.users:
-                edges, posts = graph.edges, len(graph.posts)
-                step(f"loading {graph.users:,} users, {edges:,} follows, {posts:,} posts")
-                load(system.settings.primary_dsn(), graph)
-            yield Bench(system, graph, profile, folder, step)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    state_dir = parts_dir.parent
+    state_dir.mkdir(parents=True, exist_ok=True)
+    # Never a server that the environment names: what is in it is somebody's.
+    nobodys = Settings.model_construct()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=state_dir) as name,
+        System(
+            Path(name), parts_dir, given=nobodys, environment=environment, progress=step
+        ) as system,
+    ):
+        if graph.users:
+            edges, posts = graph.edges, len(graph.posts)
+            step(f"loading {graph.users:,} users, {edges:,} follows, {posts:,} posts")
+            load(system.settings.primary_dsn(), graph)
+        yield Bench(system, graph, profile, Path(name), step)

@@ -1,0 +1,173 @@
+"""Load from outside, by compiled generators: gRPC by ghz and, if large, h2load; REST by wrk."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fanfare.read.v1 import read_pb2 as r
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from bench.session import BenchError
+from bench.tools import tool
+
+READ = r.DESCRIPTOR.services_by_name["ReadService"]
+GET_HOME_TIMELINE = READ.methods_by_name["GetHomeTimeline"]
+BATCH_GET_HOME_TIMELINES = READ.methods_by_name["BatchGetHomeTimelines"]
+# How many callers wait for an answer at a time, where nothing else is said.
+CALLERS = 32
+CONNECTIONS = 4
+RUN_SECONDS = 600.0
+_SCRIPT = Path(__file__).with_name("paths.lua")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load generator saw."""
+
+    count: int
+    per_second: float
+    p50: float
+    """Half of the calls were answered within so many milliseconds."""
+    p99: float
+    """And 99 of 100 within so many."""
+    failed: int = 0
+    """How many of the calls, where a row lets some fail."""
+
+
+def home_requests(users: Iterable[int], seed: int) -> list[r.GetHomeTimelineRequest]:
+    """Return a request for the first page of each user's home timeline, in an order of chance."""
+    requests = [r.GetHomeTimelineRequest(user_id=user, limit=20) for user in users]
+    random.Random(seed).shuffle(requests)  # noqa: S311 - chance, not a secret
+    return requests
+
+
+def ghz(  # noqa: PLR0913 - each is a plain fact about the load
+    folder: Path,
+    target: str,
+    method: MethodDescriptor,
+    requests: Sequence[Message],
+    calls: int,
+    *,
+    callers: int = CALLERS,
+    rate: int | None = None,
+    may_fail: bool = False,
+) -> Load:
+    """Make calls, with the requests one after another and over again; return how they went.
+
+    rate: so many calls a second whatever becomes of those before (open loop: who has to wait
+    is not left out), instead of each caller's next call after their last. Raises BenchError when
+    a call fails, unless some may.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data, protoset = folder / "requests.json", folder / "contract.binpb"
+    data.write_text(
+        json.dumps([MessageToDict(q, preserving_proto_field_name=True) for q in requests])
+    )
+    protoset.write_bytes(_contract(method.containing_service.file))
+    out = folder / "ghz.json"
+    pace = ["--rps", str(rate), "--async"] if rate else []
+    command = [
+        *(str(tool("ghz")), "--insecure", "--protoset", str(protoset)),
+        *("--call", f"{method.containing_service.full_name}/{method.name}"),
+        *("--data-file", str(data), "--disable-template-data", "--disable-template-functions"),
+        *("--total", str(calls), "--concurrency", str(min(callers, calls))),
+        *("--connections", str(min(CONNECTIONS, callers, calls)), *pace),
+        *("--max-recv-message-size", "32MB", "--format", "json", "--output", str(out)),
+        # With one thread and rare collections of garbage it takes a third of the CPU.
+        *("--cpus", "1", target),
+    ]
+    _run(command, {"GOGC": "400"})
+    said = json.loads(out.read_text())
+    failed = sum(n for code, n in said["statusCodeDistribution"].items() if code != "OK")
+    if (failed and not may_fail) or said["count"] != calls:
+        raise BenchError(f"{failed} of {said['count']} calls failed: {said['errorDistribution']}")
+    at = {step["percentage"]: step["latency"] / 1e6 for step in said["latencyDistribution"]}
+    return Load(said["count"], said["rps"], at[50], at[99], failed)
+
+
+def h2load(
+    folder: Path, target: str, method: MethodDescriptor, request: Message, calls: int
+) -> int:
+    """Make the same call over and over; return the bytes of all answers.
+
+    Far cheaper than ghz where answers are large, as it does not parse them. Whether they are
+    errors it cannot tell either: whoever knows the answer knows its size. Raises BenchError when
+    calls are not answered.
+    """
+    body = folder / f"h2load-{random.randrange(1 << 60):x}"  # noqa: S311 - a name
+    data = request.SerializeToString()
+    body.write_bytes(b"\0" + len(data).to_bytes(4, "big") + data)
+    url = f"http://{target}/{method.containing_service.full_name}/{method.name}"
+    said = _run(
+        [
+            *(str(tool("h2load")), "--requests", str(calls), "--clients", "1"),
+            *("--data", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers"),
+            url,
+        ]
+    )
+    body.unlink()
+    done = re.search(r"(\d+) succeeded", said)
+    size = re.search(r"\((\d+)\) data", said)
+    if done is None or size is None or int(done[1]) != calls:
+        raise BenchError(f"h2load says: {said}")
+    return int(size[1])
+
+
+def wrk(folder: Path, url: str, paths: Iterable[str], seconds: int) -> Load:
+    """Fetch the paths at random, each caller the next after the last; return how it went.
+
+    Raises BenchError when one is not answered by 200.
+    """
+    listed = folder / "paths"
+    listed.write_text("".join(f"{path}\n" for path in paths))
+    said = _run(
+        [
+            *(str(tool("wrk")), "--threads", "1", "--connections", str(CALLERS)),
+            *("--duration", f"{seconds}s", "--script", str(_SCRIPT), url, "--", str(listed)),
+        ]
+    )
+    result = json.loads(said.splitlines()[-1])
+    if result["failed"]:
+        raise BenchError(f"{result['failed']} of {result['count']} requests to {url} failed")
+    return Load(result["count"], result["per_second"], result["p50"], result["p99"])
+
+
+def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(  # noqa: S603 - our own command
+        command,
+        env=dict(os.environ) | (environment or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=RUN_SECONDS,
+    )
+    if done.returncode != 0:
+        name = Path(command[0]).name
+        raise BenchError(f"{name} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+    return done.stdout
+
+
+def _contract(file: FileDescriptor) -> bytes:
+    """Return the contract with all it imports, each file after those that it needs."""
+    contract = FileDescriptorSet()
+    seen = set()
+
+    def add(one: FileDescriptor) -> None:
+        if one.name not in seen:
+            seen.add(one.name)
+            for other in one.dependencies:
+                add(other)
+            one.CopyToProto(contract.file.add())
+
+    add(file)
+    return contract.SerializeToString()
