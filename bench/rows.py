@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import idle, read
+from bench import cold, growth, idle, read, rest
 from bench.figures import Figure
 from bench.session import Bench
 
@@ -26,6 +26,9 @@ _ALL = (
     Row("read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, ("ghz",)),
     Row("read-throughput", "the same, as fast as it goes", read.read_throughput, ("ghz",)),
     Row("read-batch", "BatchGetHomeTimelines, 100 users a call", read.read_batch, ("h2load",)),
+    Row("rest-read", "GET /timeline/{id}?limit=20, warm", rest.rest_read, ("ghz", "wrk")),
+    Row("cold", "the first read of a timeline that is not in Redis", cold.cold),
     Row("idle", "nothing happens for a minute", idle.idle),
+    Row("growth", "the same read when there is more of everything", growth.growth, ("ghz",)),
 )
 ROWS = {row.name: row for row in _ALL}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
@@ -95,8 +95,8 @@ class Bench:
                     raise BenchError(f"{remaining} events have not drained in {seconds:.0f} s")
                 time.sleep(0.02)
 
-    def warm(self) -> None:
-        """Have the timeline of every reader of the graph built in Redis.
+    def warm(self, users: Sequence[int] | None = None) -> None:
+        """Have these users' timelines built in Redis, or those of all the graph's readers.
 
         Raises BenchError when some are not in the end.
         """
@@ -107,7 +107,7 @@ class Bench:
                 request = r.BatchGetHomeTimelinesRequest(user_ids=users, limit=20)
                 stub.BatchGetHomeTimelines(request, timeout=CALL_SECONDS)
 
-            absent = list(self.graph.readers)
+            absent = list(self.graph.readers if users is None else users)
             while absent:
                 if time.monotonic() > deadline:
                     raise BenchError(f"{len(absent)} timelines are not built")

@@ -1,0 +1,51 @@
+"""Warm home timelines through the REST shim, beside the same over gRPC."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from bench.figures import Figure
+from bench.loads import CALLERS, GET_HOME_TIMELINE, ghz, home_requests, wrk
+from bench.session import Bench
+from embedded.ports import HOST
+
+GOAL = 1000
+GO_BEST = 1890
+
+
+def rest_read(bench: Bench) -> list[Figure]:
+    """Return how many GET /timeline/{id} a second are answered, beside gRPC's number."""
+    bench.warm()
+    calls = bench.size(20_000, quick=5000, smoke=100)
+    seconds = bench.size(10, quick=4, smoke=1)
+    paths = [f"/timeline/{user}?limit=20" for user in bench.graph.readers]
+    requests = home_requests(bench.graph.readers, seed=3)
+    url = f"http://{HOST}:{bench.settings.rest_read_port}"
+    rest, grpc, gateway, p50, p99 = [], [], [], [], []
+    for number in range(bench.repetitions):
+        bench.step(f"{seconds} s of GET /timeline, {number + 1}")
+        with bench.cpu() as used:
+            load = wrk(bench.folder, url, paths, seconds)
+        rest.append(load.per_second)
+        gateway.append(used["gateway"] / load.count * 1e6)
+        p50.append(load.p50)
+        p99.append(load.p99)
+        bench.step(f"{calls:,} calls over gRPC, {number + 1}")
+        target = bench.settings.read_service_target()
+        grpc.append(ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls).per_second)
+    case = f"{CALLERS} callers"
+    return [
+        Figure(
+            "rest-read",
+            case,
+            "requests",
+            "1/s",
+            tuple(rest),
+            "over gRPC",
+            tuple(grpc),
+            note=f"the Go demo: {GO_BEST:,} in its best case",
+        ).with_goal(f"at least {GOAL:,}/s", reached=median(rest) >= GOAL),
+        Figure("rest-read", case, "the gateway's CPU per request", "µs", tuple(gateway)),
+        Figure("rest-read", case, "latency, p50", "ms", tuple(p50)),
+        Figure("rest-read", case, "latency, p99", "ms", tuple(p99)),
+    ]
