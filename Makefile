@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help
 help: ## List the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(BIN)/.run ## Start everything, do the main job step by step, stop
@@ -37,6 +37,15 @@ torture: $(BIN)/.dev ## Play random commands and faults for MINUTES=30, drawn fr
 	    echo "make torture MINUTES=$(MINUTES) SEED=$$seed"; \
 	    python tests/model/run.py --seconds $$(($(MINUTES) * 6)) --seed $$seed && \
 	    python -m torture.run --minutes $(MINUTES) --seed $$seed
+
+.PHONY: bench
+bench: $(BIN)/.dev ## Measure everything beside the raw limits; QUICK=1 for three minutes of it
+	@fanfare bench $(if $(QUICK),--quick)
+
+.PHONY: bench-tools
+bench-tools: ## Build ghz, which `make bench` makes its gRPC calls with; needs Go
+	@command -v go >/dev/null || { echo "Go is not installed (Debian: golang)." >&2; exit 1; }
+	@GOBIN=$(CURDIR)/.fanfare/tools go install github.com/bojand/ghz/cmd/ghz@v0.120.0
 
 .PHONY: lint
 lint: $(BIN)/.dev ## Check style, types and import rules

@@ -83,9 +83,9 @@ def _flat(bench: Bench, groups: Sequence[Group], calls: int) -> list[Figure]:
         )
         for case, values in taken.items()
     ]
-    ratio = figures[-1].ratio or 0
+    ratio = figures[-1].ratio
     figures[-1] = figures[-1].with_goal(
-        f"flat: at most {FLAT} times that with {least}", reached=ratio <= FLAT
+        f"flat: at most {FLAT} times that with {least}", reached=ratio is not None and ratio <= FLAT
     )
     return figures
 

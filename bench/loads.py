@@ -7,41 +7,32 @@ import os
 import random
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fanfare.read.v1 import read_pb2 as r
+from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from bench import plain
+from bench.plain import Load
 from bench.session import BenchError
-from bench.tools import tool
+from bench.tools import find_tool
 
-READ = r.DESCRIPTOR.services_by_name["ReadService"]
-GET_HOME_TIMELINE = READ.methods_by_name["GetHomeTimeline"]
-BATCH_GET_HOME_TIMELINES = READ.methods_by_name["BatchGetHomeTimelines"]
+_READ = r.DESCRIPTOR.services_by_name["ReadService"]
+_WRITE = w.DESCRIPTOR.services_by_name["WriteService"]
+GET_HOME_TIMELINE = _READ.methods_by_name["GetHomeTimeline"]
+BATCH_GET_HOME_TIMELINES = _READ.methods_by_name["BatchGetHomeTimelines"]
+CREATE_TWEET = _WRITE.methods_by_name["CreateTweet"]
 # How many callers wait for an answer at a time, where nothing else is said.
 CALLERS = 32
 CONNECTIONS = 4
 RUN_SECONDS = 600.0
 _SCRIPT = Path(__file__).with_name("paths.lua")
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a load generator saw."""
-
-    count: int
-    per_second: float
-    p50: float
-    """Half of the calls were answered within so many milliseconds."""
-    p99: float
-    """And 99 of 100 within so many."""
-    failed: int = 0
-    """How many of the calls, where a row lets some fail."""
 
 
 def home_requests(users: Iterable[int], seed: int) -> list[r.GetHomeTimelineRequest]:
@@ -68,29 +59,43 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
     is not left out), instead of each caller's next call after their last. Raises BenchError when
     a call fails, unless some may.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    data, protoset = folder / "requests.json", folder / "contract.binpb"
-    data.write_text(
-        json.dumps([MessageToDict(q, preserving_proto_field_name=True) for q in requests])
-    )
-    protoset.write_bytes(_contract(method.containing_service.file))
-    out = folder / "ghz.json"
-    pace = ["--rps", str(rate), "--async"] if rate else []
-    command = [
-        *(str(tool("ghz")), "--insecure", "--protoset", str(protoset)),
-        *("--call", f"{method.containing_service.full_name}/{method.name}"),
-        *("--data-file", str(data), "--disable-template-data", "--disable-template-functions"),
-        *("--total", str(calls), "--concurrency", str(min(callers, calls))),
-        *("--connections", str(min(CONNECTIONS, callers, calls)), *pace),
-        *("--max-recv-message-size", "32MB", "--format", "json", "--output", str(out)),
-        # With one thread and rare collections of garbage it takes a third of the CPU.
-        *("--cpus", "1", target),
-    ]
-    _run(command, {"GOGC": "400"})
-    said = json.loads(out.read_text())
+    generator = find_tool("ghz")
+    if generator is None:
+        load = plain.call(target, method, requests, calls, callers)
+    else:
+        callers = min(callers, calls)
+        arguments = [
+            *("--total", str(calls), "--concurrency", str(callers)),
+            *("--connections", str(min(CONNECTIONS, callers))),
+            *(["--rps", str(rate), "--async"] if rate else []),
+        ]
+        load = _ghz([str(generator), *arguments, target], folder, method, requests)
+    if (load.failed and not may_fail) or load.count != calls:
+        raise BenchError(f"{load.failed} of {load.count} calls to {target} failed")
+    return load
+
+
+def _ghz(
+    command: Sequence[str], folder: Path, method: MethodDescriptor, requests: Sequence[Message]
+) -> Load:
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        data, protoset, out = (Path(name) / file for file in ("data", "protoset", "out"))
+        data.write_text(
+            json.dumps([MessageToDict(q, preserving_proto_field_name=True) for q in requests])
+        )
+        protoset.write_bytes(_contract(method.containing_service.file))
+        options = [
+            *("--insecure", "--protoset", str(protoset)),
+            *("--call", f"{method.containing_service.full_name}/{method.name}"),
+            *("--data-file", str(data)),
+            *("--disable-template-data", "--disable-template-functions"),
+            *("--max-recv-message-size", "32MB", "--format", "json", "--output", str(out)),
+            # With one thread and rare collections of garbage it takes a third of the CPU.
+            *("--cpus", "1"),
+        ]
+        _run([*command, *options], {"GOGC": "400"})
+        said = json.loads(out.read_text())
     failed = sum(n for code, n in said["statusCodeDistribution"].items() if code != "OK")
-    if (failed and not may_fail) or said["count"] != calls:
-        raise BenchError(f"{failed} of {said['count']} calls failed: {said['errorDistribution']}")
     at = {step["percentage"]: step["latency"] / 1e6 for step in said["latencyDistribution"]}
     return Load(said["count"], said["rps"], at[50], at[99], failed)
 
@@ -104,18 +109,21 @@ def h2load(
     errors it cannot tell either: whoever knows the answer knows its size. Raises BenchError when
     calls are not answered.
     """
-    body = folder / f"h2load-{random.randrange(1 << 60):x}"  # noqa: S311 - a name
-    data = request.SerializeToString()
-    body.write_bytes(b"\0" + len(data).to_bytes(4, "big") + data)
+    generator = find_tool("h2load")
+    if generator is None:
+        return plain.answer_bytes(target, method, request, calls)
     url = f"http://{target}/{method.containing_service.full_name}/{method.name}"
-    said = _run(
-        [
-            *(str(tool("h2load")), "--requests", str(calls), "--clients", "1"),
-            *("--data", str(body), "-H", "content-type: application/grpc", "-H", "te: trailers"),
-            url,
-        ]
-    )
-    body.unlink()
+    with tempfile.NamedTemporaryFile(dir=folder) as body:
+        message = request.SerializeToString()
+        body.write(b"\0" + len(message).to_bytes(4, "big") + message)
+        body.flush()
+        said = _run(
+            [
+                *(str(generator), "--requests", str(calls), "--clients", "1"),
+                *("-H", "content-type: application/grpc", "-H", "te: trailers"),
+                *("--data", body.name, url),
+            ]
+        )
     done = re.search(r"(\d+) succeeded", said)
     size = re.search(r"\((\d+)\) data", said)
     if done is None or size is None or int(done[1]) != calls:
@@ -123,23 +131,25 @@ def h2load(
     return int(size[1])
 
 
-def wrk(folder: Path, url: str, paths: Iterable[str], seconds: int) -> Load:
+def wrk(folder: Path, url: str, paths: Sequence[str], seconds: int) -> Load:
     """Fetch the paths at random, each caller the next after the last; return how it went.
 
     Raises BenchError when one is not answered by 200.
     """
-    listed = folder / "paths"
-    listed.write_text("".join(f"{path}\n" for path in paths))
-    said = _run(
-        [
-            *(str(tool("wrk")), "--threads", "1", "--connections", str(CALLERS)),
+    generator = find_tool("wrk")
+    if generator is None:
+        load = plain.fetch(url, paths, CALLERS)
+    else:
+        listed = folder / "paths"
+        listed.write_text("".join(f"{path}\n" for path in paths))
+        command = [
+            *(str(generator), "--threads", "1", "--connections", str(CALLERS)),
             *("--duration", f"{seconds}s", "--script", str(_SCRIPT), url, "--", str(listed)),
         ]
-    )
-    result = json.loads(said.splitlines()[-1])
-    if result["failed"]:
-        raise BenchError(f"{result['failed']} of {result['count']} requests to {url} failed")
-    return Load(result["count"], result["per_second"], result["p50"], result["p99"])
+        load = Load(**json.loads(_run(command).splitlines()[-1]))
+    if load.failed:
+        raise BenchError(f"{load.failed} of {load.count} requests to {url} failed")
+    return load
 
 
 def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:

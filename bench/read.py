@@ -19,11 +19,11 @@ from bench.loads import (
     BATCH_GET_HOME_TIMELINES,
     CALLERS,
     GET_HOME_TIMELINE,
-    Load,
     ghz,
     h2load,
     home_requests,
 )
+from bench.plain import Load
 from bench.session import CALL_SECONDS, Bench, BenchError
 from cli.system import ROOT
 from core.health_probe import probe
@@ -86,8 +86,10 @@ def read(bench: Bench) -> list[Figure]:
         )
         if not goal:
             return made
-        ratio = made.ratio or 0
-        return made.with_goal(f"at most {CPU_GOAL} times the no-op's", reached=ratio <= CPU_GOAL)
+        ratio = made.ratio
+        return made.with_goal(
+            f"at most {CPU_GOAL} times the no-op's", reached=ratio is not None and ratio <= CPU_GOAL
+        )
 
     closed, opened = f"{CALLERS} callers", f"{rate} calls/s, open loop"
     return [

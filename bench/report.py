@@ -83,7 +83,7 @@ def cells(figure: Figure) -> tuple[str, ...]:
     return (
         figure.row,
         figure.case,
-        f"{figure.what}, {figure.unit}",
+        f"{figure.what}, {figure.unit}" if figure.unit else figure.what,
         f"{_number(figure.median)} [{_number(low)}, {_number(high)}]",
         "" if limit is None else f"{_number(limit)} {figure.limit}",
         "" if ratio is None else f"{ratio:.2f}",

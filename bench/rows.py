@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import cold, growth, idle, read, rest
+from bench import cold, degradation, growth, idle, read, rest
 from bench.figures import Figure
 from bench.session import Bench
 
@@ -30,5 +30,7 @@ _ALL = (
     Row("cold", "the first read of a timeline that is not in Redis", cold.cold),
     Row("idle", "nothing happens for a minute", idle.idle),
     Row("growth", "the same read when there is more of everything", growth.growth, ("ghz",)),
+    Row("burst", "ten times the steady load is written", degradation.burst, ("ghz",)),
+    Row("stampede", "all read at once after FLUSHALL", degradation.stampede, ("ghz",)),
 )
 ROWS = {row.name: row for row in _ALL}

@@ -24,13 +24,6 @@ def find_tool(name: str) -> Path | None:
     return Path(found) if found else None
 
 
-def tool(name: str) -> Path:
-    """Return the tool, of which it is known that it is there."""
-    found = find_tool(name)
-    assert found is not None, name  # noqa: S101 - rows without their tools are not run
-    return found
-
-
 def missing(tools: Iterable[str]) -> str:
     """Return a phrase that says which of the tools are not here and what brings them, or ""."""
     absent = [name for name in tools if find_tool(name) is None]

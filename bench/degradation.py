@@ -1,0 +1,205 @@
+"""What gets worse, and how far: every timeline gone at once, and a burst of writes."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.write.v1 import write_pb2 as w
+from redis import Redis
+
+from bench.figures import Figure
+from bench.loads import CREATE_TWEET, GET_HOME_TIMELINE, ghz, home_requests
+from bench.plain import Load
+from bench.session import CALL_SECONDS, Bench
+
+BURST = 10
+DRAIN_SECONDS = 120.0
+SAMPLE_SECONDS = 0.05
+PAGE = 100
+BUSY = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE application_name = 'fanfare-read' AND state = 'active'"
+)
+WAITING = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
+
+
+@dataclass
+class Most:
+    """The highest number that a query gave."""
+
+    value: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def watch(self, connection: psycopg.Connection, query: str) -> None:
+        """Ask again and again, until told to stop."""
+        while not self._stop.wait(SAMPLE_SECONDS):
+            row = connection.execute(query.encode()).fetchone()
+            self.value = max(self.value, int(row[0]) if row else 0)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stop.set()
+
+
+def stampede(bench: Bench) -> list[Figure]:
+    """Return how reads fare when all come at once and Redis has just lost everything."""
+    calls = bench.size(10_000, quick=2000, smoke=200)
+    callers = bench.size(500, quick=200, smoke=20)
+    requests = home_requests(bench.graph.readers, seed=4)
+    target = bench.settings.read_service_target()
+
+    def load() -> Load:
+        return ghz(
+            bench.folder,
+            target,
+            GET_HOME_TIMELINE,
+            requests,
+            calls,
+            callers=callers,
+            may_fail=True,
+        )
+
+    warm, flushed, cpu, busy, rebuilt = [], [], [], [], []
+    with Redis.from_url(bench.settings.redis_address()) as redis:
+        for number in range(bench.repetitions):
+            bench.warm()
+            bench.step(f"{calls:,} warm calls of {callers} callers, {number + 1}")
+            warm.append(load())
+            bench.step(f"the same after FLUSHALL, {number + 1}")
+            redis.flushall()
+            started = time.perf_counter()
+            with bench.cpu() as used, _watching(bench, BUSY) as most:
+                flushed.append(load())
+            cpu.append(used["postgres"] / (time.perf_counter() - started) * 100)
+            busy.append(float(most.value))
+            bench.warm()
+            rebuilt.append(time.perf_counter() - started)
+    failed = tuple(float(load.failed) for load in flushed)
+    case = f"{callers} callers, all readers"
+    limit = "warm"
+
+    def both(what: str, unit: str, value: Callable[[Load], float]) -> Figure:
+        after, before = tuple(map(value, flushed)), tuple(map(value, warm))
+        return Figure("stampede", case, what, unit, after, limit, before)
+
+    return [
+        Figure("stampede", case, f"of {calls:,} reads failed", "calls", failed).with_goal(
+            "none", reached=not any(failed)
+        ),
+        both("calls", "1/s", lambda load: load.per_second),
+        both("latency, p50", "ms", lambda load: load.p50),
+        both("latency, p99", "ms", lambda load: load.p99),
+        Figure("stampede", case, "Postgres' CPU", "% of a core", tuple(cpu)),
+        Figure("stampede", case, "queries of the read service at once, most", "", tuple(busy)),
+        Figure("stampede", case, "until every timeline is built again", "s", tuple(rebuilt)),
+    ]
+
+
+def burst(bench: Bench) -> list[Figure]:
+    """Return how reads fare while ten times the steady load is written, and if all arrives."""
+    bench.warm()
+    steady_rate, read_rate = 100, 200
+    seconds = bench.size(15, quick=4, smoke=1)
+    authors = [author for author, _ in bench.graph.posts]
+    chance = random.Random(6)  # noqa: S311 - chance, not a secret
+    writes = [
+        w.CreateTweetRequest(user_id=chance.choice(authors), content=f"tweet {n} of a burst")
+        for n in range(1000)
+    ]
+    reads = home_requests(bench.graph.readers, seed=6)
+    settings = bench.settings
+
+    def write(rate: int) -> Load:
+        target, calls = settings.write_service_target(), rate * seconds
+        return ghz(bench.folder, target, CREATE_TWEET, writes, calls, rate=rate)
+
+    def read() -> Load:
+        target, calls = settings.read_service_target(), read_rate * seconds
+        return ghz(bench.folder, target, GET_HOME_TIMELINE, reads, calls, rate=read_rate)
+
+    def together(rate: int) -> tuple[Load, Load]:
+        with ThreadPoolExecutor(2) as pool:
+            written, answered = pool.submit(write, rate), pool.submit(read)
+            return written.result(), answered.result()
+
+    steady, bursts, waited, drained, wrong = [], [], [], [], []
+    for number in range(bench.repetitions):
+        bench.step(f"{steady_rate} tweets a second, {number + 1}")
+        steady.append(together(steady_rate))
+        bench.drained(DRAIN_SECONDS)
+        bench.step(f"{BURST * steady_rate:,} tweets a second, {number + 1}")
+        with _watching(bench, WAITING) as most:
+            bursts.append(together(BURST * steady_rate))
+        waited.append(float(most.value))
+        started = time.perf_counter()
+        bench.drained(DRAIN_SECONDS)
+        drained.append(time.perf_counter() - started)
+        wrong.append(float(_wrong(bench, bench.size(300, quick=100, smoke=10), number)))
+    case = f"{BURST * steady_rate:,} tweets/s for {seconds} s, {read_rate} reads/s"
+    limit = f"with {steady_rate} tweets/s"
+
+    def both(what: str, value: Callable[[tuple[Load, Load]], float]) -> Figure:
+        return Figure(
+            "burst",
+            case,
+            what,
+            "ms",
+            tuple(map(value, bursts)),
+            limit,
+            tuple(map(value, steady)),
+        )
+
+    return [
+        Figure("burst", case, "timelines that lack or have too much", "", tuple(wrong)).with_goal(
+            "none", reached=not any(wrong)
+        ),
+        both("latency of a read, p50", lambda loads: loads[1].p50),
+        both("latency of a read, p99", lambda loads: loads[1].p99),
+        both("latency of a tweet, p99", lambda loads: loads[0].p99),
+        Figure("burst", case, "events in the outbox, most", "", tuple(waited)),
+        Figure("burst", case, "until all have arrived", "s", tuple(drained)),
+    ]
+
+
+@contextmanager
+def _watching(bench: Bench, query: str) -> Iterator[Most]:
+    most = Most()
+    with (
+        psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        watching = pool.submit(most.watch, connection, query)
+        try:
+            yield most
+        finally:
+            most.stop()
+            watching.result()
+
+
+def _wrong(bench: Bench, count: int, seed: int) -> int:
+    """Return how many of so many readers are shown something else than Postgres has."""
+    readers = bench.graph.readers
+    chosen = random.Random(seed).sample(readers, min(count, len(readers)))  # noqa: S311 - chance
+    wrong = 0
+    with (
+        bench.reading() as stub,
+        psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection,
+    ):
+        for reader in chosen:
+            request = r.GetHomeTimelineRequest(user_id=reader, limit=PAGE)
+            answer = stub.GetHomeTimeline(request, timeout=CALL_SECONDS)
+            rows = connection.execute(
+                "SELECT tweets.id FROM follows JOIN tweets ON user_id = followed_id"
+                " WHERE follower_id = %s ORDER BY tweets.id DESC LIMIT %s",
+                (reader, PAGE),
+            ).fetchall()
+            wrong += [tweet.id for tweet in answer.tweets] != [row[0] for row in rows]
+    return wrong
