@@ -19,17 +19,6 @@ from core.server import Context, Server
 from core.settings import Settings
 
 
-class _Ready:
-    """An answer that is serialised already."""
-
-    def __init__(self, serialised: bytes) -> None:
-        self._serialised = serialised
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 - as of a message
-        """Return it."""
-        return self._serialised
-
-
 class Noop:
     """The ReadService's GetHomeTimeline, without reading anything."""
 
@@ -39,11 +28,11 @@ class Noop:
             answer = r.GetHomeTimelineResponse(
                 tweets=timeline.tweets, next_page_token=timeline.next_page_token
             )
-            self._answers[timeline.user_id] = _Ready(answer.SerializeToString())
+            self._answers[timeline.user_id] = answer.SerializeToString()
 
     async def GetHomeTimeline(  # noqa: N802 - the contract's name
         self, request: r.GetHomeTimelineRequest, _context: Context
-    ) -> _Ready:
+    ) -> bytes:
         """Return the bytes."""
         return self._answers[request.user_id]
 
