@@ -27,6 +27,7 @@ _READ = r.DESCRIPTOR.services_by_name["ReadService"]
 _WRITE = w.DESCRIPTOR.services_by_name["WriteService"]
 GET_HOME_TIMELINE = _READ.methods_by_name["GetHomeTimeline"]
 BATCH_GET_HOME_TIMELINES = _READ.methods_by_name["BatchGetHomeTimelines"]
+BATCH_CREATE_TWEETS = _WRITE.methods_by_name["BatchCreateTweets"]
 CREATE_TWEET = _WRITE.methods_by_name["CreateTweet"]
 # How many callers wait for an answer at a time, where nothing else is said.
 CALLERS = 32

@@ -14,6 +14,7 @@ from itertools import cycle, islice
 from typing import TypeVar
 
 import grpc
+import psycopg
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -72,6 +73,15 @@ def fetch(url: str, paths: Sequence[str], callers: int) -> Load:
         return True
 
     return _load(one, paths, callers)
+
+
+def execute(dsn: str, statements: str, times: int) -> float:
+    """Return how often a second the statements are executed."""
+    started = time.perf_counter()
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for _ in range(times):
+            connection.execute(statements.encode())
+    return times / (time.perf_counter() - started)
 
 
 def _stub(channel: grpc.Channel, method: MethodDescriptor) -> Callable[..., Message]:

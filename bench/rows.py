@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import cold, degradation, growth, idle, read, rest
+from bench import cold, commands, degradation, growth, idle, read, relay, rest
 from bench.figures import Figure
 from bench.session import Bench
 
@@ -28,6 +28,9 @@ _ALL = (
     Row("read-batch", "BatchGetHomeTimelines, 100 users a call", read.read_batch, ("h2load",)),
     Row("rest-read", "GET /timeline/{id}?limit=20, warm", rest.rest_read, ("ghz", "wrk")),
     Row("cold", "the first read of a timeline that is not in Redis", cold.cold),
+    Row("create", "CreateTweet, all else running", commands.create, ("ghz", "pgbench")),
+    Row("create-batch", "BatchCreateTweets, all else running", commands.create_batch, ("ghz",)),
+    Row("relay", "a full outbox is carried to Kafka", relay.relay),
     Row("idle", "nothing happens for a minute", idle.idle),
     Row("growth", "the same read when there is more of everything", growth.growth, ("ghz",)),
     Row("burst", "ten times the steady load is written", degradation.burst, ("ghz",)),

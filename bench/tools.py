@@ -13,6 +13,7 @@ from core.settings import load_settings
 PACKAGES = {
     "ghz": "`make bench-tools` builds it where Go is installed (github.com/bojand/ghz)",
     "h2load": "the Debian package nghttp2-client has it",
+    "pgbench": "the Debian package postgresql-contrib has it",
     "wrk": "the Debian package wrk has it",
 }
 

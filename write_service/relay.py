@@ -33,6 +33,8 @@ KEEP_SENT_SECONDS = 7 * 86_400
 KEEP_REQUESTS_SECONDS = 86_400
 PURGE_EVERY_SECONDS = 60.0
 
+Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
+
 
 class Relay:
     """A thread that carries events to Kafka while it holds the relay's lock."""
@@ -104,16 +106,10 @@ class Relay:
                 failures.append(error)
 
         for row in rows:
-            value = row.payload + _stamp(row, wal_position, epoch)
+            value, key, headers = record(row, wal_position, epoch)
             while True:
                 try:
-                    producer.produce(
-                        self._topic,
-                        value,
-                        str(row.key),
-                        headers=_headers(row),
-                        on_delivery=report,
-                    )
+                    producer.produce(self._topic, value, key, headers=headers, on_delivery=report)
                     break
                 except BufferError:
                     producer.poll(0.1)
@@ -135,18 +131,16 @@ class Relay:
         return True
 
 
-def _stamp(row: Row, wal_position: int, epoch: int) -> bytes:
+def record(row: Row, wal_position: int, epoch: int) -> Record:
+    """Return value, key and headers of the record of an event."""
     # Protobuf messages concatenate: the stamp's fields join those of the payload.
-    return FeedEvent(
+    stamp = FeedEvent(
         event_id=row.id,
         occurred_at=timestamp(row.created_at),
         wal_position=wal_position,
         relay_epoch=epoch,
-    ).SerializeToString()
-
-
-def _headers(row: Row) -> list[tuple[str, str | bytes | None]]:
-    return [
+    )
+    headers: list[tuple[str, str | bytes | None]] = [
         ("ce_specversion", "1.0"),
         ("ce_id", str(row.id)),
         ("ce_type", row.type),
@@ -154,3 +148,4 @@ def _headers(row: Row) -> list[tuple[str, str | bytes | None]]:
         ("ce_time", row.created_at.isoformat()),
         ("content-type", "application/protobuf"),
     ]
+    return row.payload + stamp.SerializeToString(), str(row.key), headers

@@ -1,0 +1,115 @@
+"""The relay: a full outbox carried to Kafka, beside librdkafka alone."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import psycopg
+from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
+    AdminClient,
+    NewTopic,
+)
+from fanfare.common.v1.common_pb2 import Tweet
+
+from bench.cpu import cpu_used
+from bench.figures import Figure
+from bench.session import Bench, BenchError
+from core.kafka import PARTITIONS, client_settings, producer_settings
+from write_service.events import tweet_created
+from write_service.outbox import Row
+from write_service.relay import Record, record
+
+GOAL = 30_000
+USERS = 1000
+DRAIN_SECONDS = 120.0
+MICRO = 1e6
+RAW_TOPIC = "raw"
+TYPE = "tweet.created"
+
+
+def relay(bench: Bench) -> list[Figure]:
+    """Return how many events a second leave a full outbox."""
+    count = bench.size(100_000, quick=30_000, smoke=500)
+    rates, limits, cpu = [], [], []
+    # A system of its own: these events are of tweets that nobody wrote.
+    with bench.fresh_system() as own:
+        own.system.processes["worker"].stop()
+        payloads = _payloads(count)
+        now = datetime.now(UTC)
+        records = [
+            record(Row(number, key, TYPE, payload, now), wal_position=2**33, epoch=1)
+            for number, (key, payload) in enumerate(payloads, 1)
+        ]
+        settings = own.settings
+        # Kept in a variable: a client that is gone ends its requests.
+        admin = AdminClient(client_settings(settings.kafka_address()))
+        admin.create_topics([NewTopic(RAW_TOPIC, PARTITIONS)])[RAW_TOPIC].result()
+        for number in range(bench.repetitions):
+            bench.step(f"{count:,} events from the outbox to Kafka, {number + 1}")
+            with cpu_used({"write": own.system.processes["write"]}) as used:
+                rates.append(count / _drain(settings.primary_dsn(), payloads))
+            cpu.append(used["write"] / count * MICRO)
+            bench.step(f"the same by librdkafka, {number + 1}")
+            limits.append(count / _produce(settings.kafka_address(), records))
+    figure = Figure(
+        "relay",
+        "",
+        "events",
+        "1/s",
+        tuple(rates),
+        "librdkafka, the same records from memory",
+        tuple(limits),
+    )
+    return [
+        figure.with_goal(f"at least {GOAL:,}/s", reached=figure.median >= GOAL),
+        Figure("relay", "", "CPU of the write process per event", "µs", tuple(cpu)),
+    ]
+
+
+def _payloads(count: int) -> list[tuple[int, bytes]]:
+    chance = random.Random(8)  # noqa: S311 - chance, not a secret
+    events = []
+    for number in range(count):
+        tweet = Tweet(id=number + 1, user_id=chance.randint(1, USERS), content="x" * 100)
+        tweet.created_at.GetCurrentTime()
+        tweet.updated_at.CopyFrom(tweet.created_at)
+        event = tweet_created(tweet, pulled=False, became_pulled=False)
+        events.append((event.key, event.payload))
+    return events
+
+
+def _drain(dsn: str, payloads: Sequence[tuple[int, bytes]]) -> float:
+    """Return how many seconds after the commit of the events the last was marked as sent."""
+    with psycopg.connect(dsn) as connection:
+        with connection.cursor().copy("COPY outbox (key, type, payload) FROM STDIN") as copy:
+            for key, payload in payloads:
+                copy.write_row((key, TYPE, payload))
+        connection.execute("SELECT pg_notify('fanfare_outbox', '')")
+        connection.commit()
+        started = time.perf_counter()
+        connection.autocommit = True
+        while connection.execute("SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1").fetchone():
+            if time.perf_counter() - started > DRAIN_SECONDS:
+                raise BenchError("the outbox has not drained")
+            time.sleep(0.01)
+        return time.perf_counter() - started
+
+
+def _produce(servers: str, records: Sequence[Record]) -> float:
+    """Return how many seconds it takes to have the records delivered."""
+    producer = Producer(producer_settings(servers) | {"linger.ms": 1})
+    started = time.perf_counter()
+    for value, key, headers in records:
+        while True:
+            try:
+                producer.produce(RAW_TOPIC, value, key, headers=headers)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    if producer.flush(DRAIN_SECONDS):
+        raise BenchError("Kafka did not take the records in time")
+    return time.perf_counter() - started
