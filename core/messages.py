@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from fanfare.common.v1.common_pb2 import Tweet, User
 from google.protobuf.timestamp_pb2 import Timestamp
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def timestamp(time: datetime) -> Timestamp:
     """Return the Timestamp of an aware datetime, to the microsecond."""
-    message = Timestamp()
-    message.FromDatetime(time)
-    return message
+    # As FromDatetime does, in a tenth of its time: every tweet written has two.
+    since = time - _EPOCH
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
+
+
+def datetime_of(timestamp: Timestamp) -> datetime:
+    """Return the datetime, in UTC and to the microsecond, of a Timestamp."""
+    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
 
 
 def user(user_id: int, username: str, bio: str, created: datetime, updated: datetime) -> User:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -21,6 +23,8 @@ WAIT_SECONDS = 2.0
 RECONNECT_SECONDS = 1.0
 MAX_WAITING = 1000
 STATEMENT_MILLISECONDS = 10_000
+# A connection that was used so lately is not checked before it is used again.
+TRUSTED_SECONDS = 1.0
 
 # True also on a server that is no replica: it has whatever it has committed. To be asked in a
 # statement before the read that relies on it.
@@ -49,6 +53,7 @@ class Database:
     """One Postgres server, through a pool of connections."""
 
     def __init__(self, dsn: str, application: str, *, max_size: int = 10) -> None:
+        self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._pool = AsyncConnectionPool(
             dsn,
             kwargs=connection_arguments(application),
@@ -72,6 +77,8 @@ class Database:
 
     async def _check(self, connection: Connection) -> None:
         """Raise psycopg.OperationalError if the connection is broken."""
+        if time.monotonic() - self._used.get(connection, 0.0) < TRUSTED_SECONDS:
+            return
         try:
             await AsyncConnectionPool.check_connection(connection)
         except psycopg.OperationalError:
@@ -89,7 +96,13 @@ class Database:
         """
         try:
             async with self._pool.connection() as connection:
-                yield connection
+                try:
+                    yield connection
+                finally:
+                    if connection.broken:
+                        await self._pool.drain()
+                    else:
+                        self._used[connection] = time.monotonic()
         except TooManyRequests as error:
             raise OverloadedError from error
         except (PoolTimeout, PoolClosed) as error:

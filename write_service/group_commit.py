@@ -23,8 +23,10 @@ MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
 
-Create = Callable[[Sequence[Draft]], Awaitable[list[Tweet | FanfareError]]]
-_Entry = tuple[Draft, asyncio.Future[Tweet | FanfareError]]
+Result = Tweet | FanfareError
+# The results of drafts, in order, and a WAL position not before their commit.
+Create = Callable[[Sequence[Draft]], Awaitable[tuple[list[Result], int]]]
+_Entry = tuple[Draft, asyncio.Future[tuple[Result, int]]]
 
 
 class GroupCommit:
@@ -33,7 +35,7 @@ class GroupCommit:
     def __init__(self, create: Create) -> None:
         self._create = create
         self._waiting: deque[_Entry] = deque()
-        self._arrived = asyncio.Condition()
+        self._arrived = asyncio.Event()
         self._closing = False
         self._committers: list[asyncio.Task[None]] = []
 
@@ -43,39 +45,42 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Commit what waits, and stop."""
-        async with self._arrived:
-            self._closing = True
-            self._arrived.notify_all()
+        self._closing = True
+        self._arrived.set()
         await asyncio.gather(*self._committers)
 
-    async def submit(self, drafts: Sequence[Draft]) -> list[Tweet | FanfareError]:
+    async def submit(self, drafts: Sequence[Draft]) -> tuple[list[Result], int]:
         """Return, once committed, each tweet or why there is none, in order.
 
-        Raises OverloadedError when too many wait already; then none of the drafts was taken.
+        And a WAL position not before the commits, 0 for no drafts. Raises OverloadedError when
+        too many wait already; then none of the drafts was taken.
         """
         if len(self._waiting) + len(drafts) > MAX_WAITING:
             raise OverloadedError
         loop = asyncio.get_running_loop()
         entries: list[_Entry] = [(draft, loop.create_future()) for draft in drafts]
-        async with self._arrived:
-            self._waiting.extend(entries)
-            self._arrived.notify()
-        return [await future for _, future in entries]
+        self._waiting.extend(entries)
+        self._arrived.set()
+        answers = [await future for _, future in entries]
+        return [result for result, _ in answers], max((at for _, at in answers), default=0)
 
     async def _commit_groups(self) -> None:
         while True:
-            async with self._arrived:
-                await self._arrived.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
-                    return
-                count = min(MAX_GROUP, len(self._waiting))
-                group = [self._waiting.popleft() for _ in range(count)]
-            await self._commit(group)
+            await self._arrived.wait()
+            count = min(MAX_GROUP, len(self._waiting))
+            group = [self._waiting.popleft() for _ in range(count)]
+            if not self._waiting and not self._closing:
+                self._arrived.clear()
+            if group:
+                await self._commit(group)
+            elif self._closing:
+                return
 
     async def _commit(self, group: Sequence[_Entry]) -> None:
-        results: Sequence[Tweet | FanfareError]
+        results: Sequence[Result]
+        wal_position = 0
         try:
-            results = await self._create([draft for draft, _ in group])
+            results, wal_position = await self._create([draft for draft, _ in group])
         except FanfareError as error:
             results = [error] * len(group)
         except Exception:
@@ -88,4 +93,4 @@ class GroupCommit:
             results = [InternalError()]
         for (_, future), result in zip(group, results, strict=True):
             if not future.done():  # done: its caller has gone
-                future.set_result(result)
+                future.set_result((result, wal_position))

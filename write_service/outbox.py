@@ -6,8 +6,10 @@ the primary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import psycopg
 
@@ -22,8 +24,7 @@ RELAY_LOCK = 0x46414E46
 PURGE_LIMIT = 100_000
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """An event that waits to be sent."""
 
     id: int
@@ -31,6 +32,15 @@ class Row:
     type: str
     payload: bytes
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events to be sent together."""
+
+    rows: Sequence[Row]
+    wal_position: int
+    """Not before the commit of any of them."""
 
 
 class Outbox:
@@ -62,26 +72,26 @@ class Outbox:
         """Return a relay epoch above all before."""
         return self._number(SQL["next_epoch"])
 
-    def unsent(self, limit: int) -> list[Row]:
-        """Return the unsent events in order.
+    def next_batch(self, limit: int, sent: Sequence[int], epoch: int) -> Batch | None:
+        """Mark events as sent, and return those to be sent next; None under a newer epoch.
 
-        Never "those after the last": ids are drawn before their transactions commit, and may
-        appear late.
+        In one round trip, for a relay that keeps up does this for every few events. Of the
+        unsent ones the first in order: never "those after the last", since ids are drawn before
+        their transactions commit, and may appear late.
         """
-        cursor = self._connection.execute(SQL["unsent_events"], {"limit": limit})
-        return [Row(*row) for row in cursor.fetchall()]
-
-    def wal_position(self) -> int:
-        """Return how far the write-ahead log is written, in bytes."""
-        return self._number(SQL["wal_position"])
-
-    def mark_sent(self, ids: list[int], epoch: int) -> bool:
-        """Mark events as sent, if the epoch is still the newest; return whether it was."""
-        with self._connection.transaction():
-            if self._number(SQL["lock_epoch"]) != epoch:
-                return False
-            self._connection.execute(SQL["mark_sent"], {"ids": ids})
-            return True
+        with self._connection.pipeline():
+            marked = None
+            if sent:
+                marked = self._connection.execute(
+                    SQL["mark_sent"], {"ids": list(sent), "epoch": epoch}
+                )
+            unsent = self._connection.execute(SQL["unsent_events"], {"limit": limit}, binary=True)
+            # After the rows: it must not be before the commit of any of them.
+            position = self._connection.execute(SQL["wal_position"])
+            if marked is not None and marked.fetchone() is None:
+                return None
+            (wal_position,) = position.fetchone() or (0,)
+            return Batch([Row(*row) for row in unsent.fetchall()], wal_position)
 
     def purge(self, sent_seconds: float, request_seconds: float) -> None:
         """Delete events sent, and request_ids whose tweets were deleted, longer ago than this."""

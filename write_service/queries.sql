@@ -68,8 +68,8 @@ SELECT next_tweet_id() AS id, clock_timestamp() FROM generate_series(1, %(count)
 -- Waits for a transaction under way that claims the same; sorted, so that two never wait in a ring.
 INSERT INTO tweet_requests (user_id, request_id, content_sha256, tweet_id, created_at)
 SELECT * FROM unnest(
-    %(user_ids)s::bigint[], %(request_ids)s::uuid[], %(digests)s::bytea[],
-    %(tweet_ids)s::bigint[], %(times)s::timestamptz[]
+    %(user_ids)b::bigint[], %(request_ids)b::uuid[], %(digests)b::bytea[],
+    %(tweet_ids)b::bigint[], %(times)b::timestamptz[]
 ) AS claims (user_id, request_id, content_sha256, tweet_id, created_at)
 ORDER BY user_id, request_id
 ON CONFLICT DO NOTHING
@@ -78,14 +78,14 @@ RETURNING tweet_id
 -- name: earlier_requests
 SELECT user_id, request_id, content_sha256, tweet_id, created_at
 FROM tweet_requests
-JOIN unnest(%(user_ids)s::bigint[], %(request_ids)s::uuid[]) AS asked (user_id, request_id)
+JOIN unnest(%(user_ids)b::bigint[], %(request_ids)b::uuid[]) AS asked (user_id, request_id)
 USING (user_id, request_id)
 
 -- name: insert_tweets
 INSERT INTO tweets (id, user_id, content, created_at, updated_at)
 SELECT id, user_id, content, created_at, created_at
 FROM unnest(
-    %(ids)s::bigint[], %(user_ids)s::bigint[], %(contents)s::text[], %(times)s::timestamptz[]
+    %(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[], %(times)b::timestamptz[]
 ) AS rows (id, user_id, content, created_at)
 
 -- name: update_tweet
@@ -112,7 +112,7 @@ DELETE FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(foll
 -- each tweet, follow edge and user.
 INSERT INTO outbox (key, type, payload)
 SELECT key, type, payload
-FROM unnest(%(keys)s::bigint[], %(types)s::text[], %(payloads)s::bytea[])
+FROM unnest(%(keys)b::bigint[], %(types)b::text[], %(payloads)b::bytea[])
      WITH ORDINALITY AS events (key, type, payload, position)
 ORDER BY position
 
@@ -128,12 +128,16 @@ SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDE
 -- name: wal_position
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
 
--- name: lock_epoch
--- SHARE: a relay that takes the next epoch waits for the marking, or the marking sees its epoch.
-SELECT epoch FROM relay_state FOR SHARE
-
 -- name: mark_sent
-UPDATE outbox SET sent_at = now() WHERE id = ANY(%(ids)s)
+-- SHARE: a relay that takes the next epoch waits for the marking, or the marking sees its epoch.
+-- Returns a row if the epoch is the newest, also when there is nothing to mark.
+WITH newest AS MATERIALIZED (SELECT epoch FROM relay_state FOR SHARE),
+marked AS (
+    UPDATE outbox SET sent_at = now()
+    FROM newest
+    WHERE id = ANY(%(ids)b::bigint[]) AND epoch = %(epoch)s
+)
+SELECT true FROM newest WHERE epoch = %(epoch)s
 
 -- name: purge_sent
 DELETE FROM outbox WHERE id IN (

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
 
 import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -19,12 +18,15 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 from core.counters import COUNTERS, Rare
 from core.kafka import producer_settings
 from core.messages import timestamp
-from write_service.outbox import Outbox, Row
+from write_service.outbox import Batch, Outbox, Row
 
 LOG = logging.getLogger(__name__)
 
 BATCH = 10_000
 IDLE_SECONDS = 1.0
+# After a batch so much time passes for others to gather: every round costs Postgres, Kafka and the
+# workers alike, whatever it carries.
+GATHER_SECONDS = 0.004
 RETRY_SECONDS = 1.0
 # librdkafka gives a record up after this long; then the producer is built anew.
 DELIVERY_SECONDS = 10
@@ -85,28 +87,34 @@ class Relay:
                 producer_settings(self._bootstrap_servers)
                 | {"linger.ms": 1, "message.timeout.ms": DELIVERY_SECONDS * 1000}
             )
-            while not self._stopping.is_set():
-                rows = outbox.unsent(BATCH)
-                if rows and not self._send(outbox, producer, rows, epoch):
+            sent: list[int] = []
+            while sent or not self._stopping.is_set():
+                limit = 0 if self._stopping.is_set() else BATCH
+                batch = outbox.next_batch(limit, sent, epoch)
+                if batch is None:
+                    COUNTERS.add(Rare.RELAY_FENCED)
+                    raise psycopg.OperationalError("another relay has taken over")
+                sent = [row.id for row in batch.rows]
+                if sent and not self._send(producer, batch, epoch):
                     break
-                if len(rows) < BATCH:
-                    if time.monotonic() - purged > PURGE_EVERY_SECONDS:
-                        outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
-                        purged = time.monotonic()
+                if time.monotonic() - purged > PURGE_EVERY_SECONDS:
+                    outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
+                    purged = time.monotonic()
+                if not sent and not self._stopping.is_set():
                     outbox.wait(IDLE_SECONDS)
+                elif len(sent) < BATCH:
+                    self._stopping.wait(GATHER_SECONDS)
 
-    def _send(self, outbox: Outbox, producer: Producer, rows: Sequence[Row], epoch: int) -> bool:
-        """Send the rows and mark them; return False when a new producer and epoch are needed."""
-        # Read after the rows: it must not be before the commit of any of them.
-        wal_position = outbox.wal_position()
+    def _send(self, producer: Producer, batch: Batch, epoch: int) -> bool:
+        """Send the events; return False when a new producer and epoch are needed."""
         failures: list[KafkaError] = []
 
         def report(error: KafkaError | None, _message: Message) -> None:
             if error is not None:
                 failures.append(error)
 
-        for row in rows:
-            value, key, headers = record(row, wal_position, epoch)
+        for row in batch.rows:
+            value, key, headers = record(row, batch.wal_position, epoch)
             while True:
                 try:
                     producer.produce(self._topic, value, key, headers=headers, on_delivery=report)
@@ -119,15 +127,14 @@ class Relay:
             pass
         if len(producer) or failures:
             reason = failures[0] if failures else "no delivery report in time"
-            LOG.warning("Kafka took not all of %d events, they stay unsent: %s", len(rows), reason)
+            LOG.warning(
+                "Kafka took not all of %d events, they stay unsent: %s", len(batch.rows), reason
+            )
             # An idempotent producer stays broken after the broker lost its state: build another.
             producer.purge()
             COUNTERS.add(Rare.PRODUCER_REBUILT)
             self._stopping.wait(RETRY_SECONDS)
             return False
-        if not outbox.mark_sent([row.id for row in rows], epoch):
-            COUNTERS.add(Rare.RELAY_FENCED)
-            raise psycopg.OperationalError("another relay has taken over")
         return True
 
 

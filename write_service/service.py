@@ -60,23 +60,24 @@ class WriteService:
         self, request: pb.CreateTweetRequest, _context: Context
     ) -> pb.CreateTweetResponse:
         """Create a tweet, in a transaction with those that arrive together with it."""
-        (result,) = await self._tweets.submit([draft(request)])
+        (result,), wal_position = await self._tweets.submit([draft(request)])
         if isinstance(result, FanfareError):
             raise result
-        return pb.CreateTweetResponse(tweet=result, consistency_token=await self._token())
+        return pb.CreateTweetResponse(tweet=result, consistency_token=encode_token(wal_position))
 
     async def BatchCreateTweets(  # noqa: N802
         self, request: pb.BatchCreateTweetsRequest, _context: Context
     ) -> pb.BatchCreateTweetsResponse:
         """Create tweets, each of which stands or falls alone."""
         checked = [_checked_draft(item) for item in request.requests]
-        created = iter(
-            await self._tweets.submit([item for item in checked if isinstance(item, Draft)])
+        created, wal_position = await self._tweets.submit(
+            [item for item in checked if isinstance(item, Draft)]
         )
-        results = [next(created) if isinstance(item, Draft) else item for item in checked]
+        left = iter(created)
+        results = [next(left) if isinstance(item, Draft) else item for item in checked]
         return pb.BatchCreateTweetsResponse(
             results=[_batch_result(result) for result in results],
-            consistency_token=await self._token(),
+            consistency_token=encode_token(wal_position or await self._positions.now()),
         )
 
     async def UpdateTweet(  # noqa: N802

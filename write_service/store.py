@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC
 
 from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
@@ -112,35 +111,47 @@ class Store:
             await connection.execute(SQL["delete_user"], user)
             await _leave(connection, gone)
 
-    async def create_tweets(self, drafts: Sequence[Draft]) -> list[Tweet | FanfareError]:
-        """Create the tweets in one transaction; return each or why there is none, in order.
+    async def create_tweets(
+        self, drafts: Sequence[Draft]
+    ) -> tuple[list[Tweet | FanfareError], int]:
+        """Create the tweets in one transaction.
 
-        Of drafts with the same author and request_id the first decides, here and before.
+        Return each or why there is none, in order, and a WAL position not before the commit. Of
+        drafts with the same author and request_id the first decides, here and before. In as few
+        round trips as there are answers to wait for: the next statement's begins with the last.
         """
-        async with self._transaction() as connection:
-            asked = {"user_ids": list({draft.user_id for draft in drafts})}
-            async with connection.pipeline():
-                cursor = await connection.execute(
-                    SQL["lock_authors"], asked | {"pull_followers": self._pull_followers}
-                )
-                ids = await connection.execute(SQL["new_tweet_ids"], {"count": len(drafts)})
-            authors = {row[0]: _Author(*row[1:]) for row in await cursor.fetchall()}
-            results: list[Tweet | FanfareError] = [
-                messages.tweet(tweet_id, draft.user_id, draft.content, time, time)
-                if draft.user_id in authors
-                else UserNotFoundError(draft.user_id)
-                for draft, (tweet_id, time) in zip(drafts, await ids.fetchall(), strict=True)
-            ]
-            repeated = await _claim_requests(connection, drafts, results)
-            created = [
-                result
-                for index, result in enumerate(results)
-                if isinstance(result, Tweet) and index not in repeated
-            ]
-            for index, result in repeated.items():
-                results[index] = result
-            if created:
-                await _insert_tweets(connection, created, authors)
+        async with self._database.connection() as connection, connection.pipeline():
+            async with connection.transaction():
+                results = await self._create_tweets(connection, drafts)
+            position = await connection.execute(SQL["wal_position"])
+            (wal_position,) = await position.fetchone() or (0,)
+        return results, wal_position
+
+    async def _create_tweets(
+        self, connection: Connection, drafts: Sequence[Draft]
+    ) -> list[Tweet | FanfareError]:
+        asked = {"user_ids": list({draft.user_id for draft in drafts})}
+        cursor = await connection.execute(
+            SQL["lock_authors"], asked | {"pull_followers": self._pull_followers}
+        )
+        ids = await connection.execute(SQL["new_tweet_ids"], {"count": len(drafts)}, binary=True)
+        authors = {row[0]: _Author(*row[1:]) for row in await cursor.fetchall()}
+        results: list[Tweet | FanfareError] = [
+            messages.tweet(tweet_id, draft.user_id, draft.content, time, time)
+            if draft.user_id in authors
+            else UserNotFoundError(draft.user_id)
+            for draft, (tweet_id, time) in zip(drafts, await ids.fetchall(), strict=True)
+        ]
+        repeated = await _claim_requests(connection, drafts, results)
+        created = [
+            result
+            for index, result in enumerate(results)
+            if isinstance(result, Tweet) and index not in repeated
+        ]
+        for index, result in repeated.items():
+            results[index] = result
+        if created:
+            await _insert_tweets(connection, created, authors)
         COUNTERS.add(Rare.REQUEST_REPEATED, len(repeated))
         return results
 
@@ -222,7 +233,7 @@ async def _claim_requests(
         | {
             "digests": [drafts[i].sha256 for i in first.values()],
             "tweet_ids": [tweet.id for tweet in claims],
-            "times": [tweet.created_at.ToDatetime(UTC) for tweet in claims],
+            "times": [messages.datetime_of(tweet.created_at) for tweet in claims],
         },
     )
     claimed = {row[0] for row in await cursor.fetchall()}
@@ -262,7 +273,7 @@ async def _insert_tweets(
             "ids": [tweet.id for tweet in tweets],
             "user_ids": [tweet.user_id for tweet in tweets],
             "contents": [tweet.content for tweet in tweets],
-            "times": [tweet.created_at.ToDatetime(UTC) for tweet in tweets],
+            "times": [messages.datetime_of(tweet.created_at) for tweet in tweets],
         },
     )
     left = []
@@ -283,7 +294,7 @@ async def _lock_pair(connection: Connection, *user_ids: int) -> None:
 
 async def _leave(connection: Connection, left: Sequence[OutboxEvent]) -> None:
     """Leave events in the outbox and have the relay woken once they are committed."""
-    async with connection.pipeline():
+    async with connection.pipeline():  # within another one it is the same
         await connection.execute(
             SQL["insert_events"],
             {

@@ -23,14 +23,17 @@ class _Store:
         self.open.set()
         self.down = False
 
-    async def create(self, drafts: Sequence[Draft]) -> list[Tweet | FanfareError]:
+    async def create(self, drafts: Sequence[Draft]) -> tuple[list[Tweet | FanfareError], int]:
         await self.open.wait()
         self.groups.append(len(drafts))
         if self.down:
             raise DatabaseUnavailableError
         if any(draft.content == "poison" for draft in drafts):
             raise ValueError("poison")
-        return [Tweet(id=draft.user_id, content=draft.content) for draft in drafts]
+        tweets: list[Tweet | FanfareError] = [
+            Tweet(id=draft.user_id, content=draft.content) for draft in drafts
+        ]
+        return tweets, len(self.groups)
 
 
 def _draft(user_id: int, content: str = "x") -> Draft:
@@ -44,7 +47,8 @@ async def test_each_caller_gets_their_own_tweet() -> None:
     commits.start()
     answers = await asyncio.gather(*(commits.submit([_draft(n)]) for n in range(500)))
     await commits.close()
-    assert [answer[0].id for answer in answers if isinstance(answer[0], Tweet)] == list(range(500))
+    tweets = [tweet for (tweet,), _ in answers]
+    assert [tweet.id for tweet in tweets if isinstance(tweet, Tweet)] == list(range(500))
     assert len(store.groups) < 50
 
 
@@ -53,7 +57,7 @@ async def test_one_bad_row_does_not_fail_its_neighbours() -> None:
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
-    answers = await commits.submit([_draft(1), _draft(2, "poison"), _draft(3)])
+    answers, _ = await commits.submit([_draft(1), _draft(2, "poison"), _draft(3)])
     await commits.close()
     assert isinstance(answers[1], InternalError)
     assert [a.id for a in answers if isinstance(a, Tweet)] == [1, 3]
@@ -65,9 +69,9 @@ async def test_callers_are_told_when_postgres_is_down() -> None:
     store.down = True
     commits = GroupCommit(store.create)
     commits.start()
-    assert isinstance((await commits.submit([_draft(1)]))[0], DatabaseUnavailableError)
+    assert isinstance((await commits.submit([_draft(1)]))[0][0], DatabaseUnavailableError)
     store.down = False
-    assert isinstance((await commits.submit([_draft(1)]))[0], Tweet)
+    assert isinstance((await commits.submit([_draft(1)]))[0][0], Tweet)
     await commits.close()
 
 
@@ -83,7 +87,18 @@ async def test_closing_commits_what_waits() -> None:
     store.open.set()
     await closing
     answers = await asyncio.gather(*waiting)
-    assert all(isinstance(answer, Tweet) for (answer,) in answers)
+    assert all(isinstance(answer, Tweet) for (answer,), _ in answers)
+
+
+async def test_the_position_is_that_of_the_last_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drafts that were split over groups are all committed at the position that is returned."""
+    monkeypatch.setattr(group_commit, "MAX_GROUP", 2)
+    commits = GroupCommit(_Store().create)
+    commits.start()
+    answers, position = await commits.submit([_draft(n) for n in range(5)])
+    await commits.close()
+    assert (len(answers), position) == (5, 3)
+    assert await commits.submit([]) == ([], 0)
 
 
 async def test_too_many_waiting_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
