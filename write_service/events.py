@@ -8,6 +8,10 @@ from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 
 from core.feed_events import user_of
+from core.messages import delimited, field_tag
+
+_CREATED_FIELD = field_tag(pb.FeedEvent.TWEET_CREATED_FIELD_NUMBER)
+_TWEET_FIELD = field_tag(pb.TweetCreated.TWEET_FIELD_NUMBER)
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ def _event(kind: str, event: pb.FeedEvent) -> OutboxEvent:
 
 def tweet_created(tweet: Tweet, *, pulled: bool, became_pulled: bool) -> OutboxEvent:
     """Return the event of a tweet's creation, with how it comes into timelines."""
-    created = pb.TweetCreated(tweet=tweet, pulled=pulled, became_pulled=became_pulled)
-    event = pb.FeedEvent(tweet_created=created)
-    return _event("tweet.created", event)
+    # Put together from bytes: the messages within messages would each be copied.
+    how = pb.TweetCreated(pulled=pulled, became_pulled=became_pulled).SerializeToString()
+    created = _TWEET_FIELD + delimited(tweet.SerializeToString()) + how
+    return OutboxEvent(tweet.user_id, "tweet.created", _CREATED_FIELD + delimited(created))
 
 
 def tweet_updated(tweet: Tweet, version: int) -> OutboxEvent:

@@ -62,15 +62,18 @@ WHERE id IN (SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR N
     AND NOT pulled
 
 -- name: new_tweet_ids
-SELECT next_tweet_id() AS id, clock_timestamp() FROM generate_series(1, %(count)s) ORDER BY id
+-- One time for all, not before that in any of the ids.
+WITH drawn AS MATERIALIZED (
+    SELECT next_tweet_id() AS id FROM generate_series(1, %(count)s)
+)
+SELECT array_agg(id ORDER BY id), clock_timestamp() FROM drawn
 
 -- name: claim_requests
 -- Waits for a transaction under way that claims the same; sorted, so that two never wait in a ring.
 INSERT INTO tweet_requests (user_id, request_id, content_sha256, tweet_id, created_at)
-SELECT * FROM unnest(
-    %(user_ids)b::bigint[], %(request_ids)b::uuid[], %(digests)b::bytea[],
-    %(tweet_ids)b::bigint[], %(times)b::timestamptz[]
-) AS claims (user_id, request_id, content_sha256, tweet_id, created_at)
+SELECT claims.*, %(time)s::timestamptz FROM unnest(
+    %(user_ids)b::bigint[], %(request_ids)b::uuid[], %(digests)b::bytea[], %(tweet_ids)b::bigint[]
+) AS claims (user_id, request_id, content_sha256, tweet_id)
 ORDER BY user_id, request_id
 ON CONFLICT DO NOTHING
 RETURNING tweet_id
@@ -83,10 +86,9 @@ USING (user_id, request_id)
 
 -- name: insert_tweets
 INSERT INTO tweets (id, user_id, content, created_at, updated_at)
-SELECT id, user_id, content, created_at, created_at
-FROM unnest(
-    %(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[], %(times)b::timestamptz[]
-) AS rows (id, user_id, content, created_at)
+SELECT id, user_id, content, %(time)s::timestamptz, %(time)s::timestamptz
+FROM unnest(%(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[])
+     AS rows (id, user_id, content)
 
 -- name: update_tweet
 UPDATE tweets

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
@@ -136,13 +137,21 @@ class Store:
         )
         ids = await connection.execute(SQL["new_tweet_ids"], {"count": len(drafts)}, binary=True)
         authors = {row[0]: _Author(*row[1:]) for row in await cursor.fetchall()}
+        ((tweet_ids, time),) = await ids.fetchall()
+        at = messages.timestamp(time)
         results: list[Tweet | FanfareError] = [
-            messages.tweet(tweet_id, draft.user_id, draft.content, time, time)
+            Tweet(
+                id=tweet_id,
+                user_id=draft.user_id,
+                content=draft.content,
+                created_at=at,
+                updated_at=at,
+            )
             if draft.user_id in authors
             else UserNotFoundError(draft.user_id)
-            for draft, (tweet_id, time) in zip(drafts, await ids.fetchall(), strict=True)
+            for draft, tweet_id in zip(drafts, tweet_ids, strict=True)
         ]
-        repeated = await _claim_requests(connection, drafts, results)
+        repeated = await _claim_requests(connection, drafts, results, time)
         created = [
             result
             for index, result in enumerate(results)
@@ -151,7 +160,7 @@ class Store:
         for index, result in repeated.items():
             results[index] = result
         if created:
-            await _insert_tweets(connection, created, authors)
+            await _insert_tweets(connection, created, authors, time)
         COUNTERS.add(Rare.REQUEST_REPEATED, len(repeated))
         return results
 
@@ -210,7 +219,10 @@ class Store:
 
 
 async def _claim_requests(
-    connection: Connection, drafts: Sequence[Draft], results: Sequence[Tweet | FanfareError]
+    connection: Connection,
+    drafts: Sequence[Draft],
+    results: Sequence[Tweet | FanfareError],
+    time: datetime,
 ) -> dict[int, Tweet | FanfareError]:
     """Claim the request_ids of the tweets about to be created.
 
@@ -233,27 +245,27 @@ async def _claim_requests(
         | {
             "digests": [drafts[i].sha256 for i in first.values()],
             "tweet_ids": [tweet.id for tweet in claims],
-            "times": [messages.datetime_of(tweet.created_at) for tweet in claims],
+            "time": time,
         },
     )
     claimed = {row[0] for row in await cursor.fetchall()}
     # A statement of its own: its snapshot shows what the claims that waited have waited for.
     cursor = await connection.execute(SQL["earlier_requests"], asked)
     answers = {
-        (user_id, request_id): (sha256, tweet_id, time)
-        for user_id, request_id, sha256, tweet_id, time in await cursor.fetchall()
+        (user_id, request_id): (sha256, tweet_id, created)
+        for user_id, request_id, sha256, tweet_id, created in await cursor.fetchall()
     }
     repeated: dict[int, Tweet | FanfareError] = {}
     for index, key in keys.items():
         if key not in answers:
             raise DatabaseUnavailableError  # purged in between: the next try finds it free
-        sha256, tweet_id, time = answers[key]
+        sha256, tweet_id, created = answers[key]
         if tweet_id in claimed and first[key] == index:
             continue
         draft = drafts[index]
         same = sha256 == draft.sha256
         repeated[index] = (
-            messages.tweet(tweet_id, draft.user_id, draft.content, time, time)
+            messages.tweet(tweet_id, draft.user_id, draft.content, created, created)
             if same
             else RequestIdReusedError()
         )
@@ -261,7 +273,10 @@ async def _claim_requests(
 
 
 async def _insert_tweets(
-    connection: Connection, tweets: Sequence[Tweet], authors: Mapping[int, _Author]
+    connection: Connection,
+    tweets: Sequence[Tweet],
+    authors: Mapping[int, _Author],
+    time: datetime,
 ) -> None:
     crossing = {tweet.user_id for tweet in tweets if authors[tweet.user_id].crosses}
     if crossing:
@@ -273,7 +288,7 @@ async def _insert_tweets(
             "ids": [tweet.id for tweet in tweets],
             "user_ids": [tweet.user_id for tweet in tweets],
             "contents": [tweet.content for tweet in tweets],
-            "times": [messages.datetime_of(tweet.created_at) for tweet in tweets],
+            "time": time,
         },
     )
     left = []
