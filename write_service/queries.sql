@@ -41,19 +41,27 @@ DELETE FROM users WHERE id = %(user_id)s
 -- KEY SHARE keeps the users from being deleted until this transaction ends, and no more.
 SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
 
+-- name: follows_drawn
+-- How many numbers follows have drawn; less one, for a new sequence says 1 before it is used.
+SELECT last_value - 1 FROM follows_seq_seq
+
 -- name: lock_authors
--- Locked as above; with whether each is pulled already, and whether their followers are now more
--- than the threshold (0: never). Counting stops there. What is committed meanwhile may be missed:
--- then the author's next tweet sees it.
-SELECT id, pulled, CASE
-    WHEN pulled OR %(pull_followers)s = 0 THEN false
+-- Locked as above; with whether each is pulled already, and how many followers they have. Counting
+-- stops above the threshold (0: never pulled). Null for those who are pulled, and for those whose
+-- margin and the follows drawn are together not above it: they cannot have that many. What is
+-- committed meanwhile may be missed: then a later tweet of the author sees it.
+SELECT users.id, pulled, CASE
+    WHEN pulled OR %(pull_followers)s = 0 THEN NULL
+    WHEN margin + (SELECT last_value FROM follows_seq_seq) <= %(pull_followers)s THEN NULL
     ELSE (
         SELECT count(*) FROM (
             SELECT FROM follows WHERE followed_id = users.id LIMIT %(pull_followers)s + 1
         ) AS counted
-    ) > %(pull_followers)s
+    )
 END
-FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
+FROM users
+JOIN unnest(%(user_ids)b::bigint[], %(margins)b::bigint[]) AS asked (id, margin) USING (id)
+ORDER BY users.id FOR KEY SHARE OF users
 
 -- name: pull_authors
 -- Locked in order first, so that two transactions that find the same authors never wait in a ring.

@@ -26,6 +26,7 @@ from core.postgres import Connection, Database
 from core.queries import load_queries
 from write_service import events
 from write_service.events import OutboxEvent
+from write_service.follower_counts import FollowerCounts
 from write_service.tweets import Draft
 
 SQL = load_queries("write_service")
@@ -52,6 +53,7 @@ class Store:
         """Use the database; pull_followers: above so many an author is pulled (0: never)."""
         self._database = database
         self._pull_followers = pull_followers
+        self._follower_counts = FollowerCounts()
 
     async def create_user(self, username: str, email: str, password_hash: str, bio: str) -> User:
         """Return the new user; raises UsernameTakenError and EmailTakenError."""
@@ -131,12 +133,26 @@ class Store:
     async def _create_tweets(
         self, connection: Connection, drafts: Sequence[Draft]
     ) -> list[Tweet | FanfareError]:
-        asked = {"user_ids": list({draft.user_id for draft in drafts})}
+        user_ids = list({draft.user_id for draft in drafts})
+        # In a statement before the count: whoever follows later has a higher number.
+        drawn = await connection.execute(SQL["follows_drawn"])
         cursor = await connection.execute(
-            SQL["lock_authors"], asked | {"pull_followers": self._pull_followers}
+            SQL["lock_authors"],
+            {
+                "user_ids": user_ids,
+                "margins": self._follower_counts.margins(user_ids),
+                "pull_followers": self._pull_followers,
+            },
         )
         ids = await connection.execute(SQL["new_tweet_ids"], {"count": len(drafts)}, binary=True)
-        authors = {row[0]: _Author(*row[1:]) for row in await cursor.fetchall()}
+        rows = await cursor.fetchall()
+        counts = {user_id: count for user_id, _, count in rows if count is not None}
+        ((follows_drawn,),) = await drawn.fetchall()
+        self._follower_counts.keep(counts, follows_drawn)
+        authors = {
+            user_id: _Author(pulled, counts.get(user_id, 0) > self._pull_followers)
+            for user_id, pulled, _ in rows
+        }
         ((tweet_ids, time),) = await ids.fetchall()
         at = messages.timestamp(time)
         results: list[Tweet | FanfareError] = [
