@@ -24,7 +24,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     store = Store(database, settings.pull_followers)
     tweets = GroupCommit(store.create_tweets)
     passwords = Passwords()
-    positions = Positions(store.wal_position)
+    positions = Positions(store.committed)
     relay = Relay(settings.primary_dsn(), settings.kafka_address(), settings.topic)
     server = Server(settings.bind, settings.write_port)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]

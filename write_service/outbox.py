@@ -60,7 +60,7 @@ class Outbox:
         return bool(cursor.fetchone() == (True,))
 
     def listen(self) -> None:
-        """Have wait() woken by every commit that leaves an event."""
+        """Have wait() woken after every commit that leaves an event."""
         self._connection.execute(f"LISTEN {CHANNEL}")
 
     def wait(self, seconds: float) -> None:

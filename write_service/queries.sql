@@ -126,8 +126,11 @@ FROM unnest(%(keys)b::bigint[], %(types)b::text[], %(payloads)b::bytea[])
      WITH ORDINALITY AS events (key, type, payload, position)
 ORDER BY position
 
--- name: notify_relay
-SELECT pg_notify('fanfare_outbox', '')
+-- name: committed
+-- The position of what has been committed; and the relay is woken. Not within the transaction:
+-- commits that notify wait for one another, the disk included. Should this never run, because its
+-- process was killed, the relay looks by itself within a second.
+SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, pg_notify('fanfare_outbox', '')
 
 -- name: next_epoch
 UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch

@@ -126,8 +126,8 @@ class Store:
         async with self._database.connection() as connection, connection.pipeline():
             async with connection.transaction():
                 results = await self._create_tweets(connection, drafts)
-            position = await connection.execute(SQL["wal_position"])
-            (wal_position,) = await position.fetchone() or (0,)
+            committed = await connection.execute(SQL["committed"])
+            ((wal_position, _),) = await committed.fetchall()
         return results, wal_position
 
     async def _create_tweets(
@@ -220,13 +220,12 @@ class Store:
             if (await connection.execute(SQL["delete_follow"], edge)).rowcount:
                 await _leave(connection, [events.user_unfollowed(follower_id, followed_id)])
 
-    async def wal_position(self) -> int:
-        """Return how far the write-ahead log is written, in bytes."""
+    async def committed(self) -> int:
+        """Wake the relay; return how far the write-ahead log is written, in bytes."""
         async with self._database.connection() as connection:
-            row = await (await connection.execute(SQL["wal_position"])).fetchone()
-            if row is None:
-                raise InternalError  # a SELECT without FROM returns its row
-            return int(row[0])
+            cursor = await connection.execute(SQL["committed"])
+            ((wal_position, _),) = await cursor.fetchall()
+            return int(wal_position)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -324,17 +323,15 @@ async def _lock_pair(connection: Connection, *user_ids: int) -> None:
 
 
 async def _leave(connection: Connection, left: Sequence[OutboxEvent]) -> None:
-    """Leave events in the outbox and have the relay woken once they are committed."""
-    async with connection.pipeline():  # within another one it is the same
-        await connection.execute(
-            SQL["insert_events"],
-            {
-                "keys": [event.key for event in left],
-                "types": [event.type for event in left],
-                "payloads": [event.payload for event in left],
-            },
-        )
-        await connection.execute(SQL["notify_relay"])
+    """Leave events in the outbox; committed() wakes the relay."""
+    await connection.execute(
+        SQL["insert_events"],
+        {
+            "keys": [event.key for event in left],
+            "types": [event.type for event in left],
+            "payloads": [event.payload for event in left],
+        },
+    )
 
 
 @contextmanager
