@@ -27,6 +27,17 @@ def _pulled(own: Fanfare, user_id: int) -> bool:
     return bool(pulled)
 
 
+def test_followers_since_the_last_count_are_seen(own: Fanfare) -> None:
+    """An author who tweeted when nobody followed anybody crosses with the first followers."""
+    author = own.user()
+    own.tweet(author)
+    for _ in range(THRESHOLD + 1):
+        assert not _pulled(own, author.id)
+        own.user(author)
+    own.tweet(author)
+    assert _pulled(own, author.id)
+
+
 def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     """Lists built before the crossing are dropped; what is built after names the author."""
     before = own.rare_paths()
