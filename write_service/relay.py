@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from datetime import datetime
+from functools import lru_cache
 
 import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -85,7 +87,12 @@ class Relay:
             LOG.info("the relay runs with epoch %d", epoch)
             producer = Producer(
                 producer_settings(self._bootstrap_servers)
-                | {"linger.ms": 1, "message.timeout.ms": DELIVERY_SECONDS * 1000}
+                | {
+                    "linger.ms": 1,
+                    "message.timeout.ms": DELIVERY_SECONDS * 1000,
+                    # That all is delivered, flush() tells.
+                    "delivery.report.only.error": True,
+                }
             )
             sent: list[int] = []
             while sent or not self._stopping.is_set():
@@ -140,19 +147,22 @@ class Relay:
 
 def record(row: Row, wal_position: int, epoch: int) -> Record:
     """Return value, key and headers of the record of an event."""
-    # Protobuf messages concatenate: the stamp's fields join those of the payload.
-    stamp = FeedEvent(
-        event_id=row.id,
-        occurred_at=timestamp(row.created_at),
-        wal_position=wal_position,
-        relay_epoch=epoch,
-    )
+    stamp = FeedEvent(event_id=row.id, wal_position=wal_position, relay_epoch=epoch)
+    occurred, iso_time = _time(row.created_at)
     headers: list[tuple[str, str | bytes | None]] = [
         ("ce_specversion", "1.0"),
         ("ce_id", str(row.id)),
         ("ce_type", row.type),
         ("ce_source", "fanfare/write_service"),
-        ("ce_time", row.created_at.isoformat()),
+        ("ce_time", iso_time),
         ("content-type", "application/protobuf"),
     ]
-    return row.payload + stamp.SerializeToString(), str(row.key), headers
+    # Protobuf messages concatenate: the stamp's fields join those of the payload.
+    return row.payload + stamp.SerializeToString() + occurred, str(row.key), headers
+
+
+@lru_cache(maxsize=100)
+def _time(created_at: datetime) -> tuple[bytes, str]:
+    """Return an event's time as it stands in value and headers; one for a whole transaction."""
+    occurred = FeedEvent(occurred_at=timestamp(created_at))
+    return occurred.SerializeToString(), created_at.isoformat()

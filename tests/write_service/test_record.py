@@ -1,0 +1,34 @@
+"""The records that the relay makes of the outbox's rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.events.v1.events_pb2 import FeedEvent
+
+from write_service.events import tweet_created
+from write_service.outbox import Row
+from write_service.relay import record
+
+
+def test_a_record_is_the_event_with_its_stamp() -> None:
+    """Payload and stamp, put one after the other, read as one message."""
+    event = tweet_created(Tweet(id=5, user_id=7), pulled=False, became_pulled=True)
+    time = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+    row = Row(11, event.key, event.type, event.payload, time)
+    value, key, headers = record(row, wal_position=2**40, epoch=3)
+    read = FeedEvent.FromString(value)
+    assert (read.event_id, read.wal_position, read.relay_epoch) == (11, 2**40, 3)
+    assert read.occurred_at.ToDatetime(UTC) == time
+    assert read.tweet_created.tweet.id == 5
+    assert read.tweet_created.became_pulled
+    assert key == "7"
+    assert headers == [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "11"),
+        ("ce_type", "tweet.created"),
+        ("ce_source", "fanfare/write_service"),
+        ("ce_time", "2026-01-02T03:04:05.678901+00:00"),
+        ("content-type", "application/protobuf"),
+    ]
