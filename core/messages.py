@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from fanfare.common.v1.common_pb2 import Tweet, User
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,11 +15,6 @@ def timestamp(time: datetime) -> Timestamp:
     # As FromDatetime does, in a tenth of its time: every tweet written has two.
     since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
-
-
-def datetime_of(timestamp: Timestamp) -> datetime:
-    """Return the datetime, in UTC and to the microsecond, of a Timestamp."""
-    return _EPOCH + timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
 
 
 def user(user_id: int, username: str, bio: str, created: datetime, updated: datetime) -> User:

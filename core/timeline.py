@@ -58,8 +58,9 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 
-# ARGV: token, cap, TTL in seconds, 1 if the ids are all there are, the separator, then the ids.
-# What was pushed while the builder read is in the log, and joins what it read.
+# ARGV: token, cap, TTL in seconds, 1 if the ids are all there are, the separator, then the ids,
+# newest first, once each and no more than the cap. What was pushed while the builder read is in the
+# log, and joins what it read; where nothing was, as mostly, there is nothing to sort.
 FINISH_BUILD = (
     _MERGE
     + """
@@ -70,7 +71,12 @@ for _, element in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
     if string.sub(element, 1, 1) == '=' then break end
     ids[#ids + 1] = element
 end
-replace(KEYS[1], ARGV[5], merge(ids, tonumber(ARGV[2]), ARGV[4] == '1'))
+if #ids > #ARGV - 5 then
+    ids = merge(ids, tonumber(ARGV[2]), ARGV[4] == '1')
+elseif ARGV[4] == '1' then
+    ids[#ids + 1] = '0'
+end
+replace(KEYS[1], ARGV[5], ids)
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
 """
