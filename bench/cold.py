@@ -24,7 +24,7 @@ UNTIL_PREPARED = 10
 def cold(bench: Bench) -> list[Figure]:
     """Return how long the first read of an absent timeline takes, with and without its bodies."""
     bench.warm()
-    users = spread(bench.graph.followings, bench.size(200, quick=60, smoke=5))
+    users = spread(bench.graph.followings, bench.size(150, quick=40, smoke=5))
     query = load_queries("read_service")["newest_ids"]
     length = bench.settings.timeline_length
     figures = []

@@ -51,7 +51,7 @@ class Most:
 
 def stampede(bench: Bench) -> list[Figure]:
     """Return how reads fare when all come at once and Redis has just lost everything."""
-    calls = bench.size(10_000, quick=2000, smoke=200)
+    calls = bench.size(8000, quick=1500, smoke=200)
     callers = bench.size(500, quick=200, smoke=20)
     requests = home_requests(bench.graph.readers, seed=4)
     target = bench.settings.read_service_target()
@@ -107,7 +107,7 @@ def burst(bench: Bench) -> list[Figure]:
     """Return how reads fare while ten times the steady load is written, and if all arrives."""
     bench.warm()
     steady_rate, read_rate = 100, 200
-    seconds = bench.size(15, quick=4, smoke=1)
+    seconds = bench.size(10, quick=2, smoke=1)
     authors = [author for author, _ in bench.graph.posts]
     chance = random.Random(6)  # noqa: S311 - chance, not a secret
     writes = [

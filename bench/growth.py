@@ -36,12 +36,10 @@ class Group:
 
 def growth(bench: Bench) -> list[Figure]:
     """Return the CPU of a warm read as followings, depth and users grow; and a list's memory."""
-    followings = bench.size((10, 100, 1000, 4000), quick=(10, 300, 4000), smoke=(10, 30))
+    followings = bench.size((10, 100, 1000, 4000), quick=(10, 4000), smoke=(10, 30))
     depths = bench.size((20, 1000, 10_000, 100_000), quick=(20, 100_000), smoke=(20, 500))
-    users = bench.size(
-        (1000, 10_000, 100_000, 1_000_000), quick=(1000, 100_000), smoke=(1000, 2000)
-    )
-    calls = bench.size(5000, quick=2500, smoke=50)
+    users = bench.size((1000, 10_000, 100_000, 1_000_000), quick=(1000, 20_000), smoke=(1000, 2000))
+    calls = bench.size(4000, quick=1000, smoke=50)
     with psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # right by construction
         bench.step(f"making users who follow up to {followings[-1]:,}")

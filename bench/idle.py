@@ -14,7 +14,7 @@ SERVERS = ("postgres", "valkey", "kafka")
 def idle(bench: Bench) -> list[Figure]:
     """Return the CPU of our processes together, and of the servers, while nothing happens."""
     bench.drained(60)
-    seconds = bench.size(12, quick=5, smoke=1)
+    seconds = bench.size(12, quick=3, smoke=1)
     ours, servers = [], []
     for _ in range(bench.repetitions):
         bench.step(f"doing nothing for {seconds} s")

@@ -46,8 +46,9 @@ MICRO = 1e6
 def read(bench: Bench) -> list[Figure]:
     """Return CPU and latency of GetHomeTimeline, beside those of the no-op."""
     bench.warm()
-    calls = bench.size(20_000, quick=6000, smoke=100)
-    rate, seconds = 500, bench.size(10, quick=3, smoke=1)
+    calls = bench.size(10_000, quick=2000, smoke=100)
+    rate = bench.size(500, quick=500, smoke=100)
+    seconds = bench.size(5, quick=1, smoke=1)
     requests = home_requests(bench.graph.readers, seed=1)
     taken: dict[str, list[float]] = {}
 
@@ -104,7 +105,7 @@ def read(bench: Bench) -> list[Figure]:
 def read_throughput(bench: Bench) -> list[Figure]:
     """Return how many calls a second are answered, beside the no-op's number."""
     bench.warm()
-    calls = bench.size(30_000, quick=8000, smoke=100)
+    calls = bench.size(15_000, quick=4000, smoke=100)
     callers = 2 * CALLERS
     requests = home_requests(bench.graph.readers, seed=2)
     reads, noops = [], []
@@ -139,7 +140,7 @@ def read_throughput(bench: Bench) -> list[Figure]:
 def read_batch(bench: Bench) -> list[Figure]:
     """Return how many timelines a second BatchGetHomeTimelines gives, beside raw LRANGEs."""
     bench.warm()
-    calls = bench.size(20, quick=5, smoke=1)
+    calls = bench.size(5, quick=1, smoke=1)
     users = list(bench.graph.readers)
     target = bench.settings.read_service_target()
     given, raw, cpu = [], [], []

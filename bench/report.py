@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -108,16 +108,90 @@ def table(figures: Sequence[Figure]) -> Table:
     return made
 
 
+Results = dict[str, tuple[Surroundings, list[Figure]]]
+
+
+def kept(path: Path) -> Results:
+    """Return what was last measured of each row."""
+    if not path.exists():
+        return {}
+    found = {}
+    for row, result in json.loads(path.read_text()).items():
+        where = Surroundings(**{name: result[name] for name in _names(Surroundings)})
+        figures = [
+            Figure(**{name: _tuples(figure[name]) for name in _names(Figure)})
+            for figure in result["figures"]
+        ]
+        found[row] = (where, figures)
+    return found
+
+
 def keep(path: Path, where: Surroundings, figures: Sequence[Figure]) -> None:
     """Write all that was measured, each repetition of it; rows that were not stay as they are."""
-    rows: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    results = kept(path)
     for row in dict.fromkeys(figure.row for figure in figures):
-        found = [
-            asdict(figure)
-            | {"median": figure.median, "limit_median": figure.limit_median, "ratio": figure.ratio}
-            for figure in figures
-            if figure.row == row
-        ]
-        rows[row] = asdict(where) | {"figures": found}
+        results[row] = (where, [figure for figure in figures if figure.row == row])
+    written = {
+        row: asdict(where)
+        | {
+            "figures": [
+                asdict(figure)
+                | {
+                    "median": figure.median,
+                    "limit_median": figure.limit_median,
+                    "ratio": figure.ratio,
+                }
+                for figure in found
+            ]
+        }
+        for row, (where, found) in results.items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_page(path: Path, results: Results, order: Sequence[str]) -> None:
+    """Write the figures of all rows as a page, in this order of the rows."""
+    lines = [
+        "# Results",
+        "",
+        "Written by `fanfare bench`; [benchmarks](benchmarks.md) says what each row does and how",
+        "its figures are made. Median [lowest, highest] of the repetitions; limit and ratio are",
+        "of the same run.",
+        "",
+        "![What each row reaches beside its raw limit](benchmarks-rows.svg)",
+        "![A warm read as everything grows](benchmarks-growth.svg)",
+        "",
+        _line(COLUMNS),
+        _line(["---"] * len(COLUMNS)),
+    ]
+    lines += [_line(cells(figure)) for row in order if row in results for figure in results[row][1]]
+    lines += ["", "Notes:", ""]
+    for row in order:
+        _, figures = results.get(row, (None, []))
+        lines += [f"- {row}: {note}." for note in dict.fromkeys(f.note for f in figures) if note]
+    lines += ["", "Where and when:", ""]
+    runs: dict[str, list[str]] = {}
+    for row in order:
+        if row in results:
+            where = results[row][0]
+            versions = ", ".join(f"{name} {number}" for name, number in where.versions.items())
+            runs.setdefault(
+                f"{where.date}, profile {where.profile}, {where.cpu}, {where.cores} cores, "
+                f"{where.memory_gb:g} GB, {where.system}; {versions}; {where.graph}",
+                [],
+            ).append(row)
+    lines += [f"- {', '.join(rows)}: {run}." for run, rows in runs.items()]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def _line(texts: Iterable[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def _names(kind: type[Figure | Surroundings]) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -16,8 +16,8 @@ GO_BEST = 1890
 def rest_read(bench: Bench) -> list[Figure]:
     """Return how many GET /timeline/{id} a second are answered, beside gRPC's number."""
     bench.warm()
-    calls = bench.size(20_000, quick=5000, smoke=100)
-    seconds = bench.size(10, quick=4, smoke=1)
+    calls = bench.size(10_000, quick=1500, smoke=100)
+    seconds = bench.size(5, quick=1, smoke=1)
     paths = [f"/timeline/{user}?limit=20" for user in bench.graph.readers]
     requests = home_requests(bench.graph.readers, seed=3)
     url = f"http://{HOST}:{bench.settings.rest_read_port}"

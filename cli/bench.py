@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,15 +13,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench import report
 from bench.figures import Figure
 from bench.graph import Graph, made_up_graph, real_graph
-from bench.rows import ROWS
+from bench.rows import ROWS, Row
 from bench.session import Bench, BenchError, Profile, started
 from bench.tools import missing
 from cli.migrate import MigrateError
 from cli.system import ROOT
 from embedded.stack import StackError
 
+RESULTS = ROOT / "bench" / "results" / "latest.json"
+DOCS = ROOT / "docs"
 DATA = ROOT.parent / "shared" / "data"
-SMOKE_EDGES, SMOKE_POSTS = 5000, 3000
+# How much of the real graph: follows, posts. None: all.
+SIZES: dict[Profile, tuple[int | None, int | None]] = {
+    Profile.FULL: (None, None),
+    Profile.QUICK: (100_000, 30_000),
+    Profile.SMOKE: (5000, 3000),
+}
 
 
 @click.command()
@@ -54,53 +62,69 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
         def step(text: str) -> None:
             progress.update(task, description=text)
 
+        figures: list[Figure] = []
         try:
             graph = _graph(data, profile)
             with started(graph, profile, step) as bench:
                 where = report.surroundings(bench)
-                figures: list[Figure] = []
                 for row in rows:
                     progress.update(task, row=row.name)
-                    figures += _measured(bench, row.name, console)
+                    found = _measured(bench, row, console)
+                    figures += found
+                    if profile is not Profile.SMOKE:
+                        report.keep(RESULTS, where, found)
                     progress.advance(task)
                 step("stopping")
         except (StackError, MigrateError) as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
-    # As wide as the table where there is no terminal that would break its lines.
-    wide = console if console.is_terminal else Console(width=report.WIDTH)
-    wide.print(report.table(figures))
+        finally:
+            progress.stop()
+            _show(figures, console)
     if profile is not Profile.SMOKE:
-        _write(where, figures, console)
+        _write(console)
 
 
 def _graph(data: Path, profile: Profile) -> Graph:
+    edges, posts = SIZES[profile]
+    if profile is Profile.SMOKE and not data.exists():
+        return made_up_graph(users=300, followings=20, posts=3000)
     try:
-        if profile is not Profile.SMOKE:
-            return real_graph(data)
-        if data.exists():
-            return real_graph(data, SMOKE_EDGES, SMOKE_POSTS)
+        return real_graph(data, edges, posts)
     except OSError as error:
         raise click.ClickException(
             f"the graph cannot be read ({error}): name the folder that has it with --data."
         ) from error
-    return made_up_graph(users=300, followings=20, posts=SMOKE_POSTS)
 
 
-def _measured(bench: Bench, name: str, console: Console) -> list[Figure]:
-    row = ROWS[name]
+def _measured(bench: Bench, row: Row, console: Console) -> list[Figure]:
     # A smoke does without: it is to see that the row works.
     if bench.profile is not Profile.SMOKE and (lacking := missing(row.tools)):
-        console.print(f"{name} is left out: {lacking}.", highlight=False, soft_wrap=True)
+        console.print(f"{row.name} is left out: {lacking}.", highlight=False, soft_wrap=True)
         return []
     try:
         return row.run(bench)
     except BenchError as error:
-        console.print(f"{name} failed: {error}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{row.name} failed: {error}", highlight=False, markup=False, soft_wrap=True)
         return []
 
 
-def _write(where: report.Surroundings, figures: Sequence[Figure], console: Console) -> None:
-    report.keep(ROOT / "bench" / "results" / "latest.json", where, figures)
+def _show(figures: Sequence[Figure], console: Console) -> None:
+    if figures:
+        # As wide as the table where there is no terminal that would break its lines.
+        wide = console if console.is_terminal else Console(width=report.WIDTH)
+        wide.print(report.table(figures))
+
+
+def _write(console: Console) -> None:
+    results = report.kept(RESULTS)
+    report.write_page(DOCS / "benchmarks-results.md", results, list(ROWS))
     console.print("bench/results/latest.json has every repetition.", highlight=False)
+    if importlib.util.find_spec("matplotlib") is None:
+        console.print("No plots: matplotlib is not installed; requirements/dev.txt has it.")
+        return
+    # Only now: it takes a second to import.
+    plots = importlib.import_module("bench.plots")
+    plots.draw(DOCS, results, list(ROWS), {name: row.work for name, row in ROWS.items()})
+    console.print("docs/benchmarks-results.md and the plots beside it are new.", highlight=False)

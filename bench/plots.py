@@ -1,0 +1,135 @@
+"""The results as pictures that need no text beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Picture
+
+from bench.figures import Figure
+from bench.report import Results
+
+OURS, LIMIT, GO = "#1f6feb", "#9aa4b2", "#e0a526"
+REACHED = {True: "goal reached", False: "goal missed", None: ""}
+MORE = {"1/s"}
+COLUMNS = 2
+# What the Go demo did on a machine of 2 cores with the same graph and posts; not of the same run.
+GO_DEMO = {
+    "read-throughput": 1890.0,
+    "rest-read": 1890.0,
+    "create": 700.0,
+    "fanout": 17_400.0,
+}
+# Text stays text, and the same figures give the same file.
+mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fanfare", "font.size": 9})
+
+
+def draw(folder: Path, results: Results, order: Sequence[str], works: dict[str, str]) -> None:
+    """Draw the rows that have a goal, and the growth of a warm read, as SVG files.
+
+    order: of the rows. works: what each row does, in words.
+    """
+    figures = [
+        figure
+        for row in order
+        if row in results
+        for figure in results[row][1]
+        if figure.reached is not None and row != "growth"
+    ]
+    if figures:
+        where = results[figures[0].row][0]
+        _draw_rows(
+            folder / "benchmarks-rows.svg",
+            figures,
+            works,
+            f"{where.cpu}, {where.cores} cores, everything on it; {where.date[:10]}",
+        )
+    if "growth" in results:
+        where, grown = results["growth"]
+        _draw_growth(
+            folder / "benchmarks-growth.svg",
+            grown,
+            f"{where.cpu}, {where.cores} cores; {where.date[:10]}",
+        )
+
+
+def _draw_rows(path: Path, figures: Sequence[Figure], works: dict[str, str], where: str) -> None:
+    lines = -(-len(figures) // COLUMNS)
+    picture = Picture(figsize=(5.6 * COLUMNS, 1.75 * lines + 0.8), layout="constrained")
+    picture.suptitle(
+        f"Fanfare beside the raw limit of its parts, measured in the same run\n{where}",
+        fontsize=11,
+    )
+    grid: Any = picture.subplots(lines, COLUMNS, squeeze=False)
+    for axes in grid.flat[len(figures) :]:
+        axes.set_visible(False)
+    for axes, figure in zip(grid.flat, figures, strict=False):
+        _draw_figure(axes, figure, works.get(figure.row, figure.row))
+    _save(picture, path)
+
+
+def _draw_figure(axes: Axes, figure: Figure, work: str) -> None:
+    bars = [("Fanfare", figure.median, figure.spread, OURS)]
+    if figure.limits:
+        assert figure.limit_median is not None  # noqa: S101 - there are limits
+        spread = (min(figure.limits), max(figure.limits))
+        bars.append((figure.limit, figure.limit_median, spread, LIMIT))
+    if figure.row in GO_DEMO:
+        demo = GO_DEMO[figure.row]
+        bars.append(("the Go demo, measured apart", demo, (demo, demo), GO))
+    longest = max(spread[1] for *_, spread, _ in bars) or 1.0
+    for place, (name, value, spread, colour) in enumerate(bars):
+        axes.barh(place, value, color=colour, height=0.62)
+        axes.plot(spread, (place, place), color="black", linewidth=1)
+        axes.text(
+            longest * 0.01,
+            place + 0.42,
+            f"{name}: {value:,.{0 if value >= 100 else 2}f}",
+            va="bottom",
+            fontsize=8,
+        )
+    axes.set_ylim(len(bars) - 0.5, -0.2 - 0.5)
+    axes.set_xlim(0, longest * 1.05)
+    axes.set_yticks([])
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    better = "more is better" if figure.unit in MORE else "less is better"
+    case = f" ({figure.case})" if figure.case else ""
+    axes.set_title(
+        f"{work}{case}\n{figure.what}, {figure.unit or 'number'}; {better}\n"
+        f"{REACHED[figure.reached]}: {figure.reach}",
+        fontsize=8,
+        loc="left",
+        color="black",
+    )
+
+
+def _draw_growth(path: Path, figures: Sequence[Figure], where: str) -> None:
+    series: dict[str, list[tuple[float, Figure]]] = {}
+    for figure in figures:
+        if figure.unit == "µs":
+            number, _, what = figure.case.partition(" ")
+            series.setdefault(what, []).append((float(number.replace(",", "")), figure))
+    picture = Picture(figsize=(3.7 * len(series), 3.2), layout="constrained")
+    picture.suptitle(f"Server CPU of a warm GetHomeTimeline as everything grows\n{where}")
+    grid: Any = picture.subplots(1, len(series), squeeze=False, sharey=True)
+    for axes, (what, points) in zip(grid.flat, series.items(), strict=True):
+        numbers = [number for number, _ in points]
+        medians = [figure.median for _, figure in points]
+        below = [figure.median - figure.spread[0] for _, figure in points]
+        above = [figure.spread[1] - figure.median for _, figure in points]
+        axes.errorbar(numbers, medians, yerr=(below, above), color=OURS, marker="o", capsize=3)
+        axes.set_xscale("log")
+        axes.set_ylim(0)
+        axes.set_xlabel(what)
+        axes.grid(axis="y", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0][0].set_ylabel("µs of server CPU per call")
+    _save(picture, path)
+
+
+def _save(picture: Picture, path: Path) -> None:
+    picture.savefig(path, metadata={"Date": None})

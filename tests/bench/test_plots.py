@@ -1,0 +1,41 @@
+"""The pictures of the results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import plots
+from bench.figures import Figure
+from bench.report import Surroundings
+
+WHERE = Surroundings("2026-01-01", "full", "a graph", "a CPU", 2, 8.0, "Linux", {})
+GOAL = Figure("one", "", "calls", "1/s", (1.0, 3.0, 2.0), "raw calls", (2.0, 6.0, 4.0)).with_goal(
+    "at least 5/s", reached=False
+)
+GROWN = [
+    Figure("growth", f"{number:,} followings", "server CPU per call", "µs", (float(number),))
+    for number in (10, 4000)
+]
+
+
+def test_picture_says_what_it_shows(tmp_path: Path) -> None:
+    """Work, figure, limit, goal, machine and date are in the picture, as text."""
+    results = {"one": (WHERE, [GOAL]), "growth": (WHERE, GROWN)}
+    plots.draw(tmp_path, results, ["one", "growth"], {"one": "reading much"})
+    rows = (tmp_path / "benchmarks-rows.svg").read_text()
+    for text in ("reading much", "Fanfare: 2.00", "raw calls: 4.00", "goal missed: at least 5/s"):
+        assert text in rows
+    for text in ("a CPU, 2 cores", "2026-01-01", "more is better"):
+        assert text in rows
+    assert "followings" in (tmp_path / "benchmarks-growth.svg").read_text()
+
+
+def test_same_results_give_the_same_file(tmp_path: Path) -> None:
+    """A picture that is drawn again is no difference to commit."""
+    drawn = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        plots.draw(folder, {"one": (WHERE, [GOAL])}, ["one"], {})
+        drawn.append((folder / "benchmarks-rows.svg").read_text())
+    assert drawn[0] == drawn[1]
