@@ -148,6 +148,23 @@ class System:
         service.start()
         return service, target
 
+    def another_read_service(self, processes: int) -> tuple[Server, str]:
+        """Start a second read service, of so many processes, which the caller stops.
+
+        Returns it and its target.
+        """
+        (port,) = free_ports(1)
+        target = f"127.0.0.1:{port}"
+        service = self._process(
+            "second-read",
+            "read_service",
+            _serving(target),
+            read_port=str(port),
+            read_processes=str(processes),
+        )
+        service.start()
+        return service, target
+
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
         process = self._process(name, package, ready)
         process.launch()
