@@ -39,7 +39,7 @@ def growth(bench: Bench) -> list[Figure]:
     followings = bench.size((10, 100, 1000, 4000), quick=(10, 4000), smoke=(10, 30))
     depths = bench.size((20, 1000, 10_000, 100_000), quick=(20, 100_000), smoke=(20, 500))
     users = bench.size((1000, 10_000, 100_000, 1_000_000), quick=(1000, 20_000), smoke=(1000, 2000))
-    calls = bench.size(4000, quick=1000, smoke=50)
+    calls = bench.size(4000, quick=2000, smoke=50)
     with psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # right by construction
         bench.step(f"making users who follow up to {followings[-1]:,}")

@@ -51,6 +51,7 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
     calls: int,
     *,
     callers: int = CALLERS,
+    connections: int = CONNECTIONS,
     rate: int | None = None,
     may_fail: bool = False,
 ) -> Load:
@@ -67,7 +68,7 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
         callers = min(callers, calls)
         arguments = [
             *("--total", str(calls), "--concurrency", str(callers)),
-            *("--connections", str(min(CONNECTIONS, callers))),
+            *("--connections", str(min(connections, callers))),
             *(["--rps", str(rate), "--async"] if rate else []),
         ]
         load = _ghz([str(generator), *arguments, target], folder, method, requests)

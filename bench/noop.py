@@ -44,7 +44,7 @@ class Noop:
 async def serve(serialised: bytes, settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the answers until stopping is set."""
     answers = r.BatchGetHomeTimelinesResponse.FromString(serialised)
-    server = Server(settings.bind, settings.read_port)
+    server = Server(settings.bind, settings.read_port, shared=settings.read_processes > 1)
     server.add_service(r.DESCRIPTOR.services_by_name["ReadService"], Noop(answers))
     await server.start()
     await stopping.wait()

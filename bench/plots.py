@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Picture
+from matplotlib.ticker import StrMethodFormatter
 
 from bench.figures import Figure
 from bench.report import Results
@@ -38,7 +39,7 @@ def draw(folder: Path, results: Results, order: Sequence[str], works: dict[str, 
         for row in order
         if row in results
         for figure in results[row][1]
-        if figure.reached is not None and row != "growth"
+        if figure.reached is not None and any(figure.values) and row != "growth"
     ]
     if figures:
         where = results[figures[0].row][0]
@@ -59,7 +60,7 @@ def draw(folder: Path, results: Results, order: Sequence[str], works: dict[str, 
 
 def _draw_rows(path: Path, figures: Sequence[Figure], works: dict[str, str], where: str) -> None:
     lines = -(-len(figures) // COLUMNS)
-    picture = Picture(figsize=(5.6 * COLUMNS, 1.75 * lines + 0.8), layout="constrained")
+    picture = Picture(figsize=(5.6 * COLUMNS, 2.0 * lines + 0.8), layout="constrained")
     picture.suptitle(
         f"Fanfare beside the raw limit of its parts, measured in the same run\n{where}",
         fontsize=11,
@@ -83,27 +84,28 @@ def _draw_figure(axes: Axes, figure: Figure, work: str) -> None:
         bars.append(("the Go demo, measured apart", demo, (demo, demo), GO))
     longest = max(spread[1] for *_, spread, _ in bars) or 1.0
     for place, (name, value, spread, colour) in enumerate(bars):
-        axes.barh(place, value, color=colour, height=0.62)
+        axes.barh(place, value, color=colour, height=0.45)
         axes.plot(spread, (place, place), color="black", linewidth=1)
         axes.text(
-            longest * 0.01,
-            place + 0.42,
+            0,
+            place - 0.26,
             f"{name}: {value:,.{0 if value >= 100 else 2}f}",
             va="bottom",
             fontsize=8,
         )
-    axes.set_ylim(len(bars) - 0.5, -0.2 - 0.5)
+    axes.set_ylim(2.4, -0.7)
     axes.set_xlim(0, longest * 1.05)
     axes.set_yticks([])
     axes.spines[["top", "right", "left"]].set_visible(False)
     better = "more is better" if figure.unit in MORE else "less is better"
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.locator_params(axis="x", nbins=6)
     case = f" ({figure.case})" if figure.case else ""
     axes.set_title(
         f"{work}{case}\n{figure.what}, {figure.unit or 'number'}; {better}\n"
         f"{REACHED[figure.reached]}: {figure.reach}",
-        fontsize=8,
+        fontsize=9,
         loc="left",
-        color="black",
     )
 
 

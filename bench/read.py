@@ -23,7 +23,6 @@ from bench.loads import (
     h2load,
     home_requests,
 )
-from bench.plain import Load
 from bench.session import CALL_SECONDS, Bench, BenchError
 from cli.system import ROOT
 from core.health_probe import probe
@@ -38,6 +37,7 @@ BATCH_GOAL = 30_000
 GO_BEST, GO_ALL = 1890, 220
 BATCH = 100
 BATCH_CALLERS = 8
+CORES = os.cpu_count() or 1
 # As many as the read service asks for, to have 20 after the log.
 WINDOW = 85
 MICRO = 1e6
@@ -58,7 +58,7 @@ def read(bench: Bench) -> list[Figure]:
     with noop(bench) as (server, noop_target):
         targets = {"read": bench.settings.read_service_target(), "noop": noop_target}
         for target in targets.values():
-            ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls // 4)
+            ghz(bench.folder, target, GET_HOME_TIMELINE, requests, len(requests))
         for number in range(bench.repetitions):
             for name, target in targets.items():
                 bench.step(f"{calls:,} calls of {CALLERS} callers to {name}, {number + 1}")
@@ -103,28 +103,40 @@ def read(bench: Bench) -> list[Figure]:
 
 
 def read_throughput(bench: Bench) -> list[Figure]:
-    """Return how many calls a second are answered, beside the no-op's number."""
+    """Return how many calls a second as many processes as cores answer, beside as many no-ops."""
     bench.warm()
     calls = bench.size(15_000, quick=4000, smoke=100)
     callers = 2 * CALLERS
     requests = home_requests(bench.graph.readers, seed=2)
     reads, noops = [], []
 
-    def rate(target: str, what: str) -> Load:
+    def rate(target: str, what: str) -> float:
         bench.step(f"{calls:,} calls to {what}")
-        return ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls, callers=callers)
+        load = ghz(
+            bench.folder,
+            target,
+            GET_HOME_TIMELINE,
+            requests,
+            calls,
+            callers=callers,
+            connections=callers // 2,
+        )
+        return load.per_second
 
-    with noop(bench) as (_, noop_target):
+    with _copies(bench) as (_, target), noop(bench, CORES) as (_, noop_target):
+        # What is cached in the processes is there by the second time.
+        for _ in range(2):
+            rate(target, "the read service")
         for _ in range(bench.repetitions):
-            reads.append(rate(bench.settings.read_service_target(), "the read service").per_second)
-            noops.append(rate(noop_target, "the no-op").per_second)
+            reads.append(rate(target, "the read service"))
+            noops.append(rate(noop_target, "the no-op"))
     figure = Figure(
         "read-throughput",
-        "1 read process",
+        f"{CORES} read processes, {callers} callers",
         "calls",
         "1/s",
         tuple(reads),
-        "the no-op's",
+        "as many no-ops",
         tuple(noops),
         note=f"load and servers share {os.cpu_count()} cores; "
         f"the Go demo: {GO_BEST:,} in its best case, {GO_ALL} over all readers",
@@ -140,49 +152,66 @@ def read_throughput(bench: Bench) -> list[Figure]:
 def read_batch(bench: Bench) -> list[Figure]:
     """Return how many timelines a second BatchGetHomeTimelines gives, beside raw LRANGEs."""
     bench.warm()
-    calls = bench.size(5, quick=1, smoke=1)
+    calls = bench.size(20, quick=5, smoke=1)
     users = list(bench.graph.readers)
-    target = bench.settings.read_service_target()
     given, raw, cpu = [], [], []
-    for number in range(bench.repetitions):
-        random.Random(number).shuffle(users)  # noqa: S311 - chance, not a secret
-        batches = [users[at : at + BATCH] for at in range(0, len(users) - BATCH + 1, BATCH)]
-        batches = batches or [users]
-        requests = [r.BatchGetHomeTimelinesRequest(user_ids=ids, limit=20) for ids in batches]
-        timelines = calls * sum(map(len, batches))
-        with bench.reading() as stub:
-            sizes = [
-                stub.BatchGetHomeTimelines(request, timeout=CALL_SECONDS).ByteSize()
-                for request in requests
-            ]
-        bench.step(f"{timelines:,} timelines in batches of {BATCH}, {number + 1}")
-
-        def ask(request: r.BatchGetHomeTimelinesRequest) -> int:
-            return h2load(bench.folder, target, BATCH_GET_HOME_TIMELINES, request, calls)
-
-        with bench.cpu() as used, ThreadPoolExecutor(BATCH_CALLERS) as pool:
-            started = time.perf_counter()
-            answered = list(pool.map(ask, requests))
-            given.append(timelines / (time.perf_counter() - started))
-        if answered != [calls * (size + 5) for size in sizes]:  # each message has 5 bytes before it
-            raise BenchError("some batches were answered by something else than before")
-        cpu.append(used["read"] / timelines * MICRO)
-        raw.append(_raw_ranges(bench, batches, calls))
+    with _copies(bench) as (server, target):
+        for number in range(bench.repetitions + 1):
+            random.Random(number).shuffle(users)  # noqa: S311 - chance, not a secret
+            batches = [users[at : at + BATCH] for at in range(0, len(users), BATCH)]
+            bench.step(f"{calls * len(users):,} timelines in batches of {BATCH}, {number}")
+            with bench.cpu(copies=server) as used:
+                rate = _ask_batches(bench, target, batches, calls)
+            if number:  # else nothing was cached in the processes yet
+                given.append(rate)
+                cpu.append(used["copies"] / (calls * len(users)) * MICRO)
+                raw.append(_raw_ranges(bench, batches, calls))
+    case = f"{BATCH} users a call, {CORES} read processes"
     figure = Figure(
         "read-batch",
-        f"{BATCH} users a call",
+        case,
         "timelines",
         "1/s",
         tuple(given),
         "their LRANGEs alone, pipelined",
         tuple(raw),
-        note="by 1 read process",
     )
     reached = median(given) >= BATCH_GOAL
     return [
         figure.with_goal(f"at least {BATCH_GOAL:,}/s", reached=reached),
-        Figure("read-batch", figure.case, "server CPU per timeline", "µs", tuple(cpu)),
+        Figure("read-batch", case, "server CPU per timeline", "µs", tuple(cpu)),
     ]
+
+
+def _ask_batches(bench: Bench, target: str, batches: Sequence[Sequence[int]], calls: int) -> float:
+    """Ask for each batch so many times; return the timelines a second."""
+    requests = [r.BatchGetHomeTimelinesRequest(user_ids=ids, limit=20) for ids in batches]
+    with bench.reading() as stub:
+        sizes = [
+            stub.BatchGetHomeTimelines(request, timeout=CALL_SECONDS).ByteSize()
+            for request in requests
+        ]
+
+    def ask(request: r.BatchGetHomeTimelinesRequest) -> int:
+        return h2load(bench.folder, target, BATCH_GET_HOME_TIMELINES, request, calls)
+
+    with ThreadPoolExecutor(BATCH_CALLERS) as pool:
+        started = time.perf_counter()
+        answered = list(pool.map(ask, requests))
+        seconds = time.perf_counter() - started
+    if answered != [calls * (size + 5) for size in sizes]:  # each message has 5 bytes before it
+        raise BenchError("some batches were answered by something else than before")
+    return calls * sum(map(len, batches)) / seconds
+
+
+@contextmanager
+def _copies(bench: Bench) -> Iterator[tuple[Server, str]]:
+    """Yield a read service of as many processes as there are cores, and where it is."""
+    server, target = bench.system.another_read_service(CORES)
+    try:
+        yield server, target
+    finally:
+        server.stop()
 
 
 def _raw_ranges(bench: Bench, batches: Sequence[Sequence[int]], calls: int) -> float:
@@ -207,8 +236,11 @@ def _raw_ranges(bench: Bench, batches: Sequence[Sequence[int]], calls: int) -> f
 
 
 @contextmanager
-def noop(bench: Bench) -> Iterator[tuple[Server, str]]:
-    """Yield a process of bench.noop that answers what the read service answers now, and where."""
+def noop(bench: Bench, processes: int = 1) -> Iterator[tuple[Server, str]]:
+    """Yield bench.noop, answering what the read service answers now, and where it is.
+
+    Of several processes, which share the port, the first is yielded.
+    """
     answers = r.BatchGetHomeTimelinesResponse()
     readers = list(bench.graph.readers)
     with bench.reading() as stub:
@@ -220,16 +252,25 @@ def noop(bench: Bench) -> Iterator[tuple[Server, str]]:
     path.write_bytes(answers.SerializeToString())
     (port,) = free_ports(1)
     target = f"{HOST}:{port}"
-    server = Server(
-        "The no-op",
-        [sys.executable, "-m", "bench.noop", str(path)],
-        bench.folder / "logs" / "noop.log",
-        lambda: probe(target) is None,
-        environment=dict(os.environ)
-        | {"FANFARE_READ_PORT": str(port), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}"},
-    )
-    server.start()
+    own = {
+        "FANFARE_READ_PORT": str(port),
+        "FANFARE_READ_PROCESSES": str(processes),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}",
+    }
+    servers = [
+        Server(
+            f"No-op {number}",
+            [sys.executable, "-m", "bench.noop", str(path)],
+            bench.folder / "logs" / f"noop-{number}.log",
+            lambda: probe(target) is None,
+            environment=dict(os.environ) | own,
+        )
+        for number in range(processes)
+    ]
     try:
-        yield server, target
+        for server in servers:
+            server.start()
+        yield servers[0], target
     finally:
-        server.stop()
+        for server in servers:
+            server.stop()

@@ -24,16 +24,16 @@ class Row:
 
 _ALL = (
     Row("read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, ("ghz",)),
-    Row("read-throughput", "the same, as fast as it goes", read.read_throughput, ("ghz",)),
-    Row("read-batch", "BatchGetHomeTimelines, 100 users a call", read.read_batch, ("h2load",)),
+    Row("read-throughput", "GetHomeTimeline, as fast as it goes", read.read_throughput, ("ghz",)),
+    Row("read-batch", "BatchGetHomeTimelines, warm, all readers", read.read_batch, ("h2load",)),
     Row("rest-read", "GET /timeline/{id}?limit=20, warm", rest.rest_read, ("ghz", "wrk")),
-    Row("cold", "the first read of a timeline that is not in Redis", cold.cold),
+    Row("cold", "The first read of a timeline that is not in Redis", cold.cold),
     Row("create", "CreateTweet, all else running", commands.create, ("ghz", "pgbench")),
     Row("create-batch", "BatchCreateTweets, all else running", commands.create_batch, ("ghz",)),
-    Row("relay", "a full outbox is carried to Kafka", relay.relay),
-    Row("idle", "nothing happens for a minute", idle.idle),
-    Row("growth", "the same read when there is more of everything", growth.growth, ("ghz",)),
-    Row("burst", "ten times the steady load is written", degradation.burst, ("ghz",)),
-    Row("stampede", "all read at once after FLUSHALL", degradation.stampede, ("ghz",)),
+    Row("relay", "A full outbox is carried to Kafka", relay.relay),
+    Row("idle", "Nothing happens for a minute", idle.idle),
+    Row("growth", "A warm read when there is more of everything", growth.growth, ("ghz",)),
+    Row("burst", "Ten times the steady load is written", degradation.burst, ("ghz",)),
+    Row("stampede", "All read at once after FLUSHALL", degradation.stampede, ("ghz",)),
 )
 ROWS = {row.name: row for row in _ALL}
