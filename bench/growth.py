@@ -39,7 +39,7 @@ def growth(bench: Bench) -> list[Figure]:
     followings = bench.size((10, 100, 1000, 4000), quick=(10, 4000), smoke=(10, 30))
     depths = bench.size((20, 1000, 10_000, 100_000), quick=(20, 100_000), smoke=(20, 500))
     users = bench.size((1000, 10_000, 100_000, 1_000_000), quick=(1000, 20_000), smoke=(1000, 2000))
-    calls = bench.size(4000, quick=2000, smoke=50)
+    calls = bench.size(3000, quick=2000, smoke=50)
     with psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # right by construction
         bench.step(f"making users who follow up to {followings[-1]:,}")
@@ -56,17 +56,19 @@ def growth(bench: Bench) -> list[Figure]:
 
 def _flat(bench: Bench, groups: Sequence[Group], calls: int) -> list[Figure]:
     taken: dict[str, list[float]] = {group.case: [] for group in groups}
+    requests = {}
+    for group in groups:
+        readers = random.Random(7).sample(  # noqa: S311 - chance, not a secret
+            group.readers, min(calls, len(group.readers))
+        )
+        bench.warm(readers)
+        requests[group.case] = home_requests(readers, seed=7)
     for number in range(bench.repetitions):
         for group in groups:
             bench.step(f"{calls:,} calls, {group.case}, {number + 1}")
-            readers = random.Random(number).sample(  # noqa: S311 - chance, not a secret
-                group.readers, min(calls, len(group.readers))
-            )
-            bench.warm(readers)
-            requests = home_requests(readers, seed=number)
             target = bench.settings.read_service_target()
             with bench.cpu() as used:
-                ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls)
+                ghz(bench.folder, target, GET_HOME_TIMELINE, requests[group.case], calls)
             taken[group.case].append(used["read"] / calls * 1e6)
     least = groups[0].case
     figures = [

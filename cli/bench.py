@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
 
     Prints a table, and writes bench/results/latest.json and the plots in docs.
     """
+    # Told to end as by Ctrl-C: what was measured is shown, and nothing is left running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     profile = Profile.SMOKE if smoke else Profile.QUICK if quick else Profile.FULL
     console = Console()
     with Progress(
@@ -63,13 +66,21 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
             progress.update(task, description=text)
 
         figures: list[Figure] = []
+        failed = False
         try:
             graph = _graph(data, profile)
             with started(graph, profile, step) as bench:
                 where = report.surroundings(bench)
-                for row in rows:
+                for number, row in enumerate(rows, 1):
                     progress.update(task, row=row.name)
-                    found = _measured(bench, row, console)
+                    if not console.is_terminal:
+                        console.print(f"{number} of {len(rows)}: {row.name}", highlight=False)
+                    try:
+                        found = _measured(bench, row, console)
+                    except BenchError as error:
+                        failed = True
+                        console.print(f"{row.name} failed: {error}", markup=False, soft_wrap=True)
+                        continue
                     figures += found
                     if profile is not Profile.SMOKE:
                         report.keep(RESULTS, where, found)
@@ -84,6 +95,8 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
             _show(figures, console)
     if profile is not Profile.SMOKE:
         _write(console)
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 def _graph(data: Path, profile: Profile) -> Graph:
@@ -103,11 +116,7 @@ def _measured(bench: Bench, row: Row, console: Console) -> list[Figure]:
     if bench.profile is not Profile.SMOKE and (lacking := missing(row.tools)):
         console.print(f"{row.name} is left out: {lacking}.", highlight=False, soft_wrap=True)
         return []
-    try:
-        return row.run(bench)
-    except BenchError as error:
-        console.print(f"{row.name} failed: {error}", highlight=False, markup=False, soft_wrap=True)
-        return []
+    return row.run(bench)
 
 
 def _show(figures: Sequence[Figure], console: Console) -> None:
