@@ -17,6 +17,7 @@ from bench.report import Results
 OURS, LIMIT, GO = "#1f6feb", "#9aa4b2", "#e0a526"
 REACHED = {True: "goal reached", False: "goal missed", None: ""}
 MORE = {"1/s"}
+MARKS = {"p50": "o", "p95": "^", "p99": "D"}
 COLUMNS = 2
 # What the Go demo did on a machine of 2 cores with the same graph and posts; not of the same run.
 GO_DEMO = {
@@ -30,7 +31,7 @@ mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fanfare", "font.si
 
 
 def draw(folder: Path, results: Results, order: Sequence[str], works: dict[str, str]) -> None:
-    """Draw the rows that have a goal, and the growth of a warm read, as SVG files.
+    """Draw the rows that have a goal, how long callers wait, and growth, as SVG files.
 
     order: of the rows. works: what each row does, in words.
     """
@@ -47,6 +48,19 @@ def draw(folder: Path, results: Results, order: Sequence[str], works: dict[str, 
             folder / "benchmarks-rows.svg",
             figures,
             works,
+            f"{where.cpu}, {where.cores} cores, everything on it; {where.date[:10]}",
+        )
+    waits = [
+        figure
+        for row in order
+        for figure in results.get(row, (None, []))[1]
+        if figure.unit == "ms" and _share(figure)
+    ]
+    if waits:
+        where = results[waits[0].row][0]
+        _draw_waits(
+            folder / "benchmarks-latency.svg",
+            waits,
             f"{where.cpu}, {where.cores} cores, everything on it; {where.date[:10]}",
         )
     if "growth" in results:
@@ -130,6 +144,40 @@ def _draw_growth(path: Path, figures: Sequence[Figure], where: str) -> None:
         axes.grid(axis="y", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0][0].set_ylabel("µs of server CPU per call")
+    _save(picture, path)
+
+
+def _share(figure: Figure) -> str:
+    """Return which share of the calls waited at most so long: "p50", or "" if it says no such."""
+    return next((share for share in MARKS if figure.what.endswith(share)), "")
+
+
+def _draw_waits(path: Path, figures: Sequence[Figure], where: str) -> None:
+    lines: dict[str, list[Figure]] = {}
+    for figure in figures:
+        what = figure.what.removesuffix(_share(figure)).removesuffix(", ")
+        name = f"{figure.row} ({figure.case})" if figure.case else figure.row
+        lines.setdefault(name if what == "latency" else f"{name}: {what}", []).append(figure)
+    picture = Picture(figsize=(11, 0.34 * len(lines) + 1.7), layout="constrained")
+    picture.suptitle(f"How long callers wait\n{where}", fontsize=11)
+    axes: Any = picture.subplots()
+    for place, found in enumerate(lines.values()):
+        for figure in found:
+            mark = MARKS[_share(figure)]
+            if figure.limit_median is not None:
+                axes.plot(figure.limit_median, place + 0.18, mark, color=LIMIT, markersize=5)
+            axes.plot(figure.median, place - 0.1, mark, color=OURS, markersize=7)
+    for share, mark in MARKS.items():
+        axes.plot([], [], mark, color=OURS, label=f"Fanfare, {share[1:]} of 100 calls wait less")
+    axes.plot([], [], "s", color=LIMIT, label="the same of its limit in the same run")
+    axes.set_yticks(range(len(lines)), list(lines))
+    axes.set_ylim(len(lines) - 0.5, -0.5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.set_xlabel("ms")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    picture.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     _save(picture, path)
 
 

@@ -160,6 +160,7 @@ def write_page(path: Path, results: Results, order: Sequence[str]) -> None:
         "of the same run.",
         "",
         "![What each row reaches beside its raw limit](benchmarks-rows.svg)",
+        "![How long callers wait](benchmarks-latency.svg)",
         "![A warm read as everything grows](benchmarks-growth.svg)",
         "",
         _line(COLUMNS),

@@ -12,6 +12,7 @@ WHERE = Surroundings("2026-01-01", "full", "a graph", "a CPU", 2, 8.0, "Linux", 
 GOAL = Figure("one", "", "calls", "1/s", (1.0, 3.0, 2.0), "raw calls", (2.0, 6.0, 4.0)).with_goal(
     "at least 5/s", reached=False
 )
+WAIT = Figure("one", "many callers", "latency, p99", "ms", (7.0,))
 GROWN = [
     Figure("growth", f"{number:,} followings", "server CPU per call", "µs", (float(number),))
     for number in (10, 4000)
@@ -20,13 +21,14 @@ GROWN = [
 
 def test_picture_says_what_it_shows(tmp_path: Path) -> None:
     """Work, figure, limit, goal, machine and date are in the picture, as text."""
-    results = {"one": (WHERE, [GOAL]), "growth": (WHERE, GROWN)}
+    results = {"one": (WHERE, [GOAL, WAIT]), "growth": (WHERE, GROWN)}
     plots.draw(tmp_path, results, ["one", "growth"], {"one": "reading much"})
     rows = (tmp_path / "benchmarks-rows.svg").read_text()
     for text in ("reading much", "Fanfare: 2.00", "raw calls: 4.00", "goal missed: at least 5/s"):
         assert text in rows
     for text in ("a CPU, 2 cores", "2026-01-01", "more is better"):
         assert text in rows
+    assert "one (many callers)" in (tmp_path / "benchmarks-latency.svg").read_text()
     assert "followings" in (tmp_path / "benchmarks-growth.svg").read_text()
 
 
