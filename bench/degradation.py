@@ -119,7 +119,7 @@ def burst(bench: Bench) -> list[Figure]:
 
     def write(rate: int) -> Load:
         target, calls = settings.write_service_target(), rate * seconds
-        return ghz(bench.folder, target, CREATE_TWEET, writes, calls, rate=rate)
+        return ghz(bench.folder, target, CREATE_TWEET, writes, calls, rate=rate, may_fail=True)
 
     def read() -> Load:
         target, calls = settings.read_service_target(), read_rate * seconds
@@ -160,6 +160,14 @@ def burst(bench: Bench) -> list[Figure]:
     return [
         Figure("burst", case, "timelines that lack or have too much", "", tuple(wrong)).with_goal(
             "none", reached=not any(wrong)
+        ),
+        Figure(
+            "burst",
+            case,
+            "tweets that were not acknowledged",
+            "%",
+            tuple(100 * written.failed / written.count for written, _ in bursts),
+            note=f"statuses of the tweets: {'; '.join(written.codes for written, _ in bursts)}",
         ),
         both("latency of a read, p50", lambda loads: loads[1].p50),
         both("latency of a read, p99", lambda loads: loads[1].p99),

@@ -73,7 +73,9 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
         ]
         load = _ghz([str(generator), *arguments, target], folder, method, requests)
     if (load.failed and not may_fail) or load.count != calls:
-        raise BenchError(f"{load.failed} of {load.count} calls to {target} failed")
+        raise BenchError(
+            f"{load.failed} of {load.count} calls of {method.name} failed: {load.codes}"
+        )
     return load
 
 
@@ -97,9 +99,10 @@ def _ghz(
         ]
         _run([*command, *options], {"GOGC": "400"})
         said = json.loads(out.read_text())
-    failed = sum(n for code, n in said["statusCodeDistribution"].items() if code != "OK")
+    codes = said["statusCodeDistribution"]
+    failed = sum(n for code, n in codes.items() if code != "OK")
     at = {step["percentage"]: step["latency"] / 1e6 for step in said["latencyDistribution"]}
-    return Load(said["count"], said["rps"], at[50], at[99], failed)
+    return Load(said["count"], said["rps"], at[50], at[99], failed, str(codes))
 
 
 def h2load(

@@ -35,6 +35,8 @@ class Load:
     """And 99 of 100 within so many."""
     failed: int = 0
     """How many of the calls, where a row lets some fail."""
+    codes: str = ""
+    """How many calls ended with which status."""
 
 
 def call(

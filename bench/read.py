@@ -123,7 +123,7 @@ def read_throughput(bench: Bench) -> list[Figure]:
         )
         return load.per_second
 
-    with _copies(bench) as (_, target), noop(bench, CORES) as (_, noop_target):
+    with _copies(bench) as (_, target), noop(bench, _processes(bench)) as (_, noop_target):
         # What is cached in the processes is there by the second time.
         for _ in range(2):
             rate(target, "the read service")
@@ -132,7 +132,7 @@ def read_throughput(bench: Bench) -> list[Figure]:
             noops.append(rate(noop_target, "the no-op"))
     figure = Figure(
         "read-throughput",
-        f"{CORES} read processes, {callers} callers",
+        f"{_processes(bench)} read processes, {callers} callers",
         "calls",
         "1/s",
         tuple(reads),
@@ -166,7 +166,7 @@ def read_batch(bench: Bench) -> list[Figure]:
                 given.append(rate)
                 cpu.append(used["copies"] / (calls * len(users)) * MICRO)
                 raw.append(_raw_ranges(bench, batches, calls))
-    case = f"{BATCH} users a call, {CORES} read processes"
+    case = f"{BATCH} users a call, {_processes(bench)} read processes"
     figure = Figure(
         "read-batch",
         case,
@@ -204,10 +204,15 @@ def _ask_batches(bench: Bench, target: str, batches: Sequence[Sequence[int]], ca
     return calls * sum(map(len, batches)) / seconds
 
 
+def _processes(bench: Bench) -> int:
+    """Return how many processes throughput is measured with."""
+    return bench.size(CORES, quick=CORES, smoke=1)
+
+
 @contextmanager
 def _copies(bench: Bench) -> Iterator[tuple[Server, str]]:
     """Yield a read service of as many processes as there are cores, and where it is."""
-    server, target = bench.system.another_read_service(CORES)
+    server, target = bench.system.another_read_service(_processes(bench))
     try:
         yield server, target
     finally:
@@ -269,7 +274,9 @@ def noop(bench: Bench, processes: int = 1) -> Iterator[tuple[Server, str]]:
     ]
     try:
         for server in servers:
-            server.start()
+            server.launch()
+        for server in servers:
+            server.wait_ready()
         yield servers[0], target
     finally:
         for server in servers:
