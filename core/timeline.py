@@ -13,7 +13,7 @@ structure with the author as the only follower.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -148,6 +148,16 @@ class TimelineList:
 def home_list(user_id: int) -> TimelineList:
     """Return the list of a user's home timeline."""
     return TimelineList(user_id, "timeline")
+
+
+def home_keys(shard: int, user_ids: Iterable[int]) -> list[bytes]:
+    """Return the keys of the home timelines of users who are all in the shard, for the fan-out.
+
+    It makes a million of them for one tweet, and a list object for each would take most of its
+    time.
+    """
+    prefix = home_list(shard).key.removesuffix(str(shard)).encode()
+    return [b"%b%d" % (prefix, user_id) for user_id in user_ids]
 
 
 def author_list(user_id: int) -> TimelineList:
