@@ -8,6 +8,7 @@ from core.process import run
 from core.server import Server
 from core.settings import Settings
 from fanout_worker.consumer import Worker
+from fanout_worker.followers import FollowerArrays
 from fanout_worker.shards import Shards
 from fanout_worker.store import Store
 
@@ -15,13 +16,11 @@ from fanout_worker.store import Store
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Apply the feed to the timelines, and answer for health, until stopping is set."""
     store = Store(settings.primary_dsn(), settings.replica_dsn())
-    shards = Shards(settings.redis_address(), settings.timeline_length)
     worker = Worker(
-        settings.kafka_address(),
-        settings.topic,
+        settings,
         store,
-        shards,
-        settings.timeline_ttl_seconds(),
+        Shards(settings.redis_address(), settings.timeline_length),
+        FollowerArrays(store.followers, store.follower_pages, settings.cached_followers),
     )
     server = Server(settings.bind, settings.worker_port)
 

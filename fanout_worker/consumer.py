@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,13 +21,14 @@ from core.counters import COUNTERS, Rare
 from core.feed_events import UnreadableEventError
 from core.kafka import GROUP, client_settings
 from core.progress import Progress
+from core.settings import Settings
 from core.shards import SHARDS
-from fanout_worker.batch import Command, commands_by_shard
+from fanout_worker.batch import Wave, waves
 from fanout_worker.dead_letters import DeadLetters
 from fanout_worker.followers import FollowerArrays
-from fanout_worker.records import Record, advanced, base_of, effective, read_record
+from fanout_worker.records import Record, advanced, base_of, effective, places, read_record
 from fanout_worker.shards import Fences, Shards
-from fanout_worker.store import Followers, Store
+from fanout_worker.store import Store
 from fanout_worker.topic import KAFKA_SECONDS, Topic
 
 LOG = logging.getLogger(__name__)
@@ -43,18 +44,22 @@ class Worker:
     """A thread that applies the partitions which the consumer group gives it."""
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, store: Store, shards: Shards, ttl_seconds: int
+        self, settings: Settings, store: Store, shards: Shards, followers: FollowerArrays
     ) -> None:
+        bootstrap_servers, topic = settings.kafka_address(), settings.topic
         self._name = topic
         self._topic = Topic(bootstrap_servers, topic)
         self._store = store
         self._shards = shards
-        self._ttl_seconds = ttl_seconds
-        self._followers = FollowerArrays(store.followers)
+        self._ttl_seconds = settings.timeline_ttl_seconds()
+        self._followers = followers
         self._dead_letters = DeadLetters(bootstrap_servers, topic)
         self._assigned: set[int] = set()
-        # By partition, then shard. A partition whose place is not known is not in it.
+        # By partition, then shard: as they are when what is under way has been done. A partition
+        # whose place is not known is not in it.
         self._fences: dict[int, list[Progress]] = {}
+        # By partition, where the batch that is under way in Redis ends.
+        self._under_way: dict[int, int] = {}
         self._topic_id = ""
         # By partition, the highest offset that this worker has applied up to.
         self._reached: dict[int, int] = {}
@@ -96,6 +101,8 @@ class Worker:
             except Exception as error:
                 LOG.exception("an unforeseen failure, which is a bug")
                 self._start_again(error)
+        with suppress(RedisError, OSError, KafkaException):
+            self._settle()
         self._consumer.close()
         self._shards.close()
         self._store.close()
@@ -105,6 +112,8 @@ class Worker:
             self._find_place()
         if messages := self._fetch():
             self._apply(messages)
+        else:
+            self._settle()
         self._failures = 0
         if time.monotonic() - self._checked > IDLE_SECONDS:
             self._check_fences()
@@ -116,6 +125,7 @@ class Worker:
         self._failures += 1
         LOG.warning("the fan-out starts again from its fences in %.1f s: %s", wait, error)
         self._forget(self._assigned)
+        self._under_way = {}
         self._shards.close()
         self._store.close()
         self._dead_letters.close()
@@ -130,7 +140,8 @@ class Worker:
         self._forget(self._assigned)
 
     def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Nothing is under way here: callbacks run within poll.
+        # Callbacks run within poll. What is under way was sent before, and counts or not as the
+        # fences say: whoever has the partitions next looks at those.
         revoked = {partition.partition for partition in partitions}
         self._forget(revoked)
         self._assigned -= revoked
@@ -145,6 +156,7 @@ class Worker:
 
     def _find_place(self) -> None:
         """Look at the progress keys, create those that are absent, and seek to where they say."""
+        self._settle()
         partitions = sorted(self._assigned)
         self._forget(partitions)
         # The keys before the ranges: another worker may move them on meanwhile, and a key beyond
@@ -200,6 +212,7 @@ class Worker:
 
     def _check_fences(self) -> None:
         """Forget the partitions whose progress keys, or topic, are not what they were."""
+        self._settle()
         known = sorted(self._fences)
         if known:
             for shard, partition, fence in _each(self._shards.fences(known)):
@@ -217,7 +230,8 @@ class Worker:
     # Applying ------------------------------------------------------------------------------
 
     def _fetch(self) -> list[Message]:
-        first = self._consumer.poll(IDLE_SECONDS)
+        """Return what has come; wait for it if nothing else is to be done."""
+        first = self._consumer.poll(0 if self._under_way else IDLE_SECONDS)
         if first is None:
             return []
         return [first, *self._consumer.consume(BATCH - 1, timeout=0)]
@@ -252,22 +266,22 @@ class Worker:
             self._advance(records, ends)
 
     def _advance(self, records: Mapping[int, Sequence[Record]], ends: Mapping[int, int]) -> bool:
-        """Apply records and move to the ends; return False if the place was lost."""
-        work = self._commands(records)
+        """Begin to apply records and to move to the ends; return False if the place was lost."""
+        moved = {
+            partition: {
+                fence: advanced(fence, read, ends[partition])
+                for fence in set(self._fences[partition])
+            }
+            for partition, read in records.items()
+        }
         before = self._by_shard(records)
         after = [
-            {
-                partition: advanced(fence, records[partition], ends[partition])
-                for partition, fence in fences.items()
-            }
+            {partition: moved[partition][fence] for partition, fence in fences.items()}
             for fences in before
         ]
-        if not self._move(work, before, after):
+        if not self._move(self._waves(records), before, after):
             return False
-        self._reached |= ends
-        self._consumer.store_offsets(
-            offsets=[TopicPartition(self._name, p, end) for p, end in ends.items()]
-        )
+        self._under_way = dict(ends)
         return True
 
     def _drop_everything(self, partitions: Iterable[int]) -> bool:
@@ -285,7 +299,7 @@ class Worker:
             }
             for fences in before
         ]
-        if not self._move(dict.fromkeys(range(SHARDS), ()), before, after):
+        if not (self._move(waves((), {}, self._ttl_seconds), before, after) and self._settle()):
             return False
         self._shards.drop_all()
         for partition in partitions:
@@ -300,50 +314,62 @@ class Worker:
         ]
 
     def _move(
-        self,
-        work: Mapping[int, Sequence[Command]],
-        before: Sequence[Fences],
-        after: Sequence[Fences],
+        self, waves_: Iterable[Wave], before: Sequence[Fences], after: Sequence[Fences]
     ) -> bool:
-        """Apply the work and move the fences; return False if they are not where they were left."""
-        if mismatched := self._shards.apply(work, before, after):
-            LOG.warning("shards %s are not where they were left", sorted(mismatched))
-            COUNTERS.add(Rare.FENCE_LOST)
-            self._forget(before[0])
+        """Begin to apply waves and to move the fences; return False if the place was lost."""
+        if not self._shards.apply(waves_, before, after):
+            self._lose_place()
             return False
+        self._confirm()
         for partition in before[0]:
             self._fences[partition] = [fences[partition] for fences in after]
         return True
 
-    def _commands(self, records: Mapping[int, Sequence[Record]]) -> dict[int, Sequence[Command]]:
-        """Return what to do, by shard, to apply the records from each shard's fences on."""
-        followers: dict[int, Followers] = {}
+    def _settle(self) -> bool:
+        """Wait until nothing is under way; return False if the place was lost."""
+        if not self._shards.settle():
+            self._lose_place()
+            return False
+        self._confirm()
+        return True
+
+    def _lose_place(self) -> None:
+        LOG.warning("Redis is not where it was left")
+        COUNTERS.add(Rare.FENCE_LOST)
+        self._under_way = {}
+        # Of all partitions: what was fetched is thrown away, and must be fetched again.
+        self._forget(self._assigned)
+
+    def _confirm(self) -> None:
+        """Note that what was under way is done."""
+        done = {p: end for p, end in self._under_way.items() if p in self._fences}
+        self._under_way = {}
+        self._reached |= done
+        self._consumer.store_offsets(
+            offsets=[TopicPartition(self._name, p, end) for p, end in done.items()]
+        )
+
+    def _waves(self, records: Mapping[int, Sequence[Record]]) -> Iterator[Wave]:
+        """Return what applies the records, to each shard from its fences on."""
+        counting: dict[int, list[Record]] = {}
+        wal_positions = []
         for partition, read in records.items():
             fences = self._fences[partition]
             base = base_of(fences)
-            wal_positions = [record.event.wal_position for record in read]
+            wal_positions += [record.wal_position for record in read]
             wal_positions += [fence.wal_position for fence in fences]
-            counting = effective(read, base.offset, base.epoch)
+            counting[partition] = effective(read, base.offset, base.epoch)
             fresh = sum(record.offset >= base.offset for record in read)
-            COUNTERS.add(Rare.STALE_EPOCH_SKIPPED, fresh - len(counting))
-            COUNTERS.add(Rare.REPLAYED, sum(record.replayed for record in counting))
-            followers |= self._followers.after(partition, counting, max(wal_positions))
-        # Shards stand at different places only after a failure in the middle of a batch.
-        places: dict[tuple[tuple[int, int], ...], list[int]] = {}
-        for shard in range(SHARDS):
-            fences = [self._fences[partition][shard] for partition in records]
-            place = tuple((fence.offset, fence.epoch) for fence in fences)
-            places.setdefault(place, []).append(shard)
-        work: dict[int, Sequence[Command]] = {}
-        for place, shards in places.items():
-            counting = [
+            COUNTERS.add(Rare.STALE_EPOCH_SKIPPED, fresh - len(counting[partition]))
+            COUNTERS.add(Rare.REPLAYED, sum(record.replayed for record in counting[partition]))
+        followers = self._followers.after(counting, max(wal_positions))
+        for place, shards in places([self._fences[partition] for partition in records]).items():
+            applied = [
                 record
-                for (offset, epoch), read in zip(place, records.values(), strict=True)
+                for (offset, epoch), read in zip(place, counting.values(), strict=True)
                 for record in effective(read, offset, epoch)
             ]
-            commands = commands_by_shard(counting, followers, self._ttl_seconds)
-            work |= {shard: commands[shard] for shard in shards}
-        return work
+            yield from waves(applied, followers, self._ttl_seconds, shards)
 
     def _note_error(self, partition: int | None, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001 - librdkafka's own name

@@ -2,90 +2,134 @@
 
 An array is read once, under the WAL rule, and then kept right by the follows and unfollows in the
 author's partition. It is thrown away whenever that partition is not where this worker left it.
+
+All arrays together hold a given number of ids at most. When they would hold more, those that the
+batch does not need are dropped, which is simple, and rare. An author whose followers are too many
+even then is not kept at all: each batch reads them in pages, under the WAL rule too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.feed_events import user_of
 from fanout_worker.records import Record
-from fanout_worker.store import Followers
 
-# Ids in all arrays of a worker together: 400 MB. Beyond it all are dropped and read again as
-# needed, which is simple, and rare.
-MAX_IDS = 50_000_000
+Followers = NDArray[np.int64]
+# An author's followers, in arrays of a bearable size.
+Pages = Iterable[Followers]
 
-Read = Callable[[Sequence[int], int], dict[int, Followers]]
+# (users, WAL position, limit) -> (user, followers; if more than the limit, some of them).
+Read = Callable[[Sequence[int], int, int], Iterator[tuple[int, Followers]]]
+# (user, WAL position) -> followers.
+ReadPages = Callable[[int, int], Iterator[Followers]]
+
+
+@dataclass(frozen=True)
+class _Unkept:
+    """The followers of an author who has too many to keep them, read anew at each iteration."""
+
+    read: ReadPages
+    author: int
+    wal_position: int
+
+    def __iter__(self) -> Iterator[Followers]:
+        return self.read(self.author, self.wal_position)
 
 
 class FollowerArrays:
     """Follower arrays by partition and author."""
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, read_pages: ReadPages, limit: int) -> None:
+        """Prepare to keep so many ids at most."""
         self._read = read
-        self._arrays: dict[int, dict[int, Followers]] = {}
+        self._read_pages = read_pages
+        self._limit = limit
+        # None: too many to keep.
+        self._arrays: dict[int, dict[int, Followers | None]] = {}
         self._size = 0
 
     def drop(self, partition: int) -> None:
         """Forget the arrays of a partition's authors."""
-        dropped = self._arrays.pop(partition, {})
-        self._size -= sum(array.size for array in dropped.values())
+        for array in self._arrays.pop(partition, {}).values():
+            self._size -= _size(array)
 
-    def after(
-        self, partition: int, records: Sequence[Record], wal_position: int
-    ) -> dict[int, Followers]:
-        """Return the followers as of the last record, of authors pushed or that cease to be.
+    def after(self, records: Mapping[int, Sequence[Record]], wal_position: int) -> dict[int, Pages]:
+        """Return the followers as of the last records, of authors pushed or that cease to be.
 
-        wal_position: at least that of every record and of the partition's fences; an array not
-        yet known is read from a Postgres that has it. All follows and unfollows of the batch
-        count before any of its tweets: a list that a follow drops must not keep a tweet that
-        went to the followers before it. A replayed record changes no array: what its author
-        had may be wrong, and is read anew.
+        records: by partition. wal_position: at least that of every record and of the partitions'
+        fences; what is not yet known is read from a Postgres that has it. All follows and
+        unfollows of the batch count before any of its tweets: a list that a follow drops must not
+        keep a tweet that went to the followers before it. A replayed record changes no array:
+        what its author had may be wrong, and is read anew.
         """
-        arrays = self._arrays.setdefault(partition, {})
-        for author in {user_of(record.event) for record in records if record.replayed}:
-            if (doubted := arrays.pop(author, None)) is not None:
-                self._size -= doubted.size
-        tweeting = {
-            user_of(record.event)
-            for record in records
-            if record.event.HasField("tweet_created")
-            and (
-                record.replayed
-                or record.event.tweet_created.became_pulled
-                or not record.event.tweet_created.pulled
-            )
+        tweeting: dict[int, int] = {}  # the partition by author
+        for partition, read in records.items():
+            arrays = self._arrays.setdefault(partition, {})
+            for record in read:
+                if record.kind == "tweet_created":
+                    created = record.change
+                    if record.replayed or created.became_pulled or not created.pulled:
+                        tweeting[created.tweet.user_id] = partition
+                if record.replayed:
+                    self._size -= _size(arrays.pop(user_of(record.event), None))
+        self._read_unknown(tweeting, wal_position)
+        for partition, read in records.items():
+            arrays = self._arrays[partition]
+            for author, changes in _changes(read).items():
+                if (array := arrays.get(author)) is not None:
+                    arrays[author] = changed = _changed(array, changes)
+                    self._size += changed.size - array.size
+        return {
+            author: self._pages(author, partition, wal_position)
+            for author, partition in tweeting.items()
         }
-        if unknown := sorted(tweeting - arrays.keys()):
-            if self._size > MAX_IDS:
-                self._arrays = {partition: arrays}
-                arrays.clear()
-                unknown = sorted(tweeting)
-                self._size = 0
-            arrays |= self._read(unknown, wal_position)
-            self._size += sum(arrays[author].size for author in unknown)
-        for author, changes in _changes(records).items():
-            if author in arrays:
-                arrays[author] = _changed(arrays[author], changes)
-        return {author: arrays[author] for author in tweeting}
+
+    def _read_unknown(self, tweeting: Mapping[int, int], wal_position: int) -> None:
+        unknown = [
+            author
+            for author, partition in tweeting.items()
+            if author not in self._arrays[partition]
+        ]
+        if not unknown:
+            return
+        for author, array in self._read(sorted(unknown), wal_position, self._limit):
+            if self._size + array.size > self._limit:
+                self._keep_only(tweeting)
+            kept = array if self._size + array.size <= self._limit else None
+            self._arrays[tweeting[author]][author] = kept
+            self._size += _size(kept)
+
+    def _keep_only(self, tweeting: Mapping[int, int]) -> None:
+        for partition, arrays in self._arrays.items():
+            self._arrays[partition] = {
+                author: array for author, array in arrays.items() if author in tweeting
+            }
+        self._size = sum(
+            _size(array) for arrays in self._arrays.values() for array in arrays.values()
+        )
+
+    def _pages(self, author: int, partition: int, wal_position: int) -> Pages:
+        array = self._arrays[partition][author]
+        return _Unkept(self._read_pages, author, wal_position) if array is None else (array,)
+
+
+def _size(array: Followers | None) -> int:
+    return 0 if array is None else array.size
 
 
 def _changes(records: Sequence[Record]) -> dict[int, dict[int, bool]]:
     """Return, by author, who follows after the records (True) and who no longer does (False)."""
     changes: dict[int, dict[int, bool]] = {}
     for record in records:
-        if record.replayed:
-            continue
-        match record.event.WhichOneof("event"):
-            case "user_followed":
-                edge = record.event.user_followed
-                changes.setdefault(edge.followed_id, {})[edge.follower_id] = True
-            case "user_unfollowed":
-                gone = record.event.user_unfollowed
-                changes.setdefault(gone.followed_id, {})[gone.follower_id] = False
+        if record.kind in {"user_followed", "user_unfollowed"} and not record.replayed:
+            edge = record.change
+            follows = record.kind == "user_followed"
+            changes.setdefault(edge.followed_id, {})[edge.follower_id] = follows
     return changes
 
 

@@ -3,6 +3,17 @@
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, epoch FROM relay_state
 
 -- name: followers
-SELECT followed_id, array_agg(follower_id) FROM follows
-WHERE followed_id = ANY(%(user_ids)s)
-GROUP BY followed_id
+-- Ids as eight bytes each: neither side spends its time on decimal digits.
+SELECT user_id, (
+    SELECT string_agg(int8send(follower_id), '') FROM (
+        SELECT follower_id FROM follows WHERE followed_id = user_id LIMIT %(limit)s
+    ) AS page
+)
+FROM unnest(%(user_ids)s::bigint[]) AS user_id
+
+-- name: follower_page
+SELECT min(seq), string_agg(int8send(follower_id), '') FROM (
+    SELECT seq, follower_id FROM follows
+    WHERE followed_id = %(user_id)s AND (%(before)s::bigint IS NULL OR seq < %(before)s)
+    ORDER BY seq DESC LIMIT %(limit)s
+) AS page

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import hiredis
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
 from core.bodies import ALL_BODIES
@@ -16,18 +18,69 @@ from core.progress import Progress, progress_key
 from core.scan import unlink_all
 from core.shards import SHARDS
 from core.timeline import ALL_AUTHOR_LISTS, ALL_TIMELINES, TRIM_SLACK
-from fanout_worker.batch import Command
+from fanout_worker.batch import Part, Wave
+from fanout_worker.resp import pack
 
-# A transaction of so many commands keeps Redis from others for about two milliseconds.
-PART = 1000
 TIMEOUT_SECONDS = 10.0
+RECEIVE_BYTES = 1 << 20
 
 # By partition.
 Fences = dict[int, Progress]
 
 
+class Connection:
+    """A connection of redis-py's, which is sent many commands and read many replies at once."""
+
+    def __init__(self, connection: Any) -> None:
+        """Any: redis-py leaves the methods of its connections without annotations."""
+        self.redis_connection = connection
+        self._reader = hiredis.Reader()
+        self._ignored = 0
+
+    def send(self, packed: bytes, *, ignored: int = 0) -> None:
+        """Send packed commands; ignored: how many replies nobody will ask for.
+
+        Raises redis.RedisError, as read() does, when Redis does not answer.
+        """
+        self.redis_connection.send_packed_command([packed])
+        self._ignored += ignored
+
+    def read(self, count: int) -> list[Any]:
+        """Return the replies to so many commands; raises redis.ResponseError if one is an error."""
+        replies: list[Any] = []
+        while len(replies) < count:
+            reply = self._reader.gets()
+            if reply is False:
+                self._receive()
+            elif isinstance(reply, hiredis.ReplyError):
+                raise ResponseError(str(reply))
+            elif isinstance(reply, hiredis.PushNotification):
+                continue
+            elif self._ignored:
+                self._ignored -= 1
+            else:
+                replies.append(reply)
+        return replies
+
+    def ask(self, *arguments: bytes) -> Any:
+        """Send one command and return the reply."""
+        self.send(pack(*arguments))
+        return self.read(1)[0]
+
+    def _receive(self) -> None:
+        # redis-py reads reply by reply, and takes longer for each than Redis took for the command.
+        received = self.redis_connection._sock.recv(RECEIVE_BYTES)  # noqa: SLF001 - no other way
+        if not received:
+            raise RedisConnectionError("Redis has closed the connection")
+        self._reader.feed(received)
+
+
 class Shards:
-    """One connection for each shard, so that the shards' round trips overlap."""
+    """One connection for each shard, so that the shards' round trips overlap.
+
+    The last wave that was sent is under way until settle(): what comes next is prepared while
+    Redis works. The other methods are for when nothing is under way.
+    """
 
     def __init__(self, url: str, length: int) -> None:
         self._pool = ConnectionPool.from_url(
@@ -38,39 +91,40 @@ class Shards:
             retry=Retry(NoBackoff(), 0),
         )
         self._redis = Redis(connection_pool=self._pool)
-        # Any: redis-py leaves the methods of its connections without annotations.
-        self._connections: list[Any] = []
+        self._connections: list[Connection] = []
         self._longest = length + TRIM_SLACK
+        self._under_way: Wave = {}
+        self._moves = 0
 
     def close(self) -> None:
-        """Drop the connections; the next use makes new ones."""
+        """Drop the connections, and what is under way; the next use makes new ones."""
         for connection in self._connections:
-            connection.disconnect()
-            self._pool.release(connection)
+            connection.redis_connection.disconnect()
+            self._pool.release(connection.redis_connection)
         self._connections.clear()
+        self._under_way = {}
 
     def fences(self, partitions: Sequence[int]) -> list[dict[int, Progress | None]]:
         """Return, by shard, what the progress keys of the partitions hold.
 
-        Raises redis.RedisError, as every method here, when Redis does not answer.
+        Raises redis.RedisError or OSError, as every method here, when Redis does not answer.
         """
         connections = self._open()
         for shard, connection in enumerate(connections):
-            keys = [progress_key(shard, partition) for partition in partitions]
-            connection.send_command("MGET", *keys)
+            connection.send(pack(b"MGET", *_keys(shard, partitions)))
         return [
             {
                 partition: Progress.decode(value) if value is not None else None
-                for partition, value in zip(partitions, connection.read_response(), strict=True)
+                for partition, value in zip(partitions, connection.read(1)[0], strict=True)
             }
             for connection in connections
         ]
 
     def create_fence(self, shard: int, partition: int, progress: Progress) -> None:
         """Create a progress key, if it is not there."""
-        connection = self._open()[shard]
-        connection.send_command("SET", progress_key(shard, partition), progress.encode(), "NX")
-        COUNTERS.add(Rare.FENCE_CREATED, connection.read_response() is not None)
+        (key,) = _keys(shard, [partition])
+        created = self._open()[shard].ask(b"SET", key, progress.encode(), b"NX")
+        COUNTERS.add(Rare.FENCE_CREATED, created is not None)
 
     def wipe(self, shard: int, partition: int, fence: Progress) -> None:
         """Empty the shard's node, if the progress key still says this.
@@ -78,17 +132,13 @@ class Shards:
         For when the records after it are lost: what the lists lack nobody can tell.
         """
         connection = self._open()[shard]
-        key = progress_key(shard, partition)
-        connection.send_command("WATCH", key)
-        connection.read_response()
-        connection.send_command("GET", key)
-        if connection.read_response() != fence.encode():
-            connection.send_command("UNWATCH")
-            connection.read_response()
+        (key,) = _keys(shard, [partition])
+        connection.ask(b"WATCH", key)
+        if connection.ask(b"GET", key) != fence.encode():
+            connection.ask(b"UNWATCH")
             return
-        for command in ("MULTI", "FLUSHALL", "EXEC"):
-            connection.send_command(command)
-            answer = connection.read_response()
+        for command in (b"MULTI", b"FLUSHALL", b"EXEC"):
+            answer = connection.ask(command)
         COUNTERS.add(Rare.SHARD_WIPED, answer is not None)
 
     def drop_all(self) -> None:
@@ -96,108 +146,97 @@ class Shards:
         unlink_all(self._redis, ALL_TIMELINES, ALL_AUTHOR_LISTS, ALL_BODIES)
 
     def apply(
-        self,
-        work: Mapping[int, Sequence[Command]],
-        fences: Sequence[Fences],
-        ends: Sequence[Fences],
-    ) -> set[int]:
-        """Apply commands, by shard, and move the shard's fences from where they are to the ends.
+        self, waves: Iterable[Wave], before: Sequence[Fences], after: Sequence[Fences]
+    ) -> bool:
+        """Apply waves, and move the shards' fences from where they are to where they end.
 
-        fences, ends: by shard. Return the shards whose progress keys say something else: those
-        were left as they are, from the part on that found it. A long transaction is cut into
-        parts; each writes the WAL position, only the last moves offset and epoch, and redoing
-        parts is harmless.
+        before, after: by shard. Each part writes the WAL position, only a shard's last one moves
+        offset and epoch, and redoing parts is harmless. Each wave is made while the one before is
+        under way; the last is still under way at the end. Return False, and do no more, when a
+        progress key says something else, now or in what was under way before.
         """
-        believed = {shard: dict(fences[shard]) for shard in work}
-        parts = {
-            shard: [commands[i : i + PART] for i in range(0, len(commands), PART)] or [[]]
-            for shard, commands in work.items()
-        }
-        COUNTERS.add(Rare.BATCH_CUT, any(len(rest) > 1 for rest in parts.values()))
-        mismatched: set[int] = set()
-        while parts:
-            mismatched |= self._watch({shard: believed[shard] for shard in parts})
-            parts = {shard: rest for shard, rest in parts.items() if shard not in mismatched}
-            after = {
-                shard: ends[shard] if len(rest) == 1 else _wal_moved(believed[shard], ends[shard])
-                for shard, rest in parts.items()
-            }
-            now = {shard: rest[0] for shard, rest in parts.items()}
-            mismatched |= self._execute(now, after)
-            believed |= after
-            parts = {
-                shard: rest[1:]
-                for shard, rest in parts.items()
-                if len(rest) > 1 and shard not in mismatched
-            }
-        return mismatched
+        believed = list(before)
+        for wave in waves:
+            if not (self.settle() and self._watch(wave, believed)):
+                return False
+            for shard, part in wave.items():
+                if part.last:
+                    believed[shard] = after[shard]
+                else:
+                    believed[shard] = _wal_moved(believed[shard], after[shard])
+            self._send(wave, believed)
+        return True
 
-    def _watch(self, believed: Mapping[int, Fences]) -> set[int]:
-        """Watch the progress keys; return the shards where they are not what is believed."""
-        connections = self._open()
-        for shard, fences in believed.items():
-            keys = [progress_key(shard, partition) for partition in fences]
-            connections[shard].send_packed_command(
-                connections[shard].pack_commands([("WATCH", *keys), ("MGET", *keys)])
-            )
-        mismatched = set()
-        for shard, fences in believed.items():
-            connections[shard].read_response()
-            if connections[shard].read_response() != [f.encode() for f in fences.values()]:
-                connections[shard].send_command("UNWATCH")
-                connections[shard].read_response()
-                mismatched.add(shard)
-        return mismatched
-
-    def _execute(
-        self, commands: Mapping[int, Sequence[Command]], after: Mapping[int, Fences]
-    ) -> set[int]:
-        """Run each shard's transaction; return the shards where a watched key was touched."""
-        connections = self._open()
-        for shard, part in commands.items():
-            moves = [
-                ("SET", progress_key(shard, partition), fence.encode())
-                for partition, fence in after[shard].items()
-            ]
-            connections[shard].send_packed_command(
-                connections[shard].pack_commands([("MULTI",), *part, *moves, ("EXEC",)])
-            )
-        mismatched = set()
-        for shard, part in commands.items():
-            connection = connections[shard]
-            for _ in range(1 + len(part) + len(after[shard])):
-                connection.read_response()
-            answers = connection.read_response()
+    def settle(self) -> bool:
+        """Wait until nothing is under way; return False if a watched key had been touched."""
+        wave, self._under_way = self._under_way, {}
+        settled = True
+        for shard, part in wave.items():
+            connection = self._connections[shard]
+            # OK for MULTI, then QUEUED for each command.
+            answers = connection.read(part.commands + self._moves + 2)[-1]
             if answers is None:
-                mismatched.add(shard)
+                settled = False
                 continue
             for answer in answers:
-                if isinstance(answer, RedisError):
-                    raise answer
+                if isinstance(answer, hiredis.ReplyError):
+                    raise ResponseError(str(answer))
             self._trim(connection, part, answers)
-        return mismatched
+        return settled
 
-    def _trim(self, connection: Any, part: Sequence[Command], answers: Sequence[object]) -> None:
+    def _watch(self, wave: Wave, believed: Sequence[Fences]) -> bool:
+        """Watch the progress keys; return whether all are what is believed, else watch none."""
+        connections = self._open()
+        for shard in wave:
+            keys = _keys(shard, believed[shard])
+            connections[shard].send(pack(b"WATCH", *keys) + pack(b"MGET", *keys))
+        mismatched = [
+            shard
+            for shard in wave
+            if connections[shard].read(2)[1]
+            != [fence.encode() for fence in believed[shard].values()]
+        ]
+        if mismatched:
+            for shard in wave:
+                connections[shard].send(pack(b"UNWATCH"), ignored=1)
+        return not mismatched
+
+    def _send(self, wave: Wave, fences: Sequence[Fences]) -> None:
+        """Send each shard's transaction, which sets the fences."""
+        for shard, part in wave.items():
+            moves = zip(_keys(shard, fences[shard]), fences[shard].values(), strict=True)
+            sets = [pack(b"SET", key, fence.encode()) for key, fence in moves]
+            self._moves = len(sets)
+            self._connections[shard].send(
+                b"".join([pack(b"MULTI"), part.packed, *sets, pack(b"EXEC")])
+            )
+        self._under_way = wave
+
+    def _trim(self, connection: Connection, part: Part, answers: Sequence[Any]) -> None:
         """Cut the lists that outgrew their cap: nobody reads them, or a reader would compact."""
+        first = part.commands - len(part.pushed)
+        end = b"%d" % (self._longest - 1)
         trims = [
-            ("LTRIM", command[1], 0, self._longest - 1)
-            for command, answer in zip(part, answers, strict=False)
-            if command[0] == "LPUSHX" and isinstance(answer, int) and answer > self._longest
+            pack(b"LTRIM", key, b"0", end)
+            for key, length in zip(part.pushed, answers[first : part.commands], strict=True)
+            if length > self._longest
         ]
         if trims:
             COUNTERS.add(Rare.LIST_TRIMMED, len(trims))
-            connection.send_packed_command(connection.pack_commands(trims))
-            for _ in trims:
-                connection.read_response()
+            connection.send(b"".join(trims), ignored=len(trims))
 
-    def _open(self) -> list[Any]:
+    def _open(self) -> list[Connection]:
         # One by one: those made before one that fails must be given back by close().
         while len(self._connections) < SHARDS:
-            self._connections.append(self._pool.get_connection())
+            self._connections.append(Connection(self._pool.get_connection()))
         return self._connections
 
 
-def _wal_moved(fences: Fences, ends: Fences) -> Fences:
+def _keys(shard: int, partitions: Iterable[int]) -> list[bytes]:
+    return [progress_key(shard, partition).encode() for partition in partitions]
+
+
+def _wal_moved(fences: Fences, ends: Mapping[int, Progress]) -> Fences:
     return {
         partition: Progress(fence.offset, ends[partition].wal_position, fence.epoch, fence.topic_id)
         for partition, fence in fences.items()

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import psycopg
-from numpy.typing import NDArray
 from psycopg.rows import TupleRow
 
 from core.postgres import HAS_REPLAYED, connection_arguments
 from core.queries import load_queries
+from fanout_worker.followers import Followers
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("fanout_worker")
 
 Connection = psycopg.Connection[TupleRow]
-Followers = NDArray[np.int64]
+
+# Followers read at once of a user who has too many to keep: 8 MB.
+PAGE = 1_000_000
 
 
 class Store:
@@ -44,13 +46,32 @@ class Store:
             raise psycopg.OperationalError("relay_state is empty: run `fanfare migrate`")
         return int(row[0]), int(row[1])
 
-    def followers(self, user_ids: Sequence[int], wal_position: int) -> dict[int, Followers]:
-        """Return the followers of each user, from a Postgres that has the position."""
-        parameters = {"user_ids": list(user_ids)}
-        found = {user_id: np.empty(0, np.int64) for user_id in user_ids}
-        for user_id, ids in self._at(wal_position).execute(SQL["followers"], parameters):
-            found[user_id] = np.array(ids, np.int64)
-        return found
+    def followers(
+        self, user_ids: Sequence[int], wal_position: int, limit: int
+    ) -> Iterator[tuple[int, Followers]]:
+        """Yield each user with their followers, from a Postgres that has the position.
+
+        Of a user with more than the limit, one more than it: the reader sees that some are missing.
+        """
+        parameters = {"user_ids": list(user_ids), "limit": limit + 1}
+        with self._at(wal_position).cursor() as cursor:
+            # Row by row, for together they may be larger than memory.
+            for user_id, ids in cursor.stream(SQL["followers"], parameters, binary=True):
+                yield user_id, _ids(ids)
+
+    def follower_pages(self, user_id: int, wal_position: int) -> Iterator[Followers]:
+        """Yield a user's followers in pages, each from a Postgres that has the position.
+
+        The pages are of different moments. Who followed all the time is on one of them.
+        """
+        parameters = {"user_id": user_id, "before": None, "limit": PAGE}
+        while True:
+            row = self._at(wal_position).execute(SQL["follower_page"], parameters, binary=True)
+            before, ids = row.fetchone() or (None, None)
+            if before is None:
+                return
+            parameters["before"] = before
+            yield _ids(ids)
 
     def _at(self, wal_position: int) -> Connection:
         if self._replica_dsn != self._primary_dsn:
@@ -69,3 +90,7 @@ class Store:
             connection = psycopg.Connection.connect(dsn, **connection_arguments("worker"))
             self._connections[dsn] = connection
         return connection
+
+
+def _ids(packed: bytes | None) -> Followers:
+    return np.frombuffer(packed or b"", ">i8").astype(np.int64)

@@ -22,7 +22,7 @@ from core.kafka import GROUP, PARTITIONS
 from core.progress import progress_keys
 from core.shards import SHARDS
 from core.timeline import home_list
-from fanout_worker.shards import PART
+from fanout_worker.batch import PART
 
 
 @pytest.fixture(scope="module")

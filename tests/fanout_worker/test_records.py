@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.progress import Progress
 from fanout_worker.consumer import MAX_RETRY_SECONDS, retry_seconds
-from fanout_worker.followers import FollowerArrays
-from fanout_worker.records import Record, advanced, base_of, effective
-from fanout_worker.store import Followers
+from fanout_worker.records import Record, advanced, base_of, effective, places
 
 
 def _record(offset: int, epoch: int, wal_position: int = 0) -> Record:
-    return Record(offset, pb.FeedEvent(relay_epoch=epoch, wal_position=wal_position))
+    return Record.of(offset, pb.FeedEvent(relay_epoch=epoch, wal_position=wal_position))
 
 
 def test_what_a_replaced_relay_still_sends_is_skipped() -> None:
@@ -58,36 +54,11 @@ def test_what_counts_for_a_shard_counts_for_the_base(
             assert record in counting
 
 
-def _follow(offset: int, follower: int, *, follows: bool) -> Record:
-    edge = {"follower_id": follower, "followed_id": 1}
-    if follows:
-        return Record(offset, pb.FeedEvent(user_followed=pb.UserFollowed(**edge)))
-    return Record(offset, pb.FeedEvent(user_unfollowed=pb.UserUnfollowed(**edge)))
-
-
-def _tweet(offset: int) -> Record:
-    created = pb.TweetCreated(tweet=Tweet(id=100 + offset, user_id=1))
-    return Record(offset, pb.FeedEvent(tweet_created=created))
-
-
-def test_an_array_is_read_once_and_then_kept_by_the_events() -> None:
-    """Follows and unfollows of a batch count before its tweets; the last one decides."""
-    asked: list[tuple[list[int], int]] = []
-
-    def read(user_ids: object, wal_position: int) -> dict[int, Followers]:
-        asked.append((list(user_ids), wal_position))  # type: ignore[call-overload]
-        return {1: np.array([7, 8], np.int64)}
-
-    arrays = FollowerArrays(read)
-    assert sorted(arrays.after(0, [_tweet(0)], 5)[1]) == [7, 8]
-    batch = [_tweet(1), _follow(2, 9, follows=True), _follow(3, 7, follows=False)]
-    assert sorted(arrays.after(0, batch, 6)[1]) == [8, 9]
-    back = [_follow(4, 9, follows=False), _follow(5, 9, follows=True), _tweet(6)]
-    assert sorted(arrays.after(0, back, 7)[1]) == [8, 9]
-    assert asked == [([1], 5)]
-    arrays.drop(0)
-    arrays.after(0, [_tweet(7)], 8)
-    assert asked[1:] == [([1], 8)]
+def test_shards_that_stand_apart_are_told_apart() -> None:
+    """After a failure in the middle of a batch some shards are at its end and some are not."""
+    behind, ahead = Progress(1, 0, 1, "t"), Progress(4, 9, 1, "t")
+    assert places([[behind, behind], [ahead, ahead]]) == {((1, 1), (4, 1)): [0, 1]}
+    assert places([[behind, ahead]]) == {((1, 1),): [0], ((4, 1),): [1]}
 
 
 def test_waits_grow_and_end_at_the_longest() -> None:
