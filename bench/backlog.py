@@ -1,0 +1,95 @@
+"""Tweets written straight into Postgres, for the rows about what comes after the write service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from fanfare.events.v1.events_pb2 import FeedEvent, TweetCreated
+from redis import Redis
+
+from bench.session import BenchError
+from cli.feed import Feed
+from core.messages import tweet
+from core.progress import Progress, progress_keys
+from core.shards import SHARDS
+
+DRAIN_SECONDS = 120.0
+POLL_SECONDS = 0.002
+# Tweet ids as next_tweet_id() makes them, at a given time.
+_IDS = """
+SELECT ((extract(epoch FROM created_at) * 1000)::bigint - 1735689600000) << 22
+    | (nextval('tweet_id_sequence') & 8191)
+FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS times (created_at, n) ORDER BY n
+"""
+
+
+def write(
+    dsn: str, tweets: Sequence[tuple[int, str]], *, ago: float = 0.0, pulled: bool = False
+) -> list[int]:
+    """Commit tweets, (author, text), with their events, and wake the relay; return their ids.
+
+    ago: they are dated so many seconds before now.
+    """
+    now = datetime.now(UTC) - timedelta(seconds=ago)
+    # A millisecond has 8,192 ids.
+    times = [now + timedelta(milliseconds=number // 1000) for number in range(len(tweets))]
+    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        ids = [id_ for (id_,) in cursor.execute(_IDS, (times,)).fetchall()]
+        rows = [
+            (id_, author, text, created)
+            for id_, (author, text), created in zip(ids, tweets, times, strict=True)
+        ]
+        with cursor.copy(
+            "COPY tweets (id, user_id, content, created_at, updated_at) FROM STDIN"
+        ) as copy:
+            for row in rows:
+                copy.write_row((*row, row[-1]))
+        with cursor.copy("COPY outbox (key, type, payload) FROM STDIN") as copy:
+            for row in rows:
+                created = TweetCreated(tweet=tweet(*row, row[-1]), pulled=pulled)
+                event = FeedEvent(tweet_created=created)
+                copy.write_row((row[1], "tweet.created", event.SerializeToString()))
+        cursor.execute("SELECT pg_notify('fanfare_outbox', '')")
+    return ids
+
+
+def wait_sent(dsn: str) -> None:
+    """Wait until all events are in Kafka; raises BenchError if they do not come there."""
+    deadline = time.monotonic() + DRAIN_SECONDS
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while connection.execute("SELECT FROM outbox WHERE sent_at IS NULL LIMIT 1").fetchone():
+            if time.monotonic() > deadline:
+                raise BenchError("the relay does not send its events")
+            time.sleep(POLL_SECONDS)
+
+
+def ends(feed: Feed) -> list[int]:
+    """Return the offset at which each partition ends now."""
+    return [partition.end for partition in feed.partitions()]
+
+
+def wait_applied(redis: Redis, offsets: Sequence[int]) -> float:
+    """Wait until all shards are at these offsets; return when, by time.time().
+
+    Raises BenchError if they do not come there.
+    """
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while True:
+        pipeline = redis.pipeline(transaction=False)
+        for shard in range(SHARDS):
+            pipeline.mget(progress_keys(shard))
+        found = pipeline.execute()
+        with suppress(AttributeError):  # a key is absent
+            if all(
+                Progress.decode(value).offset >= end
+                for values in found
+                for value, end in zip(values, offsets, strict=True)
+            ):
+                return time.time()
+        if time.monotonic() > deadline:
+            raise BenchError("the worker does not apply what is in Kafka")
+        time.sleep(POLL_SECONDS)

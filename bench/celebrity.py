@@ -1,0 +1,148 @@
+"""One tweet to a million timelines, pushed to each, and pulled by whoever reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+from fanfare.read.v1.read_pb2 import GetHomeTimelineRequest
+from redis import Redis
+
+from bench import backlog
+from bench.figures import Figure
+from bench.raw_valkey import send
+from bench.session import CALL_SECONDS, Bench, BenchError
+from cli.feed import Feed
+from core.timeline import COMPLETE, author_list, home_list, separator
+
+# User ids beyond those of any graph: stars, then the crowd.
+FIRST = 1_000_000_000
+PUSHED, PULLED, PULLED_BY_FEW = FIRST, FIRST + 1, FIRST + 2
+CROWD = FIRST + 10
+FEW = 10
+CHUNK = 100_000
+LOOKERS = 20
+
+_MADE = (
+    b"""INSERT INTO users (id, username, pulled)
+    SELECT n, 'star' || n, n = ANY(%(pulled)s) FROM unnest(%(stars)s::bigint[]) AS n""",
+    b"""INSERT INTO users (id, username)
+    SELECT n, 'crowd' || n FROM generate_series(%(first)s, %(last)s) AS n""",
+    b"""INSERT INTO follows (follower_id, followed_id)
+    SELECT n, star FROM generate_series(%(first)s, %(last)s) AS n,
+    unnest(%(stars)s::bigint[]) AS star WHERE star <> %(by_few)s OR n <= %(few)s""",
+)
+_REMOVED = (
+    b"DELETE FROM follows WHERE followed_id = ANY(%(stars)s)",
+    b"DELETE FROM tweets WHERE user_id = ANY(%(stars)s)",
+    b"DELETE FROM users WHERE id BETWEEN %(first)s AND %(last)s OR id = ANY(%(stars)s)",
+)
+
+
+def celebrity(bench: Bench) -> list[Figure]:
+    """Return how long a tweet takes to reach everybody, pushed and pulled."""
+    size = bench.size(1_000_000, quick=50_000, smoke=2000)
+    crowd = range(CROWD, CROWD + size)
+    with (
+        Redis.from_url(bench.settings.redis_address()) as redis,
+        Feed(bench.settings) as feed,
+        _crowd(bench, redis, crowd),
+    ):
+
+        def applied(author: int, *, pulled: bool) -> tuple[int, float]:
+            """Write a tweet; return its id, and the seconds until all shards have it."""
+            dsn = bench.settings.primary_dsn()
+            offset = sum(backlog.ends(feed))
+            (tweet_id,) = backlog.write(dsn, [(author, "hello, everybody")], pulled=pulled)
+            written = time.time()
+            while sum(ends := backlog.ends(feed)) == offset:
+                time.sleep(backlog.POLL_SECONDS)
+            return tweet_id, backlog.wait_applied(redis, ends) - written
+
+        bench.step("reading the followers for the first time")
+        for star in (PUSHED, PULLED, PULLED_BY_FEW):
+            applied(star, pulled=star != PUSHED)
+        pushed, limits, pulled, few = [], [], [], []
+        for number in range(1, bench.repetitions + 1):
+            bench.step(f"a tweet to {size:,} timelines, {number}")
+            tweet_id, seconds = applied(PUSHED, pulled=False)
+            pushed.append(seconds)
+            _check(bench, crowd, tweet_id)
+            bench.step(f"the raw limit, {number}")
+            limits.append(_raw(bench, crowd, tweet_id))
+            pulled.append(1000 * applied(PULLED, pulled=True)[1])
+            tweet_id, seconds = applied(PULLED_BY_FEW, pulled=True)
+            few.append(1000 * seconds)
+            _check(bench, crowd[:FEW], tweet_id)
+    case = f"{size:,} followers"
+    push = Figure(
+        *("celebrity", f"push, {case}", "written to the last timeline", "s", tuple(pushed)),
+        *("the same LPUSHX, sent by one socket", tuple(limits)),
+    )
+    pull = Figure("celebrity", f"pull, {case}", "written to the author's list", "ms", tuple(pulled))
+    beside = Figure("celebrity", f"pull, {FEW} followers", pull.what, "ms", tuple(few))
+    return [
+        push.with_goal("under 3.5 s", reached=push.median < 3.5),
+        pull.with_goal("as with few followers", reached=pull.median < 2 * beside.median),
+        beside,
+    ]
+
+
+@contextmanager
+def _crowd(bench: Bench, redis: Redis, crowd: Sequence[int]) -> Iterator[None]:
+    """Have three stars, two of them pulled, and a crowd that follows, with timelines in Redis."""
+    bench.step(f"making {len(crowd):,} users and their timelines")
+    stars = [PUSHED, PULLED, PULLED_BY_FEW]
+    parameters = {
+        "stars": stars,
+        "pulled": stars[1:],
+        "by_few": PULLED_BY_FEW,
+        "first": crowd[0],
+        "few": crowd[FEW - 1],
+        "last": crowd[-1],
+    }
+    with psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection:
+        # The ids are right by construction; checking each costs more than the rest.
+        connection.execute("SET session_replication_role = replica")
+        try:
+            for query in _MADE:
+                connection.execute(query, parameters)
+            for start in range(0, len(crowd), CHUNK):
+                pipeline = redis.pipeline(transaction=False)
+                for user in crowd[start : start + CHUNK]:
+                    merged = [PULLED] if user >= crowd[0] + FEW else [PULLED, PULLED_BY_FEW]
+                    pipeline.rpush(home_list(user).key, separator(merged), COMPLETE)
+                pipeline.execute()
+            for star in stars[1:]:
+                redis.rpush(author_list(star).key, separator([]), COMPLETE)
+            yield
+        finally:
+            bench.step("removing them")
+            for query in _REMOVED:
+                connection.execute(query, parameters)
+            connection.execute("VACUUM (ANALYZE)")
+            for start in range(0, len(crowd), CHUNK):
+                redis.unlink(*(home_list(user).key for user in crowd[start : start + CHUNK]))
+            redis.unlink(*(author_list(star).key for star in stars))
+
+
+def _raw(bench: Bench, crowd: Sequence[int], tweet_id: int) -> float:
+    """Return the seconds of pushing the id, once more, to all timelines."""
+    id_ = str(tweet_id)
+    commands = [
+        f"*3\r\n$6\r\nLPUSHX\r\n${len(key)}\r\n{key}\r\n${len(id_)}\r\n{id_}\r\n"
+        for key in (home_list(user).key for user in crowd)
+    ]
+    return send(bench.settings.redis_address(), "".join(commands).encode())
+
+
+def _check(bench: Bench, crowd: Sequence[int], tweet_id: int) -> None:
+    """Raise BenchError if one of some readers does not see the tweet."""
+    with bench.reading() as stub:
+        for user in crowd[:: max(1, len(crowd) // LOOKERS)]:
+            request = GetHomeTimelineRequest(user_id=user, limit=1)
+            answer = stub.GetHomeTimeline(request, timeout=CALL_SECONDS)
+            if [tweet.id for tweet in answer.tweets] != [tweet_id]:
+                raise BenchError(f"user {user} does not see tweet {tweet_id}")
