@@ -344,10 +344,11 @@ class Worker:
         """Note that what was under way is done."""
         done = {p: end for p, end in self._under_way.items() if p in self._fences}
         self._under_way = {}
-        self._reached |= done
-        self._consumer.store_offsets(
-            offsets=[TopicPartition(self._name, p, end) for p, end in done.items()]
-        )
+        if done:
+            self._reached |= done
+            self._consumer.store_offsets(
+                offsets=[TopicPartition(self._name, p, end) for p, end in done.items()]
+            )
 
     def _waves(self, records: Mapping[int, Sequence[Record]]) -> Iterator[Wave]:
         """Return what applies the records, to each shard from its fences on."""
