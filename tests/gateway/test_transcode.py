@@ -91,6 +91,7 @@ def test_every_answer_of_the_contract(message: Message) -> None:
     assert printer(message.DESCRIPTOR)(message) == _oracle(message)
 
 
+@example(Timestamp(seconds=1, nanos=100))
 @example(Timestamp(seconds=1, nanos=10))
 @example(Timestamp(seconds=1, nanos=10_000))
 @example(Timestamp(seconds=1, nanos=10_000_000))
