@@ -24,7 +24,8 @@ from write_service.outbox import Row
 from write_service.relay import Record, record
 
 GOAL = 30_000
-USERS = 1000
+# The events are of tweets that nobody wrote, by authors whom nobody can follow.
+NOBODY, USERS = 10**12, 1000
 DRAIN_SECONDS = 120.0
 MICRO = 1e6
 RAW_TOPIC = "raw"
@@ -35,26 +36,29 @@ def relay(bench: Bench) -> list[Figure]:
     """Return how many events a second leave a full outbox."""
     count = bench.size(100_000, quick=30_000, smoke=500)
     rates, limits, cpu = [], [], []
-    # A system of its own: these events are of tweets that nobody wrote.
-    with bench.fresh_system() as own:
-        own.system.processes["worker"].stop()
-        payloads = _payloads(count)
-        now = datetime.now(UTC)
-        records = [
-            record(Row(number, key, TYPE, payload, now), wal_position=2**33, epoch=1)
-            for number, (key, payload) in enumerate(payloads, 1)
-        ]
-        settings = own.settings
-        # Kept in a variable: a client that is gone ends its requests.
-        admin = AdminClient(client_settings(settings.kafka_address()))
-        admin.create_topics([NewTopic(RAW_TOPIC, PARTITIONS)])[RAW_TOPIC].result()
+    payloads = _payloads(count)
+    now = datetime.now(UTC)
+    records = [
+        record(Row(number, key, TYPE, payload, now), wal_position=2**33, epoch=1)
+        for number, (key, payload) in enumerate(payloads, 1)
+    ]
+    settings = bench.settings
+    # Kept in a variable: a client that is gone ends its requests.
+    admin = AdminClient(client_settings(settings.kafka_address()))
+    admin.create_topics([NewTopic(RAW_TOPIC, PARTITIONS)])[RAW_TOPIC].result()
+    worker, write = (bench.system.processes[name] for name in ("worker", "write"))
+    worker.stop()
+    try:
         for number in range(bench.repetitions):
             bench.step(f"{count:,} events from the outbox to Kafka, {number + 1}")
-            with cpu_used({"write": own.system.processes["write"]}) as used:
+            with cpu_used({"write": write}) as used:
                 rates.append(count / _drain(settings.primary_dsn(), payloads))
             cpu.append(used["write"] / count * MICRO)
             bench.step(f"the same by librdkafka, {number + 1}")
             limits.append(count / _produce(settings.kafka_address(), records))
+    finally:
+        worker.start()
+    bench.drained(DRAIN_SECONDS)
     figure = Figure(
         "relay",
         "",
@@ -74,7 +78,8 @@ def _payloads(count: int) -> list[tuple[int, bytes]]:
     chance = random.Random(8)  # noqa: S311 - chance, not a secret
     events = []
     for number in range(count):
-        tweet = Tweet(id=number + 1, user_id=chance.randint(1, USERS), content="x" * 100)
+        author = NOBODY + chance.randint(1, USERS)
+        tweet = Tweet(id=number + 1, user_id=author, content="x" * 100)
         tweet.created_at.GetCurrentTime()
         tweet.updated_at.CopyFrom(tweet.created_at)
         event = tweet_created(tweet, pulled=False, became_pulled=False)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import cold, commands, degradation, growth, idle, read, relay, rest
+from bench import (
+    celebrity,
+    cold,
+    commands,
+    degradation,
+    fanout,
+    growth,
+    idle,
+    read,
+    relay,
+    rest,
+)
 from bench.figures import Figure
 from bench.session import Bench
 
@@ -31,6 +42,10 @@ _ALL = (
     Row("create", "CreateTweet, all else running", commands.create, ("ghz", "pgbench")),
     Row("create-batch", "BatchCreateTweets, all else running", commands.create_batch, ("ghz",)),
     Row("relay", "A full outbox is carried to Kafka", relay.relay),
+    Row("fanout", "A backlog of tweets is drained from Kafka to Redis", fanout.fanout),
+    Row("fanout-stale", "A backlog of ten minutes is drained", fanout.fanout_stale),
+    Row("fanout-steady", "300 tweets a second are written and looked for", fanout.fanout_steady),
+    Row("celebrity", "A tweet of somebody with a million followers", celebrity.celebrity),
     Row("idle", "Nothing happens for a minute", idle.idle),
     Row("burst", "Ten times the steady load is written", degradation.burst, ("ghz",)),
     Row("stampede", "All read at once after FLUSHALL", degradation.stampede, ("ghz",)),
