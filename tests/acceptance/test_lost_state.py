@@ -110,6 +110,8 @@ def test_dead_letters_survive_a_kafka_that_lost_everything(own: Fanfare) -> None
             own.system.stack._servers["kafka"] = kafka = own.system.stack._kafka()
             kafka.start()
             migrate(own.settings)
+            # What is sent before the worker has its place there is in what Postgres has by then.
+            own.wait_drained()
         for _ in range(3):
             before = own.rare_paths()
             own.sql(
