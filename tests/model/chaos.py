@@ -73,6 +73,12 @@ class Chaos:
         self.world.tell("chaos", "Redis is", "up" if self.world.redis.up else "away")
         return True
 
+    def break_connection(self) -> bool:
+        """Break the read service's connection to Redis."""
+        self.world.redis.break_connection()
+        self.world.tell("chaos", "the read service loses its connection to Redis")
+        return True
+
     def expire(self) -> bool:
         """Let a list or a body expire; a list being built and a lease do so too."""
         redis = self.world.redis
@@ -82,7 +88,7 @@ class Chaos:
             self.world.tell("chaos", f"{list_} expires")
         elif redis.bodies:
             body = self.world.rng.choice(list(redis.bodies))
-            del redis.bodies[body]
+            redis.put_body(body, None)
             self.world.tell("chaos", f"the body of t{body} expires")
         return True
 
@@ -168,6 +174,7 @@ FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "Redis copied": Chaos.copy,
     "Redis restored": Chaos.restore,
     "Redis away": Chaos.redis_away,
+    "reader's connection broken": Chaos.break_connection,
     "key expired": Chaos.expire,
     "progress key lost": Chaos.lose_progress,
     "retention": Chaos.retention,

@@ -108,6 +108,16 @@ FOCUSES: Mapping[str, Focus] = {
         users=(3,),
         pull_followers=(0,),
     ),
+    "hot": Focus(
+        faults={"reader's connection broken": 2, "key expired": 1},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.003, 0.01),
+        commands=_TEXTS,
+        commands_each=(8, 16),
+        users=(2,),
+        pull_followers=(0,),
+    ),
     "pulled": Focus(
         faults={"key expired": 1},
         unreadable=(0.0,),

@@ -1,7 +1,7 @@
 """The read service: pages from lists in Redis, else from Postgres.
 
-See read_service/home.py, lists.py and tweets.py. What a window of a list says is decided by
-core/timeline.py itself.
+See read_service/home.py, lists.py and tweets.py; the bodies in process are in hot_bodies.py here.
+What a window of a list says is decided by core/timeline.py itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 
 from model.events import SHARDS, Tweet
 from model.postgres import FROM_THE_TOP, Snapshot
-from model.redis import LENGTH, Deleted, Lease, ListKey, RedisAwayError, author_list, home
+from model.redis import LENGTH, Body, Deleted, Lease, ListKey, RedisAwayError, author_list, home
 from model.wal_rule import read_at
 from model.world import Steps, World
 
@@ -116,7 +116,7 @@ def _windows(
     lengths: dict[ListKey, int | None] = dict.fromkeys(lists, length)
     for _ in range(TRIES):
         absent = []
-        redis.check()
+        connection = world.hot.connect()
         for key, wanted in list(lengths.items()):
             elements = redis.lists.get(key, [])[:wanted]
             window = read_window(elements, whole=wanted is None or len(elements) < wanted)
@@ -136,6 +136,8 @@ def _windows(
             else:
                 return None
         yield
+        # The list's answer comes behind all that Redis sent before it.
+        world.hot.parse(connection)
         if absent and not (yield from _build(world, absent)):
             return None
         if not lengths:
@@ -207,17 +209,16 @@ def _finish(world: World, key: ListKey, token: str, base: tuple[list[int], list[
 
 
 def _tweets(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
-    """Return those of the tweets that exist."""
-    world.redis.check()
-    tweets: dict[int, Tweet] = {}
-    missing = []
-    for tweet_id in ids:
-        body = world.redis.bodies.get(tweet_id)
-        if isinstance(body, Tweet):
-            tweets[tweet_id] = body
-        elif body is None or isinstance(body, Lease):
-            missing.append(tweet_id)
-    yield
+    """Return those of the tweets that exist; their ids were in a list a moment ago."""
+    hot = world.hot.bodies
+    bodies: dict[int, Body | None] = {id_: hot[id_] for id_ in ids if id_ in hot}
+    world.figures["bodies in process"] += len(bodies)
+    if unknown := [id_ for id_ in ids if id_ not in bodies]:
+        bodies |= yield from world.hot.read(unknown)
+    else:
+        yield
+    tweets = {id_: body for id_, body in bodies.items() if isinstance(body, Tweet)}
+    missing = [id_ for id_, body in bodies.items() if body is None or isinstance(body, Lease)]
     if missing:
         tweets |= yield from _fill(world, missing)
     return tweets
@@ -252,6 +253,8 @@ def _fill(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
         elif body is not None:
             redis.put_body(tweet_id, body)
         world.tell("reader", f"fills t{tweet_id} with {body}")
+    if not world.rules.hot_only_tracked:
+        world.hot.keep(found)
     return found
 
 

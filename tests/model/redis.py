@@ -6,7 +6,7 @@ core/timeline.py and core/bodies.py, in Python; a list holds the elements that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from model.events import PARTITIONS, SHARDS, Tweet
@@ -67,6 +67,20 @@ ProgressKey = tuple[int, int]
 List = list[bytes]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a tracked read is answered."""
+
+    bodies: Mapping[int, Body | None]
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What is pushed when a tracked body changes; None: any may have."""
+
+    tweet_id: int | None
+
+
 @dataclass
 class Copy:
     """What an older copy of Redis holds."""
@@ -88,6 +102,12 @@ class Redis:
         """How often each progress key was written: what WATCH watches."""
         self.incarnation = 0
         """Connections to an earlier one are broken."""
+        self.connection = 0
+        """The read service's; it has broken so many times."""
+        self.tracked: set[int] = set()
+        """The bodies of whose next change that connection is told."""
+        self.sent: list[Answer | Changed] = []
+        """What was sent on that connection and is not parsed, in order."""
 
     def check(self, incarnation: int | None = None) -> None:
         """Raise RedisAwayError if Redis is away, or a connection to it is of an earlier one."""
@@ -118,6 +138,8 @@ class Redis:
             self.lose_progress(key)
         self.lists.clear()
         self.bodies.clear()
+        self.tracked.clear()
+        self.sent.append(Changed(None))
 
     def copy(self) -> Copy:
         """Return what a copy taken now holds."""
@@ -127,9 +149,16 @@ class Redis:
     def restore(self, copy: Copy) -> None:
         """Go on from a copy; all connections break."""
         self.incarnation += 1
+        self.break_connection()
         self.progress = dict(copy.progress)
         self.lists = {key: list(elements) for key, elements in copy.lists.items()}
         self.bodies = dict(copy.bodies)
+
+    def break_connection(self) -> None:
+        """Lose the read service's connection, with what was on its way and what it tracked."""
+        self.connection += 1
+        self.tracked.clear()
+        self.sent.clear()
 
     # Lists ---------------------------------------------------------------------------------
 
@@ -196,6 +225,13 @@ class Redis:
 
     # Bodies --------------------------------------------------------------------------------
 
+    def read_tracked(self, ids: Iterable[int]) -> Answer:
+        """CLIENT CACHING YES, MGET: send bodies, and later the first change of each."""
+        answer = Answer({tweet_id: self.bodies.get(tweet_id) for tweet_id in ids})
+        self.tracked |= answer.bodies.keys()
+        self.sent.append(answer)
+        return answer
+
     def set_newer_body(self, tweet_id: int, body: Tweet | Deleted) -> None:
         """Set a body if what is there is older; a deletion is newest of all."""
         old = self.bodies.get(tweet_id)
@@ -203,7 +239,7 @@ class Redis:
             return
         if isinstance(old, Tweet) and isinstance(body, Tweet) and old.version >= body.version:
             return
-        self.bodies[tweet_id] = body
+        self.put_body(tweet_id, body)
 
     def fill_body(self, tweet_id: int, token: str, body: Tweet | Deleted | None) -> None:
         """Replace the lease of this reader by a body, or by nothing."""
@@ -211,7 +247,10 @@ class Redis:
             self.put_body(tweet_id, body)
 
     def put_body(self, tweet_id: int, body: Body | None) -> None:
-        """Set a body, or remove it for None."""
+        """Set a body, or remove it for None: every change of a single body is made here."""
+        if tweet_id in self.tracked:
+            self.tracked.remove(tweet_id)
+            self.sent.append(Changed(tweet_id))
         if body is None:
             self.bodies.pop(tweet_id, None)
         else:

@@ -105,6 +105,15 @@ class Rules:
     missing_asked_of_primary: bool = True
     """A tweet that a replica lacks is looked up on the primary. Else one too new for the replica
     counts as deleted."""
+    hot_kept_when_parsed: bool = True
+    """The read service keeps a body in process at the moment in which its tracked read is parsed.
+    Else it keeps, a step later, what a change that was parsed meanwhile has made old."""
+    hot_only_tracked: bool = True
+    """Only what a tracked read returned is kept in process. Else Redis never tells of the change
+    of a body that a reader kept when it filled it itself."""
+    hot_forgotten_with_connection: bool = True
+    """All bodies in process are forgotten when the connection breaks. Else those stay that were
+    changed while nobody listened."""
     pages_at_position: bool = True
     """Pages from Postgres are of a server that has the shard's WAL position. Else one from a
     replica lacks what a page before it, or the drained shard, has told of."""

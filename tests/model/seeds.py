@@ -21,7 +21,7 @@ BROKEN = {
     "new_producer_new_epoch": Recorded("relay", 125),
     "old_epochs_skipped": Recorded("relay", 125),
     "fences_compared": Recorded("worker", 1247),
-    "parts_keep_offset": Recorded("all", 29),
+    "parts_keep_offset": Recorded("all", 17),
     "parts_move_position": Recorded("lag", 1220),
     "fences_before_ranges": Recorded("worker", 21),
     "topic_asked_again": Recorded("kafka", 918),
@@ -45,6 +45,9 @@ BROKEN = {
     "crossing_drops_lists": Recorded("pulled", 55),
     "bodies_under_lease": Recorded("bodies", 1228),
     "missing_asked_of_primary": Recorded("bodies", 614),
+    "hot_kept_when_parsed": Recorded("hot", 71),
+    "hot_only_tracked": Recorded("hot", 7),
+    "hot_forgotten_with_connection": Recorded("hot", 1),
     "pages_at_position": Recorded("lag", 37),
     "tokens_need_position": Recorded("lag", 4),
 }

@@ -72,7 +72,8 @@ class Shards:
                 del redis.lists[key]
             yield
         redis.check()
-        redis.bodies.clear()
+        for tweet_id in list(redis.bodies):
+            redis.put_body(tweet_id, None)
         self.world.tell(self.name, "has removed all lists and bodies")
         yield
 

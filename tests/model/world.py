@@ -8,6 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from model.hot_bodies import HotBodies
 from model.kafka import Kafka
 from model.postgres import Postgres
 from model.redis import Redis
@@ -40,6 +41,7 @@ class World:
     postgres: Postgres = field(default_factory=Postgres)
     kafka: Kafka = field(default_factory=Kafka)
     redis: Redis = field(default_factory=Redis)
+    hot: HotBodies = field(init=False)
     story: list[str] = field(default_factory=list)
     figures: Counter[str] = field(default_factory=Counter)
     assigned: dict[int, str] = field(default_factory=dict)
@@ -49,6 +51,10 @@ class World:
     quiet: bool = False
     """The history is over: no more chance, the rest is drained."""
     _token: int = 0
+
+    def __post_init__(self) -> None:
+        """Start the read service's process."""
+        self.hot = HotBodies(self.rules, self.redis)
 
     def tell(self, who: str, *what: object) -> None:
         """Add a line to the story."""
