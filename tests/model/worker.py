@@ -94,6 +94,9 @@ class Worker:
                 yield from self._shards.drop_all()
             yield from self._create(absent, ranges, topic)
             found = yield from self._shards.look(partitions)
+            # Another worker, which knew the topic before this one, may have created some of them.
+            if any(fence and fence.topic_id != str(topic) for fence in found.values()):
+                return
         if all(found.values()):
             for partition in partitions:
                 self._fences[partition] = [
