@@ -182,6 +182,9 @@ class Worker:
                 progress = Progress(positions[partition], wal_position, epoch, topic_id)
                 self._shards.create_fence(shard, partition, progress)
             found = self._shards.fences(partitions)
+            # Another worker, which knew the topic before this one, may have created some of them.
+            if any(fence and fence.topic_id != topic_id for _, _, fence in _each(found)):
+                return  # and the next step finds what they say of a topic that is gone
         for partition in partitions:
             fences = [found[shard][partition] for shard in range(SHARDS)]
             self._fences[partition] = [fence for fence in fences if fence is not None]
