@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -23,8 +22,6 @@ WAIT_SECONDS = 2.0
 RECONNECT_SECONDS = 1.0
 MAX_WAITING = 1000
 STATEMENT_MILLISECONDS = 10_000
-# A connection that was used so lately is not checked before it is used again.
-TRUSTED_SECONDS = 1.0
 
 # True also on a server that is no replica: it has whatever it has committed. To be asked in a
 # statement before the read that relies on it.
@@ -53,7 +50,6 @@ class Database:
     """One Postgres server, through a pool of connections."""
 
     def __init__(self, dsn: str, application: str, *, max_size: int = 10) -> None:
-        self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._pool = AsyncConnectionPool(
             dsn,
             kwargs=connection_arguments(application),
@@ -77,7 +73,11 @@ class Database:
 
     async def _check(self, connection: Connection) -> None:
         """Raise psycopg.OperationalError if the connection is broken."""
-        if time.monotonic() - self._used.get(connection, 0.0) < TRUSTED_SECONDS:
+        arrived = select.poll()
+        arrived.register(connection.fileno(), select.POLLIN)
+        if not arrived.poll(0):
+            # A server that ends says so, by the end of the connection at least. Asking each time
+            # would cost every call a round trip.
             return
         try:
             await AsyncConnectionPool.check_connection(connection)
@@ -96,13 +96,7 @@ class Database:
         """
         try:
             async with self._pool.connection() as connection:
-                try:
-                    yield connection
-                finally:
-                    if connection.broken:
-                        await self._pool.drain()
-                    else:
-                        self._used[connection] = time.monotonic()
+                yield connection
         except TooManyRequests as error:
             raise OverloadedError from error
         except (PoolTimeout, PoolClosed) as error:
