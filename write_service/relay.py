@@ -26,9 +26,6 @@ LOG = logging.getLogger(__name__)
 
 BATCH = 10_000
 IDLE_SECONDS = 1.0
-# After a batch so much time passes for others to gather: every round costs Postgres, Kafka and the
-# workers alike, whatever it carries.
-GATHER_SECONDS = 0.004
 RETRY_SECONDS = 1.0
 # librdkafka gives a record up after this long; then the producer is built anew.
 DELIVERY_SECONDS = 10
@@ -109,8 +106,6 @@ class Relay:
                     purged = time.monotonic()
                 if not sent and not self._stopping.is_set():
                     outbox.wait(IDLE_SECONDS)
-                elif len(sent) < BATCH:
-                    self._stopping.wait(GATHER_SECONDS)
 
     def _send(self, producer: Producer, batch: Batch, epoch: int) -> bool:
         """Send the events; return False when a new producer and epoch are needed."""
