@@ -205,7 +205,8 @@ async def _steady(
             acknowledged = time.perf_counter()
             if number % STEADY_SAMPLE:
                 return None
-            page = GetHomeTimelineRequest(user_id=readers[number], limit=20)
+            # As long as can be: of who follows many, a short page is full of later tweets soon.
+            page = GetHomeTimelineRequest(user_id=readers[number], limit=100)
             while True:
                 answer = await reading.GetHomeTimeline(page, timeout=CALL_SECONDS)
                 seen = time.perf_counter()
