@@ -123,19 +123,6 @@ class Bench:
         with grpc.insecure_channel(self.settings.read_service_target()) as channel:
             yield ReadServiceStub(channel)
 
-    @contextmanager
-    def fresh_system(
-        self, graph: Graph | None = None, environment: Mapping[str, str] | None = None
-    ) -> Iterator[Bench]:
-        """Yield another system while this one goes on: empty, or with the graph.
-
-        environment: settings of its processes, by their FANFARE_ names.
-        """
-        with started(
-            graph or Graph("none", 0, {}, {}, []), self.profile, self.step, environment
-        ) as other:
-            yield other
-
 
 def _not_built(redis: Redis, users: list[int]) -> list[int]:
     pipeline = redis.pipeline(transaction=False)
