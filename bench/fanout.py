@@ -62,6 +62,8 @@ def _drains(  # noqa: PLR0913 - each is a plain fact about the case
     weights = [len(bench.graph.followers[author]) for author in authors]
     texts = [text for _, text in bench.graph.posts]
     worker = bench.system.processes["worker"]
+    # Nothing can be built before the worker has created its fences.
+    bench.warm()
     worker.stop()
     for number in range(1, bench.repetitions + 1):
         # Those of the last repetition have been pushed more ids than they keep.
@@ -115,8 +117,6 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
     """
     worker, valkey = bench.system.processes["worker"], bench.system.stack.valkey
     size = worker.log_path.stat().st_size
-    second_log = worker.log_path.with_name("second-worker.log")
-    second_size = second_log.stat().st_size if second_log.exists() else 0
     with (
         Feed(bench.settings) as feed,
         Redis.from_url(bench.settings.redis_address()) as redis,
@@ -130,9 +130,6 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
             before = cpu_seconds([worker.pid]), cpu_seconds([valkey.pid])
             ended = backlog.wait_applied(redis, ends)
             after = cpu_seconds([worker.pid]), cpu_seconds([valkey.pid])
-            if second is not None:
-                # Either may have been the first, and alone for a while.
-                started = min(started, _placed(second.result(), second_size))
         finally:
             if second is not None:
                 second.result().stop()
