@@ -61,7 +61,8 @@ def test_the_newest_ids_are_those_of_the_window(
     log: list[int], base: list[int], tail: bytes | None, count: int, room: int
 ) -> None:
     """Where the common case has an answer, it is the general one's."""
-    elements = _elements(log, base, tail)[: count + room]
+    # A list that is being built has no base yet.
+    elements = _elements(log, [] if tail == b"Btoken" else base, tail)[: count + room]
     found = newest(elements, count)
     if found is not None:
         ids, twice = found
@@ -69,7 +70,7 @@ def test_the_newest_ids_are_those_of_the_window(
         assert window.state is WindowState.READABLE
         assert ids == list(window.ids)[:count]
         assert len(ids) == count or window.floor == 0
-        assert twice <= window.duplicates
+        assert twice <= len(log) + len(base) - len({*log, *base})
     elif tail == b"0" and len(log) <= room and len(log) + len(base) + 1 < count + room:
         raise AssertionError("a whole and complete list has its newest ids")
 
