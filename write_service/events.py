@@ -13,6 +13,8 @@ from core.messages import delimited, field_tag
 _CREATED_FIELD = field_tag(pb.FeedEvent.TWEET_CREATED_FIELD_NUMBER)
 _TWEET_FIELD = field_tag(pb.TweetCreated.TWEET_FIELD_NUMBER)
 
+TWEET_CREATED = "tweet.created"
+
 
 @dataclass(frozen=True)
 class OutboxEvent:
@@ -32,7 +34,7 @@ def tweet_created(tweet: Tweet, *, pulled: bool, became_pulled: bool) -> OutboxE
     # Put together from bytes: the messages within messages would each be copied.
     how = pb.TweetCreated(pulled=pulled, became_pulled=became_pulled).SerializeToString()
     created = _TWEET_FIELD + delimited(tweet.SerializeToString()) + how
-    return OutboxEvent(tweet.user_id, "tweet.created", _CREATED_FIELD + delimited(created))
+    return OutboxEvent(tweet.user_id, TWEET_CREATED, _CREATED_FIELD + delimited(created))
 
 
 def tweet_updated(tweet: Tweet, version: int) -> OutboxEvent:

@@ -41,40 +41,41 @@ DELETE FROM users WHERE id = %(user_id)s
 -- KEY SHARE keeps the users from being deleted until this transaction ends, and no more.
 SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
 
--- name: follows_drawn
--- How many numbers follows have drawn; less one, for a new sequence says 1 before it is used.
-SELECT last_value - 1 FROM follows_seq_seq
-
 -- name: lock_authors
 -- Locked as above; with whether each is pulled already, and how many followers they have. Counting
 -- stops above the threshold (0: never pulled). Null for those who are pulled, and for those whose
 -- margin and the follows drawn are together not above it: they cannot have that many. What is
 -- committed meanwhile may be missed: then a later tweet of the author sees it.
-SELECT users.id, pulled, CASE
-    WHEN pulled OR %(pull_followers)s = 0 THEN NULL
-    WHEN margin + (SELECT last_value FROM follows_seq_seq) <= %(pull_followers)s THEN NULL
-    ELSE (
-        SELECT count(*) FROM (
-            SELECT FROM follows WHERE followed_id = users.id LIMIT %(pull_followers)s + 1
-        ) AS counted
-    )
-END
-FROM users
-JOIN unnest(%(user_ids)b::bigint[], %(margins)b::bigint[]) AS asked (id, margin) USING (id)
-ORDER BY users.id FOR KEY SHARE OF users
+-- And new tweet ids, with one time for all that is not before that in any of them.
+WITH locked AS MATERIALIZED (
+    SELECT users.id, pulled, CASE
+        WHEN pulled OR %(pull_followers)s = 0 THEN NULL
+        WHEN margin + (SELECT last_value FROM follows_seq_seq) <= %(pull_followers)s THEN NULL
+        ELSE (
+            SELECT count(*) FROM (
+                SELECT FROM follows WHERE followed_id = users.id LIMIT %(pull_followers)s + 1
+            ) AS counted
+        )
+    END AS followers
+    FROM users
+    JOIN unnest(%(user_ids)b::bigint[], %(margins)b::bigint[]) AS asked (id, margin) USING (id)
+    ORDER BY users.id FOR KEY SHARE OF users
+),
+drawn AS MATERIALIZED (
+    SELECT next_tweet_id() AS id FROM generate_series(1, %(count)s)
+)
+SELECT
+    (SELECT array_agg(id) FROM locked),
+    (SELECT array_agg(pulled) FROM locked),
+    (SELECT array_agg(followers) FROM locked),
+    (SELECT array_agg(id ORDER BY id) FROM drawn),
+    clock_timestamp()
 
 -- name: pull_authors
 -- Locked in order first, so that two transactions that find the same authors never wait in a ring.
 UPDATE users SET pulled = true
 WHERE id IN (SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR NO KEY UPDATE)
     AND NOT pulled
-
--- name: new_tweet_ids
--- One time for all, not before that in any of the ids.
-WITH drawn AS MATERIALIZED (
-    SELECT next_tweet_id() AS id FROM generate_series(1, %(count)s)
-)
-SELECT array_agg(id ORDER BY id), clock_timestamp() FROM drawn
 
 -- name: claim_requests
 -- Waits for a transaction under way that claims the same; sorted, so that two never wait in a ring.
@@ -93,10 +94,18 @@ JOIN unnest(%(user_ids)b::bigint[], %(request_ids)b::uuid[]) AS asked (user_id, 
 USING (user_id, request_id)
 
 -- name: insert_tweets
-INSERT INTO tweets (id, user_id, content, created_at, updated_at)
-SELECT id, user_id, content, %(time)s::timestamptz, %(time)s::timestamptz
-FROM unnest(%(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[])
-     AS rows (id, user_id, content)
+-- With their events, in order. Their authors are locked by an earlier statement, and nobody else
+-- knows the tweets yet: outbox ids drawn here are in commit order for each user.
+WITH rows AS (
+    SELECT * FROM unnest(
+        %(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[], %(payloads)b::bytea[]
+    ) WITH ORDINALITY AS rows (id, user_id, content, payload, position)
+), inserted AS (
+    INSERT INTO tweets (id, user_id, content, created_at, updated_at)
+    SELECT id, user_id, content, %(time)s::timestamptz, %(time)s::timestamptz FROM rows
+)
+INSERT INTO outbox (key, type, payload)
+SELECT user_id, %(type)s, payload FROM rows ORDER BY position
 
 -- name: update_tweet
 UPDATE tweets
@@ -130,7 +139,12 @@ ORDER BY position
 -- The position of what has been committed; and the relay is woken. Not within the transaction:
 -- commits that notify wait for one another, the disk included. Should this never run, because its
 -- process was killed, the relay looks by itself within a second.
-SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, pg_notify('fanfare_outbox', '')
+-- And how many numbers follows have drawn so far, for the counts of followers that come after; less
+-- one, for a new sequence says 1 before it is used.
+SELECT
+    (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint,
+    (SELECT last_value - 1 FROM follows_seq_seq),
+    pg_notify('fanfare_outbox', '')
 
 -- name: next_epoch
 UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch

@@ -54,6 +54,8 @@ class Store:
         self._database = database
         self._pull_followers = pull_followers
         self._follower_counts = FollowerCounts()
+        # As of the last commit here: whoever follows later has a higher number.
+        self._follows_drawn = 0
 
     async def create_user(self, username: str, email: str, password_hash: str, bio: str) -> User:
         """Return the new user; raises UsernameTakenError and EmailTakenError."""
@@ -127,33 +129,34 @@ class Store:
             async with connection.transaction():
                 results = await self._create_tweets(connection, drafts)
             committed = await connection.execute(SQL["committed"])
-            ((wal_position, _),) = await committed.fetchall()
+            ((wal_position, self._follows_drawn, _),) = await committed.fetchall()
         return results, wal_position
 
     async def _create_tweets(
         self, connection: Connection, drafts: Sequence[Draft]
     ) -> list[Tweet | FanfareError]:
         user_ids = list({draft.user_id for draft in drafts})
-        # In a statement before the count: whoever follows later has a higher number.
-        drawn = await connection.execute(SQL["follows_drawn"])
+        follows_drawn = self._follows_drawn
         cursor = await connection.execute(
             SQL["lock_authors"],
             {
                 "user_ids": user_ids,
                 "margins": self._follower_counts.margins(user_ids),
                 "pull_followers": self._pull_followers,
+                "count": len(drafts),
             },
+            binary=True,
         )
-        ids = await connection.execute(SQL["new_tweet_ids"], {"count": len(drafts)}, binary=True)
-        rows = await cursor.fetchall()
-        counts = {user_id: count for user_id, _, count in rows if count is not None}
-        ((follows_drawn,),) = await drawn.fetchall()
-        self._follower_counts.keep(counts, follows_drawn)
+        ((known, pulled, counted, tweet_ids, time),) = await cursor.fetchall()
+        counts = dict(zip(known or (), counted or (), strict=True))
+        self._follower_counts.keep(
+            {user_id: count for user_id, count in counts.items() if count is not None},
+            follows_drawn,
+        )
         authors = {
-            user_id: _Author(pulled, counts.get(user_id, 0) > self._pull_followers)
-            for user_id, pulled, _ in rows
+            user_id: _Author(is_pulled, (counts[user_id] or 0) > self._pull_followers)
+            for user_id, is_pulled in zip(known or (), pulled or (), strict=True)
         }
-        ((tweet_ids, time),) = await ids.fetchall()
         at = messages.timestamp(time)
         results: list[Tweet | FanfareError] = [
             Tweet(
@@ -224,7 +227,7 @@ class Store:
         """Wake the relay; return how far the write-ahead log is written, in bytes."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(SQL["committed"])
-            ((wal_position, _),) = await cursor.fetchall()
+            ((wal_position, *_),) = await cursor.fetchall()
             return int(wal_position)
 
     @asynccontextmanager
@@ -297,21 +300,23 @@ async def _insert_tweets(
     if crossing:
         await connection.execute(SQL["pull_authors"], {"user_ids": list(crossing)})
         COUNTERS.add(Rare.AUTHOR_CROSSED, len(crossing))
+    payloads = []
+    for tweet in tweets:
+        author = authors[tweet.user_id]
+        pulled = author.pulled or author.crosses
+        event = events.tweet_created(tweet, pulled=pulled, became_pulled=author.crosses)
+        payloads.append(event.payload)
     await connection.execute(
         SQL["insert_tweets"],
         {
             "ids": [tweet.id for tweet in tweets],
             "user_ids": [tweet.user_id for tweet in tweets],
             "contents": [tweet.content for tweet in tweets],
+            "payloads": payloads,
+            "type": events.TWEET_CREATED,
             "time": time,
         },
     )
-    left = []
-    for tweet in tweets:
-        author = authors[tweet.user_id]
-        pulled = author.pulled or author.crosses
-        left.append(events.tweet_created(tweet, pulled=pulled, became_pulled=author.crosses))
-    await _leave(connection, left)
 
 
 async def _lock_pair(connection: Connection, *user_ids: int) -> None:
