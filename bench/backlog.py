@@ -37,8 +37,17 @@ def write(
     now = datetime.now(UTC) - timedelta(seconds=ago)
     # A millisecond has 8,192 ids.
     times = [now + timedelta(milliseconds=number // 1000) for number in range(len(tweets))]
+    # Backlogs dated back may share a millisecond, and the sequence comes round: then draw others.
+    while True:
+        with suppress(psycopg.errors.UniqueViolation):
+            return _write(dsn, tweets, times, pulled=pulled)
+
+
+def _write(
+    dsn: str, tweets: Sequence[tuple[int, str]], times: Sequence[datetime], *, pulled: bool
+) -> list[int]:
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
-        ids = [id_ for (id_,) in cursor.execute(_IDS, (times,)).fetchall()]
+        ids = [id_ for (id_,) in cursor.execute(_IDS, (list(times),)).fetchall()]
         rows = [
             (id_, author, text, created)
             for id_, (author, text), created in zip(ids, tweets, times, strict=True)
