@@ -67,6 +67,15 @@ gen: $(BIN)/.dev ## Generate gen/ from protos/
 .PHONY: lock
 lock: $(BIN)/.dev ## Pin the newest packages that pyproject.toml allows
 	@sh requirements/lock.sh
+	@python requirements/sbom.py deploy/sbom.json
+
+.PHONY: audit
+audit: $(BIN)/.dev ## Hold the packages against the database of known vulnerabilities
+	@python requirements/audit.py
+
+.PHONY: sbom
+sbom: $(BIN)/.dev ## Write deploy/sbom.json, what Fanfare is made of
+	@python requirements/sbom.py deploy/sbom.json
 
 .PHONY: env
 env: ## Write .env for docker compose, with random passwords

@@ -1,0 +1,82 @@
+"""Write the list of what Fanfare is made of, as CycloneDX: `python requirements/sbom.py FILE`.
+
+Its source are the locks and the list of Kafka's jars, so the same locks give the same bytes.
+Required is what the services need, and so what is in the image; optional is what else the embedded
+stack needs. The hashes of Python's packages stay in the locks: there is one for each platform.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from embedded.jars import pinned
+
+ROOT = Path(__file__).resolve().parents[1]
+Component = dict[str, Any]
+
+
+def sbom() -> Component:
+    """Return the CycloneDX document."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    serve, run = (_requirements(f"{name}.txt") for name in ("serve", "run"))
+    components = [
+        *(_package(requirement, "required") for requirement in serve),
+        *(_package(requirement, "optional") for requirement in run if requirement not in serve),
+        *(_jar(coordinates, sha256) for coordinates, sha256 in pinned().items()),
+    ]
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "component": {
+                "type": "application",
+                "bom-ref": project["name"],
+                "name": project["name"],
+                "version": project["version"],
+                "description": project["description"],
+                "licenses": [{"license": {"id": project["license"]}}],
+            }
+        },
+        "components": sorted(components, key=lambda component: str(component["bom-ref"])),
+    }
+
+
+def _requirements(lock: str) -> list[Requirement]:
+    """Return the lock's packages, without their hashes."""
+    lines = (ROOT / "requirements" / lock).read_text().splitlines()
+    return [Requirement(line.rstrip(" \\")) for line in lines if line and not line[0].isspace()]
+
+
+def _package(requirement: Requirement, scope: str) -> Component:
+    (pin,) = requirement.specifier
+    component = _component(f"pkg:pypi/{requirement.name}@{pin.version}", scope)
+    component |= {"name": requirement.name, "version": pin.version}
+    if requirement.marker is not None:
+        component["properties"] = [{"name": "fanfare:only-if", "value": str(requirement.marker)}]
+    return component
+
+
+def _jar(coordinates: str, sha256: str) -> Component:
+    group, artifact, version = coordinates.split(":")
+    return _component(f"pkg:maven/{group}/{artifact}@{version}", "optional") | {
+        "group": group,
+        "name": artifact,
+        "version": version,
+        "hashes": [{"alg": "SHA-256", "content": sha256}],
+    }
+
+
+def _component(purl: str, scope: str) -> Component:
+    return {"type": "library", "bom-ref": purl, "purl": purl, "scope": scope}
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(sbom(), indent=1) + "\n")
