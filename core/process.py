@@ -15,6 +15,8 @@ import uvloop
 from core.counters import report
 from core.settings import Settings, SettingsError, load_settings
 
+LOG = logging.getLogger(__name__)
+
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 
@@ -34,6 +36,9 @@ def run(serve: Serve) -> None:
             level=settings.log_level,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
             stream=sys.stderr,
+        )
+        LOG.warning(
+            "authentication and TLS are off: whoever reaches %s is served unasked", settings.bind
         )
         uvloop.run(_serve_until_signal(serve, settings))
 

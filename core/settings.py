@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import os
 from pathlib import Path
@@ -38,6 +39,8 @@ class Settings(BaseSettings):
     rest_write_port: int = Field(default=8081, ge=0, le=65535)
     rest_read_port: int = Field(default=8080, ge=0, le=65535)
     bind: str = "127.0.0.1"
+    # Nothing asks callers who they are, or hides from others what they say.
+    allow_unauthenticated_plaintext: bool = False
     cors_origins: str = ""
     state_dir: Path = Path(".fanfare")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
@@ -96,8 +99,9 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Return the settings of this process.
 
-    Raises SettingsError for a value out of range, and for a FANFARE_ variable that is none of
-    ours: a misspelt name must not leave its setting at the default unnoticed.
+    Raises SettingsError for a value out of range, for a FANFARE_ variable that is none of ours (a
+    misspelt name must not leave its setting at the default unnoticed), and for an address that
+    other machines reach, unless the operator allows it.
     """
     names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     for variable in os.environ:
@@ -106,8 +110,23 @@ def load_settings() -> Settings:
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(names))}."
             raise SettingsError(f"{variable} is not a setting of Fanfare: {hint}")
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
+    if not (settings.allow_unauthenticated_plaintext or _is_loopback(settings.bind)):
+        raise SettingsError(
+            f"FANFARE_BIND is {settings.bind}, where other machines may call, and there is no "
+            "authentication and no TLS: keep to 127.0.0.1 behind a proxy that has both, or set "
+            "FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true where only trusted machines can connect."
+        )
+    return settings
+
+
+def _is_loopback(bind: str) -> bool:
+    try:
+        return ipaddress.ip_address(bind.strip("[]")).is_loopback
+    except ValueError:
+        # Other names are the resolver's to decide, which may change its mind.
+        return bind == "localhost"

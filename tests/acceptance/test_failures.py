@@ -181,4 +181,4 @@ def test_every_process_answers_for_its_health_by_name(own: Fanfare) -> None:
     assert probe(settings.read_service_target(), "fanfare.read.v1.ReadService") is None
     assert probe(worker) is None
     assert "NOT_FOUND" in (probe(worker, "no.such.Service") or "")
-    assert own.rest("GET", "/health")[:2] == (200, {"status": "SERVING"})
+    assert own.rest("GET", "/health")[:2] == (200, {"status": "SERVING", "authentication": "off"})

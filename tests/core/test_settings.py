@@ -54,3 +54,22 @@ def test_passwords_stay_out_of_representations(monkeypatch: pytest.MonkeyPatch) 
     """A DSN with its password never shows in a log of the settings."""
     monkeypatch.setenv("FANFARE_POSTGRES_DSN", "postgresql://u:hunter2@h/d")
     assert "hunter2" not in repr(load_settings())
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "[::]", "192.0.2.7", "fanfare.example"])
+def test_an_address_that_others_reach_is_refused(
+    monkeypatch: pytest.MonkeyPatch, bind: str
+) -> None:
+    """Without authentication and TLS only the operator's own word opens a port to others."""
+    monkeypatch.setenv("FANFARE_BIND", bind)
+    with pytest.raises(SettingsError, match="FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true"):
+        load_settings()
+    monkeypatch.setenv("FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT", "true")
+    assert load_settings().bind == bind
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
+def test_loopback_needs_no_permission(monkeypatch: pytest.MonkeyPatch, bind: str) -> None:
+    """What only this machine reaches works as it is."""
+    monkeypatch.setenv("FANFARE_BIND", bind)
+    assert load_settings().bind == bind

@@ -27,13 +27,16 @@ def _free_ports() -> list[int]:
 
 
 @asynccontextmanager
-async def _gateway(write: Fake, read: Fake, ports: list[int]) -> AsyncIterator[Process]:
+async def _gateway(
+    write: Fake, read: Fake, ports: list[int], **settings: str
+) -> AsyncIterator[Process]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FANFARE_")} | {
         "FANFARE_WRITE_TARGET": f"127.0.0.1:{write.server.port}",
         "FANFARE_READ_TARGET": f"127.0.0.1:{read.server.port}",
         "FANFARE_REST_WRITE_PORT": str(ports[0]),
         "FANFARE_REST_READ_PORT": str(ports[1]),
         "PYTHONPATH": "gen",
+        **settings,
     }
     process = await create_subprocess_exec(
         sys.executable, "-m", "gateway", env=environment, stderr=PIPE
@@ -109,3 +112,23 @@ async def test_a_taken_port_ends_the_process_with_one_sentence(write: Fake, read
     assert last.startswith(f"fanfare: cannot listen on 127.0.0.1:{port}: another process")
     assert "FANFARE_REST_READ_PORT" in last
     assert "Traceback" not in log.decode()
+
+
+async def test_an_address_that_others_reach_is_refused_at_start(write: Fake, read: Fake) -> None:
+    """The process ends before it listens, with one sentence that names the cure."""
+    async with _gateway(write, read, _free_ports(), FANFARE_BIND="0.0.0.0") as process:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            _, text = await process.communicate()
+    assert process.returncode == 1
+    assert text.decode().startswith("fanfare: FANFARE_BIND is 0.0.0.0")
+    assert b"FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true" in text
+
+
+async def test_the_log_says_that_authentication_is_off(write: Fake, read: Fake) -> None:
+    """Whoever starts it without protection reads so, with the address."""
+    async with _gateway(write, read, _free_ports()) as process:
+        assert process.stderr is not None
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            line = await process.stderr.readline()
+    assert b"WARNING" in line
+    assert b"authentication and TLS are off: whoever reaches 127.0.0.1" in line

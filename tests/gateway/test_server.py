@@ -262,7 +262,10 @@ async def test_a_bug_in_the_gateway_keeps_its_secrets(
 
 async def test_a_service_that_is_away_is_503_and_comes_back(queries: Client, read: Fake) -> None:
     """The gateway says to try again, keeps addresses to itself, and reconnects by itself."""
-    assert (await queries.send("GET", "/health")).json == {"status": "SERVING"}
+    assert (await queries.send("GET", "/health")).json == {
+        "status": "SERVING",
+        "authentication": "off",
+    }
     port = read.server.port
     await read.server.drain()
     reply = await queries.send("GET", "/users/7")
@@ -270,7 +273,7 @@ async def test_a_service_that_is_away_is_503_and_comes_back(queries: Client, rea
     assert (reply.json["code"], reply.reason) == (14, "SERVICE_UNAVAILABLE")
     assert str(port) not in reply.json["message"]
     reply = await queries.send("GET", "/health")
-    assert (reply.status, reply.json) == (503, {"status": "NOT_SERVING"})
+    assert (reply.status, reply.json) == (503, {"status": "NOT_SERVING", "authentication": "off"})
 
     again = Fake(READ)
     again.server._address = f"127.0.0.1:{port}"
@@ -290,7 +293,7 @@ async def test_health_follows_the_service(commands: Client, write: Fake) -> None
     not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
     await write.server._health.set(WRITE.full_name, not_serving)
     reply = await commands.send("GET", "/health")
-    assert (reply.status, reply.json) == (503, {"status": "NOT_SERVING"})
+    assert (reply.status, reply.json) == (503, {"status": "NOT_SERVING", "authentication": "off"})
 
 
 async def test_health_tells_of_a_drain(
