@@ -192,6 +192,15 @@ class OverloadedError(RetryableError):
         super().__init__("too many calls are waiting already: try again later")
 
 
+class TooManyCallsError(RetryableError):
+    """This process has as many calls under way as it takes."""
+
+    reason = ErrorReason.ERROR_REASON_TOO_MANY_CALLS
+
+    def __init__(self) -> None:
+        super().__init__("this process has as many calls under way as it takes: try again")
+
+
 class DeadlineExceededError(FanfareError):
     """The caller's deadline passed."""
 
@@ -229,6 +238,7 @@ CODES: dict[type[FanfareError], grpc.StatusCode] = {
     NotYetConsistentError: grpc.StatusCode.UNAVAILABLE,
     ServiceUnavailableError: grpc.StatusCode.UNAVAILABLE,
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyCallsError: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     InternalError: grpc.StatusCode.INTERNAL,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -23,12 +24,15 @@ from core.errors import (
     InvalidRequestError,
     MalformedRequestError,
     MethodNotFoundError,
+    TooManyCallsError,
     to_status,
 )
 from core.process import StartError
 
 LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
+# At once. More would only wait, each with its request in memory, and be late for all.
+MAX_CALLS = 2000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 # A method may answer with the serialised message itself.
@@ -44,6 +48,7 @@ class Server:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", int(shared))])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._calls = Calls()
         self._names = ["", health.SERVICE_NAME]
         self._address = f"{bind}:{port}"
         self.port = port
@@ -52,7 +57,11 @@ class Server:
         """Serve each method of the descriptor by the servicer's method of the same name."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             method.name: grpc.unary_unary_rpc_method_handler(
-                guard(GetMessageClass(method.input_type), getattr(servicer, method.name))
+                guard(
+                    GetMessageClass(method.input_type),
+                    getattr(servicer, method.name),
+                    self._calls,
+                )
             )
             for method in descriptor.methods
         }
@@ -90,6 +99,24 @@ class Server:
         await self._server.stop(DRAIN_SECONDS)
 
 
+class Calls:
+    """The calls under way in one process; health and reflection do not count."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count one call more while it runs; raises TooManyCallsError above MAX_CALLS."""
+        if self._count >= MAX_CALLS:
+            raise TooManyCallsError
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+
 def violations(message: Message) -> list[tuple[str, str]]:
     """Return what breaks the contract's rules: pairs of field path and what it must be."""
     found = []
@@ -104,14 +131,19 @@ def violations(message: Message) -> list[tuple[str, str]]:
 
 
 def guard(
-    request_class: type[Message], method: Method
+    request_class: type[Message], method: Method, calls: Calls
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    """Return the method as a handler of bytes that validates requests and translates errors."""
+    """Return the method as a handler of bytes.
+
+    It refuses calls above the limit before it parses them, validates requests, and translates
+    errors.
+    """
 
     async def handle(request: bytes, context: Context) -> bytes:
         try:
-            answer = await method(_parse(request_class, request), context)
-            return answer if isinstance(answer, bytes) else answer.SerializeToString()
+            with calls.one():
+                answer = await method(_parse(request_class, request), context)
+                return answer if isinstance(answer, bytes) else answer.SerializeToString()
         except FanfareError as error:
             status = to_status(error)
         except (asyncio.CancelledError, grpc.aio.AbortError):

@@ -93,6 +93,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     and a stale answer is never given in its place. Example: the primary is down, and the replica
     had not received the command.
     """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 21
+    """UNAVAILABLE, with RetryInfo: this process has as many calls under way as it takes; nothing was
+    done, and another copy may have room. Example: the 2,001st call at once.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every non-OK status carries a google.rpc.ErrorInfo whose domain is "fanfare"
@@ -170,5 +174,9 @@ ERROR_REASON_NOT_YET_CONSISTENT: ErrorReason.ValueType  # 20
 """UNAVAILABLE, with RetryInfo: no database that answers has what the consistency token names,
 and a stale answer is never given in its place. Example: the primary is down, and the replica
 had not received the command.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 21
+"""UNAVAILABLE, with RetryInfo: this process has as many calls under way as it takes; nothing was
+done, and another copy may have room. Example: the 2,001st call at once.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

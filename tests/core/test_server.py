@@ -1,0 +1,90 @@
+"""The server of every process under more calls than it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from fanfare.read.v1 import read_pb2 as pb
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from core import server as core_server
+from core.server import Context, Server
+
+DEADLINE_SECONDS = 10.0
+
+
+class _Held:
+    """A ReadService whose calls wait until they are released."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Semaphore(0)
+        self.release = asyncio.Event()
+
+    def __getattr__(self, _name: str) -> Callable[[Any, Context], Awaitable[bytes]]:
+        return self._answer
+
+    async def _answer(self, _request: Any, _context: Context) -> bytes:
+        self.entered.release()
+        await self.release.wait()
+        return b""
+
+
+async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UNAVAILABLE with RetryInfo, health goes on, and a place that is given back is taken again."""
+    monkeypatch.setattr(core_server, "MAX_CALLS", 2)
+    held = _Held()
+    server = Server("127.0.0.1", 0)
+    server.add_service(pb.DESCRIPTOR.services_by_name["ReadService"], held)
+    await server.start()
+    request = pb.GetUserRequest(user_id=1)
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        under_way = [stub.GetUser(request) for _ in range(2)]
+        for _ in under_way:
+            await held.entered.acquire()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.GetUser(request)
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest())
+        # A caller that goes away gives its place back.
+        under_way[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await under_way[0]
+        third = await _until_taken(stub, request, held)
+        held.release.set()
+        assert await under_way[1] == await third == pb.GetUserResponse()
+    await server.drain()
+
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    # The stubs ask for a Call, of which an AioRpcError has all that is used.
+    status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+    assert status is not None
+    info, retry = ErrorInfo(), RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert info.reason == "TOO_MANY_CALLS"
+    assert status.details[1].Unpack(retry)
+
+
+async def _until_taken(stub: Any, request: pb.GetUserRequest, held: _Held) -> Any:
+    """Return a call that got in; the server hears of a cancelled one a little later."""
+    while True:
+        call = stub.GetUser(request)
+        entered = asyncio.ensure_future(held.entered.acquire())
+        answered = asyncio.ensure_future(call.code())
+        await asyncio.wait([entered, answered], return_when=asyncio.FIRST_COMPLETED)
+        if entered.done():
+            answered.cancel()
+            return call
+        entered.cancel()
