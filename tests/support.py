@@ -227,7 +227,7 @@ class Fanfare:
 
     def wait_sent(self) -> None:
         """Wait until Kafka has every event."""
-        unsent = "SELECT FROM outbox WHERE sent_at IS NULL"
+        unsent = "SELECT id FROM outbox WHERE sent_at IS NULL"
         wait_until(lambda: not self.sql(unsent), "the outbox is empty", 60)
 
     def wait_drained(self) -> None:
