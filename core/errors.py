@@ -122,6 +122,57 @@ class RequestIdReusedError(FanfareError):
         )
 
 
+class UnauthenticatedError(FanfareError):
+    """The call names nobody."""
+
+    reason = ErrorReason.ERROR_REASON_UNAUTHENTICATED
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this method needs a valid access token, as `authorization: Bearer ...`: begin or "
+            "refresh a session"
+        )
+
+
+class PermissionDeniedError(FanfareError):
+    """The caller is known, and may not do this."""
+
+    reason = ErrorReason.ERROR_REASON_PERMISSION_DENIED
+
+    def __init__(self) -> None:
+        super().__init__("you may not do this: it is another's, or not for callers like you")
+
+
+class InvalidCredentialsError(FanfareError):
+    """No user has this name and this password."""
+
+    reason = ErrorReason.ERROR_REASON_INVALID_CREDENTIALS
+
+    def __init__(self) -> None:
+        super().__init__("no user has this name and this password")
+
+
+class InvalidRefreshTokenError(FanfareError):
+    """No session has this refresh token."""
+
+    reason = ErrorReason.ERROR_REASON_INVALID_REFRESH_TOKEN
+
+    def __init__(self) -> None:
+        super().__init__("no session has this refresh token, or no longer: begin a session")
+
+
+class AuthenticationOffError(FanfareError):
+    """There are no sessions here."""
+
+    reason = ErrorReason.ERROR_REASON_AUTHENTICATION_OFF
+
+    def __init__(self) -> None:
+        super().__init__(
+            "authentication is off here: call without a token, or have the operator set "
+            "FANFARE_AUTH_KEYS"
+        )
+
+
 class MethodNotFoundError(FanfareError):
     """No such method."""
 
@@ -230,6 +281,11 @@ CODES: dict[type[FanfareError], grpc.StatusCode] = {
     UsernameTakenError: grpc.StatusCode.ALREADY_EXISTS,
     EmailTakenError: grpc.StatusCode.ALREADY_EXISTS,
     RequestIdReusedError: grpc.StatusCode.ALREADY_EXISTS,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
+    InvalidCredentialsError: grpc.StatusCode.UNAUTHENTICATED,
+    InvalidRefreshTokenError: grpc.StatusCode.UNAUTHENTICATED,
+    AuthenticationOffError: grpc.StatusCode.FAILED_PRECONDITION,
     MethodNotFoundError: grpc.StatusCode.UNIMPLEMENTED,
     PathNotFoundError: grpc.StatusCode.NOT_FOUND,
     BodyTooLargeError: grpc.StatusCode.INVALID_ARGUMENT,

@@ -37,9 +37,11 @@ def run(serve: Serve) -> None:
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
             stream=sys.stderr,
         )
-        LOG.warning(
-            "authentication and TLS are off: whoever reaches %s is served unasked", settings.bind
-        )
+        if settings.auth_keys is None:
+            LOG.warning(
+                "authentication and TLS are off: whoever reaches %s is served unasked",
+                settings.bind,
+            )
         uvloop.run(_serve_until_signal(serve, settings))
 
 

@@ -18,6 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from core.access import Check, Gate
 from core.errors import (
     FanfareError,
     InternalError,
@@ -42,12 +43,19 @@ Method = Callable[[Any, Context], Awaitable[Message | bytes]]
 class Server:
     """A gRPC server with health and reflection, for any number of services (also for none)."""
 
-    def __init__(self, bind: str, port: int, *, shared: bool = False) -> None:
-        """Prepare a server at the port; shared: other processes may listen there too."""
+    def __init__(
+        self, bind: str, port: int, gate: Gate | None = None, *, shared: bool = False
+    ) -> None:
+        """Prepare a server at the port.
+
+        gate: enforces who may call what; None where authentication is off. shared: other processes
+        may listen there too.
+        """
         # Else one process a port: a second one must fail at once instead of sharing it unnoticed.
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", int(shared))])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._gate = gate
         self._calls = Calls()
         self._names = ["", health.SERVICE_NAME]
         self._address = f"{bind}:{port}"
@@ -59,6 +67,7 @@ class Server:
             method.name: grpc.unary_unary_rpc_method_handler(
                 guard(
                     GetMessageClass(method.input_type),
+                    self._gate.check(method) if self._gate else None,
                     getattr(servicer, method.name),
                     self._calls,
                 )
@@ -131,18 +140,21 @@ def violations(message: Message) -> list[tuple[str, str]]:
 
 
 def guard(
-    request_class: type[Message], method: Method, calls: Calls
+    request_class: type[Message], check: Check | None, method: Method, calls: Calls
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     """Return the method as a handler of bytes.
 
-    It refuses calls above the limit before it parses them, validates requests, and translates
-    errors.
+    It refuses calls above the limit before it parses them, validates requests, checks who calls,
+    and translates errors.
     """
 
     async def handle(request: bytes, context: Context) -> bytes:
         try:
             with calls.one():
-                answer = await method(_parse(request_class, request), context)
+                message = _parse(request_class, request)
+                if check is not None:
+                    await check(message, context.invocation_metadata() or ())
+                answer = await method(message, context)
                 return answer if isinstance(answer, bytes) else answer.SerializeToString()
         except FanfareError as error:
             status = to_status(error)

@@ -39,8 +39,10 @@ class Settings(BaseSettings):
     rest_write_port: int = Field(default=8081, ge=0, le=65535)
     rest_read_port: int = Field(default=8080, ge=0, le=65535)
     bind: str = "127.0.0.1"
-    # Nothing asks callers who they are, or hides from others what they say.
+    # Nothing hides what callers say, their tokens if they have any, from those on the way.
     allow_unauthenticated_plaintext: bool = False
+    # A folder of keys: with it callers must say who they are.
+    auth_keys: Path | None = None
     cors_origins: str = ""
     state_dir: Path = Path(".fanfare")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
@@ -117,9 +119,10 @@ def load_settings() -> Settings:
         raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
     if not (settings.allow_unauthenticated_plaintext or _is_loopback(settings.bind)):
         raise SettingsError(
-            f"FANFARE_BIND is {settings.bind}, where other machines may call, and there is no "
-            "authentication and no TLS: keep to 127.0.0.1 behind a proxy that has both, or set "
-            "FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true where only trusted machines can connect."
+            f"FANFARE_BIND is {settings.bind}, where other machines may call, and there is no TLS"
+            f"{'' if settings.auth_keys else ' and no authentication'}: keep to 127.0.0.1 behind a "
+            "proxy that has both, or set FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true where only "
+            "trusted machines can connect."
         )
     return settings
 

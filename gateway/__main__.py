@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from fanfare.auth.v1 import auth_pb2
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 
@@ -18,13 +19,17 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands and the queries over REST until stopping is set."""
     cors = Cors(settings.cors_origins)
     write = Service(
-        settings.write_service_target(), write_pb2.DESCRIPTOR.services_by_name["WriteService"]
+        settings.write_service_target(),
+        write_pb2.DESCRIPTOR.services_by_name["WriteService"],
+        auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
     )
     read = Service(
         settings.read_service_target(), read_pb2.DESCRIPTOR.services_by_name["ReadService"]
     )
-    commands = Server(settings.bind, settings.rest_write_port, write, cors)
-    queries = Server(settings.bind, settings.rest_read_port, read, cors)
+    # The services check callers; the gateway hands on what they send.
+    authentication = "off" if settings.auth_keys is None else "on"
+    commands = Server(settings.bind, settings.rest_write_port, write, cors, authentication)
+    queries = Server(settings.bind, settings.rest_read_port, read, cors, authentication)
 
     await commands.start()
     await queries.start()

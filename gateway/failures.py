@@ -100,6 +100,8 @@ def _status(error: grpc.aio.AioRpcError) -> Status:
 
 def _response(status: Status, http_status: int) -> web.Response:
     headers = {}
+    if http_status == HTTP_STATUSES[grpc.StatusCode.UNAUTHENTICATED]:
+        headers["WWW-Authenticate"] = "Bearer"
     told = Status(code=status.code, message=status.message)
     for detail in filter(_is_printable, status.details):
         told.details.append(detail)

@@ -14,7 +14,7 @@ CREATED = 201
 NO_CONTENT = 204
 _VERBS = {"get", "put", "post", "delete", "patch"}
 _VARIABLE = re.compile(r"\{([a-z_0-9]+)\}")
-_PATH = re.compile(r"(/([A-Za-z_0-9]+|\{[a-z_0-9]+\}))+(:[A-Za-z]+)?")
+_PATH = re.compile(r"(/([A-Za-z_0-9.-]+|\{[a-z_0-9]+\}))+(:[A-Za-z]+)?")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import chain
 
 import grpc.aio
 from aiohttp import hdrs, web
@@ -16,6 +17,7 @@ from core.errors import (
     MalformedRequestError,
     MethodNotFoundError,
     PathNotFoundError,
+    UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
 from core.process import StartError
@@ -41,19 +43,23 @@ TOKEN_HEADER = "Fanfare-Consistency-Token"  # noqa: S105 -- a header's name
 
 
 class Server:
-    """Serves the routes of one service, and /health."""
+    """Serves the routes of one process's services, and /health."""
 
-    def __init__(self, bind: str, port: int, service: Service, cors: Cors) -> None:
+    def __init__(
+        self, bind: str, port: int, service: Service, cors: Cors, authentication: str
+    ) -> None:
+        """Prepare a server at the port; authentication, on or off, is what /health says of it."""
         self._bind = bind
         self.port = port
         self._service = service
         self._cors = cors
+        self._authentication = authentication
         self._draining = False
         application = web.Application(
             middlewares=[self._answer_always], client_max_size=MAX_BODY_BYTES
         )
         application.router.add_get("/health", self._health)
-        for route in routes(service.descriptor):
+        for route in chain.from_iterable(map(routes, service.descriptors)):
             handler = _handler(route, service)
             application.router.add_route(route.verb, route.path, handler)
             if route.verb == hdrs.METH_GET:
@@ -79,7 +85,8 @@ class Server:
                 "FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT."
             ) from error
         self.port = self._runner.addresses[0][1]
-        LOG.info("serving %s on port %d", self._service.descriptor.full_name, self.port)
+        names = ", ".join(descriptor.full_name for descriptor in self._service.descriptors)
+        LOG.info("serving %s on port %d", names, self.port)
 
     async def drain(self) -> None:
         """Report NOT_SERVING, take no more requests, and let those under way finish."""
@@ -89,8 +96,11 @@ class Server:
     async def _health(self, _request: web.Request) -> web.Response:
         # Asked in this order, so that a drain that begins meanwhile is told.
         is_serving = await self._service.is_serving() and not self._draining
-        # Named as in grpc.health.v1; and whoever opens the page learns that nobody is asked.
-        status = {"status": "SERVING" if is_serving else "NOT_SERVING", "authentication": "off"}
+        # Named as in grpc.health.v1; and whether callers are asked who they are.
+        status = {
+            "status": "SERVING" if is_serving else "NOT_SERVING",
+            "authentication": self._authentication,
+        }
         return web.json_response(status, status=200 if is_serving else 503)
 
     @web.middleware
@@ -141,7 +151,7 @@ def _handler(route: Route, service: Service) -> Handler:
             message = await asyncio.to_thread(reader.read, *parts)
         else:
             message = reader.read(*parts)
-        response = await call(message)
+        response = await call(message, _authorization(request))
         headers = {}
         if has_token and (token := getattr(response, TOKEN_FIELD)):
             headers[TOKEN_HEADER] = token
@@ -150,6 +160,16 @@ def _handler(route: Route, service: Service) -> Handler:
         return answer(response, success, headers)
 
     return handle
+
+
+def _authorization(request: web.Request) -> str | None:
+    given = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if not given:
+        return None
+    # gRPC takes printable ASCII, and fails with an error of its own for anything else.
+    if len(given) > 1 or not (given[0].isascii() and given[0].isprintable()):
+        raise UnauthenticatedError
+    return given[0]
 
 
 async def _body(request: web.Request, *, takes_json: bool) -> bytes:

@@ -11,10 +11,13 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from core.access import METADATA_KEY
+
 CALL_SECONDS = 10.0
 HEALTH_SECONDS = 1.0
 
-Call = Callable[[Message], Awaitable[Message]]
+# The request, and the caller's Authorization header.
+Call = Callable[[Message, str | None], Awaitable[Message]]
 
 _OPTIONS = [
     # A page of 1,000 tweets is over grpc's default of 4 MiB at its largest.
@@ -26,10 +29,10 @@ _OPTIONS = [
 
 
 class Service:
-    """Calls one gRPC service; a lost connection comes back by itself."""
+    """Calls the gRPC services of one process; a lost connection comes back by itself."""
 
-    def __init__(self, target: str, descriptor: ServiceDescriptor) -> None:
-        self.descriptor = descriptor
+    def __init__(self, target: str, *descriptors: ServiceDescriptor) -> None:
+        self.descriptors = descriptors
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
@@ -39,20 +42,23 @@ class Service:
         A cancelled call is cancelled at the service too, and one of over CALL_SECONDS fails.
         """
         multicallable: Any = self._channel.unary_unary(
-            f"/{self.descriptor.full_name}/{method.name}",
+            f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=GetMessageClass(method.input_type).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
 
-        async def call(request: Message) -> Message:
-            response: Message = await multicallable(request, timeout=CALL_SECONDS)
+        async def call(request: Message, authorization: str | None) -> Message:
+            metadata = [] if authorization is None else [(METADATA_KEY, authorization)]
+            response: Message = await multicallable(
+                request, metadata=metadata, timeout=CALL_SECONDS
+            )
             return response
 
         return call
 
     async def is_serving(self) -> bool:
         """Return whether the service answers that it is SERVING, within HEALTH_SECONDS."""
-        request = health_pb2.HealthCheckRequest(service=self.descriptor.full_name)
+        request = health_pb2.HealthCheckRequest(service=self.descriptors[0].full_name)
         try:
             answer = await self._health.Check(request, timeout=HEALTH_SECONDS)
         except grpc.aio.AioRpcError:

@@ -6,9 +6,11 @@ import asyncio
 
 from fanfare.read.v1 import read_pb2
 
+from core.access import Gate
 from core.postgres import Database
 from core.server import Server
 from core.settings import Settings
+from core.tokens import PublicKeys, Verifier
 from read_service.cache import Cache
 from read_service.copies import run_copies
 from read_service.home import HomeTimelines
@@ -32,7 +34,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     tweets = Tweets(cache, store)
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
-    server = Server(settings.bind, settings.read_port, shared=settings.read_processes > 1)
+    gate = Gate(Verifier(PublicKeys(settings.auth_keys))) if settings.auth_keys else None
+    server = Server(settings.bind, settings.read_port, gate, shared=settings.read_processes > 1)
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
     server.add_service(service, ReadService(store, tweets, home))
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 
+from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
+from core.access import Gate
 from core.postgres import Database
 from core.process import run
 from core.server import Server
 from core.settings import Settings
+from core.tokens import PublicKeys, Signer, Verifier
+from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
 from write_service.positions import Positions
 from write_service.relay import Relay
 from write_service.service import WriteService
+from write_service.session_store import SessionStore
 from write_service.store import Store
 
 
@@ -26,7 +31,15 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     passwords = Passwords()
     positions = Positions(store.committed)
     relay = Relay(settings.primary_dsn(), settings.kafka_address(), settings.topic)
-    server = Server(settings.bind, settings.write_port)
+    gate = None
+    sessions: AuthService | NoAuthService = NoAuthService()
+    if settings.auth_keys is not None:
+        keys = PublicKeys(settings.auth_keys)
+        gate = Gate(Verifier(keys), store.tweet_author)
+        signer = Signer(settings.auth_keys)
+        sessions = AuthService(SessionStore(database), passwords, signer, keys)
+    server = Server(settings.bind, settings.write_port, gate)
+    server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
     server.add_service(service, WriteService(store, tweets, passwords, positions))
 

@@ -173,3 +173,42 @@ DELETE FROM outbox WHERE id IN (
 
 -- name: purge_requests
 DELETE FROM tweet_requests WHERE tweet_deleted_at < now() - %(seconds)s * interval '1 second'
+
+-- name: tweet_author
+SELECT user_id FROM tweets WHERE id = %(tweet_id)s
+
+-- name: credentials
+SELECT id, password_hash, admin FROM users
+WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
+
+-- name: replace_password_hash
+-- Unless the password was changed meanwhile.
+UPDATE users SET password_hash = %(new)s WHERE id = %(user_id)s AND password_hash = %(old)s
+
+-- name: insert_session
+-- KEY SHARE by the foreign key: no session outlives its user.
+INSERT INTO sessions (id, user_id, secret_sha256, expires_at)
+SELECT %(id)s, id, %(sha256)s, now() + %(seconds)s * interval '1 second'
+FROM users WHERE id = %(user_id)s AND password_hash = %(password_hash)s
+FOR SHARE
+RETURNING expires_at
+
+-- name: purge_sessions_of_user
+DELETE FROM sessions WHERE user_id = %(user_id)s AND expires_at < now()
+
+-- name: lock_session
+SELECT sessions.user_id, secret_sha256, users.admin
+FROM sessions JOIN users ON users.id = sessions.user_id
+WHERE sessions.id = %(id)s AND expires_at > now()
+FOR UPDATE OF sessions
+
+-- name: renew_session
+UPDATE sessions SET secret_sha256 = %(sha256)s, expires_at = now() + %(seconds)s * interval '1 second'
+WHERE id = %(id)s
+RETURNING expires_at
+
+-- name: delete_session
+DELETE FROM sessions WHERE id = %(id)s
+
+-- name: delete_sessions_of_user
+DELETE FROM sessions WHERE user_id = %(user_id)s

@@ -92,6 +92,9 @@ class Store:
             row = await cursor.fetchone()
             if row is None:
                 raise UserNotFoundError(user_id)
+            if password_hash is not None:
+                # Whoever knew the old password is signed out.
+                await connection.execute(SQL["delete_sessions_of_user"], {"user_id": user_id})
             return messages.user(*row)
 
     async def delete_user(self, user_id: int) -> None:
@@ -222,6 +225,13 @@ class Store:
             await _lock_pair(connection, follower_id, followed_id)
             if (await connection.execute(SQL["delete_follow"], edge)).rowcount:
                 await _leave(connection, [events.user_unfollowed(follower_id, followed_id)])
+
+    async def tweet_author(self, tweet_id: int) -> int | None:
+        """Return the author's id, None where there is no such tweet."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(SQL["tweet_author"], {"tweet_id": tweet_id})
+            row = await cursor.fetchone()
+            return row[0] if row else None
 
     async def committed(self) -> int:
         """Wake the relay; return how far the write-ahead log is written, in bytes."""

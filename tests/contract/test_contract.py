@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from fanfare.auth.v1 import access_pb2, auth_pb2
 from fanfare.errors.v1 import errors_pb2
 from fanfare.events.v1 import events_pb2
 from fanfare.read.v1 import read_pb2
@@ -93,7 +94,7 @@ def test_the_stubs_are_those_of_the_protos(tmp_path: Path) -> None:
 def test_every_method_has_a_rest_path_of_its_own() -> None:
     """No RPC is without REST, and no two share verb and path."""
     seen: dict[tuple[str, str], str] = {}
-    for module in (write_pb2, read_pb2):
+    for module in (write_pb2, read_pb2, auth_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 rule = method.GetOptions().Extensions[annotations_pb2.http]
@@ -104,7 +105,9 @@ def test_every_method_has_a_rest_path_of_its_own() -> None:
                     assert seen.setdefault(place, method.full_name) == method.full_name
 
 
-@pytest.mark.parametrize("module", [write_pb2, read_pb2, events_pb2, errors_pb2])
+@pytest.mark.parametrize(
+    "module", [write_pb2, read_pb2, auth_pb2, access_pb2, events_pb2, errors_pb2]
+)
 def test_other_languages_have_packages_to_generate_into(module: object) -> None:
     """go_package and the Java options are set: adding them later would break clients."""
     options = module.DESCRIPTOR.GetOptions()  # type: ignore[attr-defined]

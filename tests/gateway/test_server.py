@@ -301,7 +301,7 @@ async def test_health_tells_of_a_drain(
 ) -> None:
     """A check that is under way when the drain begins is no longer told SERVING."""
     service = Service(f"127.0.0.1:{read.server.port}", READ)
-    server = Server("127.0.0.1", 0, service, Cors(""))
+    server = Server("127.0.0.1", 0, service, Cors(""), "off")
     asked, release, ask = asyncio.Event(), asyncio.Event(), service.is_serving
 
     async def is_serving() -> bool:
@@ -365,7 +365,7 @@ async def test_a_taken_port_is_one_sentence(queries: Client) -> None:
     """The sentence names the port and the cure."""
     service = Service("127.0.0.1:1", READ)
     with pytest.raises(StartError, match=rf"{queries.port}: another process has the port.*set"):
-        await Server("127.0.0.1", queries.port, service, Cors("")).start()
+        await Server("127.0.0.1", queries.port, service, Cors(""), "off").start()
     await service.close()
 
 

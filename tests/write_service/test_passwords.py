@@ -28,3 +28,19 @@ async def test_a_flood_is_refused_and_passes(monkeypatch: pytest.MonkeyPatch) ->
         assert "secret" not in await hasher.hash("secret")
     finally:
         hasher.close()
+
+
+async def test_a_password_is_checked_and_an_old_hash_renewed() -> None:
+    """A right password with parameters of before gives a hash with those of today."""
+    hasher = Passwords()
+    try:
+        old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("right")
+        assert await hasher.verify(old, "wrong") == (False, None)
+        assert await hasher.verify(None, "right") == (False, None)
+        assert await hasher.verify("not a hash", "right") == (False, None)
+        is_right, renewed = await hasher.verify(old, "right")
+        assert is_right
+        assert renewed is not None
+        assert await hasher.verify(renewed, "right") == (True, None)
+    finally:
+        hasher.close()

@@ -97,6 +97,27 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE, with RetryInfo: this process has as many calls under way as it takes; nothing was
     done, and another copy may have room. Example: the 2,001st call at once.
     """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 22
+    """UNAUTHENTICATED: the method needs an access token, and there is none, or it is not valid: it has
+    expired, or was not signed by a key of this system. Refresh the session, or begin one.
+    Example: GetHomeTimeline without a token.
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 23
+    """PERMISSION_DENIED: the caller is known, and may not do this.
+    Example: DeleteTweet of somebody else's tweet.
+    """
+    ERROR_REASON_INVALID_CREDENTIALS: _ErrorReason.ValueType  # 24
+    """UNAUTHENTICATED: no user has this name and this password.
+    Example: CreateSession with a wrong password.
+    """
+    ERROR_REASON_INVALID_REFRESH_TOKEN: _ErrorReason.ValueType  # 25
+    """UNAUTHENTICATED: no session has this refresh token; begin one.
+    Example: RefreshSession with a token that was used before.
+    """
+    ERROR_REASON_AUTHENTICATION_OFF: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION: this system runs without authentication; calls need no token.
+    Example: CreateSession on a system started by `make up`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every non-OK status carries a google.rpc.ErrorInfo whose domain is "fanfare"
@@ -178,5 +199,26 @@ had not received the command.
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 21
 """UNAVAILABLE, with RetryInfo: this process has as many calls under way as it takes; nothing was
 done, and another copy may have room. Example: the 2,001st call at once.
+"""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 22
+"""UNAUTHENTICATED: the method needs an access token, and there is none, or it is not valid: it has
+expired, or was not signed by a key of this system. Refresh the session, or begin one.
+Example: GetHomeTimeline without a token.
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 23
+"""PERMISSION_DENIED: the caller is known, and may not do this.
+Example: DeleteTweet of somebody else's tweet.
+"""
+ERROR_REASON_INVALID_CREDENTIALS: ErrorReason.ValueType  # 24
+"""UNAUTHENTICATED: no user has this name and this password.
+Example: CreateSession with a wrong password.
+"""
+ERROR_REASON_INVALID_REFRESH_TOKEN: ErrorReason.ValueType  # 25
+"""UNAUTHENTICATED: no session has this refresh token; begin one.
+Example: RefreshSession with a token that was used before.
+"""
+ERROR_REASON_AUTHENTICATION_OFF: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION: this system runs without authentication; calls need no token.
+Example: CreateSession on a system started by `make up`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

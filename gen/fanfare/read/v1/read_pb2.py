@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from fanfare.auth.v1 import access_pb2 as fanfare_dot_auth_dot_v1_dot_access__pb2
 from fanfare.common.v1 import common_pb2 as fanfare_dot_common_dot_v1_dot_common__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66\x61nfare/read/v1/read.proto\x12\x0f\x66\x61nfare.read.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x66\x61nfare/common/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"O\n\x0eGetUserRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"8\n\x0fGetUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.fanfare.common.v1.User\"n\n\x18GetUserByUsernameRequest\x12-\n\x08username\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9_]{1,32}$\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"B\n\x19GetUserByUsernameResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.fanfare.common.v1.User\"^\n\x14\x42\x61tchGetUsersRequest\x12!\n\x08user_ids\x18\x01 \x03(\x03\x42\x0f\xbaH\x0c\x92\x01\t\x10\xe8\x07\"\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"?\n\x15\x42\x61tchGetUsersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fanfare.common.v1.User\"\xf7\x02\n\x10ListUsersRequest\x12\x16\n\x05limit\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x02 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"T\n\x11ListUsersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fanfare.common.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x0fGetTweetRequest\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \";\n\x10GetTweetResponse\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\"`\n\x15\x42\x61tchGetTweetsRequest\x12\"\n\ttweet_ids\x18\x01 \x03(\x03\x42\x0f\xbaH\x0c\x92\x01\t\x10\xe8\x07\"\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"B\n\x16\x42\x61tchGetTweetsResponse\x12(\n\x06tweets\x18\x01 \x03(\x0b\x32\x18.fanfare.common.v1.Tweet\"s\n\x10GetFollowRequest\x12\x1c\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1c\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"C\n\x11GetFollowResponse\x12.\n\ncreated_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x97\x03\n\x16GetHomeTimelineRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x03 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"\\\n\x17GetHomeTimelineResponse\x12(\n\x06tweets\x18\x01 \x03(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"}\n\x1c\x42\x61tchGetHomeTimelinesRequest\x12 \n\x08user_ids\x18\x01 \x03(\x03\x42\x0e\xbaH\x0b\x92\x01\x08\x10\x64\"\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12#\n\x11\x63onsistency_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"\x85\x01\n\x0cHomeTimeline\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12(\n\x06tweets\x18\x02 \x03(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\"Q\n\x1d\x42\x61tchGetHomeTimelinesResponse\x12\x30\n\ttimelines\x18\x01 \x03(\x0b\x32\x1d.fanfare.read.v1.HomeTimeline\"\x96\x03\n\x15ListUserTweetsRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x03 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"[\n\x16ListUserTweetsResponse\x12(\n\x06tweets\x18\x01 \x03(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x95\x03\n\x14ListFollowersRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x03 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"X\n\x15ListFollowersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fanfare.common.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x95\x03\n\x14ListFollowingRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x03 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"X\n\x15ListFollowingResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fanfare.common.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xb5\x0c\n\x0bReadService\x12\x66\n\x07GetUser\x12\x1f.fanfare.read.v1.GetUserRequest\x1a .fanfare.read.v1.GetUserResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/users/{user_id}\x12\x8e\x01\n\x11GetUserByUsername\x12).fanfare.read.v1.GetUserByUsernameRequest\x1a*.fanfare.read.v1.GetUserByUsernameResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/users/username/{username}\x12\x8d\x01\n\rBatchGetUsers\x12%.fanfare.read.v1.BatchGetUsersRequest\x1a&.fanfare.read.v1.BatchGetUsersResponse\"-\x82\xd3\xe4\x93\x02\'\x12\x0f/users:batchGetZ\x14\"\x0f/users:batchGet:\x01*\x12\x62\n\tListUsers\x12!.fanfare.read.v1.ListUsersRequest\x1a\".fanfare.read.v1.ListUsersResponse\"\x0e\x82\xd3\xe4\x93\x02\x08\x12\x06/users\x12k\n\x08GetTweet\x12 .fanfare.read.v1.GetTweetRequest\x1a!.fanfare.read.v1.GetTweetResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/tweets/{tweet_id}\x12\x92\x01\n\x0e\x42\x61tchGetTweets\x12&.fanfare.read.v1.BatchGetTweetsRequest\x1a\'.fanfare.read.v1.BatchGetTweetsResponse\"/\x82\xd3\xe4\x93\x02)\x12\x10/tweets:batchGetZ\x15\"\x10/tweets:batchGet:\x01*\x12\x82\x01\n\tGetFollow\x12!.fanfare.read.v1.GetFollowRequest\x1a\".fanfare.read.v1.GetFollowResponse\".\x82\xd3\xe4\x93\x02(\x12&/followers/{follower_id}/{followed_id}\x12\x81\x01\n\x0fGetHomeTimeline\x12\'.fanfare.read.v1.GetHomeTimelineRequest\x1a(.fanfare.read.v1.GetHomeTimelineResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/timeline/{user_id}\x12\xad\x01\n\x15\x42\x61tchGetHomeTimelines\x12-.fanfare.read.v1.BatchGetHomeTimelinesRequest\x1a..fanfare.read.v1.BatchGetHomeTimelinesResponse\"5\x82\xd3\xe4\x93\x02/\x12\x13/timelines:batchGetZ\x18\"\x13/timelines:batchGet:\x01*\x12\x81\x01\n\x0eListUserTweets\x12&.fanfare.read.v1.ListUserTweetsRequest\x1a\'.fanfare.read.v1.ListUserTweetsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/tweets/user/{user_id}\x12|\n\rListFollowers\x12%.fanfare.read.v1.ListFollowersRequest\x1a&.fanfare.read.v1.ListFollowersResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/followers/{user_id}\x12|\n\rListFollowing\x12%.fanfare.read.v1.ListFollowingRequest\x1a&.fanfare.read.v1.ListFollowingResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/following/{user_id}B?\n\x13\x64\x65v.fanfare.read.v1P\x01Z&fanfare.dev/gen/fanfare/read/v1;readv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66\x61nfare/read/v1/read.proto\x12\x0f\x66\x61nfare.read.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1c\x66\x61nfare/auth/v1/access.proto\x1a\x1e\x66\x61nfare/common/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"O\n\x0eGetUserRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"8\n\x0fGetUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.fanfare.common.v1.User\"n\n\x18GetUserByUsernameRequest\x12-\n\x08username\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9_]{1,32}$\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"B\n\x19GetUserByUsernameResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.fanfare.common.v1.User\"^\n\x14\x42\x61tchGetUsersRequest\x12!\n\x08user_ids\x18\x01 \x03(\x03\x42\x0f\xbaH\x0c\x92\x01\t\x10\xe8\x07\"\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"?\n\x15\x42\x61tchGetUsersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fanfare.common.v1.User\"\xf7\x02\n\x10ListUsersRequest\x12\x16\n\x05limit\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x02 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"T\n\x11ListUsersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fanfare.common.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x0fGetTweetRequest\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \";\n\x10GetTweetResponse\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\"`\n\x15\x42\x61tchGetTweetsRequest\x12\"\n\ttweet_ids\x18\x01 \x03(\x03\x42\x0f\xbaH\x0c\x92\x01\t\x10\xe8\x07\"\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"B\n\x16\x42\x61tchGetTweetsResponse\x12(\n\x06tweets\x18\x01 \x03(\x0b\x32\x18.fanfare.common.v1.Tweet\"s\n\x10GetFollowRequest\x12\x1c\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1c\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12#\n\x11\x63onsistency_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"C\n\x11GetFollowResponse\x12.\n\ncreated_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x97\x03\n\x16GetHomeTimelineRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x03 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"\\\n\x17GetHomeTimelineResponse\x12(\n\x06tweets\x18\x01 \x03(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"}\n\x1c\x42\x61tchGetHomeTimelinesRequest\x12 \n\x08user_ids\x18\x01 \x03(\x03\x42\x0e\xbaH\x0b\x92\x01\x08\x10\x64\"\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12#\n\x11\x63onsistency_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03(\x80 \"\x85\x01\n\x0cHomeTimeline\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12(\n\x06tweets\x18\x02 \x03(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12!\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.Status\"Q\n\x1d\x42\x61tchGetHomeTimelinesResponse\x12\x30\n\ttimelines\x18\x01 \x03(\x0b\x32\x1d.fanfare.read.v1.HomeTimeline\"\x96\x03\n\x15ListUserTweetsRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x03 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"[\n\x16ListUserTweetsResponse\x12(\n\x06tweets\x18\x01 \x03(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x95\x03\n\x14ListFollowersRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x03 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"X\n\x15ListFollowersResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fanfare.common.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x95\x03\n\x14ListFollowingRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x16\n\x05limit\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x64\n\x06offset\x18\x03 \x01(\x05\x42T\xbaHQ\x1a\x02(\x00\xba\x01J\n\noffset.max\x12-must be at most 10000; page_token goes deeper\x1a\rthis <= 10000\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03(\x80\x02\x12#\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03(\x80 :\xa1\x01\xbaH\x9d\x01\x1a\x9a\x01\n\x16offset.with_page_token\x12Uoffset and page_token cannot be used together: page_token already says where to go on\x1a)this.offset == 0 || this.page_token == \'\'\"X\n\x15ListFollowingResponse\x12&\n\x05users\x18\x01 \x03(\x0b\x32\x17.fanfare.common.v1.User\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x92\r\n\x0bReadService\x12l\n\x07GetUser\x12\x1f.fanfare.read.v1.GetUserRequest\x1a .fanfare.read.v1.GetUserResponse\"\x1e\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/users/{user_id}\x12\x94\x01\n\x11GetUserByUsername\x12).fanfare.read.v1.GetUserByUsernameRequest\x1a*.fanfare.read.v1.GetUserByUsernameResponse\"(\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/users/username/{username}\x12\x93\x01\n\rBatchGetUsers\x12%.fanfare.read.v1.BatchGetUsersRequest\x1a&.fanfare.read.v1.BatchGetUsersResponse\"3\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\'\x12\x0f/users:batchGetZ\x14\"\x0f/users:batchGet:\x01*\x12h\n\tListUsers\x12!.fanfare.read.v1.ListUsersRequest\x1a\".fanfare.read.v1.ListUsersResponse\"\x14\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x08\x12\x06/users\x12q\n\x08GetTweet\x12 .fanfare.read.v1.GetTweetRequest\x1a!.fanfare.read.v1.GetTweetResponse\" \xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/tweets/{tweet_id}\x12\x98\x01\n\x0e\x42\x61tchGetTweets\x12&.fanfare.read.v1.BatchGetTweetsRequest\x1a\'.fanfare.read.v1.BatchGetTweetsResponse\"5\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02)\x12\x10/tweets:batchGetZ\x15\"\x10/tweets:batchGet:\x01*\x12\x88\x01\n\tGetFollow\x12!.fanfare.read.v1.GetFollowRequest\x1a\".fanfare.read.v1.GetFollowResponse\"4\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02(\x12&/followers/{follower_id}/{followed_id}\x12\x90\x01\n\x0fGetHomeTimeline\x12\'.fanfare.read.v1.GetHomeTimelineRequest\x1a(.fanfare.read.v1.GetHomeTimelineResponse\"*\xf2\xbc\x18\x0b\x12\x07user_id(\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/timeline/{user_id}\x12\xbd\x01\n\x15\x42\x61tchGetHomeTimelines\x12-.fanfare.read.v1.BatchGetHomeTimelinesRequest\x1a..fanfare.read.v1.BatchGetHomeTimelinesResponse\"E\xf2\xbc\x18\x0c\x12\x08user_ids(\x01\x82\xd3\xe4\x93\x02/\x12\x13/timelines:batchGetZ\x18\"\x13/timelines:batchGet:\x01*\x12\x87\x01\n\x0eListUserTweets\x12&.fanfare.read.v1.ListUserTweetsRequest\x1a\'.fanfare.read.v1.ListUserTweetsResponse\"$\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/tweets/user/{user_id}\x12\x82\x01\n\rListFollowers\x12%.fanfare.read.v1.ListFollowersRequest\x1a&.fanfare.read.v1.ListFollowersResponse\"\"\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/followers/{user_id}\x12\x82\x01\n\rListFollowing\x12%.fanfare.read.v1.ListFollowingRequest\x1a&.fanfare.read.v1.ListFollowingResponse\"\"\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/following/{user_id}B?\n\x13\x64\x65v.fanfare.read.v1P\x01Z&fanfare.dev/gen/fanfare/read/v1;readv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -128,79 +129,79 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTFOLLOWINGREQUEST']._loaded_options = None
   _globals['_LISTFOLLOWINGREQUEST']._serialized_options = b'\272H\235\001\032\232\001\n\026offset.with_page_token\022Uoffset and page_token cannot be used together: page_token already says where to go on\032)this.offset == 0 || this.page_token == \'\''
   _globals['_READSERVICE'].methods_by_name['GetUser']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['GetUser']._serialized_options = b'\202\323\344\223\002\022\022\020/users/{user_id}'
+  _globals['_READSERVICE'].methods_by_name['GetUser']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\022\022\020/users/{user_id}'
   _globals['_READSERVICE'].methods_by_name['GetUserByUsername']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['GetUserByUsername']._serialized_options = b'\202\323\344\223\002\034\022\032/users/username/{username}'
+  _globals['_READSERVICE'].methods_by_name['GetUserByUsername']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\034\022\032/users/username/{username}'
   _globals['_READSERVICE'].methods_by_name['BatchGetUsers']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['BatchGetUsers']._serialized_options = b'\202\323\344\223\002\'\022\017/users:batchGetZ\024\"\017/users:batchGet:\001*'
+  _globals['_READSERVICE'].methods_by_name['BatchGetUsers']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\'\022\017/users:batchGetZ\024\"\017/users:batchGet:\001*'
   _globals['_READSERVICE'].methods_by_name['ListUsers']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['ListUsers']._serialized_options = b'\202\323\344\223\002\010\022\006/users'
+  _globals['_READSERVICE'].methods_by_name['ListUsers']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\010\022\006/users'
   _globals['_READSERVICE'].methods_by_name['GetTweet']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['GetTweet']._serialized_options = b'\202\323\344\223\002\024\022\022/tweets/{tweet_id}'
+  _globals['_READSERVICE'].methods_by_name['GetTweet']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\024\022\022/tweets/{tweet_id}'
   _globals['_READSERVICE'].methods_by_name['BatchGetTweets']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['BatchGetTweets']._serialized_options = b'\202\323\344\223\002)\022\020/tweets:batchGetZ\025\"\020/tweets:batchGet:\001*'
+  _globals['_READSERVICE'].methods_by_name['BatchGetTweets']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002)\022\020/tweets:batchGetZ\025\"\020/tweets:batchGet:\001*'
   _globals['_READSERVICE'].methods_by_name['GetFollow']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['GetFollow']._serialized_options = b'\202\323\344\223\002(\022&/followers/{follower_id}/{followed_id}'
+  _globals['_READSERVICE'].methods_by_name['GetFollow']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002(\022&/followers/{follower_id}/{followed_id}'
   _globals['_READSERVICE'].methods_by_name['GetHomeTimeline']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['GetHomeTimeline']._serialized_options = b'\202\323\344\223\002\025\022\023/timeline/{user_id}'
+  _globals['_READSERVICE'].methods_by_name['GetHomeTimeline']._serialized_options = b'\362\274\030\013\022\007user_id(\001\202\323\344\223\002\025\022\023/timeline/{user_id}'
   _globals['_READSERVICE'].methods_by_name['BatchGetHomeTimelines']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['BatchGetHomeTimelines']._serialized_options = b'\202\323\344\223\002/\022\023/timelines:batchGetZ\030\"\023/timelines:batchGet:\001*'
+  _globals['_READSERVICE'].methods_by_name['BatchGetHomeTimelines']._serialized_options = b'\362\274\030\014\022\010user_ids(\001\202\323\344\223\002/\022\023/timelines:batchGetZ\030\"\023/timelines:batchGet:\001*'
   _globals['_READSERVICE'].methods_by_name['ListUserTweets']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['ListUserTweets']._serialized_options = b'\202\323\344\223\002\030\022\026/tweets/user/{user_id}'
+  _globals['_READSERVICE'].methods_by_name['ListUserTweets']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\030\022\026/tweets/user/{user_id}'
   _globals['_READSERVICE'].methods_by_name['ListFollowers']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['ListFollowers']._serialized_options = b'\202\323\344\223\002\026\022\024/followers/{user_id}'
+  _globals['_READSERVICE'].methods_by_name['ListFollowers']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\026\022\024/followers/{user_id}'
   _globals['_READSERVICE'].methods_by_name['ListFollowing']._loaded_options = None
-  _globals['_READSERVICE'].methods_by_name['ListFollowing']._serialized_options = b'\202\323\344\223\002\026\022\024/following/{user_id}'
-  _globals['_GETUSERREQUEST']._serialized_start=196
-  _globals['_GETUSERREQUEST']._serialized_end=275
-  _globals['_GETUSERRESPONSE']._serialized_start=277
-  _globals['_GETUSERRESPONSE']._serialized_end=333
-  _globals['_GETUSERBYUSERNAMEREQUEST']._serialized_start=335
-  _globals['_GETUSERBYUSERNAMEREQUEST']._serialized_end=445
-  _globals['_GETUSERBYUSERNAMERESPONSE']._serialized_start=447
-  _globals['_GETUSERBYUSERNAMERESPONSE']._serialized_end=513
-  _globals['_BATCHGETUSERSREQUEST']._serialized_start=515
-  _globals['_BATCHGETUSERSREQUEST']._serialized_end=609
-  _globals['_BATCHGETUSERSRESPONSE']._serialized_start=611
-  _globals['_BATCHGETUSERSRESPONSE']._serialized_end=674
-  _globals['_LISTUSERSREQUEST']._serialized_start=677
-  _globals['_LISTUSERSREQUEST']._serialized_end=1052
-  _globals['_LISTUSERSRESPONSE']._serialized_start=1054
-  _globals['_LISTUSERSRESPONSE']._serialized_end=1138
-  _globals['_GETTWEETREQUEST']._serialized_start=1140
-  _globals['_GETTWEETREQUEST']._serialized_end=1221
-  _globals['_GETTWEETRESPONSE']._serialized_start=1223
-  _globals['_GETTWEETRESPONSE']._serialized_end=1282
-  _globals['_BATCHGETTWEETSREQUEST']._serialized_start=1284
-  _globals['_BATCHGETTWEETSREQUEST']._serialized_end=1380
-  _globals['_BATCHGETTWEETSRESPONSE']._serialized_start=1382
-  _globals['_BATCHGETTWEETSRESPONSE']._serialized_end=1448
-  _globals['_GETFOLLOWREQUEST']._serialized_start=1450
-  _globals['_GETFOLLOWREQUEST']._serialized_end=1565
-  _globals['_GETFOLLOWRESPONSE']._serialized_start=1567
-  _globals['_GETFOLLOWRESPONSE']._serialized_end=1634
-  _globals['_GETHOMETIMELINEREQUEST']._serialized_start=1637
-  _globals['_GETHOMETIMELINEREQUEST']._serialized_end=2044
-  _globals['_GETHOMETIMELINERESPONSE']._serialized_start=2046
-  _globals['_GETHOMETIMELINERESPONSE']._serialized_end=2138
-  _globals['_BATCHGETHOMETIMELINESREQUEST']._serialized_start=2140
-  _globals['_BATCHGETHOMETIMELINESREQUEST']._serialized_end=2265
-  _globals['_HOMETIMELINE']._serialized_start=2268
-  _globals['_HOMETIMELINE']._serialized_end=2401
-  _globals['_BATCHGETHOMETIMELINESRESPONSE']._serialized_start=2403
-  _globals['_BATCHGETHOMETIMELINESRESPONSE']._serialized_end=2484
-  _globals['_LISTUSERTWEETSREQUEST']._serialized_start=2487
-  _globals['_LISTUSERTWEETSREQUEST']._serialized_end=2893
-  _globals['_LISTUSERTWEETSRESPONSE']._serialized_start=2895
-  _globals['_LISTUSERTWEETSRESPONSE']._serialized_end=2986
-  _globals['_LISTFOLLOWERSREQUEST']._serialized_start=2989
-  _globals['_LISTFOLLOWERSREQUEST']._serialized_end=3394
-  _globals['_LISTFOLLOWERSRESPONSE']._serialized_start=3396
-  _globals['_LISTFOLLOWERSRESPONSE']._serialized_end=3484
-  _globals['_LISTFOLLOWINGREQUEST']._serialized_start=3487
-  _globals['_LISTFOLLOWINGREQUEST']._serialized_end=3892
-  _globals['_LISTFOLLOWINGRESPONSE']._serialized_start=3894
-  _globals['_LISTFOLLOWINGRESPONSE']._serialized_end=3982
-  _globals['_READSERVICE']._serialized_start=3985
-  _globals['_READSERVICE']._serialized_end=5574
+  _globals['_READSERVICE'].methods_by_name['ListFollowing']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\026\022\024/following/{user_id}'
+  _globals['_GETUSERREQUEST']._serialized_start=226
+  _globals['_GETUSERREQUEST']._serialized_end=305
+  _globals['_GETUSERRESPONSE']._serialized_start=307
+  _globals['_GETUSERRESPONSE']._serialized_end=363
+  _globals['_GETUSERBYUSERNAMEREQUEST']._serialized_start=365
+  _globals['_GETUSERBYUSERNAMEREQUEST']._serialized_end=475
+  _globals['_GETUSERBYUSERNAMERESPONSE']._serialized_start=477
+  _globals['_GETUSERBYUSERNAMERESPONSE']._serialized_end=543
+  _globals['_BATCHGETUSERSREQUEST']._serialized_start=545
+  _globals['_BATCHGETUSERSREQUEST']._serialized_end=639
+  _globals['_BATCHGETUSERSRESPONSE']._serialized_start=641
+  _globals['_BATCHGETUSERSRESPONSE']._serialized_end=704
+  _globals['_LISTUSERSREQUEST']._serialized_start=707
+  _globals['_LISTUSERSREQUEST']._serialized_end=1082
+  _globals['_LISTUSERSRESPONSE']._serialized_start=1084
+  _globals['_LISTUSERSRESPONSE']._serialized_end=1168
+  _globals['_GETTWEETREQUEST']._serialized_start=1170
+  _globals['_GETTWEETREQUEST']._serialized_end=1251
+  _globals['_GETTWEETRESPONSE']._serialized_start=1253
+  _globals['_GETTWEETRESPONSE']._serialized_end=1312
+  _globals['_BATCHGETTWEETSREQUEST']._serialized_start=1314
+  _globals['_BATCHGETTWEETSREQUEST']._serialized_end=1410
+  _globals['_BATCHGETTWEETSRESPONSE']._serialized_start=1412
+  _globals['_BATCHGETTWEETSRESPONSE']._serialized_end=1478
+  _globals['_GETFOLLOWREQUEST']._serialized_start=1480
+  _globals['_GETFOLLOWREQUEST']._serialized_end=1595
+  _globals['_GETFOLLOWRESPONSE']._serialized_start=1597
+  _globals['_GETFOLLOWRESPONSE']._serialized_end=1664
+  _globals['_GETHOMETIMELINEREQUEST']._serialized_start=1667
+  _globals['_GETHOMETIMELINEREQUEST']._serialized_end=2074
+  _globals['_GETHOMETIMELINERESPONSE']._serialized_start=2076
+  _globals['_GETHOMETIMELINERESPONSE']._serialized_end=2168
+  _globals['_BATCHGETHOMETIMELINESREQUEST']._serialized_start=2170
+  _globals['_BATCHGETHOMETIMELINESREQUEST']._serialized_end=2295
+  _globals['_HOMETIMELINE']._serialized_start=2298
+  _globals['_HOMETIMELINE']._serialized_end=2431
+  _globals['_BATCHGETHOMETIMELINESRESPONSE']._serialized_start=2433
+  _globals['_BATCHGETHOMETIMELINESRESPONSE']._serialized_end=2514
+  _globals['_LISTUSERTWEETSREQUEST']._serialized_start=2517
+  _globals['_LISTUSERTWEETSREQUEST']._serialized_end=2923
+  _globals['_LISTUSERTWEETSRESPONSE']._serialized_start=2925
+  _globals['_LISTUSERTWEETSRESPONSE']._serialized_end=3016
+  _globals['_LISTFOLLOWERSREQUEST']._serialized_start=3019
+  _globals['_LISTFOLLOWERSREQUEST']._serialized_end=3424
+  _globals['_LISTFOLLOWERSRESPONSE']._serialized_start=3426
+  _globals['_LISTFOLLOWERSRESPONSE']._serialized_end=3514
+  _globals['_LISTFOLLOWINGREQUEST']._serialized_start=3517
+  _globals['_LISTFOLLOWINGREQUEST']._serialized_end=3922
+  _globals['_LISTFOLLOWINGRESPONSE']._serialized_start=3924
+  _globals['_LISTFOLLOWINGRESPONSE']._serialized_end=4012
+  _globals['_READSERVICE']._serialized_start=4015
+  _globals['_READSERVICE']._serialized_end=5697
 # @@protoc_insertion_point(module_scope)

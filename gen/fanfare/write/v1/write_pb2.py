@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from fanfare.auth.v1 import access_pb2 as fanfare_dot_auth_dot_v1_dot_access__pb2
 from fanfare.common.v1 import common_pb2 as fanfare_dot_common_dot_v1_dot_common__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61nfare/write/v1/write.proto\x12\x10\x66\x61nfare.write.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1e\x66\x61nfare/common/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\"\x8b\x03\n\x11\x43reateUserRequest\x12-\n\x08username\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9_]{1,32}$\x12\x19\n\x05\x65mail\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01\x12\x98\x01\n\x08password\x18\x03 \x01(\tB\x85\x01\xbaH\x81\x01r\x05\x10\x01\x18\x80\x01\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')\x12\x90\x01\n\x03\x62io\x18\x04 \x01(\tB\x82\x01\xbaH\x7fr\x03\x18\xa0\x01\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')\"V\n\x12\x43reateUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.fanfare.common.v1.User\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x9a\x05\n\x11UpdateUserRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x32\n\x08username\x18\x02 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9_]{1,32}$H\x00\x88\x01\x01\x12\x1e\n\x05\x65mail\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01H\x01\x88\x01\x01\x12\x9d\x01\n\x08password\x18\x04 \x01(\tB\x85\x01\xbaH\x81\x01r\x05\x10\x01\x18\x80\x01\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')H\x02\x88\x01\x01\x12\x95\x01\n\x03\x62io\x18\x05 \x01(\tB\x82\x01\xbaH\x7fr\x03\x18\xa0\x01\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')H\x03\x88\x01\x01:\xb2\x01\xbaH\xae\x01\x1a\xab\x01\n\x16update_user.some_field\x12\x43name at least one field to change: username, email, password or bio\x1aLhas(this.username) || has(this.email) || has(this.password) || has(this.bio)B\x0b\n\t_usernameB\x08\n\x06_emailB\x0b\n\t_passwordB\x06\n\x04_bio\"V\n\x12UpdateUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.fanfare.common.v1.User\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"-\n\x11\x44\x65leteUserRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"/\n\x12\x44\x65leteUserResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t\"\xe6\x01\n\x12\x43reateTweetRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x94\x01\n\x07\x63ontent\x18\x02 \x01(\tB\x82\x01\xbaH\x7fr\x03(\x80@\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Y\n\x13\x43reateTweetResponse\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"b\n\x18\x42\x61tchCreateTweetsRequest\x12\x46\n\x08requests\x18\x01 \x03(\x0b\x32$.fanfare.write.v1.CreateTweetRequestB\x0e\xbaH\x0b\x92\x01\x08\x10\xe8\x07\"\x03\xd8\x01\x03\"s\n\x17\x42\x61tchCreateTweetsResult\x12)\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.TweetH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"r\n\x19\x42\x61tchCreateTweetsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).fanfare.write.v1.BatchCreateTweetsResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xc6\x01\n\x12UpdateTweetRequest\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x94\x01\n\x07\x63ontent\x18\x02 \x01(\tB\x82\x01\xbaH\x7fr\x03(\x80@\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')\"Y\n\x13UpdateTweetResponse\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"/\n\x12\x44\x65leteTweetRequest\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"0\n\x13\x44\x65leteTweetResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t\"\xd4\x01\n\x11\x46ollowUserRequest\x12\x1c\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1c\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00:\x82\x01\xbaH\x7f\x1a}\n\x0b\x66ollow.self\x12Ha user cannot follow themselves: follower_id and followed_id must differ\x1a$this.follower_id != this.followed_id\"/\n\x12\x46ollowUserResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t\"Q\n\x13UnfollowUserRequest\x12\x1c\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1c\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"1\n\x14UnfollowUserResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t2\x87\t\n\x0cWriteService\x12j\n\nCreateUser\x12#.fanfare.write.v1.CreateUserRequest\x1a$.fanfare.write.v1.CreateUserResponse\"\x11\x82\xd3\xe4\x93\x02\x0b\"\x06/users:\x01*\x12\x8b\x01\n\nUpdateUser\x12#.fanfare.write.v1.UpdateUserRequest\x1a$.fanfare.write.v1.UpdateUserResponse\"2\x82\xd3\xe4\x93\x02,\x1a\x10/users/{user_id}:\x01*Z\x15\x32\x10/users/{user_id}:\x01*\x12q\n\nDeleteUser\x12#.fanfare.write.v1.DeleteUserRequest\x1a$.fanfare.write.v1.DeleteUserResponse\"\x18\x82\xd3\xe4\x93\x02\x12*\x10/users/{user_id}\x12n\n\x0b\x43reateTweet\x12$.fanfare.write.v1.CreateTweetRequest\x1a%.fanfare.write.v1.CreateTweetResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\"\x07/tweets:\x01*\x12\x8c\x01\n\x11\x42\x61tchCreateTweets\x12*.fanfare.write.v1.BatchCreateTweetsRequest\x1a+.fanfare.write.v1.BatchCreateTweetsResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/tweets:batchCreate:\x01*\x12\x92\x01\n\x0bUpdateTweet\x12$.fanfare.write.v1.UpdateTweetRequest\x1a%.fanfare.write.v1.UpdateTweetResponse\"6\x82\xd3\xe4\x93\x02\x30\x1a\x12/tweets/{tweet_id}:\x01*Z\x17\x32\x12/tweets/{tweet_id}:\x01*\x12v\n\x0b\x44\x65leteTweet\x12$.fanfare.write.v1.DeleteTweetRequest\x1a%.fanfare.write.v1.DeleteTweetResponse\"\x1a\x82\xd3\xe4\x93\x02\x14*\x12/tweets/{tweet_id}\x12n\n\nFollowUser\x12#.fanfare.write.v1.FollowUserRequest\x1a$.fanfare.write.v1.FollowUserResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/followers:\x01*\x12\x8d\x01\n\x0cUnfollowUser\x12%.fanfare.write.v1.UnfollowUserRequest\x1a&.fanfare.write.v1.UnfollowUserResponse\".\x82\xd3\xe4\x93\x02(*&/followers/{follower_id}/{followed_id}BB\n\x14\x64\x65v.fanfare.write.v1P\x01Z(fanfare.dev/gen/fanfare/write/v1;writev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61nfare/write/v1/write.proto\x12\x10\x66\x61nfare.write.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1c\x66\x61nfare/auth/v1/access.proto\x1a\x1e\x66\x61nfare/common/v1/common.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\"\x8b\x03\n\x11\x43reateUserRequest\x12-\n\x08username\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9_]{1,32}$\x12\x19\n\x05\x65mail\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01\x12\x98\x01\n\x08password\x18\x03 \x01(\tB\x85\x01\xbaH\x81\x01r\x05\x10\x01\x18\x80\x01\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')\x12\x90\x01\n\x03\x62io\x18\x04 \x01(\tB\x82\x01\xbaH\x7fr\x03\x18\xa0\x01\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')\"V\n\x12\x43reateUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.fanfare.common.v1.User\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x9a\x05\n\x11UpdateUserRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x32\n\x08username\x18\x02 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9_]{1,32}$H\x00\x88\x01\x01\x12\x1e\n\x05\x65mail\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01H\x01\x88\x01\x01\x12\x9d\x01\n\x08password\x18\x04 \x01(\tB\x85\x01\xbaH\x81\x01r\x05\x10\x01\x18\x80\x01\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')H\x02\x88\x01\x01\x12\x95\x01\n\x03\x62io\x18\x05 \x01(\tB\x82\x01\xbaH\x7fr\x03\x18\xa0\x01\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')H\x03\x88\x01\x01:\xb2\x01\xbaH\xae\x01\x1a\xab\x01\n\x16update_user.some_field\x12\x43name at least one field to change: username, email, password or bio\x1aLhas(this.username) || has(this.email) || has(this.password) || has(this.bio)B\x0b\n\t_usernameB\x08\n\x06_emailB\x0b\n\t_passwordB\x06\n\x04_bio\"V\n\x12UpdateUserResponse\x12%\n\x04user\x18\x01 \x01(\x0b\x32\x17.fanfare.common.v1.User\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"-\n\x11\x44\x65leteUserRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"/\n\x12\x44\x65leteUserResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t\"\xe6\x01\n\x12\x43reateTweetRequest\x12\x18\n\x07user_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x94\x01\n\x07\x63ontent\x18\x02 \x01(\tB\x82\x01\xbaH\x7fr\x03(\x80@\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Y\n\x13\x43reateTweetResponse\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"b\n\x18\x42\x61tchCreateTweetsRequest\x12\x46\n\x08requests\x18\x01 \x03(\x0b\x32$.fanfare.write.v1.CreateTweetRequestB\x0e\xbaH\x0b\x92\x01\x08\x10\xe8\x07\"\x03\xd8\x01\x03\"s\n\x17\x42\x61tchCreateTweetsResult\x12)\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.TweetH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"r\n\x19\x42\x61tchCreateTweetsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32).fanfare.write.v1.BatchCreateTweetsResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xc6\x01\n\x12UpdateTweetRequest\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x94\x01\n\x07\x63ontent\x18\x02 \x01(\tB\x82\x01\xbaH\x7fr\x03(\x80@\xba\x01w\n\x11string.no_control\x12>must not contain control characters other than newline and tab\x1a\"this.matches(\'^[\\\\t\\\\n\\\\P{Cc}]*$\')\"Y\n\x13UpdateTweetResponse\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"/\n\x12\x44\x65leteTweetRequest\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"0\n\x13\x44\x65leteTweetResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t\"\xd4\x01\n\x11\x46ollowUserRequest\x12\x1c\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1c\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00:\x82\x01\xbaH\x7f\x1a}\n\x0b\x66ollow.self\x12Ha user cannot follow themselves: follower_id and followed_id must differ\x1a$this.follower_id != this.followed_id\"/\n\x12\x46ollowUserResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t\"Q\n\x13UnfollowUserRequest\x12\x1c\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12\x1c\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\"1\n\x14UnfollowUserResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t2\x97\n\n\x0cWriteService\x12p\n\nCreateUser\x12#.fanfare.write.v1.CreateUserRequest\x1a$.fanfare.write.v1.CreateUserResponse\"\x17\xf2\xbc\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x0b\"\x06/users:\x01*\x12\x98\x01\n\nUpdateUser\x12#.fanfare.write.v1.UpdateUserRequest\x1a$.fanfare.write.v1.UpdateUserResponse\"?\xf2\xbc\x18\t\x12\x07user_id\x82\xd3\xe4\x93\x02,\x1a\x10/users/{user_id}:\x01*Z\x15\x32\x10/users/{user_id}:\x01*\x12\x80\x01\n\nDeleteUser\x12#.fanfare.write.v1.DeleteUserRequest\x1a$.fanfare.write.v1.DeleteUserResponse\"\'\xf2\xbc\x18\x0b\x12\x07user_id0\x01\x82\xd3\xe4\x93\x02\x12*\x10/users/{user_id}\x12}\n\x0b\x43reateTweet\x12$.fanfare.write.v1.CreateTweetRequest\x1a%.fanfare.write.v1.CreateTweetResponse\"!\xf2\xbc\x18\x0b\x12\x07user_id(\x01\x82\xd3\xe4\x93\x02\x0c\"\x07/tweets:\x01*\x12\xa4\x01\n\x11\x42\x61tchCreateTweets\x12*.fanfare.write.v1.BatchCreateTweetsRequest\x1a+.fanfare.write.v1.BatchCreateTweetsResponse\"6\xf2\xbc\x18\x14\x12\x10requests.user_id(\x01\x82\xd3\xe4\x93\x02\x18\"\x13/tweets:batchCreate:\x01*\x12\xa0\x01\n\x0bUpdateTweet\x12$.fanfare.write.v1.UpdateTweetRequest\x1a%.fanfare.write.v1.UpdateTweetResponse\"D\xf2\xbc\x18\n\x1a\x08tweet_id\x82\xd3\xe4\x93\x02\x30\x1a\x12/tweets/{tweet_id}:\x01*Z\x17\x32\x12/tweets/{tweet_id}:\x01*\x12\x86\x01\n\x0b\x44\x65leteTweet\x12$.fanfare.write.v1.DeleteTweetRequest\x1a%.fanfare.write.v1.DeleteTweetResponse\"*\xf2\xbc\x18\x0c\x1a\x08tweet_id0\x01\x82\xd3\xe4\x93\x02\x14*\x12/tweets/{tweet_id}\x12\x81\x01\n\nFollowUser\x12#.fanfare.write.v1.FollowUserRequest\x1a$.fanfare.write.v1.FollowUserResponse\"(\xf2\xbc\x18\x0f\x12\x0b\x66ollower_id(\x01\x82\xd3\xe4\x93\x02\x0f\"\n/followers:\x01*\x12\xa0\x01\n\x0cUnfollowUser\x12%.fanfare.write.v1.UnfollowUserRequest\x1a&.fanfare.write.v1.UnfollowUserResponse\"A\xf2\xbc\x18\x0f\x12\x0b\x66ollower_id(\x01\x82\xd3\xe4\x93\x02(*&/followers/{follower_id}/{followed_id}BB\n\x14\x64\x65v.fanfare.write.v1P\x01Z(fanfare.dev/gen/fanfare/write/v1;writev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -83,61 +84,61 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNFOLLOWUSERREQUEST'].fields_by_name['followed_id']._loaded_options = None
   _globals['_UNFOLLOWUSERREQUEST'].fields_by_name['followed_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_WRITESERVICE'].methods_by_name['CreateUser']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['CreateUser']._serialized_options = b'\202\323\344\223\002\013\"\006/users:\001*'
+  _globals['_WRITESERVICE'].methods_by_name['CreateUser']._serialized_options = b'\362\274\030\002\010\001\202\323\344\223\002\013\"\006/users:\001*'
   _globals['_WRITESERVICE'].methods_by_name['UpdateUser']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['UpdateUser']._serialized_options = b'\202\323\344\223\002,\032\020/users/{user_id}:\001*Z\0252\020/users/{user_id}:\001*'
+  _globals['_WRITESERVICE'].methods_by_name['UpdateUser']._serialized_options = b'\362\274\030\t\022\007user_id\202\323\344\223\002,\032\020/users/{user_id}:\001*Z\0252\020/users/{user_id}:\001*'
   _globals['_WRITESERVICE'].methods_by_name['DeleteUser']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['DeleteUser']._serialized_options = b'\202\323\344\223\002\022*\020/users/{user_id}'
+  _globals['_WRITESERVICE'].methods_by_name['DeleteUser']._serialized_options = b'\362\274\030\013\022\007user_id0\001\202\323\344\223\002\022*\020/users/{user_id}'
   _globals['_WRITESERVICE'].methods_by_name['CreateTweet']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['CreateTweet']._serialized_options = b'\202\323\344\223\002\014\"\007/tweets:\001*'
+  _globals['_WRITESERVICE'].methods_by_name['CreateTweet']._serialized_options = b'\362\274\030\013\022\007user_id(\001\202\323\344\223\002\014\"\007/tweets:\001*'
   _globals['_WRITESERVICE'].methods_by_name['BatchCreateTweets']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['BatchCreateTweets']._serialized_options = b'\202\323\344\223\002\030\"\023/tweets:batchCreate:\001*'
+  _globals['_WRITESERVICE'].methods_by_name['BatchCreateTweets']._serialized_options = b'\362\274\030\024\022\020requests.user_id(\001\202\323\344\223\002\030\"\023/tweets:batchCreate:\001*'
   _globals['_WRITESERVICE'].methods_by_name['UpdateTweet']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['UpdateTweet']._serialized_options = b'\202\323\344\223\0020\032\022/tweets/{tweet_id}:\001*Z\0272\022/tweets/{tweet_id}:\001*'
+  _globals['_WRITESERVICE'].methods_by_name['UpdateTweet']._serialized_options = b'\362\274\030\n\032\010tweet_id\202\323\344\223\0020\032\022/tweets/{tweet_id}:\001*Z\0272\022/tweets/{tweet_id}:\001*'
   _globals['_WRITESERVICE'].methods_by_name['DeleteTweet']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['DeleteTweet']._serialized_options = b'\202\323\344\223\002\024*\022/tweets/{tweet_id}'
+  _globals['_WRITESERVICE'].methods_by_name['DeleteTweet']._serialized_options = b'\362\274\030\014\032\010tweet_id0\001\202\323\344\223\002\024*\022/tweets/{tweet_id}'
   _globals['_WRITESERVICE'].methods_by_name['FollowUser']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['FollowUser']._serialized_options = b'\202\323\344\223\002\017\"\n/followers:\001*'
+  _globals['_WRITESERVICE'].methods_by_name['FollowUser']._serialized_options = b'\362\274\030\017\022\013follower_id(\001\202\323\344\223\002\017\"\n/followers:\001*'
   _globals['_WRITESERVICE'].methods_by_name['UnfollowUser']._loaded_options = None
-  _globals['_WRITESERVICE'].methods_by_name['UnfollowUser']._serialized_options = b'\202\323\344\223\002(*&/followers/{follower_id}/{followed_id}'
-  _globals['_CREATEUSERREQUEST']._serialized_start=167
-  _globals['_CREATEUSERREQUEST']._serialized_end=562
-  _globals['_CREATEUSERRESPONSE']._serialized_start=564
-  _globals['_CREATEUSERRESPONSE']._serialized_end=650
-  _globals['_UPDATEUSERREQUEST']._serialized_start=653
-  _globals['_UPDATEUSERREQUEST']._serialized_end=1319
-  _globals['_UPDATEUSERRESPONSE']._serialized_start=1321
-  _globals['_UPDATEUSERRESPONSE']._serialized_end=1407
-  _globals['_DELETEUSERREQUEST']._serialized_start=1409
-  _globals['_DELETEUSERREQUEST']._serialized_end=1454
-  _globals['_DELETEUSERRESPONSE']._serialized_start=1456
-  _globals['_DELETEUSERRESPONSE']._serialized_end=1503
-  _globals['_CREATETWEETREQUEST']._serialized_start=1506
-  _globals['_CREATETWEETREQUEST']._serialized_end=1736
-  _globals['_CREATETWEETRESPONSE']._serialized_start=1738
-  _globals['_CREATETWEETRESPONSE']._serialized_end=1827
-  _globals['_BATCHCREATETWEETSREQUEST']._serialized_start=1829
-  _globals['_BATCHCREATETWEETSREQUEST']._serialized_end=1927
-  _globals['_BATCHCREATETWEETSRESULT']._serialized_start=1929
-  _globals['_BATCHCREATETWEETSRESULT']._serialized_end=2044
-  _globals['_BATCHCREATETWEETSRESPONSE']._serialized_start=2046
-  _globals['_BATCHCREATETWEETSRESPONSE']._serialized_end=2160
-  _globals['_UPDATETWEETREQUEST']._serialized_start=2163
-  _globals['_UPDATETWEETREQUEST']._serialized_end=2361
-  _globals['_UPDATETWEETRESPONSE']._serialized_start=2363
-  _globals['_UPDATETWEETRESPONSE']._serialized_end=2452
-  _globals['_DELETETWEETREQUEST']._serialized_start=2454
-  _globals['_DELETETWEETREQUEST']._serialized_end=2501
-  _globals['_DELETETWEETRESPONSE']._serialized_start=2503
-  _globals['_DELETETWEETRESPONSE']._serialized_end=2551
-  _globals['_FOLLOWUSERREQUEST']._serialized_start=2554
-  _globals['_FOLLOWUSERREQUEST']._serialized_end=2766
-  _globals['_FOLLOWUSERRESPONSE']._serialized_start=2768
-  _globals['_FOLLOWUSERRESPONSE']._serialized_end=2815
-  _globals['_UNFOLLOWUSERREQUEST']._serialized_start=2817
-  _globals['_UNFOLLOWUSERREQUEST']._serialized_end=2898
-  _globals['_UNFOLLOWUSERRESPONSE']._serialized_start=2900
-  _globals['_UNFOLLOWUSERRESPONSE']._serialized_end=2949
-  _globals['_WRITESERVICE']._serialized_start=2952
-  _globals['_WRITESERVICE']._serialized_end=4111
+  _globals['_WRITESERVICE'].methods_by_name['UnfollowUser']._serialized_options = b'\362\274\030\017\022\013follower_id(\001\202\323\344\223\002(*&/followers/{follower_id}/{followed_id}'
+  _globals['_CREATEUSERREQUEST']._serialized_start=197
+  _globals['_CREATEUSERREQUEST']._serialized_end=592
+  _globals['_CREATEUSERRESPONSE']._serialized_start=594
+  _globals['_CREATEUSERRESPONSE']._serialized_end=680
+  _globals['_UPDATEUSERREQUEST']._serialized_start=683
+  _globals['_UPDATEUSERREQUEST']._serialized_end=1349
+  _globals['_UPDATEUSERRESPONSE']._serialized_start=1351
+  _globals['_UPDATEUSERRESPONSE']._serialized_end=1437
+  _globals['_DELETEUSERREQUEST']._serialized_start=1439
+  _globals['_DELETEUSERREQUEST']._serialized_end=1484
+  _globals['_DELETEUSERRESPONSE']._serialized_start=1486
+  _globals['_DELETEUSERRESPONSE']._serialized_end=1533
+  _globals['_CREATETWEETREQUEST']._serialized_start=1536
+  _globals['_CREATETWEETREQUEST']._serialized_end=1766
+  _globals['_CREATETWEETRESPONSE']._serialized_start=1768
+  _globals['_CREATETWEETRESPONSE']._serialized_end=1857
+  _globals['_BATCHCREATETWEETSREQUEST']._serialized_start=1859
+  _globals['_BATCHCREATETWEETSREQUEST']._serialized_end=1957
+  _globals['_BATCHCREATETWEETSRESULT']._serialized_start=1959
+  _globals['_BATCHCREATETWEETSRESULT']._serialized_end=2074
+  _globals['_BATCHCREATETWEETSRESPONSE']._serialized_start=2076
+  _globals['_BATCHCREATETWEETSRESPONSE']._serialized_end=2190
+  _globals['_UPDATETWEETREQUEST']._serialized_start=2193
+  _globals['_UPDATETWEETREQUEST']._serialized_end=2391
+  _globals['_UPDATETWEETRESPONSE']._serialized_start=2393
+  _globals['_UPDATETWEETRESPONSE']._serialized_end=2482
+  _globals['_DELETETWEETREQUEST']._serialized_start=2484
+  _globals['_DELETETWEETREQUEST']._serialized_end=2531
+  _globals['_DELETETWEETRESPONSE']._serialized_start=2533
+  _globals['_DELETETWEETRESPONSE']._serialized_end=2581
+  _globals['_FOLLOWUSERREQUEST']._serialized_start=2584
+  _globals['_FOLLOWUSERREQUEST']._serialized_end=2796
+  _globals['_FOLLOWUSERRESPONSE']._serialized_start=2798
+  _globals['_FOLLOWUSERRESPONSE']._serialized_end=2845
+  _globals['_UNFOLLOWUSERREQUEST']._serialized_start=2847
+  _globals['_UNFOLLOWUSERREQUEST']._serialized_end=2928
+  _globals['_UNFOLLOWUSERRESPONSE']._serialized_start=2930
+  _globals['_UNFOLLOWUSERRESPONSE']._serialized_end=2979
+  _globals['_WRITESERVICE']._serialized_start=2982
+  _globals['_WRITESERVICE']._serialized_end=4285
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,89 @@
+"""The AuthService: sessions, by way of their store."""
+
+from __future__ import annotations
+
+from fanfare.auth.v1 import auth_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from core.errors import AuthenticationOffError, InvalidCredentialsError
+from core.messages import timestamp
+from core.server import Context
+from core.tokens import ALGORITHM, Caller, PublicKeys, Signer, public_bytes
+from write_service.passwords import Passwords
+from write_service.session_store import Account, Session, SessionStore
+from write_service.sessions import RefreshToken
+
+
+class AuthService:
+    """Begins, renews and ends sessions."""
+
+    def __init__(
+        self, store: SessionStore, passwords: Passwords, signer: Signer, keys: PublicKeys
+    ) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._signer = signer
+        self._keys = keys
+
+    async def CreateSession(  # noqa: N802 - the contract's name, as for all below
+        self, request: pb.CreateSessionRequest, _context: Context
+    ) -> pb.CreateSessionResponse:
+        """Begin a session by name and password."""
+        account = await self._store.account(request.username)
+        password_hash = account.password_hash if account else None
+        # Also without a hash it is as much work: the time must not tell who has an account.
+        is_right, renewed = await self._passwords.verify(password_hash, request.password)
+        if account is None or password_hash is None or not is_right:
+            raise InvalidCredentialsError
+        if renewed is not None:
+            await self._store.replace_hash(account.user_id, password_hash, renewed)
+            account = Account(account.user_id, renewed, account.admin)
+        return pb.CreateSessionResponse(session=self._message(await self._store.begin(account)))
+
+    async def RefreshSession(  # noqa: N802
+        self, request: pb.RefreshSessionRequest, _context: Context
+    ) -> pb.RefreshSessionResponse:
+        """Use up a refresh token."""
+        session = await self._store.renew(RefreshToken.decode(request.refresh_token))
+        return pb.RefreshSessionResponse(session=self._message(session))
+
+    async def RevokeSession(  # noqa: N802
+        self, request: pb.RevokeSessionRequest, _context: Context
+    ) -> pb.RevokeSessionResponse:
+        """End a session."""
+        await self._store.end(RefreshToken.decode(request.refresh_token))
+        return pb.RevokeSessionResponse()
+
+    async def GetPublicKeys(  # noqa: N802
+        self, _request: pb.GetPublicKeysRequest, _context: Context
+    ) -> pb.GetPublicKeysResponse:
+        """Return the keys that tokens are checked with."""
+        return pb.GetPublicKeysResponse(
+            keys=[
+                pb.PublicKey(
+                    kty="OKP", crv="Ed25519", x=public_bytes(key), kid=kid, use="sig", alg=ALGORITHM
+                )
+                for kid, key in sorted(self._keys.all().items())
+            ]
+        )
+
+    def _message(self, session: Session) -> pb.Session:
+        access_token, expires = self._signer.sign(Caller(session.user_id, admin=session.admin))
+        return pb.Session(
+            user_id=session.user_id,
+            access_token=access_token,
+            access_expires_at=Timestamp(seconds=expires),
+            refresh_token=session.token.encode(),
+            refresh_expires_at=timestamp(session.expires_at),
+        )
+
+
+class NoAuthService:
+    """The AuthService where authentication is off."""
+
+    def __getattr__(self, _name: str) -> object:
+        """Return a method that says so."""
+        return self._refuse
+
+    async def _refuse(self, _request: object, _context: Context) -> bytes:
+        raise AuthenticationOffError
