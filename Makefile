@@ -18,12 +18,12 @@ help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(BIN)/.run ## Start everything, do the main job step by step, stop
-	@fanfare demo
+demo: $(BIN)/.run ## Start everything, do the main job step by step, stop; AUTH=on with sessions
+	@fanfare demo $(if $(filter on,$(AUTH)),--auth)
 
 .PHONY: up
-up: $(BIN)/.run ## Start everything on the fixed ports, until Ctrl-C; data stay in .fanfare
-	@fanfare up
+up: $(BIN)/.run ## Start everything on the fixed ports, until Ctrl-C; AUTH=on with sessions
+	@fanfare up $(if $(filter on,$(AUTH)),--auth)
 
 .PHONY: test
 test: $(BIN)/.dev lint ## Run every check and every test, against real servers

@@ -17,6 +17,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from rich.console import Console
 
+from core.access import METADATA_KEY
 from core.settings import Settings
 
 FAN_OUT_SECONDS = 30.0
@@ -38,70 +39,111 @@ class Demo:
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
         self._console = console
+        # Access tokens, by user id; none where authentication is off.
+        self._tokens: dict[str, str] = {}
 
     def run(self) -> None:
         """Go through the whole story; raises DemoError at the first step that fails."""
         self._title("The seed's workflow, through the REST shim")
         alice = self._rest("POST", "/users", _new_user("alice", "pass123"))["user"]["id"]
         bob = self._rest("POST", "/users", _new_user("bob", "pass456"))["user"]["id"]
-        self._rest("POST", "/followers", {"follower_id": int(alice), "followed_id": int(bob)})
+        if self._settings.auth_keys is not None:
+            self._sign_in("alice", "pass123")
+            self._sign_in("bob", "pass456")
+            self._refuse_strangers(alice, bob)
+        edge = {"follower_id": int(alice), "followed_id": int(bob)}
+        self._rest("POST", "/followers", edge, caller=alice)
         tweet = {"user_id": int(bob), "content": "Hello from Bob!"}
-        hello = self._rest("POST", "/tweets", tweet)["tweet"]["id"]
+        hello = self._rest("POST", "/tweets", tweet, caller=bob)["tweet"]["id"]
         self._wait_for("the fan-out has pushed the tweet to Alice", alice, ["Hello from Bob!"])
-        self._rest("GET", f"/timeline/{alice}")
+        self._rest("GET", f"/timeline/{alice}", caller=alice)
 
         self._title("The same over gRPC")
         users = {}
         for name in ("carol", "dave"):
             created = self._rpc(WRITE, "CreateUser", _new_user(name, "pass789"))
             users[name] = created["user"]["id"]
-        follow = {"follower_id": users["carol"], "followed_id": users["dave"]}
-        self._rpc(WRITE, "FollowUser", follow)
-        tweet = {"user_id": users["dave"], "content": "Hello from Dave!"}
-        self._rpc(WRITE, "CreateTweet", tweet)
-        self._wait_for(
-            "the fan-out has pushed the tweet to Carol", users["carol"], ["Hello from Dave!"]
-        )
-        self._rpc(READ, "GetHomeTimeline", {"user_id": users["carol"], "limit": 10})
+            if self._settings.auth_keys is not None:
+                self._sign_in(name, "pass789")
+        carol, dave = users["carol"], users["dave"]
+        follow = {"follower_id": carol, "followed_id": dave}
+        self._rpc(WRITE, "FollowUser", follow, caller=carol)
+        tweet = {"user_id": dave, "content": "Hello from Dave!"}
+        self._rpc(WRITE, "CreateTweet", tweet, caller=dave)
+        self._wait_for("the fan-out has pushed the tweet to Carol", carol, ["Hello from Dave!"])
+        self._rpc(READ, "GetHomeTimeline", {"user_id": carol, "limit": 10}, caller=carol)
 
         self._title("What is deleted leaves every timeline")
         tweet = {"user_id": int(bob), "content": "Hello again from Bob!"}
-        self._rest("POST", "/tweets", tweet)
+        self._rest("POST", "/tweets", tweet, caller=bob)
         both = ["Hello again from Bob!", "Hello from Bob!"]
         self._wait_for("Alice sees both", alice, both)
-        self._rest("DELETE", f"/tweets/{hello}")
+        self._rest("DELETE", f"/tweets/{hello}", caller=bob)
         self._wait_for("the deleted one has left", alice, both[:1])
-        self._rest("GET", f"/timeline/{alice}")
+        self._rest("GET", f"/timeline/{alice}", caller=alice)
 
         self._title("Who is unfollowed leaves too, and who is followed comes with all they wrote")
-        self._rest("DELETE", f"/followers/{alice}/{bob}")
+        self._rest("DELETE", f"/followers/{alice}/{bob}", caller=alice)
         self._wait_for("Alice's timeline is empty", alice, [])
-        self._rest("GET", f"/timeline/{alice}")
-        self._rest("POST", "/followers", {"follower_id": int(alice), "followed_id": int(bob)})
+        self._rest("GET", f"/timeline/{alice}", caller=alice)
+        self._rest("POST", "/followers", edge, caller=alice)
         self._wait_for("Bob's earlier tweet is back", alice, both[:1])
-        self._rest("GET", f"/timeline/{alice}")
+        self._rest("GET", f"/timeline/{alice}", caller=alice)
+
+    def _sign_in(self, name: str, password: str) -> None:
+        """Begin a session, in whose name the steps of the user are done from then on."""
+        credentials = {"username": name, "password": password}
+        line = f"curl -X POST {self._url('POST', '/sessions')}"
+        line += f" -H 'Content-Type: application/json' -d '{json.dumps(credentials)}'"
+        self._print_step(line)
+        session = self._fetch("POST", "/sessions", credentials)["session"]
+        self._tokens[session["user_id"]] = session["access_token"]
+        secrets = {key: _short(session[key]) for key in ("access_token", "refresh_token")}
+        self._print_answer({"session": session | secrets})
+
+    def _refuse_strangers(self, alice: str, bob: str) -> None:
+        """Show that nobody reads another's timeline or follows in another's name."""
+        edge = {"follower_id": int(bob), "followed_id": int(alice)}
+        self._rest("GET", f"/timeline/{alice}", refused=401)
+        self._rest("GET", f"/timeline/{alice}", caller=bob, refused=403)
+        self._rest("POST", "/followers", edge, caller=alice, refused=403)
 
     def _title(self, text: str) -> None:
         self._console.print(f"\n[bold]## {text}[/bold]")
 
-    def _rest(self, verb: str, path: str, body: Answer | None = None) -> Answer:
-        """Do a step over REST, printed as a curl line; return the answer's JSON."""
+    def _rest(
+        self, verb: str, path: str, body: Answer | None = None, caller: str = "", refused: int = 0
+    ) -> Answer:
+        """Do a step over REST as a user, printed as a curl line; return the answer's JSON.
+
+        refused: the status that the step must fail with; 0: it must succeed.
+        """
         line = f"curl -X {verb} " if verb != "GET" else "curl "
         line += self._url(verb, path)
+        if caller in self._tokens:
+            line += f" -H 'Authorization: Bearer {_short(self._tokens[caller])}'"
         if body is not None:
             line += f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
         self._print_step(line)
-        answer = self._fetch(verb, path, body)
+        answer = self._fetch(verb, path, body, caller, refused)
         self._print_answer(answer or "(no content)")
         return answer
 
-    def _rpc(self, service: ServiceDescriptor, method: str, body: Answer) -> Answer:
-        """Do a step over gRPC, printed as a grpcurl line; return the answer as JSON."""
+    def _rpc(
+        self, service: ServiceDescriptor, method: str, body: Answer, caller: str = ""
+    ) -> Answer:
+        """Do a step over gRPC as a user, printed as a grpcurl line; return the answer as JSON."""
         write = service is WRITE
         settings = self._settings
         target = settings.write_service_target() if write else settings.read_service_target()
         name = f"{service.full_name}/{method}"
-        self._print_step(f"grpcurl -plaintext -d '{json.dumps(body)}' {target} {name}")
+        line = f"grpcurl -plaintext -d '{json.dumps(body)}'"
+        metadata: tuple[tuple[str, str], ...] = ()
+        if caller in self._tokens:
+            token = self._tokens[caller]
+            line += f" -H 'Authorization: Bearer {_short(token)}'"
+            metadata = ((METADATA_KEY, f"Bearer {token}"),)
+        self._print_step(f"{line} {target} {name}")
         request_class = GetMessageClass(service.methods_by_name[method].input_type)
         response_class = GetMessageClass(service.methods_by_name[method].output_type)
         with grpc.insecure_channel(target) as channel:
@@ -111,7 +153,8 @@ class Demo:
                 response_deserializer=response_class.FromString,
             )
             try:
-                response = call(json_format.ParseDict(body, request_class()), timeout=CALL_SECONDS)
+                request = json_format.ParseDict(body, request_class())
+                response = call(request, metadata=metadata, timeout=CALL_SECONDS)
             except grpc.RpcError as error:
                 raise DemoError(f"{name} failed: {error}") from error
         answer = json_format.MessageToDict(response, preserving_proto_field_name=True)
@@ -122,7 +165,7 @@ class Demo:
         """Wait until the user's timeline says exactly this; raises DemoError if it never does."""
 
         def seen() -> list[str]:
-            timeline = self._fetch("GET", f"/timeline/{user_id}")
+            timeline = self._fetch("GET", f"/timeline/{user_id}", caller=user_id)
             return [tweet["content"] for tweet in timeline["tweets"]]
 
         self._console.print(f"[dim]... waiting until {what}[/dim]", highlight=False)
@@ -133,18 +176,28 @@ class Demo:
         port = settings.rest_read_port if verb == "GET" else settings.rest_write_port
         return f"http://localhost:{port}{path}"
 
-    def _fetch(self, verb: str, path: str, body: Answer | None = None) -> Answer:
+    def _fetch(
+        self, verb: str, path: str, body: Answer | None = None, caller: str = "", refused: int = 0
+    ) -> Answer:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if caller in self._tokens:
+            headers["Authorization"] = f"Bearer {self._tokens[caller]}"
         # The address is this machine's, by what is printed and typed.
         request = urllib.request.Request(  # noqa: S310
             self._url(verb, path),
             method=verb,
             data=json.dumps(body).encode() if body is not None else None,
-            headers={"Content-Type": "application/json"} if body is not None else {},
+            headers=headers,
         )
         try:
             with urllib.request.urlopen(request, timeout=CALL_SECONDS) as response:  # noqa: S310
                 text = response.read()
+            if refused:
+                raise DemoError(f"{verb} {path} was not refused")
         except urllib.error.HTTPError as error:
+            if error.code == refused:
+                told: Answer = json.loads(error.read())
+                return told
             raise DemoError(
                 f"{verb} {path} answered {error.code}: {error.read().decode()}"
             ) from error
@@ -174,3 +227,8 @@ def poll(condition: Callable[[], bool], seconds: float, failure: Callable[[], st
 
 def _new_user(name: str, password: str) -> Answer:
     return {"username": name, "email": f"{name}@example.com", "password": password}
+
+
+def _short(token: str) -> str:
+    """Return the token as it is shown: one that was printed could be used."""
+    return f"{token[:8]}..."

@@ -27,6 +27,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from cli.channel import service_channel
 from cli.feed import Feed, connect
 from cli.imports import Post, Rejects, by_rank, parse_follow, parse_post, read_lines
 from core.settings import Settings, load_settings
@@ -141,7 +142,7 @@ class Load:
         created = 0
         started = time.monotonic()
         task = self._task("posts", path)
-        with grpc.insecure_channel(self._settings.write_service_target()) as channel:
+        with service_channel(self._settings, self._settings.write_service_target()) as channel:
             stub = WriteServiceStub(channel)
             lines = read_lines(path, lambda size: self._progress.advance(task, size))
             parsed = (parse_post(number, line, rejects) for number, line in lines)

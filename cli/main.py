@@ -1,4 +1,4 @@
-"""`fanfare`: up, demo, migrate, load, status, verify, rebuild, dlq, replay, bench."""
+"""`fanfare`: up, demo, migrate, load, status, verify, rebuild, dlq, replay, keys, admin, bench."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ COMMANDS = {
     "rebuild": "cli.rebuild:command",
     "dlq": "cli.dlq:commands",
     "replay": "cli.replay:command",
+    "keys": "cli.keys:keys",
+    "admin": "cli.keys:admin",
     "bench": "cli.bench:command",
 }
 

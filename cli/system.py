@@ -13,6 +13,7 @@ from typing import Self
 from cli.migrate import migrate
 from core.health_probe import gateway_serves, probe
 from core.settings import PREFIX, Settings
+from core.tokens import create_key
 from embedded.server import Server
 from embedded.stack import FIXED_PORTS, Ports, Stack, check_port, free_ports
 
@@ -43,13 +44,15 @@ class System:
         environment: Mapping[str, str] | None = None,
         progress: Callable[[str], None] = lambda _: None,
         replica: bool = False,
+        auth: bool = False,
     ) -> None:
         """Prepare a system whose data and logs are in state_dir.
 
         given: settings whose addresses stand for servers that then are not started, and, with
         fixed_ports, whose ports are used; else all ports are free ones. environment: further
         settings of the processes. progress: called with a line for each step that takes time.
-        replica: whether queries go to a streaming replica of Postgres.
+        replica: whether queries go to a streaming replica of Postgres. auth: whether callers must
+        say who they are; the keys are in the state folder.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -73,6 +76,9 @@ class System:
             "kafka_bootstrap_servers": addresses.kafka_bootstrap_servers,
             **{name: str(getattr(self._ports, name)) for name in names},
         }
+        self._keys = self._state_dir / "keys"
+        if auth:
+            own["auth_keys"] = str(self._keys)
         self._environment = (
             dict(os.environ)
             | {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
@@ -90,6 +96,8 @@ class System:
             for name in ServicePorts.__dataclass_fields__:
                 check_port(getattr(self._ports, name), f"{PREFIX}{name.upper()}")
             self.stack.start()
+            if self.settings.auth_keys == self._keys and not self._keys.exists():
+                create_key(self._keys)
             for line in migrate(self.settings):
                 self._progress(line.capitalize())
             settings = self.settings

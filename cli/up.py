@@ -30,7 +30,8 @@ and in another terminal, for example:
 
 @click.command()
 @click.option("--replica", is_flag=True, help="Run a replica of Postgres too, for the queries.")
-def up(*, replica: bool) -> None:
+@click.option("--auth", is_flag=True, help="Have callers say who they are, by access tokens.")
+def up(*, replica: bool, auth: bool) -> None:
     """Start everything on the fixed ports and stay until Ctrl-C; data stay in the state folder."""
     settings = load_settings()
     console = Console()
@@ -41,6 +42,7 @@ def up(*, replica: bool) -> None:
         fixed_ports=True,
         progress=console.print,
         replica=replica,
+        auth=auth,
     )
     _interrupt_on_signals()
     try:
@@ -64,7 +66,8 @@ def up(*, replica: bool) -> None:
 
 
 @click.command()
-def demo() -> None:
+@click.option("--auth", is_flag=True, help="Have callers say who they are, by access tokens.")
+def demo(*, auth: bool) -> None:
     """Start everything, do the main job step by step, and stop."""
     settings = load_settings()
     console = Console()
@@ -85,6 +88,7 @@ def demo() -> None:
                 given=settings,
                 fixed_ports=fixed,
                 progress=console.print,
+                auth=auth,
             ) as system,
         ):
             Demo(system.settings, console).run()

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import track
 
+from cli.channel import service_channel
 from cli.feed import Feed, connect
 from core.settings import Settings, load_settings
 from core.timeline import home_list
@@ -137,7 +138,7 @@ def compare(settings: Settings, readers: Sequence[int], name: str, console: Cons
     """Compare the timelines of the readers with the oracle."""
     outcome = Outcome()
     with (
-        grpc.insecure_channel(settings.read_service_target()) as channel,
+        service_channel(settings, settings.read_service_target()) as channel,
         ThreadPoolExecutor(READERS) as pool,
     ):
         stub = ReadServiceStub(channel)

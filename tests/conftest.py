@@ -23,9 +23,11 @@ def start_system(
     """Return a function that starts a system of the test's own, stopped at the end of the run."""
     started: list[System] = []
 
-    def start(*, replica: bool = False, **environment: str) -> System:
+    def start(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
         folder: Path = tmp_path_factory.mktemp("system")
-        system = System(folder, default_parts_dir(), environment=environment, replica=replica)
+        system = System(
+            folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
+        )
         started.append(system)
         system.start()
         return system

@@ -192,6 +192,8 @@ class Fanfare:
             "redis_url": self.settings.redis_address(),
             "kafka_bootstrap_servers": self.settings.kafka_address(),
         }
+        if self.settings.auth_keys is not None:
+            names["auth_keys"] = str(self.settings.auth_keys)
         own = {f"{PREFIX}{name.upper()}": value for name, value in names.items()}
         return subprocess.run(
             ["fanfare", *arguments],
@@ -251,7 +253,13 @@ class Fanfare:
         return self.whole_timeline(reader) == self.oracle(reader)
 
     def rest(
-        self, verb: str, path: str, body: object = None, *, raw: bytes | None = None
+        self,
+        verb: str,
+        path: str,
+        body: object = None,
+        *,
+        raw: bytes | None = None,
+        token: str = "",
     ) -> tuple[int, Any, dict[str, str]]:
         """Return status, JSON and headers of a REST call, to the port that its verb goes to."""
         settings = self.settings
@@ -262,7 +270,8 @@ class Fanfare:
             f"http://127.0.0.1:{port}{path}",
             method=verb,
             data=data,
-            headers={"Content-Type": "application/json"} if data is not None else {},
+            headers=({"Content-Type": "application/json"} if data is not None else {})
+            | ({"Authorization": f"Bearer {token}"} if token else {}),
         )
         try:
             with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310

@@ -1,0 +1,263 @@
+"""Sessions and who may do what, on a system whose callers must say who they are."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from fanfare.auth.v1 import auth_pb2 as a
+from fanfare.auth.v1.auth_pb2_grpc import AuthServiceStub
+from fanfare.common.v1.common_pb2 import User
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.write.v1 import write_pb2 as w
+from support import Fanfare, failure
+
+from cli.system import System
+
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+DENIED = grpc.StatusCode.PERMISSION_DENIED
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user who has signed in."""
+
+    user: User
+    password: str
+    session: a.Session
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What names the person in a call."""
+        return (("authorization", f"Bearer {self.session.access_token}"),)
+
+
+class People:
+    """Signs people up and in, and remembers every secret that was used."""
+
+    def __init__(self, fanfare: Fanfare, auth: AuthServiceStub) -> None:
+        self.fanfare = fanfare
+        self.auth = auth
+        self.secrets: set[str] = set()
+
+    def sign_in(self, username: str, password: str) -> a.Session:
+        """Begin a session."""
+        self.secrets.add(password)
+        request = a.CreateSessionRequest(username=username, password=password)
+        return self.noted(self.auth.CreateSession(request).session)
+
+    def refresh(self, token: str) -> a.Session:
+        """Go on with a session."""
+        request = a.RefreshSessionRequest(refresh_token=token)
+        return self.noted(self.auth.RefreshSession(request).session)
+
+    def noted(self, session: a.Session) -> a.Session:
+        """Remember the secrets of a session."""
+        self.secrets |= {session.access_token, session.refresh_token}
+        return session
+
+    def person(self) -> Person:
+        """Return a new user who has signed in."""
+        name, password = f"user_{uuid.uuid4().hex[:12]}", f"secret-{uuid.uuid4().hex}"
+        request = w.CreateUserRequest(username=name, email=f"{name}@example.com", password=password)
+        user = self.fanfare.write.CreateUser(request).user
+        return Person(user, password, self.sign_in(name, password))
+
+
+@pytest.fixture(scope="module")
+def people(start_system: Callable[..., System]) -> Iterator[People]:
+    """Yield people of a system of their own."""
+    system = start_system(auth=True)
+    target = system.settings.write_service_target()
+    with Fanfare(system) as fanfare, grpc.insecure_channel(target) as channel:
+        yield People(fanfare, AuthServiceStub(channel))
+    system.stop()
+
+
+def test_what_is_wrong_with_a_sign_in_is_not_told(people: People) -> None:
+    """Name, password, or no password at all: one answer."""
+    person = people.person()
+    imported = f"imported_{uuid.uuid4().hex[:8]}"
+    people.fanfare.sql("INSERT INTO users (username) VALUES (%s)", imported)
+    answers = {
+        str(failure(lambda name=name: people.sign_in(name, "wrong")))  # type: ignore[misc]
+        for name in (person.user.username, imported, "nobody_at_all")
+    }
+    assert len(answers) == 1
+    assert "INVALID_CREDENTIALS" in answers.pop()
+    assert people.sign_in(person.user.username.upper(), person.password).user_id == person.user.id
+
+
+def test_a_refresh_token_is_good_once(people: People) -> None:
+    """Used again, by its user or by a thief, it ends the session for both."""
+    first = people.person().session
+    second = people.refresh(first.refresh_token)
+    third = people.refresh(second.refresh_token)
+    assert third.user_id == first.user_id
+    for token in (first.refresh_token, third.refresh_token, "no token", "A" * 64):
+        assert failure(lambda token=token: people.refresh(token)).reason == (  # type: ignore[misc]
+            "INVALID_REFRESH_TOKEN"
+        )
+
+
+def test_a_session_ends(people: People) -> None:
+    """By RevokeSession, by a new password, and with its user."""
+    person = people.person()
+    other = people.sign_in(person.user.username, person.password)
+    people.auth.RevokeSession(a.RevokeSessionRequest(refresh_token=other.refresh_token))
+    people.auth.RevokeSession(a.RevokeSessionRequest(refresh_token=other.refresh_token))
+    assert failure(lambda: people.refresh(other.refresh_token)).code is UNAUTHENTICATED
+    session = people.refresh(person.session.refresh_token)
+
+    people.secrets.add("another-" + person.password)
+    change = w.UpdateUserRequest(user_id=person.user.id, password="another-" + person.password)
+    people.fanfare.write.UpdateUser(change, metadata=person.metadata)
+    assert failure(lambda: people.refresh(session.refresh_token)).code is UNAUTHENTICATED
+    with pytest.raises(grpc.RpcError):
+        people.sign_in(person.user.username, person.password)
+
+    session = people.sign_in(person.user.username, "another-" + person.password)
+    people.fanfare.write.DeleteUser(
+        w.DeleteUserRequest(user_id=person.user.id), metadata=person.metadata
+    )
+    assert failure(lambda: people.refresh(session.refresh_token)).code is UNAUTHENTICATED
+    assert not people.fanfare.sql("SELECT id FROM sessions WHERE user_id = %s", person.user.id)
+
+
+def test_nobody_acts_for_another(people: People) -> None:
+    """The gaps of the demo that Fanfare follows are closed, and nothing was done."""
+    alice, bob = people.person(), people.person()
+    write, read = people.fanfare.write, people.fanfare.read
+    tweet = write.CreateTweet(
+        w.CreateTweetRequest(user_id=bob.user.id, content="mine"), metadata=bob.metadata
+    ).tweet
+    calls: list[Callable[..., Any]] = [
+        lambda **k: write.CreateTweet(
+            w.CreateTweetRequest(user_id=bob.user.id, content="not mine"), **k
+        ),
+        lambda **k: write.UpdateTweet(
+            w.UpdateTweetRequest(tweet_id=tweet.id, content="not mine"), **k
+        ),
+        lambda **k: write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id), **k),
+        lambda **k: write.FollowUser(
+            w.FollowUserRequest(follower_id=bob.user.id, followed_id=alice.user.id), **k
+        ),
+        lambda **k: write.UpdateUser(w.UpdateUserRequest(user_id=bob.user.id, bio="x"), **k),
+        lambda **k: write.DeleteUser(w.DeleteUserRequest(user_id=bob.user.id), **k),
+        lambda **k: read.GetHomeTimeline(r.GetHomeTimelineRequest(user_id=bob.user.id), **k),
+    ]
+    for call in calls:
+        assert failure(lambda call=call: call(metadata=alice.metadata)).code is DENIED  # type: ignore[misc]
+        assert failure(lambda call=call: call()).code is UNAUTHENTICATED  # type: ignore[misc]
+    tweets = read.ListUserTweets(r.ListUserTweetsRequest(user_id=bob.user.id)).tweets
+    assert [(t.id, t.content) for t in tweets] == [(tweet.id, "mine")]
+    assert not people.fanfare.sql("SELECT 1 FROM follows WHERE follower_id = %s", bob.user.id)
+
+
+def test_an_administrator_deletes_and_no_more(people: People) -> None:
+    """What the contract allows them, from the next access token on."""
+    person, author = people.person(), people.person()
+    tweet = people.fanfare.write.CreateTweet(
+        w.CreateTweetRequest(user_id=author.user.id, content="bad"), metadata=author.metadata
+    ).tweet
+    assert people.fanfare.command("admin", "nobody_at_all").returncode == 1
+    assert people.fanfare.command("admin", person.user.username).returncode == 0
+    admin = Person(person.user, "", people.refresh(person.session.refresh_token))
+    change = w.UpdateTweetRequest(tweet_id=tweet.id, content="good")
+    refused = failure(lambda: people.fanfare.write.UpdateTweet(change, metadata=admin.metadata))
+    assert refused.code is DENIED
+    people.fanfare.write.DeleteTweet(
+        w.DeleteTweetRequest(tweet_id=tweet.id), metadata=admin.metadata
+    )
+
+
+def test_the_same_by_rest(people: People) -> None:
+    """Sessions, 401 that names the scheme, 403, and keys for those who check tokens themselves."""
+    fanfare = people.fanfare
+    alice, bob = people.person(), people.person()
+    status, _, headers = fanfare.rest("GET", f"/timeline/{alice.user.id}")
+    assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+    path = f"/timeline/{alice.user.id}"
+    assert fanfare.rest("GET", path, token=bob.session.access_token)[0] == 403
+    assert fanfare.rest("GET", path, token=alice.session.access_token)[0] == 200
+    assert fanfare.rest("GET", path, token="a.b.c")[0] == 401
+    credentials = {"username": alice.user.username, "password": alice.password}
+    status, answer, _ = fanfare.rest("POST", "/sessions", credentials)
+    people.secrets |= {answer["session"]["access_token"], answer["session"]["refresh_token"]}
+    assert (status, answer["session"]["user_id"]) == (201, str(alice.user.id))
+    body = {"refresh_token": answer["session"]["refresh_token"]}
+    assert fanfare.rest("POST", "/sessions:revoke", body)[0] == 200
+    assert fanfare.rest("POST", "/sessions:refresh", body)[0] == 401
+    port = fanfare.settings.rest_write_port
+    assert fanfare.rest("GET", "/health")[1] == {"status": "SERVING", "authentication": "on"}
+    with grpc.insecure_channel(fanfare.settings.write_service_target()) as channel:
+        keys = AuthServiceStub(channel).GetPublicKeys(a.GetPublicKeysRequest()).keys
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/.well-known/jwks.json") as response:
+        (key,) = json.load(response)["keys"]
+    assert key == {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "use": "sig",
+        "alg": "EdDSA",
+        "kid": keys[0].kid,
+        "x": keys[0].x,
+    }
+
+
+def test_the_commands_call_as_a_service(people: People) -> None:
+    """`fanfare verify` reads everybody's timeline."""
+    alice, bob = people.person(), people.person()
+    people.fanfare.write.FollowUser(
+        w.FollowUserRequest(follower_id=alice.user.id, followed_id=bob.user.id),
+        metadata=alice.metadata,
+    )
+    result = people.fanfare.command("verify")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_secrets_stay_where_they_belong(people: People) -> None:
+    """No log, event, Redis value or row has a password or a token that was used above."""
+    person, fanfare = people.person(), people.fanfare
+    fanfare.write.CreateTweet(
+        w.CreateTweetRequest(user_id=person.user.id, content="hello"), metadata=person.metadata
+    )
+    home = r.GetHomeTimelineRequest(user_id=person.user.id)
+    fanfare.read.GetHomeTimeline(home, metadata=person.metadata)
+    fanfare.wait_drained()
+    logs = b"".join(path.read_bytes() for path in (fanfare.settings.state_dir / "logs").iterdir())
+    events = b"".join(bytes(payload) for (payload,) in fanfare.sql("SELECT payload FROM outbox"))
+    users, sessions = fanfare.sql("SELECT * FROM users"), fanfare.sql("SELECT * FROM sessions")
+    redis = b"".join(key + _content(fanfare, key) for key in fanfare.redis.scan_iter(count=1000))
+    rows = repr([users, sessions]).encode()
+    places = {"logs": logs, "events": events, "rows": rows, "redis": redis}
+    assert all(places.values())
+    assert len(people.secrets) > 6
+    found = [
+        name
+        for name, text in places.items()
+        for secret in people.secrets
+        if len(secret) > 8 and secret.encode() in text
+    ]
+    assert found == []
+
+
+def _content(fanfare: Fanfare, key: bytes) -> bytes:
+    is_list = fanfare.redis.type(key) == b"list"
+    return repr(fanfare.redis.lrange(key, 0, -1) if is_list else fanfare.redis.get(key)).encode()
+
+
+def test_a_system_without_keys_says_so(fanfare: Fanfare) -> None:
+    """Where authentication is off there are no sessions, and the error names the cure."""
+    with grpc.insecure_channel(fanfare.settings.write_service_target()) as channel:
+        request = a.CreateSessionRequest(username="alice", password="pass123")
+        refused = failure(lambda: AuthServiceStub(channel).CreateSession(request))
+    assert (refused.code, refused.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "AUTHENTICATION_OFF",
+    )
