@@ -8,7 +8,7 @@ import random
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fanfare.read.v1 import read_pb2 as r
@@ -54,6 +54,7 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
     connections: int = CONNECTIONS,
     rate: int | None = None,
     may_fail: bool = False,
+    metadata: Mapping[str, str] | None = None,
 ) -> Load:
     """Make calls, with the requests one after another and over again; return how they went.
 
@@ -63,13 +64,14 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
     """
     generator = find_tool("ghz")
     if generator is None:
-        load = plain.call(target, method, requests, calls, callers)
+        load = plain.call(target, method, requests, calls, callers, metadata or {})
     else:
         callers = min(callers, calls)
         arguments = [
             *("--total", str(calls), "--concurrency", str(callers)),
             *("--connections", str(min(connections, callers))),
             *(["--rps", str(rate), "--async"] if rate else []),
+            *(["--metadata", json.dumps(metadata)] if metadata else []),
         ]
         load = _ghz([str(generator), *arguments, target], folder, method, requests)
     if (load.failed and not may_fail) or load.count != calls:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -39,8 +39,13 @@ class Load:
     """How many calls ended with which status."""
 
 
-def call(
-    target: str, method: MethodDescriptor, requests: Sequence[Message], calls: int, callers: int
+def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
+    target: str,
+    method: MethodDescriptor,
+    requests: Sequence[Message],
+    calls: int,
+    callers: int,
+    metadata: Mapping[str, str],
 ) -> Load:
     """Make calls, with the requests one after another and over again; return how they went."""
     with grpc.insecure_channel(target) as channel:
@@ -48,7 +53,7 @@ def call(
 
         def one(request: Message) -> bool:
             try:
-                stub(request, timeout=CALL_SECONDS)
+                stub(request, metadata=tuple(metadata.items()), timeout=CALL_SECONDS)
             except grpc.RpcError:
                 return False
             return True

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench import (
+    auth,
     celebrity,
     cold,
     commands,
@@ -37,6 +38,7 @@ _ALL = (
     Row("read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, ("ghz",)),
     Row("read-throughput", "GetHomeTimeline, as fast as it goes", read.read_throughput, ("ghz",)),
     Row("read-batch", "BatchGetHomeTimelines, warm, all readers", read.read_batch, ("h2load",)),
+    Row("read-auth", "GetHomeTimeline, warm, by callers who say who", auth.read_auth, ("ghz",)),
     Row("rest-read", "GET /timeline/{id}?limit=20, warm", rest.rest_read, ("ghz", "wrk")),
     Row("cold", "The first read of a timeline that is not in Redis", cold.cold),
     Row("create", "CreateTweet, all else running", commands.create, ("ghz", "pgbench")),

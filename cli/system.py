@@ -156,19 +156,24 @@ class System:
         service.start()
         return service, target
 
-    def another_read_service(self, processes: int) -> tuple[Server, str]:
+    def another_read_service(
+        self, processes: int, auth_keys: Path | None = None
+    ) -> tuple[Server, str]:
         """Start a second read service, of so many processes, which the caller stops.
 
-        Returns it and its target.
+        Returns it and its target. auth_keys: the folder of keys, where callers must say who they
+        are.
         """
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
+        keys = {"auth_keys": str(auth_keys)} if auth_keys else {}
         service = self._process(
             "second-read",
             "read_service",
             _serving(target),
             read_port=str(port),
             read_processes=str(processes),
+            **keys,
         )
         service.start()
         return service, target
