@@ -37,7 +37,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     gate = Gate(Verifier(PublicKeys(settings.auth_keys))) if settings.auth_keys else None
     server = Server(settings.bind, settings.read_port, gate, shared=settings.read_processes > 1)
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
-    server.add_service(service, ReadService(store, tweets, home))
+    server.add_service(service, ReadService(store, tweets, home, knows_callers=gate is not None))
 
     await primary.open()
     if replica is not primary:

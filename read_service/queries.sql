@@ -5,6 +5,10 @@ SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_curr
 -- name: user_by_id
 SELECT id, username, bio, created_at, updated_at FROM users WHERE id = %(user_id)s
 
+-- name: account
+SELECT id, username, bio, created_at, updated_at, coalesce(email, '') FROM users
+WHERE id = %(user_id)s
+
 -- name: user_by_username
 SELECT id, username, bio, created_at, updated_at FROM users
 WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")

@@ -11,6 +11,7 @@ from fanfare.read.v1 import read_pb2 as pb
 
 from core.consistency import decode_token
 from core.errors import (
+    AuthenticationOffError,
     FanfareError,
     FollowNotFoundError,
     InvalidRequestError,
@@ -47,8 +48,12 @@ _HOME_PAGE, _HOME_TIMELINE, _USER_PAGE = (
 class ReadService:
     """The queries. Requests have been validated against the contract before they come here."""
 
-    def __init__(self, store: Store, tweets: Tweets, home: HomeTimelines) -> None:
+    def __init__(
+        self, store: Store, tweets: Tweets, home: HomeTimelines, *, knows_callers: bool
+    ) -> None:
+        """Serve from these; knows_callers: whether the access rules are enforced."""
         self._store = store
+        self._knows_callers = knows_callers
         self._tweets = tweets
         self._home = home
 
@@ -60,6 +65,18 @@ class ReadService:
         if user is None:
             raise UserNotFoundError(request.user_id)
         return pb.GetUserResponse(user=user)
+
+    async def GetAccount(  # noqa: N802
+        self, request: pb.GetAccountRequest, _context: Context
+    ) -> pb.GetAccountResponse:
+        """Return one's own account."""
+        if not self._knows_callers:
+            raise AuthenticationOffError
+        found = await self._store.account(request.user_id, _token(request))
+        if found is None:
+            raise UserNotFoundError(request.user_id)
+        user, email = found
+        return pb.GetAccountResponse(user=user, email=email)
 
     async def GetUserByUsername(  # noqa: N802
         self, request: pb.GetUserByUsernameRequest, _context: Context

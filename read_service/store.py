@@ -40,6 +40,11 @@ class Store:
         row = await self._one("user_by_id", {"user_id": user_id}, token)
         return messages.user(*row) if row else None
 
+    async def account(self, user_id: int, token: int | None = None) -> tuple[User, str] | None:
+        """Return the user and their e-mail address ("": none), or None."""
+        row = await self._one("account", {"user_id": user_id}, token)
+        return (messages.user(*row[:-1]), row[-1]) if row else None
+
     async def user_by_username(self, username: str, token: int | None = None) -> User | None:
         """Return the user of this name in whatever case, or None."""
         row = await self._one("user_by_username", {"username": username}, token)

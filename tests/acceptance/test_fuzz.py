@@ -43,6 +43,7 @@ REFUSALS = {
         grpc.StatusCode.INVALID_ARGUMENT,
         grpc.StatusCode.NOT_FOUND,
         grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.FAILED_PRECONDITION,
     )
 }
 INTERNALS = ("Traceback", "psycopg", "SELECT", "redis", "Exception", ".py")

@@ -16,7 +16,8 @@ from fanfare.auth.v1.auth_pb2_grpc import AuthServiceStub
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from support import Fanfare, failure
+from psycopg import sql
+from support import Fanfare, failure, wait_until
 
 from cli.system import System
 
@@ -150,6 +151,7 @@ def test_nobody_acts_for_another(people: People) -> None:
         ),
         lambda **k: write.UpdateUser(w.UpdateUserRequest(user_id=bob.user.id, bio="x"), **k),
         lambda **k: write.DeleteUser(w.DeleteUserRequest(user_id=bob.user.id), **k),
+        lambda **k: read.GetAccount(r.GetAccountRequest(user_id=bob.user.id), **k),
         lambda **k: read.GetHomeTimeline(r.GetHomeTimelineRequest(user_id=bob.user.id), **k),
     ]
     for call in calls:
@@ -175,6 +177,72 @@ def test_an_administrator_deletes_and_no_more(people: People) -> None:
     people.fanfare.write.DeleteTweet(
         w.DeleteTweetRequest(tweet_id=tweet.id), metadata=admin.metadata
     )
+
+
+def test_ones_own_account_has_the_address(people: People) -> None:
+    """And no other answer has."""
+    person = people.person()
+    request = r.GetAccountRequest(user_id=person.user.id)
+    account = people.fanfare.read.GetAccount(request, metadata=person.metadata)
+    assert (account.user, account.email) == (person.user, f"{person.user.username}@example.com")
+
+
+def test_a_deleted_user_is_gone_from_everywhere(people: People) -> None:
+    """Rows, sessions, events past their window, and what Redis keeps of their texts."""
+    fanfare, write = people.fanfare, people.fanfare.write
+    person, friend = people.person(), people.person()
+    for one, other in ((person, friend), (friend, person)):
+        write.FollowUser(
+            w.FollowUserRequest(follower_id=one.user.id, followed_id=other.user.id),
+            metadata=one.metadata,
+        )
+    text = f"personal-{uuid.uuid4().hex}"
+    tweet = w.CreateTweetRequest(user_id=person.user.id, content=text, request_id=str(uuid.uuid4()))
+    write.CreateTweet(tweet, metadata=person.metadata)
+    fanfare.wait_drained()
+    home = r.GetHomeTimelineRequest(user_id=friend.user.id)
+    page = fanfare.read.GetHomeTimeline(home, metadata=friend.metadata)
+    assert [tweet.content for tweet in page.tweets] == [text]
+    marks = (text, person.user.username)
+    assert _places(fanfare, *marks) == {"tweets", "outbox", "users", "redis"}
+
+    request = w.DeleteUserRequest(user_id=person.user.id)
+    write.DeleteUser(request, metadata=person.metadata)
+    fanfare.wait_drained()
+    # What the relay removes a week later, as if it had passed.
+    fanfare.sql("UPDATE outbox SET sent_at = now() - interval '8 days'")
+    process = fanfare.system.processes["write"]
+    process.stop()
+    process.start()
+    wait_until(lambda: not _places(fanfare, *marks), "nothing is left", 60)
+    for table, column in (
+        *(("sessions", "user_id"), ("tweet_requests", "user_id"), ("tweets", "user_id")),
+        *(("follows", "follower_id"), ("follows", "followed_id"), ("users", "id")),
+    ):
+        rows = sql.SQL("SELECT 1 FROM {} WHERE {} = {}").format(
+            sql.Identifier(table), sql.Identifier(column), person.user.id
+        )
+        assert not fanfare.sql(rows.as_string()), table
+
+
+def _places(fanfare: Fanfare, *marks: str) -> set[str]:
+    """Return the tables, and redis, that hold one of the marks."""
+    everything = sql.SQL("SELECT * FROM {}")
+    names = fanfare.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    held = {
+        name: b"".join(
+            bytes(value) if isinstance(value, bytes) else repr(value).encode()
+            for row in fanfare.sql(
+                sql.SQL("SELECT * FROM {}").format(sql.Identifier(name)).as_string()
+            )
+            for value in row
+        )
+        for (name,) in names
+    }
+    held["redis"] = b"".join(
+        key + _content(fanfare, key) for key in fanfare.redis.scan_iter(count=1000)
+    )
+    return {name for name, text in held.items() if any(mark.encode() in text for mark in marks)}
 
 
 def test_the_same_by_rest(people: People) -> None:
@@ -256,8 +324,9 @@ def test_a_system_without_keys_says_so(fanfare: Fanfare) -> None:
     """Where authentication is off there are no sessions, and the error names the cure."""
     with grpc.insecure_channel(fanfare.settings.write_service_target()) as channel:
         request = a.CreateSessionRequest(username="alice", password="pass123")
-        refused = failure(lambda: AuthServiceStub(channel).CreateSession(request))
-    assert (refused.code, refused.reason) == (
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "AUTHENTICATION_OFF",
-    )
+        refused = [failure(lambda: AuthServiceStub(channel).CreateSession(request))]
+    account = r.GetAccountRequest(user_id=1)
+    refused.append(failure(lambda: fanfare.read.GetAccount(account)))
+    assert {(f.code, f.reason) for f in refused} == {
+        (grpc.StatusCode.FAILED_PRECONDITION, "AUTHENTICATION_OFF")
+    }

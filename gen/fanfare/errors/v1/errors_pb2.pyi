@@ -115,7 +115,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: RefreshSession with a token that was used before.
     """
     ERROR_REASON_AUTHENTICATION_OFF: _ErrorReason.ValueType  # 26
-    """FAILED_PRECONDITION: this system runs without authentication; calls need no token.
+    """FAILED_PRECONDITION: this system runs without authentication; calls need no token, and it has
+    neither sessions nor accounts.
     Example: CreateSession on a system started by `make up`.
     """
 
@@ -218,7 +219,8 @@ ERROR_REASON_INVALID_REFRESH_TOKEN: ErrorReason.ValueType  # 25
 Example: RefreshSession with a token that was used before.
 """
 ERROR_REASON_AUTHENTICATION_OFF: ErrorReason.ValueType  # 26
-"""FAILED_PRECONDITION: this system runs without authentication; calls need no token.
+"""FAILED_PRECONDITION: this system runs without authentication; calls need no token, and it has
+neither sessions nor accounts.
 Example: CreateSession on a system started by `make up`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

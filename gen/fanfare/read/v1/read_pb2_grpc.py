@@ -44,6 +44,11 @@ class ReadServiceStub:
                 request_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetUserRequest.SerializeToString,
                 response_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetUserResponse.FromString,
                 _registered_method=True)
+        self.GetAccount = channel.unary_unary(
+                '/fanfare.read.v1.ReadService/GetAccount',
+                request_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetAccountRequest.SerializeToString,
+                response_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetAccountResponse.FromString,
+                _registered_method=True)
         self.GetUserByUsername = channel.unary_unary(
                 '/fanfare.read.v1.ReadService/GetUserByUsername',
                 request_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetUserByUsernameRequest.SerializeToString,
@@ -111,6 +116,14 @@ class ReadServiceServicer:
 
     def GetUser(self, request, context):
         """Returns one user. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccount(self, request, context):
+        """Returns what only the user themselves may see of their account. Where authentication is off
+        nobody is known to be the user. Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,6 +224,11 @@ def add_ReadServiceServicer_to_server(servicer, server):
                     request_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetUserRequest.FromString,
                     response_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetUserResponse.SerializeToString,
             ),
+            'GetAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccount,
+                    request_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetAccountRequest.FromString,
+                    response_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetAccountResponse.SerializeToString,
+            ),
             'GetUserByUsername': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUserByUsername,
                     request_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.GetUserByUsernameRequest.FromString,
@@ -299,6 +317,33 @@ class ReadService:
             '/fanfare.read.v1.ReadService/GetUser',
             fanfare_dot_read_dot_v1_dot_read__pb2.GetUserRequest.SerializeToString,
             fanfare_dot_read_dot_v1_dot_read__pb2.GetUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fanfare.read.v1.ReadService/GetAccount',
+            fanfare_dot_read_dot_v1_dot_read__pb2.GetAccountRequest.SerializeToString,
+            fanfare_dot_read_dot_v1_dot_read__pb2.GetAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,

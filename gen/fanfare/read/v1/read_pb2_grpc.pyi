@@ -40,6 +40,10 @@ class ReadServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ReadServiceAsyncStub: ...
     GetUser: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetUserRequest, _read_pb2.GetUserResponse]
     """Returns one user. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
+    GetAccount: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetAccountRequest, _read_pb2.GetAccountResponse]
+    """Returns what only the user themselves may see of their account. Where authentication is off
+    nobody is known to be the user. Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
+    """
     GetUserByUsername: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetUserByUsernameRequest, _read_pb2.GetUserByUsernameResponse]
     """Returns the user of that name, in whatever case. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
     BatchGetUsers: _grpc.UnaryUnaryMultiCallable[_read_pb2.BatchGetUsersRequest, _read_pb2.BatchGetUsersResponse]
@@ -93,6 +97,10 @@ class ReadServiceAsyncStub(ReadServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetUser: _aio.UnaryUnaryMultiCallable[_read_pb2.GetUserRequest, _read_pb2.GetUserResponse]  # type: ignore[assignment]
     """Returns one user. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
+    GetAccount: _aio.UnaryUnaryMultiCallable[_read_pb2.GetAccountRequest, _read_pb2.GetAccountResponse]  # type: ignore[assignment]
+    """Returns what only the user themselves may see of their account. Where authentication is off
+    nobody is known to be the user. Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
+    """
     GetUserByUsername: _aio.UnaryUnaryMultiCallable[_read_pb2.GetUserByUsernameRequest, _read_pb2.GetUserByUsernameResponse]  # type: ignore[assignment]
     """Returns the user of that name, in whatever case. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
     BatchGetUsers: _aio.UnaryUnaryMultiCallable[_read_pb2.BatchGetUsersRequest, _read_pb2.BatchGetUsersResponse]  # type: ignore[assignment]
@@ -149,6 +157,16 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.GetUserResponse, _abc.Awaitable[_read_pb2.GetUserResponse]]:
         """Returns one user. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetAccount(
+        self,
+        request: _read_pb2.GetAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_read_pb2.GetAccountResponse, _abc.Awaitable[_read_pb2.GetAccountResponse]]:
+        """Returns what only the user themselves may see of their account. Where authentication is off
+        nobody is known to be the user. Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
+        """
 
     @_abc_1.abstractmethod
     def GetUserByUsername(
