@@ -61,8 +61,9 @@ format: $(BIN)/.dev ## Format the code and the protos
 	@buf format --write protos
 
 .PHONY: gen
-gen: $(BIN)/.dev ## Generate gen/ from protos/
+gen: $(BIN)/.dev ## Generate gen/ and docs/openapi.yaml from protos/
 	@python protos/generate.py gen
+	@python protos/openapi.py docs/openapi.yaml
 
 .PHONY: lock
 lock: $(BIN)/.dev ## Pin the newest packages that pyproject.toml allows

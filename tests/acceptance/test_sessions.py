@@ -232,9 +232,7 @@ def _places(fanfare: Fanfare, *marks: str) -> set[str]:
     held = {
         name: b"".join(
             bytes(value) if isinstance(value, bytes) else repr(value).encode()
-            for row in fanfare.sql(
-                sql.SQL("SELECT * FROM {}").format(sql.Identifier(name)).as_string()
-            )
+            for row in fanfare.sql(everything.format(sql.Identifier(name)).as_string())
             for value in row
         )
         for (name,) in names

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import yaml
 from fanfare.auth.v1 import access_pb2, auth_pb2
 from fanfare.errors.v1 import errors_pb2
 from fanfare.events.v1 import events_pb2
@@ -17,9 +18,12 @@ from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 from google.api import annotations_pb2
 
+from gateway.routes import routes
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "protos"))
-import generate  # noqa: E402 - the generator is a script beside what it generates from
+import generate  # noqa: E402 - the generators are scripts beside what they generate from
+import openapi  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +93,18 @@ def test_the_stubs_are_those_of_the_protos(tmp_path: Path) -> None:
         ROOT / "gen", tmp_path / "gen", [str(p) for p in written], shallow=False
     )
     assert not [*differing, *errors], "run make gen and commit what it writes"
+
+
+def test_the_openapi_document_is_that_of_the_protos() -> None:
+    """docs/openapi.yaml is what `make gen` writes, and has every route of the shim."""
+    written = openapi.document()
+    committed = (ROOT / "docs" / "openapi.yaml").read_text()
+    assert committed == written, "run make gen and commit what it writes"
+    paths = yaml.safe_load(written)["paths"]
+    told = {(verb.upper(), path) for path, verbs in paths.items() for verb in verbs}
+    assert told == {
+        (route.verb, route.path) for service in openapi.SERVICES for route in routes(service)
+    }
 
 
 def test_every_method_has_a_rest_path_of_its_own() -> None:

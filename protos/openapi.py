@@ -1,0 +1,234 @@
+"""Write docs/openapi.yaml, what the REST shim answers to: `python protos/openapi.py FILE`.
+
+From the same descriptors as the shim itself: paths from google.api.http, texts from the comments,
+limits from buf.validate, and who may call from fanfare.auth.v1.access.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import generate
+import yaml
+from buf.validate import validate_pb2
+from fanfare.auth.v1 import auth_pb2
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.rpc import status_pb2
+
+from core.access import rule_of
+from gateway.routes import NO_CONTENT, Route, routes
+
+SERVICES = {
+    write_pb2.DESCRIPTOR.services_by_name["WriteService"]: "http://localhost:8081",
+    auth_pb2.DESCRIPTOR.services_by_name["AuthService"]: "http://localhost:8081",
+    read_pb2.DESCRIPTOR.services_by_name["ReadService"]: "http://localhost:8080",
+}
+STATUS = status_pb2.Status.DESCRIPTOR.full_name
+TIMESTAMP = "google.protobuf.Timestamp"
+INT64 = {"type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]+$"}
+INT32 = {"type": "integer", "format": "int32"}
+STATUS_SCHEMA = {
+    "description": "A google.rpc.Status; its first detail is a google.rpc.ErrorInfo, whose reason "
+    "is listed in protos/fanfare/errors/v1/errors.proto.",
+    "type": "object",
+    "properties": {
+        "code": INT32,
+        "message": {"type": "string"},
+        "details": {"type": "array", "items": {"type": "object"}},
+    },
+    "required": ["code", "message", "details"],
+}
+
+Json = dict[str, Any]
+
+
+def comments(protos: Path) -> dict[str, str]:
+    """Return the comments of messages, fields and methods by full name."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "image.binpb"
+        generate.build_image(protos, image)
+        files = FileDescriptorSet.FromString(image.read_bytes())
+    found = {}
+    for file in files.file:
+        for location in file.source_code_info.location:
+            if name := _name(file, list(location.path)):
+                text = " ".join(location.leading_comments.split())
+                found[f"{file.package}.{name}"] = text
+    return found
+
+
+def _name(file: Any, path: list[int]) -> str:
+    """Return the name, within its package, of what a path of source_code_info leads to."""
+    match path:
+        case [4, message]:
+            return str(file.message_type[message].name)
+        case [4, message, 2, field]:
+            of = file.message_type[message]
+            return f"{of.name}.{of.field[field].name}"
+        case [6, service, 2, method]:
+            of = file.service[service]
+            return f"{of.name}.{of.method[method].name}"
+    return ""
+
+
+class Document:
+    """The document, put together from the services."""
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        self._texts = texts
+        self._operation_ids: set[str] = set()
+        self._schemas: Json = {STATUS: STATUS_SCHEMA}
+
+    def build(self) -> Json:
+        """Return the whole of it."""
+        paths: Json = {}
+        for service, server in SERVICES.items():
+            for route in routes(service):
+                operation = self._operation(route)
+                operation["servers"] = [{"url": server}]
+                paths.setdefault(route.path, {})[route.verb.lower()] = operation
+        return {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Fanfare",
+                "version": "1",
+                "description": "The REST shim of Fanfare. docs/contract.md is the guide to it.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "paths": paths,
+            "components": {
+                "schemas": dict(sorted(self._schemas.items())),
+                "securitySchemes": {"session": {"type": "http", "scheme": "bearer"}},
+            },
+        }
+
+    def _operation(self, route: Route) -> Json:
+        method = route.method
+        text = self._texts[method.full_name]
+        operation: Json = {
+            "operationId": self._operation_id(route),
+            "summary": text.partition(". ")[0].rstrip("."),
+            "description": text,
+            "tags": [method.containing_service.name],
+        }
+        parameters = list(self._parameters(route))
+        if parameters:
+            operation["parameters"] = parameters
+        if route.has_body:
+            operation["requestBody"] = {
+                "required": True,
+                "content": _json(self._reference(method.input_type)),
+            }
+        success: Json = {"description": "Done."}
+        if route.success != NO_CONTENT:
+            success["content"] = _json(self._reference(method.output_type))
+        error = {"description": "Refused, or failed.", "content": _json(_to(STATUS))}
+        operation["responses"] = {str(route.success): success, "default": error}
+        if not rule_of(method).public:
+            # Only where the operator has turned authentication on.
+            operation["security"] = [{"session": []}, {}]
+        return operation
+
+    def _operation_id(self, route: Route) -> str:
+        # Of the method's further bindings each needs a name of its own.
+        name = route.method.name
+        if name in self._operation_ids:
+            name = f"{name}By{route.verb.capitalize()}"
+        self._operation_ids.add(name)
+        return name
+
+    def _parameters(self, route: Route) -> Iterator[Json]:
+        for field in route.method.input_type.fields:
+            in_path = field.name in route.variables
+            if in_path or not route.has_body:
+                yield {
+                    "name": field.name,
+                    "in": "path" if in_path else "query",
+                    "required": in_path,
+                    "description": self._texts[field.full_name],
+                    "schema": self._field(field),
+                }
+
+    def _reference(self, message: Descriptor) -> Json:
+        name = message.full_name
+        if name not in self._schemas:
+            self._schemas[name] = {}  # a message may hold others of its own type
+            self._schemas[name] = {
+                "description": self._texts[name],
+                "type": "object",
+                "properties": {
+                    field.name: {"description": self._texts[field.full_name]} | self._field(field)
+                    for field in message.fields
+                },
+                # The shim refuses what it does not know.
+                "additionalProperties": False,
+            }
+        return _to(name)
+
+    def _field(self, field: FieldDescriptor) -> Json:
+        rules = field.GetOptions().Extensions[validate_pb2.field]
+        if not field.is_repeated:
+            return self._one(field, rules)
+        schema: Json = {"type": "array", "items": self._one(field, rules.repeated.items)}
+        if rules.repeated.HasField("max_items"):
+            schema["maxItems"] = rules.repeated.max_items
+        return schema
+
+    def _one(self, field: FieldDescriptor, rules: Any) -> Json:
+        if field.message_type is not None:
+            if field.message_type.full_name == TIMESTAMP:
+                return {"type": "string", "format": "date-time"}
+            return self._reference(field.message_type)
+        if field.type == FieldDescriptor.TYPE_INT64:
+            positive = rules.int64.HasField("gt") and rules.int64.gt == 0
+            return {**INT64, "pattern": "^[0-9]+$", "minimum": 1} if positive else INT64
+        if field.type == FieldDescriptor.TYPE_INT32:
+            return {**INT32, "minimum": rules.int32.gte} if rules.int32.HasField("gte") else INT32
+        if field.type == FieldDescriptor.TYPE_STRING:
+            return _text(rules.string)
+        raise ValueError(f"{field.full_name} has a type that this generator does not know")
+
+
+def _text(rules: Any) -> Json:
+    schema: Json = {"type": "string"}
+    names = {"pattern": "pattern", "min_len": "minLength", "max_len": "maxLength"}
+    schema |= {to: getattr(rules, name) for name, to in names.items() if rules.HasField(name)}
+    if rules.email:
+        schema["format"] = "email"
+    if rules.uuid:
+        schema["format"] = "uuid"
+    return schema
+
+
+def _to(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that stands in several places in each of them."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        """Return that nothing is written as a reference to another place."""
+        return True
+
+
+def document() -> str:
+    """Return the text of docs/openapi.yaml."""
+    built = Document(comments(generate.PROTOS)).build()
+    text = yaml.dump(built, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=100)
+    return "# Written by `make gen`; not to be edited.\n" + str(text)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(document())
