@@ -8,16 +8,20 @@ from fanfare.auth.v1 import access_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
+from core.addresses import FORWARDED_KEY, Network, client_address, owner_of, peer_address
 from core.errors import PermissionDeniedError, UnauthenticatedError
+from core.limits import Limits
 from core.tokens import Caller, Verifier
 
 Metadata = Iterable[tuple[str, str | bytes]]
-Check = Callable[[Message, Metadata], Awaitable[None]]
+# Request, metadata, and the peer as grpc writes it.
+Check = Callable[[Message, Metadata, str], Awaitable[None]]
 # Returns the author of a tweet, None where there is no such tweet.
 AuthorOf = Callable[[int], Awaitable[int | None]]
 
 METADATA_KEY = "authorization"
 _SCHEME = "bearer "
+_NOBODY = Caller()
 
 
 def rule_of(method: MethodDescriptor) -> access_pb2.AccessRule:
@@ -51,29 +55,44 @@ def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
 class Gate:
     """Enforces the rules: one for each process, and none where authentication is off."""
 
-    def __init__(self, verifier: Verifier, author_of: AuthorOf | None = None) -> None:
-        """Check tokens by the verifier; author_of is for methods whose rule names a tweet."""
+    def __init__(
+        self,
+        verifier: Verifier,
+        limits: Limits,
+        trusted: Sequence[Network],
+        author_of: AuthorOf | None = None,
+    ) -> None:
+        """Check tokens by the verifier and count calls by the limits.
+
+        trusted: the proxies that are believed about addresses. author_of is for methods whose rule
+        names a tweet.
+        """
         self._verifier = verifier
+        self._limits = limits
+        self._trusted = tuple(trusted)
         self._author_of = author_of
 
     def check(self, method: MethodDescriptor) -> Check:
-        """Return a coroutine function of request and metadata that lets the call pass, or raises.
+        """Return a coroutine function that lets the call pass, or raises.
 
-        It raises UnauthenticatedError and PermissionDeniedError. A method without a usable rule is
-        a mistake in the contract: ValueError, when the server is built.
+        It raises UnauthenticatedError, PermissionDeniedError and RateLimitedError. A method without
+        a usable rule is a mistake in the contract: ValueError, when the server is built.
         """
         rule = rule_of(method)
-        kind = rule.WhichOneof("users")
-        if kind == "public":
-            return _let_pass
-        fields = [] if kind == "nobody" else _path(method, getattr(rule, str(kind)))
+        kind = str(rule.WhichOneof("users"))
+        fields = _path(method, getattr(rule, kind)) if kind.endswith("_field") else []
         author_of = self._author_of
         if kind == "tweet_field" and author_of is None:
             raise ValueError(f"{method.full_name} is about a tweet, and nobody here knows authors")
 
-        async def check(request: Message, metadata: Metadata) -> None:
-            caller = self._caller(metadata)
-            if (caller.service and rule.services) or (caller.admin and rule.admins):
+        async def check(request: Message, metadata: Metadata, peer: str) -> None:
+            caller = self._caller(metadata, optional=kind == "public")
+            if rule.calls_per_minute and not caller.service:
+                who = str(caller.user_id or self._address(metadata, peer))
+                await self._limits.take(method.name, who, rule.calls_per_minute)
+            if kind == "public" or (caller.service and rule.services):
+                return
+            if caller.admin and rule.admins:
                 return
             if caller.user_id is None or kind == "nobody":
                 raise PermissionDeniedError
@@ -84,18 +103,28 @@ class Gate:
 
         return check
 
-    def _caller(self, metadata: Metadata) -> Caller:
-        given = [value for key, value in metadata if key == METADATA_KEY]
-        # Two could be read as either by those on the way.
-        if len(given) != 1 or not isinstance(given[0], str):
-            raise UnauthenticatedError
-        if given[0][: len(_SCHEME)].lower() != _SCHEME:
-            raise UnauthenticatedError
-        return self._verifier.caller(given[0][len(_SCHEME) :].strip())
+    def _caller(self, metadata: Metadata, *, optional: bool) -> Caller:
+        try:
+            return self._verifier.caller(_token(metadata))
+        except UnauthenticatedError:
+            if optional:
+                return _NOBODY
+            raise
+
+    def _address(self, metadata: Metadata, peer: str) -> str:
+        forwarded = ",".join(str(value) for key, value in metadata if key == FORWARDED_KEY)
+        return owner_of(client_address(peer_address(peer), forwarded, self._trusted))
 
 
-async def _let_pass(_request: Message, _metadata: Metadata) -> None:
-    """Let everybody pass."""
+def _token(metadata: Metadata) -> str:
+    """Return the access token; raises UnauthenticatedError where there is none."""
+    given = [value for key, value in metadata if key == METADATA_KEY]
+    # Two could be read as either by those on the way.
+    if len(given) != 1 or not isinstance(given[0], str):
+        raise UnauthenticatedError
+    if given[0][: len(_SCHEME)].lower() != _SCHEME:
+        raise UnauthenticatedError
+    return given[0][len(_SCHEME) :].strip()
 
 
 def _values(message: Message, fields: Sequence[FieldDescriptor]) -> Iterator[int]:

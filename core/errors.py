@@ -200,7 +200,7 @@ class UnsupportedMediaTypeError(FanfareError):
 class RetryableError(FanfareError):
     """A failure that may pass; the status says after how many seconds to try again."""
 
-    retry_after: ClassVar[float] = 1.0
+    retry_after: float = 1.0
 
 
 class DatabaseUnavailableError(RetryableError):
@@ -252,6 +252,19 @@ class TooManyCallsError(RetryableError):
         super().__init__("this process has as many calls under way as it takes: try again")
 
 
+class RateLimitedError(RetryableError):
+    """The caller makes more calls than they may."""
+
+    reason = ErrorReason.ERROR_REASON_RATE_LIMITED
+
+    def __init__(self, retry_after: float) -> None:
+        """Tell the caller to come back in so many seconds."""
+        self.retry_after = retry_after
+        super().__init__(
+            f"too many calls of this method in this minute: try again in {retry_after:.0f} s"
+        )
+
+
 class DeadlineExceededError(FanfareError):
     """The caller's deadline passed."""
 
@@ -294,6 +307,7 @@ CODES: dict[type[FanfareError], grpc.StatusCode] = {
     NotYetConsistentError: grpc.StatusCode.UNAVAILABLE,
     ServiceUnavailableError: grpc.StatusCode.UNAVAILABLE,
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    RateLimitedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCallsError: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     InternalError: grpc.StatusCode.INTERNAL,

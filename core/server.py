@@ -153,7 +153,8 @@ def guard(
             with calls.one():
                 message = _parse(request_class, request)
                 if check is not None:
-                    await check(message, context.invocation_metadata() or ())
+                    metadata = tuple(context.invocation_metadata() or ())
+                    await check(message, metadata, context.peer())
                 answer = await method(message, context)
                 return answer if isinstance(answer, bytes) else answer.SerializeToString()
         except FanfareError as error:

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     allow_unauthenticated_plaintext: bool = False
     # A folder of keys: with it callers must say who they are.
     auth_keys: Path | None = None
+    # Proxies, the gateway among them, that are believed about whom they call for.
+    trusted_proxies: str = "127.0.0.0/8,::1"
     cors_origins: str = ""
     state_dir: Path = Path(".fanfare")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")

@@ -8,6 +8,7 @@ from fanfare.auth.v1 import auth_pb2
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 
+from core.addresses import parse_networks
 from core.process import run
 from core.settings import Settings
 from gateway.cors import Cors
@@ -28,8 +29,10 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     )
     # The services check callers; the gateway hands on what they send.
     authentication = "off" if settings.auth_keys is None else "on"
-    commands = Server(settings.bind, settings.rest_write_port, write, cors, authentication)
-    queries = Server(settings.bind, settings.rest_read_port, read, cors, authentication)
+    trusted = parse_networks(settings.trusted_proxies)
+    own = (cors, authentication, trusted)
+    commands = Server(settings.bind, settings.rest_write_port, write, *own)
+    queries = Server(settings.bind, settings.rest_read_port, read, *own)
 
     await commands.start()
     await queries.start()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from itertools import chain
 
 import grpc.aio
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from core.access import METADATA_KEY
+from core.addresses import FORWARDED_KEY, Network, client_address
 from core.errors import (
     BodyTooLargeError,
     FanfareError,
@@ -45,10 +48,20 @@ TOKEN_HEADER = "Fanfare-Consistency-Token"  # noqa: S105 -- a header's name
 class Server:
     """Serves the routes of one process's services, and /health."""
 
-    def __init__(
-        self, bind: str, port: int, service: Service, cors: Cors, authentication: str
+    def __init__(  # noqa: PLR0913, PLR0917 - each is a plain fact about the server
+        self,
+        bind: str,
+        port: int,
+        service: Service,
+        cors: Cors,
+        authentication: str,
+        trusted: Sequence[Network],
     ) -> None:
-        """Prepare a server at the port; authentication, on or off, is what /health says of it."""
+        """Prepare a server at the port.
+
+        authentication: on or off, is what /health says of it. trusted: the proxies that are
+        believed about the addresses they call for.
+        """
         self._bind = bind
         self.port = port
         self._service = service
@@ -60,7 +73,7 @@ class Server:
         )
         application.router.add_get("/health", self._health)
         for route in chain.from_iterable(map(routes, service.descriptors)):
-            handler = _handler(route, service)
+            handler = _handler(route, service, trusted)
             application.router.add_route(route.verb, route.path, handler)
             if route.verb == hdrs.METH_GET:
                 application.router.add_route(hdrs.METH_HEAD, route.path, handler)
@@ -138,7 +151,7 @@ def _refuse_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web
     return response
 
 
-def _handler(route: Route, service: Service) -> Handler:
+def _handler(route: Route, service: Service, trusted: Sequence[Network]) -> Handler:
     reader = RequestReader(route)
     call = service.call(route.method)
     success = route.success
@@ -151,7 +164,7 @@ def _handler(route: Route, service: Service) -> Handler:
             message = await asyncio.to_thread(reader.read, *parts)
         else:
             message = reader.read(*parts)
-        response = await call(message, _authorization(request))
+        response = await call(message, _metadata(request, trusted))
         headers = {}
         if has_token and (token := getattr(response, TOKEN_FIELD)):
             headers[TOKEN_HEADER] = token
@@ -162,14 +175,16 @@ def _handler(route: Route, service: Service) -> Handler:
     return handle
 
 
-def _authorization(request: web.Request) -> str | None:
-    given = request.headers.getall(hdrs.AUTHORIZATION, [])
-    if not given:
-        return None
-    # gRPC takes printable ASCII, and fails with an error of its own for anything else.
-    if len(given) > 1 or not (given[0].isascii() and given[0].isprintable()):
-        raise UnauthenticatedError
-    return given[0]
+def _metadata(request: web.Request, trusted: Sequence[Network]) -> list[tuple[str, str]]:
+    """Return what the service is told of who calls: the token, and the address it came from."""
+    forwarded = ",".join(request.headers.getall(FORWARDED_KEY, []))
+    metadata = [(FORWARDED_KEY, client_address(request.remote or "", forwarded, trusted))]
+    for given in request.headers.getall(hdrs.AUTHORIZATION, []):
+        # gRPC takes printable ASCII, and fails with an error of its own for anything else.
+        if not (given.isascii() and given.isprintable()):
+            raise UnauthenticatedError
+        metadata.append((METADATA_KEY, given))
+    return metadata
 
 
 async def _body(request: web.Request, *, takes_json: bool) -> bytes:

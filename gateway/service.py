@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc.aio
@@ -11,13 +11,11 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from core.access import METADATA_KEY
-
 CALL_SECONDS = 10.0
 HEALTH_SECONDS = 1.0
 
-# The request, and the caller's Authorization header.
-Call = Callable[[Message, str | None], Awaitable[Message]]
+# The request, and what the service is told of who sends it.
+Call = Callable[[Message, Sequence[tuple[str, str]]], Awaitable[Message]]
 
 _OPTIONS = [
     # A page of 1,000 tweets is over grpc's default of 4 MiB at its largest.
@@ -47,8 +45,7 @@ class Service:
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
 
-        async def call(request: Message, authorization: str | None) -> Message:
-            metadata = [] if authorization is None else [(METADATA_KEY, authorization)]
+        async def call(request: Message, metadata: Sequence[tuple[str, str]]) -> Message:
             response: Message = await multicallable(
                 request, metadata=metadata, timeout=CALL_SECONDS
             )

@@ -7,6 +7,8 @@ import asyncio
 from fanfare.read.v1 import read_pb2
 
 from core.access import Gate
+from core.addresses import parse_networks
+from core.limits import Limits
 from core.postgres import Database
 from core.server import Server
 from core.settings import Settings
@@ -34,7 +36,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     tweets = Tweets(cache, store)
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
-    gate = Gate(Verifier(PublicKeys(settings.auth_keys))) if settings.auth_keys else None
+    gate = None
+    if settings.auth_keys is not None:
+        verifier = Verifier(PublicKeys(settings.auth_keys))
+        limits = Limits(settings.redis_address())
+        gate = Gate(verifier, limits, parse_networks(settings.trusted_proxies))
     server = Server(settings.bind, settings.read_port, gate, shared=settings.read_processes > 1)
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
     server.add_service(service, ReadService(store, tweets, home, knows_callers=gate is not None))

@@ -260,6 +260,7 @@ class Fanfare:
         *,
         raw: bytes | None = None,
         token: str = "",
+        forwarded: str = "",
     ) -> tuple[int, Any, dict[str, str]]:
         """Return status, JSON and headers of a REST call, to the port that its verb goes to."""
         settings = self.settings
@@ -271,7 +272,8 @@ class Fanfare:
             method=verb,
             data=data,
             headers=({"Content-Type": "application/json"} if data is not None else {})
-            | ({"Authorization": f"Bearer {token}"} if token else {}),
+            | ({"Authorization": f"Bearer {token}"} if token else {})
+            | ({"X-Forwarded-For": forwarded} if forwarded else {}),
         )
         try:
             with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310

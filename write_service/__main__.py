@@ -8,6 +8,8 @@ from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
 from core.access import Gate
+from core.addresses import parse_networks
+from core.limits import Limits
 from core.postgres import Database
 from core.process import run
 from core.server import Server
@@ -35,7 +37,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     sessions: AuthService | NoAuthService = NoAuthService()
     if settings.auth_keys is not None:
         keys = PublicKeys(settings.auth_keys)
-        gate = Gate(Verifier(keys), store.tweet_author)
+        limits = Limits(settings.redis_address())
+        trusted = parse_networks(settings.trusted_proxies)
+        gate = Gate(Verifier(keys), limits, trusted, store.tweet_author)
         signer = Signer(settings.auth_keys)
         sessions = AuthService(SessionStore(database), passwords, signer, keys)
     server = Server(settings.bind, settings.write_port, gate)

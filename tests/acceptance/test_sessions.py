@@ -287,6 +287,21 @@ def test_the_commands_call_as_a_service(people: People) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_guessing_is_slowed_down(people: People) -> None:
+    """By the address that the call comes from, which only proxies that are trusted may name."""
+    fanfare = people.fanfare
+    credentials = {"username": "nobody_at_all", "password": "guess"}
+    statuses = [
+        fanfare.rest("POST", "/sessions", credentials, forwarded="203.0.113.9") for _ in range(70)
+    ]
+    refused = [headers for status, _, headers in statuses if status == 429]
+    assert refused
+    assert all(0 < int(headers["Retry-After"]) <= 60 for headers in refused)
+    assert {status for status, _, _ in statuses} == {401, 429}
+    # Others are not held up.
+    assert fanfare.rest("POST", "/sessions", credentials, forwarded="203.0.113.10")[0] == 401
+
+
 def test_secrets_stay_where_they_belong(people: People) -> None:
     """No log, event, Redis value or row has a password or a token that was used above."""
     person, fanfare = people.person(), people.fanfare

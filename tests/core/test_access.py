@@ -27,6 +27,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from core.access import Gate, rule_of
+from core.limits import Limits
 from core.server import Context, Server, violations
 from core.tokens import Caller, PublicKeys, Signer, Verifier, create_key
 
@@ -55,6 +56,16 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 UNKNOWN = grpc.StatusCode.UNAUTHENTICATED
 
 
+class Unlimited(Limits):
+    """Lets everything pass; test_limits.py is about what does not."""
+
+    def __init__(self) -> None:
+        """Count nothing."""
+
+    async def take(self, method: str, caller: str, per_minute: int) -> None:
+        """Let the call pass."""
+
+
 class _Servicer:
     """Has every method, and answers with the empty message."""
 
@@ -80,7 +91,8 @@ async def channel(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
     async def author_of(tweet_id: int) -> int | None:
         return OWNER if tweet_id == TWEET else None
 
-    server = Server("127.0.0.1", 0, Gate(Verifier(PublicKeys(folder)), author_of))
+    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), (), author_of)
+    server = Server("127.0.0.1", 0, gate)
     for service in SERVICES:
         server.add_service(service, _Servicer())
     await server.start()
@@ -278,6 +290,6 @@ def test_a_method_without_a_usable_rule_is_refused(
     folder: Path, options: Callable[[Any], None], reason: str
 ) -> None:
     """The server is not even built."""
-    gate = Gate(Verifier(PublicKeys(folder)))
+    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), ())
     with pytest.raises(ValueError, match=reason):
         gate.check(_method(options))

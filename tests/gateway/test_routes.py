@@ -29,6 +29,7 @@ DELETE /followers/{follower_id}/{followed_id} UnfollowUser 204
 """
 QUERIES = """
 GET /users/{user_id} GetUser 200
+GET /accounts/{user_id} GetAccount 200
 GET /users/username/{username} GetUserByUsername 200
 GET /users:batchGet BatchGetUsers 200
 POST /users:batchGet BatchGetUsers 200

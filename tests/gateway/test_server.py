@@ -229,7 +229,7 @@ async def test_an_error_of_the_service_keeps_its_details(queries: Client, read: 
 async def test_too_much_work_is_429_with_retry_after(queries: Client, read: Fake) -> None:
     """RetryInfo becomes whole seconds, rounded up."""
     overloaded = errors.OverloadedError()
-    overloaded.retry_after = 1.2  # type: ignore[misc]
+    overloaded.retry_after = 1.2
     read.answers["GetUser"] = overloaded
     reply = await queries.send("GET", "/users/7")
     assert (reply.status, reply.headers["Retry-After"], reply.reason) == (429, "2", "OVERLOADED")
@@ -301,7 +301,7 @@ async def test_health_tells_of_a_drain(
 ) -> None:
     """A check that is under way when the drain begins is no longer told SERVING."""
     service = Service(f"127.0.0.1:{read.server.port}", READ)
-    server = Server("127.0.0.1", 0, service, Cors(""), "off")
+    server = Server("127.0.0.1", 0, service, Cors(""), "off", ())
     asked, release, ask = asyncio.Event(), asyncio.Event(), service.is_serving
 
     async def is_serving() -> bool:
@@ -365,7 +365,7 @@ async def test_a_taken_port_is_one_sentence(queries: Client) -> None:
     """The sentence names the port and the cure."""
     service = Service("127.0.0.1:1", READ)
     with pytest.raises(StartError, match=rf"{queries.port}: another process has the port.*set"):
-        await Server("127.0.0.1", queries.port, service, Cors(""), "off").start()
+        await Server("127.0.0.1", queries.port, service, Cors(""), "off", ()).start()
     await service.close()
 
 

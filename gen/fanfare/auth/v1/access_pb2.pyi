@@ -33,6 +33,7 @@ class AccessRule(_message.Message):
     NOBODY_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
     ADMINS_FIELD_NUMBER: _builtins.int
+    CALLS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Everybody, also without a token."""
     user_field: _builtins.str
@@ -47,6 +48,10 @@ class AccessRule(_message.Message):
     """Whether services may call, for any user."""
     admins: _builtins.bool
     """Whether administrators may call, for any user."""
+    calls_per_minute: _builtins.int
+    """How many calls in a minute each caller may make: a user, else the address that the call comes
+    from. 0 is any number. Services are not counted. Above it, RATE_LIMITED.
+    """
     def __init__(
         self,
         *,
@@ -56,10 +61,11 @@ class AccessRule(_message.Message):
         nobody: _builtins.bool = ...,
         services: _builtins.bool = ...,
         admins: _builtins.bool = ...,
+        calls_per_minute: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["nobody", b"nobody", "public", b"public", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admins", b"admins", "nobody", b"nobody", "public", b"public", "services", b"services", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admins", b"admins", "calls_per_minute", b"calls_per_minute", "nobody", b"nobody", "public", b"public", "services", b"services", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_users: _TypeAlias = _typing.Literal["public", "user_field", "tweet_field", "nobody"]  # noqa: Y015
     _WhichOneofArgType_users: _TypeAlias = _typing.Literal["users", b"users"]  # noqa: Y015

@@ -119,6 +119,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     neither sessions nor accounts.
     Example: CreateSession on a system started by `make up`.
     """
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 27
+    """RESOURCE_EXHAUSTED, with RetryInfo: the caller has made as many calls of this method in this
+    minute as they may; nothing was done. Example: the 61st CreateSession of one address.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every non-OK status carries a google.rpc.ErrorInfo whose domain is "fanfare"
@@ -222,5 +226,9 @@ ERROR_REASON_AUTHENTICATION_OFF: ErrorReason.ValueType  # 26
 """FAILED_PRECONDITION: this system runs without authentication; calls need no token, and it has
 neither sessions nor accounts.
 Example: CreateSession on a system started by `make up`.
+"""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 27
+"""RESOURCE_EXHAUSTED, with RetryInfo: the caller has made as many calls of this method in this
+minute as they may; nothing was done. Example: the 61st CreateSession of one address.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,93 @@
+"""How many calls of a method a caller may make in a minute, counted in Redis for all processes.
+
+Windows are the minutes of the clock. A process takes a tenth of a window's calls at a time and
+counts them by itself, so that most calls ask nobody; what it has not used when the minute ends is
+lost, so with several processes a caller may be refused early by a tenth for each. When Redis does
+not answer, calls pass: a lost cache must not stop the service, and what costs most, hashing, has a
+bound of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from core.errors import RateLimitedError
+
+LOG = logging.getLogger(__name__)
+WINDOW_SECONDS = 60
+PARTS = 10
+TIMEOUT_SECONDS = 0.2
+PAUSE_SECONDS = 1.0
+
+
+class Limits:
+    """The counts of this process, and those of all in Redis."""
+
+    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+        """Count in the Redis at the URL; clock: seconds since 1970."""
+        self._redis: Redis = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._clock = clock
+        self._window = 0
+        # How many calls may still be made before Redis is asked; None: no more in this window.
+        self._left: dict[tuple[str, str], int | None] = {}
+        self._paused_until = 0.0
+
+    async def take(self, method: str, caller: str, per_minute: int) -> None:
+        """Count a call; raises RateLimitedError when the caller has made as many as they may."""
+        now = self._clock()
+        window = int(now // WINDOW_SECONDS)
+        if window != self._window:
+            self._window = window
+            self._left.clear()
+        key = (method, caller)
+        left = self._left.get(key, 0)
+        if left == 0:
+            left = await self._lease(key, window, per_minute, now)
+            if window != self._window:
+                return  # the minute ended meanwhile, and with it the lease
+            # What another call has leased meanwhile counts too.
+            left = None if left is None else left + (self._left.get(key) or 0)
+        if left is None:
+            self._left[key] = None
+            raise RateLimitedError(WINDOW_SECONDS - now % WINDOW_SECONDS)
+        self._left[key] = left - 1
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def _lease(
+        self, key: tuple[str, str], window: int, per_minute: int, now: float
+    ) -> int | None:
+        """Return how many calls more may be made, None for none."""
+        part = max(1, per_minute // PARTS)
+        if now < self._paused_until:
+            return part
+        name = f"limit:{key[0]}:{key[1]}:{window}"
+        try:
+            async with (
+                asyncio.timeout(2 * TIMEOUT_SECONDS),
+                self._redis.pipeline(transaction=False) as pipeline,
+            ):
+                pipeline.incrby(name, part)
+                pipeline.expire(name, 2 * WINDOW_SECONDS)
+                taken, _ = await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._paused_until = now + PAUSE_SECONDS
+            LOG.warning("calls are not limited, as Redis does not answer: %s", error)
+            return part
+        granted = min(part, per_minute - (taken - part))
+        return granted if granted > 0 else None
