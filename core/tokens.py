@@ -174,14 +174,23 @@ class Signer:
         return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": kid}), expires
 
     def _key(self) -> tuple[str, Ed25519PrivateKey]:
-        made = {kid: path.stat().st_mtime for kid, path in self._folder.files().items()}
+        files = self._folder.files()
+        made = {kid: at for kid, path in files.items() if (at := _made_at(path)) is not None}
         settled = [kid for kid, at in made.items() if time.time() - at >= SETTLE_SECONDS]
         # Where all are new, as on the first start, nobody has tokens of an older one.
         kid = max(settled, key=made.__getitem__) if settled else min(made, key=made.__getitem__)
-        key = load_pem_private_key(self._folder.files()[kid].read_bytes(), password=None)
+        key = load_pem_private_key(files[kid].read_bytes(), password=None)
         if not isinstance(key, Ed25519PrivateKey):
             raise TypeError(f"{kid} is not an Ed25519 key")
         return kid, key
+
+
+def _made_at(path: Path) -> float | None:
+    """Return when the file was written, None where it was removed since the folder was read."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 class Verifier:

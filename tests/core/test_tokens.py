@@ -51,6 +51,20 @@ def test_a_key_is_replaced_while_tokens_are_in_use(tmp_path: Path) -> None:
     assert verifier.caller(second) == Caller(8, admin=True)
 
 
+def test_a_key_is_removed_while_tokens_are_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before the signer looks at the folder again."""
+    old, new = create_key(tmp_path), create_key(tmp_path)
+    _age(tmp_path, old, 1200)
+    _age(tmp_path, new, 600)
+    signer = Signer(tmp_path)
+    monkeypatch.setattr(tokens, "RESCAN_SECONDS", 1000.0)
+    for file in tmp_path.glob(f"{old}.*"):
+        file.unlink()
+    assert _kid(signer.sign(Caller(7))[0]) == new
+
+
 def test_a_remembered_token_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was found valid once is not valid for ever."""
     create_key(tmp_path)
