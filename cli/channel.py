@@ -8,6 +8,7 @@ import grpc
 
 from core.access import METADATA_KEY
 from core.settings import Settings
+from core.tls import open_channel
 from core.tokens import Caller, Signer
 
 CALLER = Caller(service="fanfare")
@@ -18,7 +19,7 @@ def service_channel(settings: Settings, target: str) -> grpc.Channel:
 
     Whoever can read the private keys can be anybody: no more is given away here.
     """
-    channel = grpc.insecure_channel(target)
+    channel = open_channel(target, settings.tls_dir)
     if settings.auth_keys is None:
         return channel
     return grpc.intercept_channel(channel, _Authorize(Signer(settings.auth_keys)))

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from core.access import METADATA_KEY
 from core.settings import Settings
+from core.tls import AUTHORITY, CERTIFICATE, KEY, client_context, open_channel
 
 FAN_OUT_SECONDS = 30.0
 CALL_SECONDS = 10.0
@@ -39,6 +40,15 @@ class Demo:
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
         self._console = console
+        tls = settings.tls_dir
+        self._scheme = "http" if tls is None else "https"
+        self._context = client_context(tls)
+        # What curl and grpcurl are told of certificates.
+        self._trust = "" if tls is None else f" --cacert {tls.name}/{AUTHORITY}"
+        self._plain = "-plaintext"
+        if tls is not None:
+            files = {"cacert": AUTHORITY, "cert": CERTIFICATE, "key": KEY}
+            self._plain = " ".join(f"-{name} {tls.name}/{file}" for name, file in files.items())
         # Access tokens, by user id; none where authentication is off.
         self._tokens: dict[str, str] = {}
 
@@ -93,7 +103,7 @@ class Demo:
     def _sign_in(self, name: str, password: str) -> None:
         """Begin a session, in whose name the steps of the user are done from then on."""
         credentials = {"username": name, "password": password}
-        line = f"curl -X POST {self._url('POST', '/sessions')}"
+        line = f"curl -X POST {self._url('POST', '/sessions')}{self._trust}"
         line += f" -H 'Content-Type: application/json' -d '{json.dumps(credentials)}'"
         self._print_step(line)
         session = self._fetch("POST", "/sessions", credentials)["session"]
@@ -119,7 +129,7 @@ class Demo:
         refused: the status that the step must fail with; 0: it must succeed.
         """
         line = f"curl -X {verb} " if verb != "GET" else "curl "
-        line += self._url(verb, path)
+        line += self._url(verb, path) + self._trust
         if caller in self._tokens:
             line += f" -H 'Authorization: Bearer {_short(self._tokens[caller])}'"
         if body is not None:
@@ -137,7 +147,7 @@ class Demo:
         settings = self._settings
         target = settings.write_service_target() if write else settings.read_service_target()
         name = f"{service.full_name}/{method}"
-        line = f"grpcurl -plaintext -d '{json.dumps(body)}'"
+        line = f"grpcurl {self._plain} -d '{json.dumps(body)}'"
         metadata: tuple[tuple[str, str], ...] = ()
         if caller in self._tokens:
             token = self._tokens[caller]
@@ -146,7 +156,7 @@ class Demo:
         self._print_step(f"{line} {target} {name}")
         request_class = GetMessageClass(service.methods_by_name[method].input_type)
         response_class = GetMessageClass(service.methods_by_name[method].output_type)
-        with grpc.insecure_channel(target) as channel:
+        with open_channel(target, settings.tls_dir) as channel:
             call = channel.unary_unary(
                 f"/{name}",
                 request_serializer=request_class.SerializeToString,
@@ -174,7 +184,7 @@ class Demo:
     def _url(self, verb: str, path: str) -> str:
         settings = self._settings
         port = settings.rest_read_port if verb == "GET" else settings.rest_write_port
-        return f"http://localhost:{port}{path}"
+        return f"{self._scheme}://localhost:{port}{path}"
 
     def _fetch(
         self, verb: str, path: str, body: Answer | None = None, caller: str = "", refused: int = 0
@@ -190,7 +200,9 @@ class Demo:
             headers=headers,
         )
         try:
-            with urllib.request.urlopen(request, timeout=CALL_SECONDS) as response:  # noqa: S310
+            with urllib.request.urlopen(  # noqa: S310
+                request, timeout=CALL_SECONDS, context=self._context
+            ) as response:
                 text = response.read()
             if refused:
                 raise DemoError(f"{verb} {path} was not refused")

@@ -80,12 +80,12 @@ def _processes(settings: Settings) -> Rows:
         "fan-out worker": f"127.0.0.1:{settings.worker_port}",
     }
     for name, target in targets.items():
-        yield name, _verdict(target, serving=probe(target) is None)
+        yield name, _verdict(target, serving=probe(target, tls_dir=settings.tls_dir) is None)
     for name, port in (
         ("gateway, commands", settings.rest_write_port),
         ("gateway, queries", settings.rest_read_port),
     ):
-        yield name, _verdict(f"127.0.0.1:{port}", serving=gateway_serves(port))
+        yield name, _verdict(f"127.0.0.1:{port}", serving=gateway_serves(port, settings.tls_dir))
 
 
 def _verdict(target: str, *, serving: bool) -> str:

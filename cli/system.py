@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cli.certificates import Authority
 from cli.migrate import migrate
 from core.health_probe import gateway_serves, probe
 from core.settings import PREFIX, Settings
@@ -52,7 +53,7 @@ class System:
         fixed_ports, whose ports are used; else all ports are free ones. environment: further
         settings of the processes. progress: called with a line for each step that takes time.
         replica: whether queries go to a streaming replica of Postgres. auth: whether callers must
-        say who they are; the keys are in the state folder.
+        say who they are, over TLS; keys and certificates are in the state folder.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -76,9 +77,10 @@ class System:
             "kafka_bootstrap_servers": addresses.kafka_bootstrap_servers,
             **{name: str(getattr(self._ports, name)) for name in names},
         }
-        self._keys = self._state_dir / "keys"
+        self._auth = auth
         if auth:
-            own["auth_keys"] = str(self._keys)
+            own["auth_keys"] = str(self._state_dir / "keys")
+            own["tls_dir"] = str(self._state_dir / "tls")
         self._environment = (
             dict(os.environ)
             | {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
@@ -96,20 +98,22 @@ class System:
             for name in ServicePorts.__dataclass_fields__:
                 check_port(getattr(self._ports, name), f"{PREFIX}{name.upper()}")
             self.stack.start()
-            if self.settings.auth_keys == self._keys and not self._keys.exists():
-                create_key(self._keys)
+            if self._auth:
+                _make_secrets(self._state_dir)
             for line in migrate(self.settings):
                 self._progress(line.capitalize())
             settings = self.settings
-            self._launch("write", "write_service", _serving(settings.write_service_target()))
-            self._launch("read", "read_service", _serving(settings.read_service_target()))
-            self._launch("worker", "fanout_worker", _serving(f"127.0.0.1:{settings.worker_port}"))
+            self._launch("write", "write_service", self._serving(settings.write_service_target()))
+            self._launch("read", "read_service", self._serving(settings.read_service_target()))
+            self._launch(
+                "worker", "fanout_worker", self._serving(f"127.0.0.1:{settings.worker_port}")
+            )
             self._launch(
                 "gateway",
                 "gateway",
                 lambda: (
-                    gateway_serves(settings.rest_write_port)
-                    and gateway_serves(settings.rest_read_port)
+                    gateway_serves(settings.rest_write_port, settings.tls_dir)
+                    and gateway_serves(settings.rest_read_port, settings.tls_dir)
                 ),
             )
             for process in self.processes.values():
@@ -141,7 +145,10 @@ class System:
         """Start a second fan-out worker, which the caller stops; return it."""
         (port,) = free_ports(1)
         worker = self._process(
-            "second-worker", "fanout_worker", _serving(f"127.0.0.1:{port}"), worker_port=str(port)
+            "second-worker",
+            "fanout_worker",
+            self._serving(f"127.0.0.1:{port}"),
+            worker_port=str(port),
         )
         worker.start()
         return worker
@@ -151,7 +158,7 @@ class System:
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
         service = self._process(
-            "second-write", "write_service", _serving(target), write_port=str(port)
+            "second-write", "write_service", self._serving(target), write_port=str(port)
         )
         service.start()
         return service, target
@@ -170,13 +177,16 @@ class System:
         service = self._process(
             "second-read",
             "read_service",
-            _serving(target),
+            self._serving(target),
             read_port=str(port),
             read_processes=str(processes),
             **keys,
         )
         service.start()
         return service, target
+
+    def _serving(self, target: str) -> Callable[[], bool]:
+        return lambda: probe(target, tls_dir=self.settings.tls_dir) is None
 
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
         process = self._process(name, package, ready)
@@ -197,5 +207,9 @@ class System:
         )
 
 
-def _serving(target: str) -> Callable[[], bool]:
-    return lambda: probe(target) is None
+def _make_secrets(state_dir: Path) -> None:
+    """Make the keys and certificates that are not there yet."""
+    if not (state_dir / "keys").exists():
+        create_key(state_dir / "keys")
+    if not (state_dir / "tls").exists():
+        Authority().issue(state_dir / "tls", "fanfare")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from fanfare.auth.v1 import access_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
@@ -14,14 +15,29 @@ from core.limits import Limits
 from core.tokens import Caller, Verifier
 
 Metadata = Iterable[tuple[str, str | bytes]]
-# Request, metadata, and the peer as grpc writes it.
-Check = Callable[[Message, Metadata, str], Awaitable[None]]
 # Returns the author of a tweet, None where there is no such tweet.
 AuthorOf = Callable[[int], Awaitable[int | None]]
+
+
+class Peer(NamedTuple):
+    """What the server knows of who calls."""
+
+    metadata: Metadata
+    address: str
+    """As grpc writes it."""
+    names: Sequence[str]
+    """The common names of the certificate that the connection was made with."""
+
+
+Check = Callable[[Message, Peer], Awaitable[None]]
 
 METADATA_KEY = "authorization"
 _SCHEME = "bearer "
 _NOBODY = Caller()
+
+
+class _NoTokenError(Exception):
+    """The call has no token at all."""
 
 
 def rule_of(method: MethodDescriptor) -> access_pb2.AccessRule:
@@ -60,16 +76,19 @@ class Gate:
         verifier: Verifier,
         limits: Limits,
         trusted: Sequence[Network],
+        services: Collection[str] = (),
         author_of: AuthorOf | None = None,
     ) -> None:
         """Check tokens by the verifier and count calls by the limits.
 
-        trusted: the proxies that are believed about addresses. author_of is for methods whose rule
-        names a tweet.
+        trusted: the proxies that are believed about addresses. services: the common names of
+        certificates whose holders call as services where they send no token. author_of is for
+        methods whose rule names a tweet.
         """
         self._verifier = verifier
         self._limits = limits
         self._trusted = tuple(trusted)
+        self._services = frozenset(services)
         self._author_of = author_of
 
     def check(self, method: MethodDescriptor) -> Check:
@@ -85,10 +104,10 @@ class Gate:
         if kind == "tweet_field" and author_of is None:
             raise ValueError(f"{method.full_name} is about a tweet, and nobody here knows authors")
 
-        async def check(request: Message, metadata: Metadata, peer: str) -> None:
-            caller = self._caller(metadata, optional=kind == "public")
+        async def check(request: Message, peer: Peer) -> None:
+            caller = self._caller(peer, optional=kind == "public")
             if rule.calls_per_minute and not caller.service:
-                who = str(caller.user_id or self._address(metadata, peer))
+                who = str(caller.user_id or self._address(peer))
                 await self._limits.take(method.name, who, rule.calls_per_minute)
             if kind == "public" or (caller.service and rule.services):
                 return
@@ -103,22 +122,30 @@ class Gate:
 
         return check
 
-    def _caller(self, metadata: Metadata, *, optional: bool) -> Caller:
+    def _caller(self, peer: Peer, *, optional: bool) -> Caller:
         try:
-            return self._verifier.caller(_token(metadata))
+            return self._verifier.caller(_token(peer.metadata))
+        except _NoTokenError:
+            if services := self._services.intersection(peer.names):
+                return Caller(service=min(services))
+            if optional:
+                return _NOBODY
+            raise UnauthenticatedError from None
         except UnauthenticatedError:
             if optional:
                 return _NOBODY
             raise
 
-    def _address(self, metadata: Metadata, peer: str) -> str:
-        forwarded = ",".join(str(value) for key, value in metadata if key == FORWARDED_KEY)
-        return owner_of(client_address(peer_address(peer), forwarded, self._trusted))
+    def _address(self, peer: Peer) -> str:
+        forwarded = ",".join(str(value) for key, value in peer.metadata if key == FORWARDED_KEY)
+        return owner_of(client_address(peer_address(peer.address), forwarded, self._trusted))
 
 
 def _token(metadata: Metadata) -> str:
-    """Return the access token; raises UnauthenticatedError where there is none."""
+    """Return the access token; raises UnauthenticatedError, and _NoTokenError where is none."""
     given = [value for key, value in metadata if key == METADATA_KEY]
+    if not given:
+        raise _NoTokenError
     # Two could be read as either by those on the way.
     if len(given) != 1 or not isinstance(given[0], str):
         raise UnauthenticatedError

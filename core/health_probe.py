@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import sys
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from core.process import start_errors
+from core.settings import load_settings
+from core.tls import client_context, open_channel
+
 TIMEOUT_SECONDS = 3.0
 
 
-def probe(target: str, service: str = "") -> str | None:
-    """Return None when the service at the target is SERVING, else a sentence with the reason."""
-    with grpc.insecure_channel(target) as channel:
+def probe(target: str, service: str = "", tls_dir: Path | None = None) -> str | None:
+    """Return None when the service at the target is SERVING, else a sentence with the reason.
+
+    tls_dir: the folder of certificates, where TLS is on.
+    """
+    with open_channel(target, tls_dir) as channel:
         try:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             answer = stub.Check(
@@ -29,15 +37,22 @@ def probe(target: str, service: str = "") -> str | None:
     return None if name == "SERVING" else f"{target} is {name}"
 
 
-def gateway_serves(port: int) -> bool:
+def gateway_serves(port: int, tls_dir: Path | None = None) -> bool:
     """Return whether the gateway on this machine says at this port that it serves."""
+    scheme = "http" if tls_dir is None else "https"
     try:
         # The address is this machine's.
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=TIMEOUT_SECONDS):
+        with urllib.request.urlopen(  # noqa: S310
+            f"{scheme}://127.0.0.1:{port}/health",
+            timeout=TIMEOUT_SECONDS,
+            context=client_context(tls_dir),
+        ):
             return True
     except OSError:
         return False
 
 
 if __name__ == "__main__":
-    sys.exit(probe(*sys.argv[1:3]))
+    with start_errors():
+        _target, _service = [*sys.argv[1:3], ""][:2]
+        sys.exit(probe(_target, _service, load_settings().tls_dir))

@@ -38,10 +38,9 @@ def run(serve: Serve) -> None:
             stream=sys.stderr,
         )
         if settings.auth_keys is None:
-            LOG.warning(
-                "authentication and TLS are off: whoever reaches %s is served unasked",
-                settings.bind,
-            )
+            LOG.warning("authentication is off: whoever reaches %s is served", settings.bind)
+        if settings.tls_dir is None:
+            LOG.warning("TLS is off: what goes to and from %s can be read", settings.bind)
         uvloop.run(_serve_until_signal(serve, settings))
 
 

@@ -18,7 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from core.access import Check, Gate
+from core.access import Check, Gate, Peer
 from core.errors import (
     FanfareError,
     InternalError,
@@ -44,18 +44,25 @@ class Server:
     """A gRPC server with health and reflection, for any number of services (also for none)."""
 
     def __init__(
-        self, bind: str, port: int, gate: Gate | None = None, *, shared: bool = False
+        self,
+        bind: str,
+        port: int,
+        gate: Gate | None = None,
+        credentials: grpc.ServerCredentials | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         """Prepare a server at the port.
 
-        gate: enforces who may call what; None where authentication is off. shared: other processes
-        may listen there too.
+        gate: enforces who may call what; None where authentication is off. credentials: of TLS;
+        None where it is off. shared: other processes may listen there too.
         """
         # Else one process a port: a second one must fail at once instead of sharing it unnoticed.
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", int(shared))])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._gate = gate
+        self._credentials = credentials
         self._calls = Calls()
         self._names = ["", health.SERVICE_NAME]
         self._address = f"{bind}:{port}"
@@ -86,7 +93,10 @@ class Server:
         )
         self._server.add_generic_rpc_handlers((_UnknownMethod(),))
         try:
-            self.port = self._server.add_insecure_port(self._address)
+            if self._credentials is None:
+                self.port = self._server.add_insecure_port(self._address)
+            else:
+                self.port = self._server.add_secure_port(self._address, self._credentials)
         except RuntimeError as error:
             raise StartError(
                 f"cannot listen on {self._address}: another process has the port, or the address "
@@ -153,8 +163,7 @@ def guard(
             with calls.one():
                 message = _parse(request_class, request)
                 if check is not None:
-                    metadata = tuple(context.invocation_metadata() or ())
-                    await check(message, metadata, context.peer())
+                    await check(message, _peer(context))
                 answer = await method(message, context)
                 return answer if isinstance(answer, bytes) else answer.SerializeToString()
         except FanfareError as error:
@@ -168,6 +177,14 @@ def guard(
         raise AssertionError
 
     return handle
+
+
+def _peer(context: Context) -> Peer:
+    return Peer(
+        tuple(context.invocation_metadata() or ()),
+        context.peer(),
+        [name.decode() for name in context.auth_context().get("x509_common_name", ())],
+    )
 
 
 def _parse(request_class: type[Message], request: bytes) -> Message:

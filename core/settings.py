@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     allow_unauthenticated_plaintext: bool = False
     # A folder of keys: with it callers must say who they are.
     auth_keys: Path | None = None
+    # A folder of certificates: with it nothing is sent in the clear between our processes.
+    tls_dir: Path | None = None
+    # Certificates' common names, separated by commas, whose holders call as services.
+    tls_services: str = ""
     # Proxies, the gateway among them, that are believed about whom they call for.
     trusted_proxies: str = "127.0.0.0/8,::1"
     cors_origins: str = ""
@@ -85,6 +89,10 @@ class Settings(BaseSettings):
         """Return host:port of the read service, on this machine where none is set."""
         return self.read_target or f"127.0.0.1:{self.read_port}"
 
+    def service_names(self) -> list[str]:
+        """Return the common names of certificates whose holders call as services."""
+        return [name.strip() for name in self.tls_services.split(",") if name.strip()]
+
     def _address(self, name: str, value: SecretStr | str | None) -> str:
         if isinstance(value, SecretStr):
             return value.get_secret_value()
@@ -119,12 +127,17 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
-    if not (settings.allow_unauthenticated_plaintext or _is_loopback(settings.bind)):
+    lacking = [
+        name
+        for name, value in (("authentication", settings.auth_keys), ("TLS", settings.tls_dir))
+        if value is None
+    ]
+    if lacking and not (settings.allow_unauthenticated_plaintext or _is_loopback(settings.bind)):
         raise SettingsError(
-            f"FANFARE_BIND is {settings.bind}, where other machines may call, and there is no TLS"
-            f"{'' if settings.auth_keys else ' and no authentication'}: keep to 127.0.0.1 behind a "
-            "proxy that has both, or set FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true where only "
-            "trusted machines can connect."
+            f"FANFARE_BIND is {settings.bind}, where other machines may call, without "
+            f"{' and '.join(lacking)}: set FANFARE_AUTH_KEYS and FANFARE_TLS_DIR, or keep to "
+            "127.0.0.1 behind a proxy that has both, or set "
+            "FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true where only trusted machines can connect."
         )
     return settings
 

@@ -7,6 +7,7 @@ import asyncio
 from core.process import run
 from core.server import Server
 from core.settings import Settings
+from core.tls import server_credentials
 from fanout_worker.consumer import Worker
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.shards import Shards
@@ -22,7 +23,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         Shards(settings.redis_address(), settings.timeline_length),
         FollowerArrays(store.followers, store.follower_pages, settings.cached_followers),
     )
-    server = Server(settings.bind, settings.worker_port)
+    server = Server(
+        settings.bind, settings.worker_port, credentials=server_credentials(settings.tls_dir)
+    )
 
     await server.start()
     worker.start()

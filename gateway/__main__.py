@@ -11,6 +11,7 @@ from fanfare.write.v1 import write_pb2
 from core.addresses import parse_networks
 from core.process import run
 from core.settings import Settings
+from core.tls import Certificates
 from gateway.cors import Cors
 from gateway.server import Server
 from gateway.service import Service
@@ -19,18 +20,23 @@ from gateway.service import Service
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands and the queries over REST until stopping is set."""
     cors = Cors(settings.cors_origins)
+    certificates = None if settings.tls_dir is None else Certificates(settings.tls_dir)
     write = Service(
         settings.write_service_target(),
         write_pb2.DESCRIPTOR.services_by_name["WriteService"],
         auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
+        certificates=certificates,
     )
     read = Service(
-        settings.read_service_target(), read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+        settings.read_service_target(),
+        read_pb2.DESCRIPTOR.services_by_name["ReadService"],
+        certificates=certificates,
     )
     # The services check callers; the gateway hands on what they send.
     authentication = "off" if settings.auth_keys is None else "on"
     trusted = parse_networks(settings.trusted_proxies)
-    own = (cors, authentication, trusted)
+    tls = None if certificates is None else certificates.http_context()
+    own = (cors, authentication, trusted, tls)
     commands = Server(settings.bind, settings.rest_write_port, write, *own)
     queries = Server(settings.bind, settings.rest_read_port, read, *own)
 

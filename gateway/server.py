@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Sequence
 from itertools import chain
 
@@ -56,8 +57,9 @@ class Server:
         cors: Cors,
         authentication: str,
         trusted: Sequence[Network],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Prepare a server at the port.
+        """Prepare a server at the port; tls: for HTTPS, None for HTTP.
 
         authentication: on or off, is what /health says of it. trusted: the proxies that are
         believed about the addresses they call for.
@@ -67,6 +69,7 @@ class Server:
         self._service = service
         self._cors = cors
         self._authentication = authentication
+        self._tls = tls
         self._draining = False
         application = web.Application(
             middlewares=[self._answer_always], client_max_size=MAX_BODY_BYTES
@@ -90,7 +93,7 @@ class Server:
         """Listen. Raises StartError if the port is taken."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._bind, self.port).start()
+            await web.TCPSite(self._runner, self._bind, self.port, ssl_context=self._tls).start()
         except OSError as error:
             raise StartError(
                 f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "

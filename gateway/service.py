@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from core.tls import Certificates, Files
 
 CALL_SECONDS = 10.0
 HEALTH_SECONDS = 1.0
@@ -29,35 +32,60 @@ _OPTIONS = [
 class Service:
     """Calls the gRPC services of one process; a lost connection comes back by itself."""
 
-    def __init__(self, target: str, *descriptors: ServiceDescriptor) -> None:
+    def __init__(
+        self,
+        target: str,
+        *descriptors: ServiceDescriptor,
+        certificates: Certificates | None = None,
+    ) -> None:
+        """Call the services at the target; certificates: of TLS, None where it is off."""
         self.descriptors = descriptors
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
+        self._target = target
+        self._certificates = certificates
+        self._files: Files | None = None
+        self._channel = self._open()
+        self._closing: set[asyncio.Task[None]] = set()
 
     def call(self, method: MethodDescriptor) -> Call:
         """Return a method as a coroutine function; it raises grpc.aio.AioRpcError.
 
         A cancelled call is cancelled at the service too, and one of over CALL_SECONDS fails.
         """
-        multicallable: Any = self._channel.unary_unary(
-            f"/{method.containing_service.full_name}/{method.name}",
-            request_serializer=GetMessageClass(method.input_type).SerializeToString,
-            response_deserializer=GetMessageClass(method.output_type).FromString,
-        )
+        made: list[tuple[grpc.aio.Channel, Any]] = []
 
         async def call(request: Message, metadata: Sequence[tuple[str, str]]) -> Message:
-            response: Message = await multicallable(
-                request, metadata=metadata, timeout=CALL_SECONDS
-            )
+            channel = self._current()
+            if not made or made[0][0] is not channel:
+                made[:] = [(channel, _multicallable(channel, method))]
+            response: Message = await made[0][1](request, metadata=metadata, timeout=CALL_SECONDS)
             return response
 
         return call
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._certificates is None:
+            return grpc.aio.insecure_channel(self._target, options=_OPTIONS)
+        self._files = self._certificates.files()
+        return grpc.aio.secure_channel(
+            self._target, self._files.channel_credentials, options=_OPTIONS
+        )
+
+    def _current(self) -> grpc.aio.Channel:
+        """Return the channel, another one when the certificates have changed."""
+        if self._certificates is not None and self._certificates.files() is not self._files:
+            # Calls under way finish on the one before.
+            task = asyncio.create_task(self._channel.close(CALL_SECONDS))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            self._channel = self._open()
+        return self._channel
 
     async def is_serving(self) -> bool:
         """Return whether the service answers that it is SERVING, within HEALTH_SECONDS."""
         request = health_pb2.HealthCheckRequest(service=self.descriptors[0].full_name)
         try:
-            answer = await self._health.Check(request, timeout=HEALTH_SECONDS)
+            health: Any = health_pb2_grpc.HealthStub(self._current())
+            answer = await health.Check(request, timeout=HEALTH_SECONDS)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
@@ -65,3 +93,11 @@ class Service:
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
         await self._channel.close()
+
+
+def _multicallable(channel: grpc.aio.Channel, method: MethodDescriptor) -> Any:
+    return channel.unary_unary(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=GetMessageClass(method.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )

@@ -12,6 +12,7 @@ from core.limits import Limits
 from core.postgres import Database
 from core.server import Server
 from core.settings import Settings
+from core.tls import server_credentials
 from core.tokens import PublicKeys, Verifier
 from read_service.cache import Cache
 from read_service.copies import run_copies
@@ -40,8 +41,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     if settings.auth_keys is not None:
         verifier = Verifier(PublicKeys(settings.auth_keys))
         limits = Limits(settings.redis_address())
-        gate = Gate(verifier, limits, parse_networks(settings.trusted_proxies))
-    server = Server(settings.bind, settings.read_port, gate, shared=settings.read_processes > 1)
+        trusted = parse_networks(settings.trusted_proxies)
+        gate = Gate(verifier, limits, trusted, settings.service_names())
+    credentials = server_credentials(settings.tls_dir)
+    shared = settings.read_processes > 1
+    server = Server(settings.bind, settings.read_port, gate, credentials, shared=shared)
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
     server.add_service(service, ReadService(store, tweets, home, knows_callers=gate is not None))
 

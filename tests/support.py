@@ -42,6 +42,7 @@ from cli.feed import Feed
 from cli.system import System
 from core.counters import Rare
 from core.settings import PREFIX
+from core.tls import client_context, open_channel
 
 WAIT_SECONDS = 30.0
 RECORD_BYTES = 1_048_588  # Kafka's default for max.message.bytes
@@ -91,8 +92,9 @@ class Fanfare:
     def __init__(self, system: System) -> None:
         self.system = system
         self.settings = system.settings
-        self._write = grpc.insecure_channel(self.settings.write_service_target())
-        self._read = grpc.insecure_channel(self.settings.read_service_target())
+        tls_dir = self.settings.tls_dir
+        self._write = open_channel(self.settings.write_service_target(), tls_dir)
+        self._read = open_channel(self.settings.read_service_target(), tls_dir)
         self.write = WriteServiceStub(self._write)
         self.read = ReadServiceStub(self._read)
         self.feed = Feed(self.settings)
@@ -194,6 +196,7 @@ class Fanfare:
         }
         if self.settings.auth_keys is not None:
             names["auth_keys"] = str(self.settings.auth_keys)
+            names["tls_dir"] = str(self.settings.tls_dir)
         own = {f"{PREFIX}{name.upper()}": value for name, value in names.items()}
         return subprocess.run(
             ["fanfare", *arguments],
@@ -267,8 +270,8 @@ class Fanfare:
         batch = path.split("?", maxsplit=1)[0].endswith(":batchGet")
         port = settings.rest_read_port if verb == "GET" or batch else settings.rest_write_port
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{path}",
+        request = urllib.request.Request(  # noqa: S310
+            f"{'http' if settings.tls_dir is None else 'https'}://127.0.0.1:{port}{path}",
             method=verb,
             data=data,
             headers=({"Content-Type": "application/json"} if data is not None else {})
@@ -276,7 +279,8 @@ class Fanfare:
             | ({"X-Forwarded-For": forwarded} if forwarded else {}),
         )
         try:
-            with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310
+            context = client_context(settings.tls_dir)
+            with urllib.request.urlopen(request, timeout=15, context=context) as response:  # noqa: S310
                 status, text, headers = response.status, response.read(), response.headers
         except urllib.error.HTTPError as error:
             status, text, headers = error.code, error.read(), error.headers

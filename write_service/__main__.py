@@ -14,6 +14,7 @@ from core.postgres import Database
 from core.process import run
 from core.server import Server
 from core.settings import Settings
+from core.tls import server_credentials
 from core.tokens import PublicKeys, Signer, Verifier
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
@@ -39,10 +40,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         keys = PublicKeys(settings.auth_keys)
         limits = Limits(settings.redis_address())
         trusted = parse_networks(settings.trusted_proxies)
-        gate = Gate(Verifier(keys), limits, trusted, store.tweet_author)
+        services = settings.service_names()
+        gate = Gate(Verifier(keys), limits, trusted, services, store.tweet_author)
         signer = Signer(settings.auth_keys)
         sessions = AuthService(SessionStore(database), passwords, signer, keys)
-    server = Server(settings.bind, settings.write_port, gate)
+    server = Server(settings.bind, settings.write_port, gate, server_credentials(settings.tls_dir))
     server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
     server.add_service(service, WriteService(store, tweets, passwords, positions))

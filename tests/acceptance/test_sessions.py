@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -15,11 +18,14 @@ from fanfare.auth.v1 import auth_pb2 as a
 from fanfare.auth.v1.auth_pb2_grpc import AuthServiceStub
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as r
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1 import write_pb2 as w
 from psycopg import sql
 from support import Fanfare, failure, wait_until
 
+from cli.certificates import Authority
 from cli.system import System
+from core.tls import client_context, open_channel
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -76,7 +82,7 @@ def people(start_system: Callable[..., System]) -> Iterator[People]:
     """Yield people of a system of their own."""
     system = start_system(auth=True)
     target = system.settings.write_service_target()
-    with Fanfare(system) as fanfare, grpc.insecure_channel(target) as channel:
+    with Fanfare(system) as fanfare, open_channel(target, system.settings.tls_dir) as channel:
         yield People(fanfare, AuthServiceStub(channel))
     system.stop()
 
@@ -262,9 +268,11 @@ def test_the_same_by_rest(people: People) -> None:
     assert fanfare.rest("POST", "/sessions:refresh", body)[0] == 401
     port = fanfare.settings.rest_write_port
     assert fanfare.rest("GET", "/health")[1] == {"status": "SERVING", "authentication": "on"}
-    with grpc.insecure_channel(fanfare.settings.write_service_target()) as channel:
-        keys = AuthServiceStub(channel).GetPublicKeys(a.GetPublicKeysRequest()).keys
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/.well-known/jwks.json") as response:
+    keys = people.auth.GetPublicKeys(a.GetPublicKeysRequest()).keys
+    with urllib.request.urlopen(
+        f"https://127.0.0.1:{port}/.well-known/jwks.json",
+        context=client_context(fanfare.settings.tls_dir),
+    ) as response:
         (key,) = json.load(response)["keys"]
     assert key == {
         "kty": "OKP",
@@ -300,6 +308,26 @@ def test_guessing_is_slowed_down(people: People) -> None:
     assert {status for status, _, _ in statuses} == {401, 429}
     # Others are not held up.
     assert fanfare.rest("POST", "/sessions", credentials, forwarded="203.0.113.10")[0] == 401
+
+
+def test_whoever_has_no_certificate_of_ours_reaches_nothing(people: People, tmp_path: Path) -> None:
+    """Not in the clear, not without a certificate, and not with one of another authority."""
+    settings = people.fanfare.settings
+    assert settings.tls_dir is not None
+    authority = (settings.tls_dir / "ca.crt").read_bytes()
+    Authority().issue(tmp_path, "fanfare")
+    key, certificate = (tmp_path / "tls.key").read_bytes(), (tmp_path / "tls.crt").read_bytes()
+    for target in (settings.write_service_target(), settings.read_service_target()):
+        for channel in (
+            grpc.insecure_channel(target),
+            grpc.secure_channel(target, grpc.ssl_channel_credentials(authority)),
+            grpc.secure_channel(target, grpc.ssl_channel_credentials(authority, key, certificate)),
+        ):
+            with channel, pytest.raises(grpc.RpcError) as refused:
+                ReadServiceStub(channel).GetUser(r.GetUserRequest(user_id=1), timeout=10)
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    with pytest.raises((urllib.error.URLError, ConnectionError, http.client.HTTPException)):
+        urllib.request.urlopen(f"http://127.0.0.1:{settings.rest_read_port}/health", timeout=10)
 
 
 def test_secrets_stay_where_they_belong(people: People) -> None:

@@ -91,7 +91,7 @@ async def channel(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
     async def author_of(tweet_id: int) -> int | None:
         return OWNER if tweet_id == TWEET else None
 
-    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), (), author_of)
+    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), (), (), author_of)
     server = Server("127.0.0.1", 0, gate)
     for service in SERVICES:
         server.add_service(service, _Servicer())

@@ -68,6 +68,16 @@ def test_an_address_that_others_reach_is_refused(
     assert load_settings().bind == bind
 
 
+def test_with_keys_and_certificates_any_address_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them alone will not, and the error names what is missing."""
+    monkeypatch.setenv("FANFARE_BIND", "0.0.0.0")
+    monkeypatch.setenv("FANFARE_AUTH_KEYS", "keys")
+    with pytest.raises(SettingsError, match="may call, without TLS"):
+        load_settings()
+    monkeypatch.setenv("FANFARE_TLS_DIR", "tls")
+    assert load_settings().bind == "0.0.0.0"
+
+
 @pytest.mark.parametrize("bind", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
 def test_loopback_needs_no_permission(monkeypatch: pytest.MonkeyPatch, bind: str) -> None:
     """What only this machine reaches works as it is."""

@@ -131,4 +131,4 @@ async def test_the_log_says_that_authentication_is_off(write: Fake, read: Fake) 
         async with asyncio.timeout(DEADLINE_SECONDS):
             line = await process.stderr.readline()
     assert b"WARNING" in line
-    assert b"authentication and TLS are off: whoever reaches 127.0.0.1" in line
+    assert b"authentication is off: whoever reaches 127.0.0.1" in line

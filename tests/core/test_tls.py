@@ -1,0 +1,156 @@
+"""Certificates that are asked for, and replaced while processes run."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from aiohttp import web
+from fanfare.read.v1 import read_pb2
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from google.protobuf.message import Message
+
+from cli.certificates import Authority
+from core import tls
+from core.access import Gate
+from core.limits import Limits
+from core.server import Context, Server
+from core.settings import SettingsError
+from core.tls import Certificates
+from core.tokens import PublicKeys, Verifier, create_key
+from gateway.service import Service
+
+READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+HOME = read_pb2.GetHomeTimelineRequest(user_id=7)
+
+
+class _Servicer:
+    """Has every method, and answers with the empty message."""
+
+    def __getattr__(self, _name: str) -> object:
+        return self._answer
+
+    async def _answer(self, _request: Message, _context: Context) -> bytes:
+        return b""
+
+
+class _Unlimited(Limits):
+    def __init__(self) -> None:
+        """Count nothing."""
+
+    async def take(self, method: str, caller: str, per_minute: int) -> None:
+        """Let the call pass."""
+
+
+@pytest.fixture(autouse=True)
+def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of certificates by an authority of their own."""
+    Authority().issue(tmp_path / "tls", "gateway")
+    return tmp_path / "tls"
+
+
+@pytest.fixture
+async def server(tmp_path: Path, folder: Path) -> AsyncIterator[Server]:
+    """Yield a server that asks for certificates, and takes the holder of `feed` for a service."""
+    create_key(tmp_path / "keys")
+    gate = Gate(Verifier(PublicKeys(tmp_path / "keys")), _Unlimited(), (), ["feed"])
+    server = Server("127.0.0.1", 0, gate, Certificates(folder).server_credentials())
+    server.add_service(READ, _Servicer())
+    await server.start()
+    yield server
+    await server.drain()
+
+
+async def _code(server: Server, files: tls.Files) -> grpc.StatusCode:
+    target = f"127.0.0.1:{server.port}"
+    async with grpc.aio.secure_channel(target, files.channel_credentials) as channel:
+        stub: Any = ReadServiceStub(channel)
+        code: grpc.StatusCode = await stub.GetHomeTimeline(HOME, timeout=10).code()
+        return code
+
+
+async def test_only_named_certificates_make_a_service(
+    server: Server, folder: Path, tmp_path: Path
+) -> None:
+    """The others' holders must bring a token as anybody else; so does the gateway."""
+    assert await _code(server, Certificates(folder).files()) is grpc.StatusCode.UNAUTHENTICATED
+    authority = Authority()
+    for name, code in (("feed", grpc.StatusCode.OK), ("gateway", grpc.StatusCode.UNAUTHENTICATED)):
+        authority.issue(folder, "server")
+        authority.issue(tmp_path / name, name)
+        assert await _code(server, Certificates(tmp_path / name).files()) is code
+
+
+async def test_certificates_are_replaced_while_the_server_runs(
+    server: Server, folder: Path
+) -> None:
+    """The next connection is held against the new authority, and no longer against the old."""
+    old = Certificates(folder).files()
+    assert await _code(server, old) is grpc.StatusCode.UNAUTHENTICATED
+    Authority().issue(folder, "gateway")
+    assert await _code(server, old) is grpc.StatusCode.UNAVAILABLE
+    new = Certificates(folder).files()
+    assert await _code(server, new) is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_the_gateway_takes_new_certificates(server: Server, folder: Path) -> None:
+    """It connects anew with them, and its calls go on."""
+    service = Service(f"127.0.0.1:{server.port}", READ, certificates=Certificates(folder))
+    call = service.call(READ.methods_by_name["GetUser"])
+    request = read_pb2.GetUserRequest(user_id=7)
+    assert await call(request, ()) == read_pb2.GetUserResponse()
+    authority = Authority()
+    authority.issue(folder, "gateway")
+    first = service._channel
+    assert await call(request, ()) == read_pb2.GetUserResponse()
+    assert service._channel is not first
+    assert await service.is_serving()
+    await service.close()
+
+
+async def test_https_takes_new_certificates(folder: Path) -> None:
+    """From the next handshake on, though nobody asked in between."""
+
+    async def presented() -> bytes:
+        context = ssl.create_default_context(cafile=folder / "ca.crt")
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        found: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return found
+
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    context = Certificates(folder).http_context()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    port = runner.addresses[0][1]
+    first = await presented()
+    assert await presented() == first
+    Authority().issue(folder, "another")
+    assert await presented() != first
+    await runner.cleanup()
+
+
+def test_files_that_do_not_fit_each_other_are_passed_over(folder: Path, tmp_path: Path) -> None:
+    """As when one of them is written and the other not yet; at the start they are an error."""
+    certificates = Certificates(folder)
+    before = certificates.files()
+    Authority().issue(tmp_path / "other", "gateway")
+    (folder / "tls.crt").write_bytes((tmp_path / "other" / "tls.crt").read_bytes())
+    assert certificates.files() is before
+    with pytest.raises(SettingsError, match=r"FANFARE_TLS_DIR is .* cannot be used"):
+        Certificates(folder)
+    (folder / "tls.key").write_bytes((tmp_path / "other" / "tls.key").read_bytes())
+    assert certificates.files() is not before
+    with pytest.raises(SettingsError, match=r"FANFARE_TLS_DIR is .* cannot be used"):
+        Certificates(tmp_path / "nothing")
