@@ -175,7 +175,8 @@ class System:
         target = f"127.0.0.1:{port}"
         keys = {"auth_keys": str(auth_keys)} if auth_keys else {}
         service = self._process(
-            "second-read",
+            # Both may run at a time, each with its log and lock.
+            "asking-read" if auth_keys else "second-read",
             "read_service",
             self._serving(target),
             read_port=str(port),

@@ -25,6 +25,7 @@ from support import Fanfare, failure, wait_until
 
 from cli.certificates import Authority
 from cli.system import System
+from core.consistency import encode_token
 from core.tls import client_context, open_channel
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
@@ -191,6 +192,9 @@ def test_ones_own_account_has_the_address(people: People) -> None:
     request = r.GetAccountRequest(user_id=person.user.id)
     account = people.fanfare.read.GetAccount(request, metadata=person.metadata)
     assert (account.user, account.email) == (person.user, f"{person.user.username}@example.com")
+    request.consistency_token = encode_token(2**62)  # of a future that is lost
+    late = failure(lambda: people.fanfare.read.GetAccount(request, metadata=person.metadata))
+    assert late.reason == "NOT_YET_CONSISTENT"
 
 
 def test_a_deleted_user_is_gone_from_everywhere(people: People) -> None:
@@ -299,8 +303,9 @@ def test_guessing_is_slowed_down(people: People) -> None:
     """By the address that the call comes from, which only proxies that are trusted may name."""
     fanfare = people.fanfare
     credentials = {"username": "nobody_at_all", "password": "guess"}
+    # More than two minutes' worth: one may end in between.
     statuses = [
-        fanfare.rest("POST", "/sessions", credentials, forwarded="203.0.113.9") for _ in range(70)
+        fanfare.rest("POST", "/sessions", credentials, forwarded="203.0.113.9") for _ in range(130)
     ]
     refused = [headers for status, _, headers in statuses if status == 429]
     assert refused
