@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any
 
+import grpc.aio
 from fanfare.auth.v1 import access_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
@@ -19,14 +20,26 @@ Metadata = Iterable[tuple[str, str | bytes]]
 AuthorOf = Callable[[int], Awaitable[int | None]]
 
 
-class Peer(NamedTuple):
-    """What the server knows of who calls."""
+class Peer:
+    """What the server knows of who calls, each asked of grpc only when it is needed."""
 
-    metadata: Metadata
-    address: str
-    """As grpc writes it."""
-    names: Sequence[str]
-    """The common names of the certificate that the connection was made with."""
+    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._context = context
+
+    @property
+    def metadata(self) -> Metadata:
+        """The call's metadata."""
+        return self._context.invocation_metadata() or ()
+
+    @property
+    def address(self) -> str:
+        """Where the call comes from, as grpc writes it."""
+        return self._context.peer()
+
+    @property
+    def names(self) -> list[str]:
+        """The common names of the certificate that the connection was made with."""
+        return [name.decode() for name in self._context.auth_context().get("x509_common_name", ())]
 
 
 Check = Callable[[Message, Peer], Awaitable[None]]
@@ -104,14 +117,15 @@ class Gate:
         if kind == "tweet_field" and author_of is None:
             raise ValueError(f"{method.full_name} is about a tweet, and nobody here knows authors")
 
+        is_public, services, admins = kind == "public", rule.services, rule.admins
+        per_minute = rule.calls_per_minute
+
         async def check(request: Message, peer: Peer) -> None:
-            caller = self._caller(peer, optional=kind == "public")
-            if rule.calls_per_minute and not caller.service:
+            caller = self._caller(peer, optional=is_public)
+            if per_minute and not caller.service:
                 who = str(caller.user_id or self._address(peer))
-                await self._limits.take(method.name, who, rule.calls_per_minute)
-            if kind == "public" or (caller.service and rule.services):
-                return
-            if caller.admin and rule.admins:
+                await self._limits.take(method.name, who, per_minute)
+            if is_public or (caller.service and services) or (caller.admin and admins):
                 return
             if caller.user_id is None or kind == "nobody":
                 raise PermissionDeniedError
@@ -126,7 +140,7 @@ class Gate:
         try:
             return self._verifier.caller(_token(peer.metadata))
         except _NoTokenError:
-            if services := self._services.intersection(peer.names):
+            if self._services and (services := self._services.intersection(peer.names)):
                 return Caller(service=min(services))
             if optional:
                 return _NOBODY

@@ -163,7 +163,7 @@ def guard(
             with calls.one():
                 message = _parse(request_class, request)
                 if check is not None:
-                    await check(message, _peer(context))
+                    await check(message, Peer(context))
                 answer = await method(message, context)
                 return answer if isinstance(answer, bytes) else answer.SerializeToString()
         except FanfareError as error:
@@ -177,14 +177,6 @@ def guard(
         raise AssertionError
 
     return handle
-
-
-def _peer(context: Context) -> Peer:
-    return Peer(
-        tuple(context.invocation_metadata() or ()),
-        context.peer(),
-        [name.decode() for name in context.auth_context().get("x509_common_name", ())],
-    )
 
 
 def _parse(request_class: type[Message], request: bytes) -> Message:
