@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from core.settings import SettingsError
 
 PARTITIONS = 12
 GROUP = "fanfare.fanout"
@@ -16,10 +19,27 @@ REASON_HEADER = "reason"
 PARTITIONER = "murmur2_random"
 
 
-def client_settings(bootstrap_servers: str) -> dict[str, Any]:
-    """Return librdkafka's settings for any client; it logs through Python's logging."""
+# librdkafka's names for what an address may say of TLS.
+_OPTIONS = {
+    "ca": "ssl.ca.location",
+    "cert": "ssl.certificate.location",
+    "key": "ssl.key.location",
+    "mechanism": "sasl.mechanism",
+}
+_SCHEMES = {"ssl": "SSL", "sasl+ssl": "SASL_SSL"}
+_DEFAULT_MECHANISM = "SCRAM-SHA-512"
+
+
+def client_settings(address: str) -> dict[str, Any]:
+    """Return librdkafka's settings for any client; it logs through Python's logging.
+
+    The address is FANFARE_KAFKA_BOOTSTRAP_SERVERS: host:port, more of them after commas; over TLS
+    as ssl://host:port?ca=FILE&cert=FILE&key=FILE, and with a password as
+    sasl+ssl://user:password@host:port?ca=FILE&mechanism=PLAIN, each option being optional, and
+    %-escapes for what a URL cannot hold. Raises SettingsError for anything else.
+    """
     return {
-        "bootstrap.servers": bootstrap_servers,
+        **(_secure(address) if "://" in address else {"bootstrap.servers": address}),
         "logger": logging.getLogger("librdkafka"),
         # Twice a second while a broker is away: not the twenty times, each with its line in the
         # log, that librdkafka would begin with, nor the 10 s apart that it would end with.
@@ -28,13 +48,41 @@ def client_settings(bootstrap_servers: str) -> dict[str, Any]:
     }
 
 
-def producer_settings(bootstrap_servers: str) -> dict[str, Any]:
+def producer_settings(address: str) -> dict[str, Any]:
     """Return settings for a producer that neither loses nor reorders records."""
-    return client_settings(bootstrap_servers) | {
+    return client_settings(address) | {
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": PARTITIONER,
     }
+
+
+def _secure(address: str) -> dict[str, str]:
+    parts = urlsplit(address)
+    login, _, servers = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    with_password = parts.scheme == "sasl+ssl"
+    if (
+        parts.scheme not in _SCHEMES
+        or not servers
+        or options.keys() - _OPTIONS.keys()
+        or bool(user and password) != with_password
+    ):
+        # The address may hold a password, and is not repeated.
+        raise SettingsError(
+            "FANFARE_KAFKA_BOOTSTRAP_SERVERS is not usable: write host:port, or "
+            "ssl://host:port?ca=FILE, or sasl+ssl://user:password@host:port?ca=FILE; other options "
+            "are cert, key and mechanism."
+        )
+    settings = {"bootstrap.servers": servers, "security.protocol": _SCHEMES[parts.scheme]}
+    if with_password:
+        settings |= {
+            "sasl.mechanism": _DEFAULT_MECHANISM,
+            "sasl.username": unquote(user),
+            "sasl.password": unquote(password),
+        }
+    return settings | {_OPTIONS[name]: value for name, value in options.items()}
 
 
 def dead_letter_topic(topic: str) -> str:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "FANFARE_"
 STACK_FILE = "stack.json"
+SECRETS_DIR = "FANFARE_SECRETS_DIR"
 
 
 class SettingsError(Exception):
@@ -28,7 +29,7 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr | None = None
     postgres_replica_dsn: SecretStr | None = None
     redis_url: SecretStr | None = None
-    kafka_bootstrap_servers: str | None = None
+    kafka_bootstrap_servers: SecretStr | None = None
 
     write_target: str = ""
     read_target: str = ""
@@ -93,11 +94,9 @@ class Settings(BaseSettings):
         """Return the common names of certificates whose holders call as services."""
         return [name.strip() for name in self.tls_services.split(",") if name.strip()]
 
-    def _address(self, name: str, value: SecretStr | str | None) -> str:
-        if isinstance(value, SecretStr):
-            return value.get_secret_value()
+    def _address(self, name: str, value: SecretStr | None) -> str:
         if value is not None:
-            return value
+            return value.get_secret_value()
         record = self.state_dir / STACK_FILE
         try:
             return str(json.loads(record.read_text())[name])
@@ -109,20 +108,24 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Return the settings of this process.
+    """Return the settings of this process: from the environment, else from files of their names.
+
+    The files are in the folder FANFARE_SECRETS_DIR, as Docker and Kubernetes mount secrets.
 
     Raises SettingsError for a value out of range, for a FANFARE_ variable that is none of ours (a
     misspelt name must not leave its setting at the default unnoticed), and for an address that
     other machines reach, unless the operator allows it.
     """
     names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in names:
+    folder = os.environ.get(SECRETS_DIR) or None
+    for variable in (*os.environ, *_files(folder)):
+        if variable.startswith(PREFIX) and variable not in {*names, SECRETS_DIR}:
             near = difflib.get_close_matches(variable, names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(names))}."
             raise SettingsError(f"{variable} is not a setting of Fanfare: {hint}")
     try:
-        settings = Settings()
+        # mypy does not see the argument of pydantic-settings.
+        settings = Settings(_secrets_dir=folder)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
@@ -140,6 +143,18 @@ def load_settings() -> Settings:
             "FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true where only trusted machines can connect."
         )
     return settings
+
+
+def _files(folder: str | None) -> list[str]:
+    """Return the settings that the folder has files for."""
+    if folder is None:
+        return []
+    try:
+        return [path.name.upper() for path in Path(folder).iterdir() if path.is_file()]
+    except OSError as error:
+        raise SettingsError(
+            f"{SECRETS_DIR} is {folder}, which cannot be read: {error.strerror}."
+        ) from error
 
 
 def _is_loopback(bind: str) -> bool:

@@ -83,3 +83,28 @@ def test_loopback_needs_no_permission(monkeypatch: pytest.MonkeyPatch, bind: str
     """What only this machine reaches works as it is."""
     monkeypatch.setenv("FANFARE_BIND", bind)
     assert load_settings().bind == bind
+
+
+def test_passwords_may_stand_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file of the setting's name, which the environment overrides; without its last newline."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "FANFARE_POSTGRES_DSN").write_text("postgresql://u:hunter2@h/d\n")
+    (folder / "fanfare_redis_url").write_text("redis://file")
+    (folder / "another").write_text("not ours")
+    monkeypatch.setenv("FANFARE_SECRETS_DIR", str(folder))
+    monkeypatch.setenv("FANFARE_REDIS_URL", "redis://said")
+    settings = load_settings()
+    assert settings.primary_dsn() == "postgresql://u:hunter2@h/d"
+    assert settings.redis_address() == "redis://said"
+    assert "hunter2" not in repr(settings)
+    (folder / "FANFARE_POSTGRES_DNS").write_text("x")
+    with pytest.raises(SettingsError, match="did you mean FANFARE_POSTGRES_DSN"):
+        load_settings()
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the process would look for its addresses elsewhere."""
+    monkeypatch.setenv("FANFARE_SECRETS_DIR", "/nowhere")
+    with pytest.raises(SettingsError, match="FANFARE_SECRETS_DIR is /nowhere, which cannot be"):
+        load_settings()

@@ -23,6 +23,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
 from support import wait_until
 
 from core.kafka import client_settings
@@ -189,7 +190,7 @@ def test_given_addresses_stand_for_servers(tmp_path: Path, stack: Stack) -> None
     """What the operator names is used, and nothing is started in its place."""
     given = Settings(
         postgres_dsn=stack.addresses.postgres_dsn,  # type: ignore[arg-type]
-        kafka_bootstrap_servers=stack.addresses.kafka_bootstrap_servers,
+        kafka_bootstrap_servers=SecretStr(stack.addresses.kafka_bootstrap_servers),
     )
     with Stack(tmp_path, default_parts_dir(), given=given) as own:
         assert own.addresses.postgres_dsn == stack.addresses.postgres_dsn
