@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import Fanfare
+from support import SECRET, Fanfare
 
 from cli.system import System
 from embedded.stack import default_parts_dir
@@ -39,6 +39,7 @@ def start_system(
 
 @pytest.fixture(scope="session")
 def fanfare(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of the shared system."""
+    """Return clients of the shared system, in which at the end no password is found anywhere."""
     with Fanfare(start_system()) as clients:
         yield clients
+        assert clients.where(SECRET) == set()

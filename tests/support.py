@@ -37,6 +37,7 @@ from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
+from psycopg import sql
 
 from cli.feed import Feed
 from cli.system import System
@@ -45,6 +46,8 @@ from core.settings import PREFIX
 from core.tls import client_context, open_channel
 
 WAIT_SECONDS = 30.0
+# What every password begins with, so that it can be looked for wherever it must not be.
+SECRET = "pass-for-tests-"
 RECORD_BYTES = 1_048_588  # Kafka's default for max.message.bytes
 PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 _NAMES = itertools.count(1)
@@ -117,10 +120,35 @@ class Fanfare:
             cursor = connection.execute(query.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
+    def where(self, *marks: str) -> set[str]:
+        """Return the tables, and "redis" and "logs", that hold one of the marks."""
+        everything = sql.SQL("SELECT * FROM {}")
+        names = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        held = {
+            name: b"".join(
+                bytes(value) if isinstance(value, bytes) else repr(value).encode()
+                for row in self.sql(everything.format(sql.Identifier(name)).as_string())
+                for value in row
+            )
+            for (name,) in names
+        }
+        logs = (self.settings.state_dir / "logs").glob("*.log")
+        held["logs"] = b"".join(path.read_bytes() for path in logs)
+        held["redis"] = b"".join(
+            key + self._redis_value(key) for key in self.redis.scan_iter(count=1000)
+        )
+        return {name for name, text in held.items() if any(m.encode() in text for m in marks)}
+
+    def _redis_value(self, key: bytes) -> bytes:
+        is_list = self.redis.type(key) == b"list"
+        return repr(self.redis.lrange(key, 0, -1) if is_list else self.redis.get(key)).encode()
+
     def user(self, *followed: User) -> User:
         """Create a user who follows these."""
         name = f"user_{next(_NAMES)}_{uuid.uuid4().hex[:8]}"
-        request = w.CreateUserRequest(username=name, email=f"{name}@example.com", password="secret")
+        request = w.CreateUserRequest(
+            username=name, email=f"{name}@example.com", password=f"{SECRET}{uuid.uuid4().hex}"
+        )
         user = self.write.CreateUser(request).user
         for other in followed:
             self.follow(user, other)
