@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import generate
+import protovalidate
 import yaml
 from buf.validate import validate_pb2
 from fanfare.auth.v1 import auth_pb2
@@ -20,6 +21,7 @@ from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 
 from core.access import rule_of
@@ -47,6 +49,8 @@ STATUS_SCHEMA = {
 }
 
 Json = dict[str, Any]
+# Returns the names of the fields that a message in JSON always has.
+Required = Callable[[Descriptor], list[str]]
 
 
 def comments(protos: Path) -> dict[str, str]:
@@ -76,6 +80,19 @@ def _name(file: Any, path: list[int]) -> str:
             of = file.service[service]
             return f"{of.name}.{of.method[method].name}"
     return ""
+
+
+def printed(message: Descriptor) -> list[str]:
+    """Return the fields that answers always have: what has no presence is printed when empty."""
+    return [field.name for field in message.fields if field.is_repeated or not field.has_presence]
+
+
+def needed(message: Descriptor) -> list[str]:
+    """Return the fields that a request cannot leave out: those that an empty one is refused for."""
+    violations = protovalidate.collect_violations(GetMessageClass(message)())
+    paths = [violation.proto.field for violation in violations]
+    refused = {path.elements[0].field_name for path in paths if path is not None}
+    return [field.name for field in message.fields if field.name in refused]
 
 
 class Document:
@@ -122,13 +139,15 @@ class Document:
         if parameters:
             operation["parameters"] = parameters
         if route.has_body:
-            operation["requestBody"] = {
-                "required": True,
-                "content": _json(self._reference(method.input_type)),
-            }
+            body = self._reference(
+                method.input_type,
+                # What stands in the path need not stand in the body.
+                lambda message: [name for name in needed(message) if name not in route.variables],
+            )
+            operation["requestBody"] = {"required": True, "content": _json(body)}
         success: Json = {"description": "Done."}
         if route.success != NO_CONTENT:
-            success["content"] = _json(self._reference(method.output_type))
+            success["content"] = _json(self._reference(method.output_type, printed))
         error = {"description": "Refused, or failed.", "content": _json(_to(STATUS))}
         operation["responses"] = {str(route.success): success, "default": error}
         if not rule_of(method).public:
@@ -145,18 +164,19 @@ class Document:
         return name
 
     def _parameters(self, route: Route) -> Iterator[Json]:
-        for field in route.method.input_type.fields:
+        message = route.method.input_type
+        for field in message.fields:
             in_path = field.name in route.variables
             if in_path or not route.has_body:
                 yield {
                     "name": field.name,
                     "in": "path" if in_path else "query",
-                    "required": in_path,
+                    "required": field.name in needed(message),
                     "description": self._texts[field.full_name],
-                    "schema": self._field(field),
+                    "schema": self._field(field, needed),
                 }
 
-    def _reference(self, message: Descriptor) -> Json:
+    def _reference(self, message: Descriptor, required: Required) -> Json:
         name = message.full_name
         if name not in self._schemas:
             self._schemas[name] = {}  # a message may hold others of its own type
@@ -164,28 +184,31 @@ class Document:
                 "description": self._texts[name],
                 "type": "object",
                 "properties": {
-                    field.name: {"description": self._texts[field.full_name]} | self._field(field)
+                    field.name: {"description": self._texts[field.full_name]}
+                    | self._field(field, required)
                     for field in message.fields
                 },
                 # The shim refuses what it does not know.
                 "additionalProperties": False,
             }
+            if names := required(message):
+                self._schemas[name]["required"] = names
         return _to(name)
 
-    def _field(self, field: FieldDescriptor) -> Json:
+    def _field(self, field: FieldDescriptor, required: Required) -> Json:
         rules = field.GetOptions().Extensions[validate_pb2.field]
         if not field.is_repeated:
-            return self._one(field, rules)
-        schema: Json = {"type": "array", "items": self._one(field, rules.repeated.items)}
+            return self._one(field, rules, required)
+        schema: Json = {"type": "array", "items": self._one(field, rules.repeated.items, required)}
         if rules.repeated.HasField("max_items"):
             schema["maxItems"] = rules.repeated.max_items
         return schema
 
-    def _one(self, field: FieldDescriptor, rules: Any) -> Json:
+    def _one(self, field: FieldDescriptor, rules: Any, required: Required) -> Json:
         if field.message_type is not None:
             if field.message_type.full_name == TIMESTAMP:
                 return {"type": "string", "format": "date-time"}
-            return self._reference(field.message_type)
+            return self._reference(field.message_type, required)
         if field.type == FieldDescriptor.TYPE_INT64:
             positive = rules.int64.HasField("gt") and rules.int64.gt == 0
             return {**INT64, "pattern": "^[0-9]+$", "minimum": 1} if positive else INT64
