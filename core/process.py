@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvloop
 
@@ -41,6 +42,10 @@ def run(serve: Serve) -> None:
             LOG.warning("authentication is off: whoever reaches %s is served", settings.bind)
         if settings.tls_dir is None:
             LOG.warning("TLS is off: what goes to and from %s can be read", settings.bind)
+        # The usual 1,024 is for programs that call select(); connections are bounded by us.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(OSError, ValueError):  # where the system does not mean what it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         uvloop.run(_serve_until_signal(serve, settings))
 
 

@@ -7,6 +7,7 @@ import logging
 import ssl
 from collections.abc import Sequence
 from itertools import chain
+from typing import cast
 
 import grpc.aio
 from aiohttp import hdrs, web
@@ -21,10 +22,12 @@ from core.errors import (
     MalformedRequestError,
     MethodNotFoundError,
     PathNotFoundError,
+    TooManyCallsError,
     UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
 from core.process import StartError
+from core.tokens import MAX_TOKEN_BYTES
 from gateway.answers import answer
 from gateway.cors import Cors
 from gateway.failures import failure, refusal
@@ -38,10 +41,16 @@ DRAIN_SECONDS = 10.0
 BODY_SECONDS = 30.0
 # grpc's default limit for a message, and a message is never larger than its JSON.
 MAX_BODY_BYTES = 4 * 1024 * 1024
+# For each port. More would only wait, each with up to a body in memory.
+MAX_CONNECTIONS = 1000
+# Between requests, and until the first one is whole; longer than proxies in front keep theirs.
+IDLE_SECONDS = 75.0
 # Room for 1,000 ids of 19 digits in a query.
 MAX_URL_BYTES = 64 * 1024
 # Larger bodies are parsed in a thread: one of 4 MiB takes seconds if made of tiny objects.
 INLINE_BODY_BYTES = 64 * 1024
+# A token and its scheme; more of such headers than gRPC takes would be its error, not the caller's.
+MAX_AUTHORIZATION_BYTES = MAX_TOKEN_BYTES + 16
 TOKEN_FIELD = "consistency_token"  # noqa: S105 -- a field's name
 TOKEN_HEADER = "Fanfare-Consistency-Token"  # noqa: S105 -- a header's name
 
@@ -71,6 +80,8 @@ class Server:
         self._authentication = authentication
         self._tls = tls
         self._draining = False
+        self._is_full = False
+        self._listener: asyncio.Server | None = None
         application = web.Application(
             middlewares=[self._answer_always], client_max_size=MAX_BODY_BYTES
         )
@@ -85,6 +96,7 @@ class Server:
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=DRAIN_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
             max_line_size=MAX_URL_BYTES,
             auto_decompress=False,
         )
@@ -93,21 +105,34 @@ class Server:
         """Listen. Raises StartError if the port is taken."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._bind, self.port, ssl_context=self._tls).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._connection, self._bind, self.port, ssl=self._tls
+            )
         except OSError as error:
             raise StartError(
                 f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "
                 "address is not this machine's; stop the other, or set another port by "
                 "FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT."
             ) from error
-        self.port = self._runner.addresses[0][1]
+        self.port = self._listener.sockets[0].getsockname()[1]
         names = ", ".join(descriptor.full_name for descriptor in self._service.descriptors)
         LOG.info("serving %s on port %d", names, self.port)
 
     async def drain(self) -> None:
         """Report NOT_SERVING, take no more requests, and let those under way finish."""
         self._draining = True
+        if self._listener is not None:
+            self._listener.close()
         await self._runner.cleanup()
+
+    def _connection(self) -> asyncio.Protocol:
+        server = cast("web.Server", self._runner.server)  # set by setup()
+        was_full, self._is_full = self._is_full, len(server.connections) >= MAX_CONNECTIONS
+        if not self._is_full:
+            return server()
+        if not was_full:
+            LOG.warning("port %d has %d connections and refuses more", self.port, MAX_CONNECTIONS)
+        return _Full()
 
     async def _health(self, _request: web.Request) -> web.Response:
         # Asked in this order, so that a drain that begins meanwhile is told.
@@ -143,6 +168,20 @@ class Server:
             response = refusal(InternalError())
         response.headers.update(self._cors.headers(origin))
         return response
+
+
+class _Full(asyncio.Protocol):
+    """A connection that is one too many: it is told so, and closed."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Answer and close."""
+        response = refusal(TooManyCallsError())
+        body = cast("bytes", response.body)
+        headers = {**response.headers, "Content-Length": len(body), "Connection": "close"}
+        lines = [f"HTTP/1.1 {response.status} {response.reason}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        cast("asyncio.Transport", transport).write("\r\n".join([*lines, "", ""]).encode() + body)
+        transport.close()
 
 
 def _refuse_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web.Response:
@@ -182,11 +221,14 @@ def _metadata(request: web.Request, trusted: Sequence[Network]) -> list[tuple[st
     """Return what the service is told of who calls: the token, and the address it came from."""
     forwarded = ",".join(request.headers.getall(FORWARDED_KEY, []))
     metadata = [(FORWARDED_KEY, client_address(request.remote or "", forwarded, trusted))]
-    for given in request.headers.getall(hdrs.AUTHORIZATION, []):
+    given = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if sum(map(len, given)) > MAX_AUTHORIZATION_BYTES:
+        raise UnauthenticatedError
+    for text in given:
         # gRPC takes printable ASCII, and fails with an error of its own for anything else.
-        if not (given.isascii() and given.isprintable()):
+        if not (text.isascii() and text.isprintable()):
             raise UnauthenticatedError
-        metadata.append((METADATA_KEY, given))
+        metadata.append((METADATA_KEY, text))
     return metadata
 
 

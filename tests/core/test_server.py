@@ -88,3 +88,23 @@ async def _until_taken(stub: Any, request: pb.GetUserRequest, held: _Held) -> An
             answered.cancel()
             return call
         entered.cancel()
+
+
+async def test_more_metadata_than_grpc_takes_is_refused() -> None:
+    """RESOURCE_EXHAUSTED by grpc itself, before our code; a token's size is no trouble."""
+    held = _Held()
+    held.release.set()
+    server = Server("127.0.0.1", 0)
+    server.add_service(pb.DESCRIPTOR.services_by_name["ReadService"], held)
+    await server.start()
+    request = pb.GetUserRequest(user_id=1)
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.GetUser(request, metadata=[("authorization", "a" * 20_000)])
+        await stub.GetUser(request, metadata=[("authorization", "a" * 4000)])
+    await server.drain()
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

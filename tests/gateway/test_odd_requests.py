@@ -11,11 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError, MalformedRequestError
+from gateway.cors import Cors
 from gateway.requests import RequestReader
 from gateway.routes import routes
+from gateway.server import Server
+from gateway.service import Service
 
-from .conftest import WRITE
-from .fakes import Client
+from .conftest import READ, WRITE
+from .fakes import Client, Fake
 
 DEADLINE_SECONDS = 10.0
 READERS = [RequestReader(route) for route in routes(WRITE)]
@@ -76,6 +79,76 @@ async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
         writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert (await reader.readline()).split()[1] == b"400"
         writer.close()
+
+
+async def _raw(port: int, request: bytes) -> bytes:
+    """Send bytes; return what comes until the gateway closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "headers", [b"X: " + b"a" * 9000, b"\r\n".join(b"X%d: a" % n for n in range(200))]
+)
+async def test_too_many_and_too_long_headers_are_400(queries: Client, headers: bytes) -> None:
+    """They are refused before the request is looked at."""
+    request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers
+    answer = await _raw(queries.port, request + b"\r\n\r\n")
+    assert answer.split()[1] == b"400"
+
+
+@pytest.mark.parametrize("headers", [1, 100])
+async def test_more_authorization_than_grpc_takes_is_401(queries: Client, headers: int) -> None:
+    """In one header or in many: it is the caller's error, and no token is as long."""
+    line = b"Authorization: Bearer " + b"a" * (4000 if headers == 1 else 200) + b"\r\n"
+    request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + line * headers
+    answer = await _raw(queries.port, request + b"\r\n")
+    assert answer.split()[1] == b"401"
+
+
+@pytest.mark.parametrize("start", [b"", b"GET /users/1 HTTP/1.1\r\nHost:"])
+async def test_a_connection_without_a_request_is_closed(
+    read: Fake, cors: Cors, monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    """A client that says nothing, or half of it, does not hold its connection for ever."""
+    monkeypatch.setattr("gateway.server.IDLE_SECONDS", 0.05)
+    service = Service(f"127.0.0.1:{read.server.port}", READ)
+    server = Server("127.0.0.1", 0, service, cors, "off", ())
+    await server.start()
+    assert await _raw(server.port, start) == b""
+    await server.drain()
+    await service.close()
+
+
+async def test_one_connection_too_many_is_told_so(
+    queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """503 with Retry-After and a reason; those that are open go on, and a place is taken again."""
+    monkeypatch.setattr("gateway.server.MAX_CONNECTIONS", 1)
+    request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for _ in range(2):
+            writer.write(request)
+            assert (await reader.readuntil(b"\r\n\r\n{}")).split()[1] == b"200"
+            answers = [await _raw(queries.port, request) for _ in range(2)]
+            for answer in answers:
+                head, _, body = answer.partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 503 ")
+                assert b"\r\nRetry-After: " in head
+                assert json.loads(body)["details"][0]["reason"] == "TOO_MANY_CALLS"
+        writer.close()
+        await writer.wait_closed()
+        while b" 200 " not in await _raw(
+            queries.port, request.replace(b"x", b"x\r\nConnection: close")
+        ):
+            pass
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
 
 
 @pytest.mark.parametrize(
