@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -10,16 +9,11 @@ from urllib.parse import quote
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from secured import PASSWORD, secure_kafka
 
 from cli.certificates import Authority
 from core.kafka import client_settings
 from core.settings import SettingsError
-from embedded.jars import kafka_jars
-from embedded.kafka import kafka
-from embedded.ports import HOST, free_ports
-from embedded.stack import default_parts_dir
-
-PASSWORD = "s3cret/@:"
 
 
 def test_plain_addresses_are_as_they_were() -> None:
@@ -71,33 +65,9 @@ def test_an_address_that_is_none_is_one_sentence(address: str) -> None:
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Yield host:port of a Kafka that asks for TLS and a password, and its certificates."""
     folder = tmp_path_factory.mktemp("kafka")
-    tls = folder / "tls"
-    Authority().issue(tls, "kafka")
-    port, controller_port, secure_port = free_ports(3)
-    jars = kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
-    server = kafka(folder / "kafka", port, controller_port, jars)
-    properties = folder / "kafka" / "server.properties"
-    text = properties.read_text()
-    text = text.replace(
-        f"PLAINTEXT://{HOST}:{port}", f"PLAINTEXT://{HOST}:{port},SECURE://{HOST}:{secure_port}"
-    ).replace("PLAINTEXT:PLAINTEXT,", "PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,")
-    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-    own = {
-        "sasl.enabled.mechanisms": "PLAIN",
-        "plain.sasl.jaas.config": f'{login} user_fanfare="{PASSWORD}";',
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.key": _one_line(tls / "tls.key"),
-        "ssl.keystore.certificate.chain": _one_line(tls / "tls.crt"),
-    }
-    text += "".join(f"listener.name.secure.{name}={value}\n" for name, value in own.items())
-    properties.write_text(text)
-    server.start()
-    yield f"{HOST}:{secure_port}", tls
-    server.stop()
-
-
-def _one_line(path: Path) -> str:
-    return path.read_text().strip().replace("\n", "\\n")
+    Authority().issue(folder / "tls", "kafka")
+    with secure_kafka(folder / "kafka", folder / "tls") as server:
+        yield server, folder / "tls"
 
 
 def test_a_kafka_that_asks_for_a_password_over_tls(

@@ -1,0 +1,85 @@
+"""All of Fanfare, with Postgres, Redis and Kafka that are reached by TLS only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+import redis
+from pydantic import SecretStr
+from secured import PASSWORD, secure_kafka, tls_front
+from support import Fanfare
+
+from cli.certificates import Authority
+from cli.system import System
+from core.settings import Settings
+from embedded import postgres as pg
+from embedded.ports import HOST, free_ports
+from embedded.stack import default_parts_dir
+from embedded.valkey import valkey
+
+
+def _addresses(stack: ExitStack, folder: Path, authority: Path) -> Settings:
+    """Start the servers; return their addresses, which name who must have signed for them."""
+    tls = folder / "tls"
+    postgres_port, redis_port = free_ports(2)
+    password = pg.password(folder / "postgres")
+    for server in (
+        pg.postgres(folder / "postgres", postgres_port, password),
+        valkey(folder / "valkey", redis_port),
+    ):
+        server.start()
+        stack.callback(server.stop)
+    postgres = stack.enter_context(tls_front(postgres_port, tls, postgres=True))
+    cache = stack.enter_context(tls_front(redis_port, tls))
+    brokers = stack.enter_context(secure_kafka(folder / "kafka", tls))
+    ca = quote(str(authority))
+    kafka = f"fanfare:{quote(PASSWORD, safe='')}@{brokers}?ca={ca}&mechanism=PLAIN"
+    return Settings(
+        postgres_dsn=SecretStr(
+            f"{pg.dsn(postgres, password)}?sslmode=verify-full&sslrootcert={ca}"
+        ),
+        redis_url=SecretStr(f"rediss://{HOST}:{cache}/0?ssl_ca_certs={ca}"),
+        kafka_bootstrap_servers=SecretStr(f"sasl+ssl://{kafka}"),
+    )
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Yield the addresses of the servers."""
+    folder = tmp_path_factory.mktemp("secured")
+    Authority().issue(folder / "tls", "servers")
+    with ExitStack() as stack:
+        yield _addresses(stack, folder, folder / "tls" / "ca.crt")
+
+
+def test_everything_goes_over_tls(addresses: Settings, tmp_path: Path) -> None:
+    """Commands, the feed, pushes and pages, with the addresses as an operator writes them."""
+    system = System(tmp_path, default_parts_dir(), given=addresses)
+    system.start()
+    try:
+        with Fanfare(system) as fanfare:
+            author, reader = fanfare.cached_pair()
+            pushed = fanfare.tweet(author)
+            fanfare.wait_drained()
+            assert fanfare.timeline(reader, 1).tweets == [pushed]
+            assert fanfare.whole_timeline(reader) == fanfare.oracle(reader)
+            assert fanfare.command("status").returncode == 0
+    finally:
+        system.stop()
+
+
+def test_servers_that_another_signed_for_are_not_spoken_to(
+    addresses: Settings, tmp_path: Path
+) -> None:
+    """The authority in the address is what counts."""
+    Authority().issue(tmp_path, "another")
+    real, other = addresses.redis_address().partition("ssl_ca_certs=")[2], str(tmp_path / "ca.crt")
+    with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+        psycopg.connect(addresses.primary_dsn().replace(real, other))
+    with pytest.raises(redis.ConnectionError, match="certificate verify failed"):
+        redis.Redis.from_url(addresses.redis_address().replace(real, other)).ping()
