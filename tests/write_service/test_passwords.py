@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 
 from core.errors import OverloadedError
 from write_service import passwords
@@ -44,3 +44,23 @@ async def test_a_password_is_checked_and_an_old_hash_renewed() -> None:
         assert await hasher.verify(renewed, "right") == (True, None)
     finally:
         hasher.close()
+
+
+async def test_nobodys_password_is_as_much_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One argon2 of the same parameters, so that the time tells nothing."""
+    real = PasswordHasher.verify
+    costs = []
+
+    def verify(self: PasswordHasher, password_hash: str, password: str) -> bool:
+        costs.append(extract_parameters(password_hash))
+        return bool(real(self, password_hash, password))
+
+    hasher = Passwords()
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    try:
+        for known in (await hasher.hash("right"), None):
+            assert await hasher.verify(known, "wrong") == (False, None)
+    finally:
+        hasher.close()
+    somebodys, nobodys = costs
+    assert somebodys == nobodys
