@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import SECRET, Fanfare
+from support import MARKS, Fanfare
 
 from cli.system import System
 from embedded.stack import default_parts_dir
@@ -20,7 +20,10 @@ from embedded.stack import default_parts_dir
 def start_system(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., System]]:
-    """Return a function that starts a system of the test's own, stopped at the end of the run."""
+    """Return a function that starts a system of the test's own, stopped at the end of the run.
+
+    Then no log of any of them, the servers' too, may hold a password or an access token.
+    """
     started: list[System] = []
 
     def start(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
@@ -35,6 +38,10 @@ def start_system(
     yield start
     for system in started:
         system.stop()
+    logs = [log for system in started for log in system.settings.state_dir.rglob("*.log")]
+    assert len(logs) > len(started)
+    told = [log for log in logs if any(mark.encode() in log.read_bytes() for mark in MARKS)]
+    assert told == []
 
 
 @pytest.fixture(scope="session")
@@ -42,4 +49,4 @@ def fanfare(start_system: Callable[..., System]) -> Iterator[Fanfare]:
     """Return clients of the shared system, in which at the end no password is found anywhere."""
     with Fanfare(start_system()) as clients:
         yield clients
-        assert clients.where(SECRET) == set()
+        assert clients.where(*MARKS) == set()

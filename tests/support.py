@@ -48,6 +48,8 @@ from core.tls import client_context, open_channel
 WAIT_SECONDS = 30.0
 # What every password begins with, so that it can be looked for wherever it must not be.
 SECRET = "pass-for-tests-"
+# That, and what every access token begins with: {"alg":"EdDSA", in base64.
+MARKS = (SECRET, "eyJhbGciOiJFZERTQSI")
 RECORD_BYTES = 1_048_588  # Kafka's default for max.message.bytes
 PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 _NAMES = itertools.count(1)

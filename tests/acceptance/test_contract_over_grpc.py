@@ -11,7 +11,7 @@ import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.message import Message
-from support import Failure, Fanfare, details, failure, ids
+from support import SECRET, Failure, Fanfare, details, failure, ids
 
 from core.bodies import body_key
 from core.counters import Rare
@@ -69,7 +69,7 @@ def test_names_and_addresses_are_unique_whatever_the_case(fanfare: Fanfare) -> N
 
     def create(username: str, email: str) -> object:
         return fanfare.write.CreateUser(
-            w.CreateUserRequest(username=username, email=email, password="pass123")
+            w.CreateUserRequest(username=username, email=email, password=SECRET)
         )
 
     create(name, f"{name}@example.com")
@@ -101,7 +101,7 @@ def test_passwords_are_kept_as_argon2id_hashes(fanfare: Fanfare) -> None:
     user = fanfare.user()
     ((password_hash,),) = fanfare.sql("SELECT password_hash FROM users WHERE id = %s", user.id)
     assert password_hash.startswith("$argon2id$")
-    fanfare.write.UpdateUser(w.UpdateUserRequest(user_id=user.id, password="another"))
+    fanfare.write.UpdateUser(w.UpdateUserRequest(user_id=user.id, password=f"{SECRET}another"))
     ((changed,),) = fanfare.sql("SELECT password_hash FROM users WHERE id = %s", user.id)
     assert changed != password_hash
 

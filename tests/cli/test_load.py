@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fanfare.write.v1.write_pb2 import CreateUserRequest
-from support import Fanfare
+from support import SECRET, Fanfare
 
 from core.timeline import ALL_TIMELINES, home_list
 
@@ -95,9 +95,7 @@ def test_what_a_file_says_is_printed_as_it_is(fanfare: Fanfare, tmp_path: Path) 
 
 
 def _register(clients: Fanfare, username: str) -> int:
-    request = CreateUserRequest(
-        username=username, email=f"{username}@example.com", password="secret"
-    )
+    request = CreateUserRequest(username=username, email=f"{username}@example.com", password=SECRET)
     return clients.write.CreateUser(request).user.id
 
 

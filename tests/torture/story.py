@@ -19,6 +19,7 @@ from fanfare.write.v1 import write_pb2 as w
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from psycopg import connect
+from support import SECRET
 from torture.calls import CALL, Calls, reason
 from torture.faults import CHEAP, DEAR, Faults
 from torture.oracle import compare, timelines
@@ -152,7 +153,7 @@ class Story(RuleBasedStateMachine):
     def create_user(self) -> None:
         """Let one more user appear, by the contract."""
         name = f"t_{uuid.uuid4().hex[:20]}"
-        request = w.CreateUserRequest(username=name, email=f"{name}@example.com", password="secret")
+        request = w.CreateUserRequest(username=name, email=f"{name}@example.com", password=SECRET)
         answer = self._calls.command("CreateUser", request)
         self._cast.users.append(answer.user.id)
         self._count("create user")
