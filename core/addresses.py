@@ -11,6 +11,9 @@ from core.settings import SettingsError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 FORWARDED_KEY = "x-forwarded-for"
+MAX_HOPS = 8
+# Of 45 characters at most, with a zone or spaces perhaps.
+MAX_FORWARDED = MAX_HOPS * 64
 _UNKNOWN = "unknown"
 
 
@@ -31,14 +34,19 @@ def peer_address(peer: str) -> str:
     return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else _UNKNOWN
 
 
-@lru_cache(maxsize=10_000)
 def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
     """Return the last address on the way that is not a trusted proxy's, else the first of all.
 
     peer: the address that the connection comes from. forwarded: X-Forwarded-For as it arrived,
-    believed as far as trusted proxies wrote it.
+    believed as far as trusted proxies wrote it, and as far as MAX_HOPS back.
     """
-    hops = [part.strip() for part in forwarded.split(",") if part.strip()]
+    return _client_address(peer, forwarded[-MAX_FORWARDED:], trusted)
+
+
+# By texts that are cut: whoever sends them does not choose how much is kept.
+@lru_cache(maxsize=10_000)
+def _client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
+    hops = [part.strip() for part in forwarded.rsplit(",", MAX_HOPS)[-MAX_HOPS:] if part.strip()]
     address = _address(peer)
     while address is not None and hops and any(address in network for network in trusted):
         before = _address(hops.pop())

@@ -34,7 +34,10 @@ LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 # At once. More would only wait, each with its request in memory, and be late for all.
 MAX_CALLS = 2000
-
+# To find each of a million broken rules would take minutes: of a larger request the first is told.
+DETAILED_BYTES = 2048
+# Of a smaller one so many, which fit the trailers.
+MAX_VIOLATIONS = 20
 Context = grpc.aio.ServicerContext[Any, Any]
 # A method may answer with the serialised message itself.
 Method = Callable[[Any, Context], Awaitable[Message | bytes]]
@@ -136,10 +139,14 @@ class Calls:
             self._count -= 1
 
 
-def violations(message: Message) -> list[tuple[str, str]]:
-    """Return what breaks the contract's rules: pairs of field path and what it must be."""
+def violations(message: Message, *, only_first: bool = False) -> list[tuple[str, str]]:
+    """Return what breaks the contract's rules: pairs of field path and what it must be.
+
+    At most MAX_VIOLATIONS of them; only_first: look for no more than one.
+    """
     found = []
-    for violation in protovalidate.collect_violations(message):
+    broken = protovalidate.collect_violations(message, fail_fast=only_first)
+    for violation in broken[:MAX_VIOLATIONS]:
         elements = violation.proto.field.elements if violation.proto.field else []
         path = ".".join(
             f"{e.field_name}[{e.subscript.value}]" if e.subscript else e.field_name
@@ -188,7 +195,7 @@ def _parse(request_class: type[Message], request: bytes) -> Message:
         raise MalformedRequestError(
             f"the request is not a {name}: check that the client uses this contract"
         ) from None
-    if found := violations(message):
+    if found := violations(message, only_first=len(request) > DETAILED_BYTES):
         raise InvalidRequestError(found)
     return message
 

@@ -26,6 +26,10 @@ TRUSTED = parse_networks("127.0.0.0/8, ::1, 10.0.0.0/8")
         ("::ffff:127.0.0.1", "198.51.100.7", "198.51.100.7"),
         ("::1", "2001:db8::1", "2001:db8::1"),
         ("", "198.51.100.7", "unknown"),
+        # No further back than MAX_HOPS, however much a caller sends.
+        ("127.0.0.1", "198.51.100.7" + ",10.0.0.1" * 7, "198.51.100.7"),
+        ("127.0.0.1", "198.51.100.7" + ",10.0.0.1" * 8, "10.0.0.1"),
+        ("127.0.0.1", "9" * 100_000 + ", 198.51.100.7", "198.51.100.7"),
     ],
 )
 def test_only_trusted_proxies_are_believed(peer: str, forwarded: str, address: str) -> None:

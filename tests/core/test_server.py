@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from fanfare.read.v1 import read_pb2 as pb
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
-from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
@@ -108,3 +108,34 @@ async def test_more_metadata_than_grpc_takes_is_refused() -> None:
         await stub.GetUser(request, metadata=[("authorization", "a" * 4000)])
     await server.drain()
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.timeout(30)
+async def test_a_request_with_a_million_mistakes_is_one_short_answer() -> None:
+    """It costs little more than its parsing; of a small request many mistakes are told."""
+    server = Server("127.0.0.1", 0)
+    server.add_service(pb.DESCRIPTOR.services_by_name["ReadService"], _Held())
+    await server.start()
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        told = []
+        for ids in (1_000_000, 1001, 1000, 1):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.BatchGetUsers(pb.BatchGetUsersRequest(user_ids=[0] * ids))
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            # The stubs ask for a Call, of which an AioRpcError has all that is used.
+            status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+            bad = BadRequest()
+            assert status is not None
+            assert status.details[1].Unpack(bad)
+            told.append([violation.field for violation in bad.field_violations])
+    await server.drain()
+    assert told == [
+        ["user_ids"],
+        ["user_ids", *(f"user_ids[{n}]" for n in range(19))],
+        [f"user_ids[{n}]" for n in range(20)],
+        ["user_ids[0]"],
+    ]
