@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import grpc.aio
 from fanfare.auth.v1 import access_pb2
@@ -16,8 +16,16 @@ from core.limits import Limits
 from core.tokens import Caller, Verifier
 
 Metadata = Iterable[tuple[str, str | bytes]]
-# Returns the author of a tweet, None where there is no such tweet.
-AuthorOf = Callable[[int], Awaitable[int | None]]
+
+
+class Accounts(Protocol):
+    """What the primary knows that rules ask for."""
+
+    async def tweet_author(self, tweet_id: int) -> int | None:
+        """Return the author of a tweet, None where there is no such tweet."""
+
+    async def is_admin(self, user_id: int) -> bool:
+        """Return whether the user is an administrator now."""
 
 
 class Peer:
@@ -90,19 +98,19 @@ class Gate:
         limits: Limits,
         trusted: Sequence[Network],
         services: Collection[str] = (),
-        author_of: AuthorOf | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         """Check tokens by the verifier and count calls by the limits.
 
         trusted: the proxies that are believed about addresses. services: the common names of
-        certificates whose holders call as services where they send no token. author_of is for
-        methods whose rule names a tweet.
+        certificates whose holders call as services where they send no token and call for nobody
+        else. accounts: for methods whose rule names a tweet or administrators.
         """
         self._verifier = verifier
         self._limits = limits
         self._trusted = tuple(trusted)
         self._services = frozenset(services)
-        self._author_of = author_of
+        self._accounts = accounts
 
     def check(self, method: MethodDescriptor) -> Check:
         """Return a coroutine function that lets the call pass, or raises.
@@ -113,24 +121,32 @@ class Gate:
         rule = rule_of(method)
         kind = str(rule.WhichOneof("users"))
         fields = _path(method, getattr(rule, kind)) if kind.endswith("_field") else []
-        author_of = self._author_of
-        if kind == "tweet_field" and author_of is None:
-            raise ValueError(f"{method.full_name} is about a tweet, and nobody here knows authors")
+        accounts = self._accounts
+        if accounts is None and (kind == "tweet_field" or rule.admins):
+            raise ValueError(f"{method.full_name} needs the primary, which is not known here")
 
         is_public, services, admins = kind == "public", rule.services, rule.admins
-        per_minute = rule.calls_per_minute
+        per_minute, by_address = rule.calls_per_minute, rule.by_address
 
         async def check(request: Message, peer: Peer) -> None:
             caller = self._caller(peer, optional=is_public)
             if per_minute and not caller.service:
-                who = str(caller.user_id or self._address(peer))
+                named = None if by_address else caller.user_id
+                who = str(named or self._address(peer))
                 await self._limits.take(method.name, who, per_minute)
-            if is_public or (caller.service and services) or (caller.admin and admins):
+            if is_public or (caller.service and services):
                 return
-            if caller.user_id is None or kind == "nobody":
+            if caller.user_id is None:
+                raise PermissionDeniedError
+            # The token's word is ten minutes old at most, too old for what cannot be undone.
+            if admins and caller.admin and accounts and await accounts.is_admin(caller.user_id):
+                return
+            if kind == "nobody":
                 raise PermissionDeniedError
             for id_ in _values(request, fields):
-                owner = await author_of(id_) if kind == "tweet_field" and author_of else id_
+                owner = (
+                    await accounts.tweet_author(id_) if kind == "tweet_field" and accounts else id_
+                )
                 if owner is not None and owner != caller.user_id:
                     raise PermissionDeniedError
 
@@ -140,8 +156,8 @@ class Gate:
         try:
             return self._verifier.caller(_token(peer.metadata))
         except _NoTokenError:
-            if self._services and (services := self._services.intersection(peer.names)):
-                return Caller(service=min(services))
+            if service := self._service(peer):
+                return Caller(service=service)
             if optional:
                 return _NOBODY
             raise UnauthenticatedError from None
@@ -149,6 +165,12 @@ class Gate:
             if optional:
                 return _NOBODY
             raise
+
+    def _service(self, peer: Peer) -> str | None:
+        # Whoever calls for another, as the gateway does, must not lend them its own name.
+        if not self._services or any(key == FORWARDED_KEY for key, _ in peer.metadata):
+            return None
+        return min(self._services.intersection(peer.names), default=None)
 
     def _address(self, peer: Peer) -> str:
         forwarded = ",".join(str(value) for key, value in peer.metadata if key == FORWARDED_KEY)

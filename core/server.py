@@ -34,6 +34,8 @@ LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 # At once. More would only wait, each with its request in memory, and be late for all.
 MAX_CALLS = 2000
+# With TLS: how long a connection may go on with a certificate that a new one would not be made by.
+CONNECTION_SECONDS = 600.0
 # To find each of a million broken rules would take minutes: of a larger request the first is told.
 DETAILED_BYTES = 2048
 # Of a smaller one so many, which fit the trailers.
@@ -61,7 +63,13 @@ class Server:
         None where it is off. shared: other processes may listen there too.
         """
         # Else one process a port: a second one must fail at once instead of sharing it unnoticed.
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", int(shared))])
+        options = [("grpc.so_reuseport", int(shared))]
+        if credentials is not None:
+            options += [
+                ("grpc.max_connection_age_ms", int(CONNECTION_SECONDS * 1000)),
+                ("grpc.max_connection_age_grace_ms", int(DRAIN_SECONDS * 1000)),
+            ]
+        self._server = grpc.aio.server(options=options)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._gate = gate

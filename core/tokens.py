@@ -10,10 +10,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -29,6 +31,8 @@ from cryptography.hazmat.primitives.serialization import (
 from core.errors import UnauthenticatedError
 from core.settings import SettingsError
 
+LOG = logging.getLogger(__name__)
+Key = TypeVar("Key")
 ALGORITHM = "EdDSA"
 ISSUER = AUDIENCE = "fanfare"
 LIFE_SECONDS = 600
@@ -96,68 +100,71 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     whole.rename(path)
 
 
-class _Folder:
-    """The files of one kind in the folder of keys, looked at every RESCAN_SECONDS at most."""
+class _Keys(Generic[Key]):
+    """The keys in a folder's files of one kind, looked at every RESCAN_SECONDS at most."""
 
-    def __init__(self, folder: Path, suffix: str) -> None:
+    _suffix: ClassVar[str]
+
+    def __init__(self, folder: Path) -> None:
+        """Read them from the folder; raises SettingsError when none can be used."""
         self._folder = folder
-        self._suffix = suffix
         self._looked = -RESCAN_SECONDS
-        self._files: dict[str, Path] = {}
-        if not self.files():
+        self._seen: list[tuple[object, ...]] = []
+        self._keys: dict[str, Key] = {}
+        if not self.all():
             raise SettingsError(
-                f"FANFARE_AUTH_KEYS is {folder}, where no *{suffix} can be read: "
+                f"FANFARE_AUTH_KEYS is {folder}, where no *{self._suffix} can be used: "
                 "make a key by `fanfare keys new`."
             )
 
-    def files(self) -> dict[str, Path]:
-        """Return the paths by kid; the same object while nothing has changed."""
+    def all(self) -> dict[str, Key]:
+        """Return the keys by kid; the same object while nothing has changed."""
         if time.monotonic() - self._looked >= RESCAN_SECONDS:
             self._looked = time.monotonic()
-            found = {
-                path.name.removesuffix(self._suffix): path
-                for path in self._folder.glob(f"*{self._suffix}")
-            }
-            if found != self._files:
-                self._files = found
-        return self._files
-
-
-class PublicKeys:
-    """The keys by which tokens are checked."""
-
-    def __init__(self, folder: Path) -> None:
-        """Read them from the folder; raises SettingsError when there are none."""
-        self._folder = _Folder(folder, _PUBLIC)
-        self._files: dict[str, Path] = {}
-        self._keys: dict[str, Ed25519PublicKey] = {}
-
-    def all(self) -> dict[str, Ed25519PublicKey]:
-        """Return the keys by kid; another object after a change."""
-        files = self._folder.files()
-        if files is not self._files:
-            self._keys = {kid: key for kid, path in files.items() if (key := _public(path))}
-            self._files = files
+            paths = sorted(self._folder.glob(f"*{self._suffix}"))
+            # A file that is being written, or that cannot be read yet, changes once more.
+            seen = [(path, *_state(path)) for path in paths]
+            if seen != self._seen:
+                self._seen = seen
+                read = {path.name.removesuffix(self._suffix): self._read(path) for path in paths}
+                self._keys = {kid: key for kid, key in read.items() if key is not None}
         return self._keys
 
+    def _read(self, path: Path) -> Key | None:
+        try:
+            key, public = self._parse(path.read_bytes())
+            if f"{thumbprint(public)}{self._suffix}" == path.name:
+                return key
+            LOG.warning("%s is not used: it is not the key of its name", path)
+        except (OSError, ValueError, TypeError) as error:
+            LOG.warning("%s is not used: %s", path, error)
+        return None
 
-def _public(path: Path) -> Ed25519PublicKey | None:
-    try:
-        key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError):
-        return None  # removed meanwhile, or not a key
-    return key if isinstance(key, Ed25519PublicKey) else None
+    def _parse(self, pem: bytes) -> tuple[Key, Ed25519PublicKey]:
+        """Return the key and its public half; raises ValueError or TypeError for what is none."""
+        raise NotImplementedError
 
 
-class Signer:
+class PublicKeys(_Keys[Ed25519PublicKey]):
+    """The keys by which tokens are checked."""
+
+    _suffix = _PUBLIC
+
+    def _parse(self, pem: bytes) -> tuple[Ed25519PublicKey, Ed25519PublicKey]:
+        key = load_pem_public_key(pem)
+        if not isinstance(key, Ed25519PublicKey):
+            raise TypeError("it is not an Ed25519 key")
+        return key, key
+
+
+class Signer(_Keys[Ed25519PrivateKey]):
     """Signs access tokens with the newest key that has settled."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the keys from the folder; raises SettingsError when there are none."""
-        self._folder = _Folder(folder, _PRIVATE)
+    _suffix = _PRIVATE
 
     def sign(self, caller: Caller) -> tuple[str, int]:
         """Return a token that names the caller, and when it expires, in seconds since 1970."""
+        kid = self.kid()
         now = int(time.time())
         expires = now + LIFE_SECONDS
         claims: dict[str, object] = {
@@ -170,19 +177,34 @@ class Signer:
         }
         if caller.admin:
             claims["admin"] = True
-        kid, key = self._key()
-        return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"kid": kid}), expires
+        token = jwt.encode(claims, self.all()[kid], algorithm=ALGORITHM, headers={"kid": kid})
+        return token, expires
 
-    def _key(self) -> tuple[str, Ed25519PrivateKey]:
-        files = self._folder.files()
-        made = {kid: at for kid, path in files.items() if (at := _made_at(path)) is not None}
+    def kid(self) -> str:
+        """Return which key signs now; raises RuntimeError when there is none any more."""
+        # Their age by the files, as a key may be removed since the folder was looked at.
+        paths = {kid: self._folder / f"{kid}{self._suffix}" for kid in self.all()}
+        made = {kid: at for kid, path in paths.items() if (at := _made_at(path)) is not None}
+        if not made:
+            raise RuntimeError(f"{self._folder} has no *{self._suffix} any more that can be used")
         settled = [kid for kid, at in made.items() if time.time() - at >= SETTLE_SECONDS]
         # Where all are new, as on the first start, nobody has tokens of an older one.
-        kid = max(settled, key=made.__getitem__) if settled else min(made, key=made.__getitem__)
-        key = load_pem_private_key(files[kid].read_bytes(), password=None)
+        return max(settled, key=made.__getitem__) if settled else min(made, key=made.__getitem__)
+
+    def _parse(self, pem: bytes) -> tuple[Ed25519PrivateKey, Ed25519PublicKey]:
+        key = load_pem_private_key(pem, password=None)
         if not isinstance(key, Ed25519PrivateKey):
-            raise TypeError(f"{kid} is not an Ed25519 key")
-        return kid, key
+            raise TypeError("it is not an Ed25519 key")
+        return key, key.public_key()
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes with a file's content, owner and mode; nothing where it is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return (found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def _made_at(path: Path) -> float | None:

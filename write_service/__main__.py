@@ -41,7 +41,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         limits = Limits(settings.redis_address())
         trusted = parse_networks(settings.trusted_proxies)
         services = settings.service_names()
-        gate = Gate(Verifier(keys), limits, trusted, services, store.tweet_author)
+        gate = Gate(Verifier(keys), limits, trusted, services, store)
         signer = Signer(settings.auth_keys)
         sessions = AuthService(SessionStore(database), passwords, signer, keys)
     server = Server(settings.bind, settings.write_port, gate, server_credentials(settings.tls_dir))

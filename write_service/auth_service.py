@@ -26,9 +26,10 @@ class AuthService:
         self._keys = keys
 
     async def CreateSession(  # noqa: N802 - the contract's name, as for all below
-        self, request: pb.CreateSessionRequest, _context: Context
+        self, request: pb.CreateSessionRequest, context: Context
     ) -> pb.CreateSessionResponse:
         """Begin a session by name and password."""
+        self._signer.kid()  # which fails before anything is done
         account = await self._store.account(request.username)
         password_hash = account.password_hash if account else None
         # Also without a hash it is as much work: the time must not tell who has an account.
@@ -36,7 +37,9 @@ class AuthService:
         if account is None or password_hash is None or not is_right:
             raise InvalidCredentialsError
         if renewed is not None:
-            await self._store.replace_hash(account.user_id, password_hash, renewed)
+            if not await self._store.replace_hash(account.user_id, password_hash, renewed):
+                # Another sign-in was first, or a new password: look again.
+                return await self.CreateSession(request, context)
             account = Account(account.user_id, renewed, account.admin)
         return pb.CreateSessionResponse(session=self._message(await self._store.begin(account)))
 
@@ -44,6 +47,7 @@ class AuthService:
         self, request: pb.RefreshSessionRequest, _context: Context
     ) -> pb.RefreshSessionResponse:
         """Use up a refresh token."""
+        self._signer.kid()  # which fails before the token is used up
         session = await self._store.renew(RefreshToken.decode(request.refresh_token))
         return pb.RefreshSessionResponse(session=self._message(session))
 

@@ -177,6 +177,9 @@ DELETE FROM tweet_requests WHERE tweet_deleted_at < now() - %(seconds)s * interv
 -- name: tweet_author
 SELECT user_id FROM tweets WHERE id = %(tweet_id)s
 
+-- name: is_admin
+SELECT admin FROM users WHERE id = %(user_id)s
+
 -- name: credentials
 SELECT id, password_hash, admin FROM users
 WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
@@ -194,7 +197,15 @@ FOR SHARE
 RETURNING expires_at
 
 -- name: purge_sessions_of_user
-DELETE FROM sessions WHERE user_id = %(user_id)s AND expires_at < now()
+-- What has expired, and all but the newest: a session more is a row for whoever knows a password.
+-- Two sign-ins at once would wait for each other's rows.
+DELETE FROM sessions WHERE id IN (
+    SELECT id FROM sessions
+    WHERE user_id = %(user_id)s AND (expires_at < now() OR id IN (
+        SELECT id FROM sessions WHERE user_id = %(user_id)s ORDER BY expires_at DESC OFFSET %(kept)s
+    ))
+    FOR UPDATE SKIP LOCKED
+)
 
 -- name: lock_session
 SELECT sessions.user_id, secret_sha256, users.admin

@@ -10,7 +10,7 @@ from datetime import datetime
 from core.errors import InvalidCredentialsError, InvalidRefreshTokenError
 from core.postgres import Database
 from core.queries import load_queries
-from write_service.sessions import LIFE_SECONDS, RefreshToken
+from write_service.sessions import LIFE_SECONDS, MAX_SESSIONS, RefreshToken
 
 SQL = load_queries("write_service")
 
@@ -47,15 +47,19 @@ class SessionStore:
             row = await cursor.fetchone()
         return Account(*row) if row else None
 
-    async def replace_hash(self, user_id: int, old: str, new: str) -> None:
-        """Replace a password's hash by one with the parameters of today."""
+    async def replace_hash(self, user_id: int, old: str, new: str) -> bool:
+        """Replace a password's hash by one with the parameters of today.
+
+        Returns whether it was still the old one.
+        """
         async with self._database.connection() as connection:
-            await connection.execute(
+            cursor = await connection.execute(
                 SQL["replace_password_hash"], {"user_id": user_id, "old": old, "new": new}
             )
+            return cursor.rowcount == 1
 
     async def begin(self, account: Account) -> Session:
-        """Return a new session; the user's expired ones are removed.
+        """Return a new session; the user's expired ones are removed, and all but MAX_SESSIONS.
 
         Raises InvalidCredentialsError when the password was changed or the user deleted since the
         account was read.
@@ -63,7 +67,6 @@ class SessionStore:
         token = RefreshToken.new(uuid.uuid4())
         user = {"user_id": account.user_id}
         async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(SQL["purge_sessions_of_user"], user)
             cursor = await connection.execute(
                 SQL["insert_session"],
                 user
@@ -77,6 +80,8 @@ class SessionStore:
             row = await cursor.fetchone()
             if row is None:
                 raise InvalidCredentialsError
+            # After the user was locked, as a new password locks them in that order too.
+            await connection.execute(SQL["purge_sessions_of_user"], user | {"kept": MAX_SESSIONS})
             return Session(account.user_id, account.admin, token, row[0])
 
     async def renew(self, used: RefreshToken) -> Session:

@@ -14,6 +14,8 @@ from core.errors import InvalidRefreshTokenError
 
 # A session that is not refreshed for so long has ended.
 LIFE_SECONDS = 30 * 86_400
+# For one user.
+MAX_SESSIONS = 100
 
 _ID_BYTES = 16
 _SECRET_BYTES = 32

@@ -233,6 +233,12 @@ class Store:
             row = await cursor.fetchone()
             return row[0] if row else None
 
+    async def is_admin(self, user_id: int) -> bool:
+        """Return whether the user exists and is an administrator."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(SQL["is_admin"], {"user_id": user_id})
+            return await cursor.fetchone() == (True,)
+
     async def committed(self) -> int:
         """Wake the relay; return how far the write-ahead log is written, in bytes."""
         async with self._database.connection() as connection:

@@ -8,12 +8,14 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from argon2 import PasswordHasher
 from fanfare.auth.v1 import auth_pb2 as a
 from fanfare.auth.v1.auth_pb2_grpc import AuthServiceStub
 from fanfare.common.v1.common_pb2 import User
@@ -27,6 +29,7 @@ from cli.certificates import Authority
 from cli.system import System
 from core.consistency import encode_token
 from core.tls import client_context, open_channel
+from write_service.sessions import MAX_SESSIONS
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -136,6 +139,47 @@ def test_a_session_ends(people: People) -> None:
     assert not people.fanfare.sql("SELECT id FROM sessions WHERE user_id = %s", person.user.id)
 
 
+def test_a_user_has_so_many_sessions(people: People) -> None:
+    """One more ends the one that was refreshed the longest ago."""
+    person = people.person()
+    people.fanfare.sql(
+        "INSERT INTO sessions (id, user_id, secret_sha256, expires_at)"
+        " SELECT gen_random_uuid(), %s, '', now() + n * interval '1 minute'"
+        " FROM generate_series(1, %s) AS n RETURNING id",
+        person.user.id,
+        MAX_SESSIONS,
+    )
+    newest = people.sign_in(person.user.username, person.password)
+    rows = people.fanfare.sql(
+        "SELECT count(*), min(expires_at) > now() + interval '70 seconds' FROM sessions"
+        " WHERE user_id = %s",
+        person.user.id,
+    )
+    assert rows == [(MAX_SESSIONS, True)]
+    assert people.refresh(newest.refresh_token).user_id == person.user.id
+
+
+def test_a_hash_of_before_is_replaced_by_whoever_is_first(people: People) -> None:
+    """All who sign in at once with the right password are let in."""
+    person = people.person()
+    old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(person.password)
+    (hash_now,) = people.fanfare.sql(
+        "UPDATE users SET password_hash = %s WHERE id = %s RETURNING password_hash",
+        old,
+        person.user.id,
+    )
+    assert hash_now == (old,)
+    with ThreadPoolExecutor(4) as pool:
+        sessions = list(
+            pool.map(lambda _: people.sign_in(person.user.username, person.password), range(4))
+        )
+    assert len({session.refresh_token for session in sessions}) == len(sessions)
+    ((replaced,),) = people.fanfare.sql(
+        "SELECT password_hash FROM users WHERE id = %s", person.user.id
+    )
+    assert replaced != old
+
+
 def test_nobody_acts_for_another(people: People) -> None:
     """The gaps of the demo that Fanfare follows are closed, and nothing was done."""
     alice, bob = people.person(), people.person()
@@ -182,6 +226,11 @@ def test_an_administrator_deletes_and_no_more(people: People) -> None:
     people.fanfare.write.DeleteTweet(
         w.DeleteTweetRequest(tweet_id=tweet.id), metadata=admin.metadata
     )
+    # Their token is still good, and says that they are one.
+    assert people.fanfare.command("admin", "--revoke", person.user.username).returncode == 0
+    delete = w.DeleteUserRequest(user_id=author.user.id)
+    refused = failure(lambda: people.fanfare.write.DeleteUser(delete, metadata=admin.metadata))
+    assert refused.code is DENIED
 
 
 def test_ones_own_account_has_the_address(people: People) -> None:

@@ -66,6 +66,16 @@ class Unlimited(Limits):
         """Let the call pass."""
 
 
+class _Accounts:
+    """One tweet, and one administrator."""
+
+    async def tweet_author(self, tweet_id: int) -> int | None:
+        return OWNER if tweet_id == TWEET else None
+
+    async def is_admin(self, user_id: int) -> bool:
+        return user_id == ADMIN
+
+
 class _Servicer:
     """Has every method, and answers with the empty message."""
 
@@ -87,11 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def channel(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
     """Yield a channel to a server of all services."""
-
-    async def author_of(tweet_id: int) -> int | None:
-        return OWNER if tweet_id == TWEET else None
-
-    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), (), (), author_of)
+    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), (), (), _Accounts())
     server = Server("127.0.0.1", 0, gate)
     for service in SERVICES:
         server.add_service(service, _Servicer())
@@ -243,6 +249,46 @@ async def test_all_in_a_batch_must_be_the_callers(
     method = SERVICES[0].methods_by_name["BatchCreateTweets"]
     assert await _code(channel, method, batch, known["owner"]) is DENIED
     assert await _code(channel, method, batch, known["service"]) is OK
+
+
+async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
+    """A token more must not buy more calls; other methods count their users."""
+    counted = []
+
+    class Counting(Unlimited):
+        async def take(self, method: str, caller: str, per_minute: int) -> None:
+            assert per_minute > 0
+            counted.append((method, caller))
+
+    gate = Gate(Verifier(PublicKeys(folder)), Counting(), (), (), _Accounts())
+    server = Server("127.0.0.1", 0, gate)
+    for service in SERVICES:
+        server.add_service(service, _Servicer())
+    await server.start()
+    token, _ = Signer(folder).sign(Caller(OWNER))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        for method in METHODS:
+            await _code(channel, method, _fill(method.input_type, VALUES), _bearer(token))
+    await server.drain()
+    by_address = {"CreateUser", "CreateSession", "RefreshSession", "RevokeSession"}
+    assert dict(counted) == {
+        method.name: "127.0.0.1" if method.name in by_address else str(OWNER)
+        for method in METHODS
+        if method.name != "GetPublicKeys"
+    }
+
+
+async def test_a_former_administrators_token_is_a_users(
+    channel: grpc.aio.Channel, folder: Path
+) -> None:
+    """What deletes for good asks whether they still are one."""
+    token, _ = Signer(folder).sign(Caller(STRANGER, admin=True))
+    for name, request in (
+        ("DeleteTweet", write_pb2.DeleteTweetRequest(tweet_id=TWEET)),
+        ("DeleteUser", write_pb2.DeleteUserRequest(user_id=OWNER)),
+    ):
+        method = SERVICES[0].methods_by_name[name]
+        assert await _code(channel, method, request, _bearer(token)) is DENIED
 
 
 async def test_a_tweet_that_is_not_there_is_not_denied(

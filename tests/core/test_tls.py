@@ -17,6 +17,7 @@ from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from google.protobuf.message import Message
 
 from cli.certificates import Authority
+from core import server as core_server
 from core import tls
 from core.access import Gate
 from core.limits import Limits
@@ -27,6 +28,7 @@ from core.tokens import PublicKeys, Verifier, create_key
 from gateway.service import Service
 
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+DEADLINE_SECONDS = 20.0
 HOME = read_pb2.GetHomeTimelineRequest(user_id=7)
 
 
@@ -72,11 +74,13 @@ async def server(tmp_path: Path, folder: Path) -> AsyncIterator[Server]:
     await server.drain()
 
 
-async def _code(server: Server, files: tls.Files) -> grpc.StatusCode:
+async def _code(server: Server, files: tls.Files, *metadata: tuple[str, str]) -> grpc.StatusCode:
     target = f"127.0.0.1:{server.port}"
     async with grpc.aio.secure_channel(target, files.channel_credentials) as channel:
         stub: Any = ReadServiceStub(channel)
-        code: grpc.StatusCode = await stub.GetHomeTimeline(HOME, timeout=10).code()
+        code: grpc.StatusCode = await stub.GetHomeTimeline(
+            HOME, metadata=metadata, timeout=10
+        ).code()
         return code
 
 
@@ -89,7 +93,11 @@ async def test_only_named_certificates_make_a_service(
     for name, code in (("feed", grpc.StatusCode.OK), ("gateway", grpc.StatusCode.UNAUTHENTICATED)):
         authority.issue(folder, "server")
         authority.issue(tmp_path / name, name)
-        assert await _code(server, Certificates(tmp_path / name).files()) is code
+        files = Certificates(tmp_path / name).files()
+        assert await _code(server, files) is code
+        # Who calls for somebody else, as the gateway does, is not the one who calls.
+        refused = await _code(server, files, ("x-forwarded-for", "203.0.113.9"))
+        assert refused is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_certificates_are_replaced_while_the_server_runs(
@@ -102,6 +110,30 @@ async def test_certificates_are_replaced_while_the_server_runs(
     assert await _code(server, old) is grpc.StatusCode.UNAVAILABLE
     new = Certificates(folder).files()
     assert await _code(server, new) is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_connection_of_before_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a certificate that is no good any more would be, for as long as it stays connected."""
+    monkeypatch.setattr(core_server, "CONNECTION_SECONDS", 0.2)
+    create_key(tmp_path / "keys")
+    gate = Gate(Verifier(PublicKeys(tmp_path / "keys")), _Unlimited(), (), ["feed"])
+    server = Server("127.0.0.1", 0, gate, Certificates(folder).server_credentials())
+    server.add_service(READ, _Servicer())
+    await server.start()
+    old = Certificates(folder).files()
+    target = f"127.0.0.1:{server.port}"
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        grpc.aio.secure_channel(target, old.channel_credentials) as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        assert await stub.GetHomeTimeline(HOME).code() is grpc.StatusCode.UNAUTHENTICATED
+        Authority().issue(folder, "gateway")
+        while await stub.GetHomeTimeline(HOME).code() is not grpc.StatusCode.UNAVAILABLE:
+            pass
+    await server.drain()
 
 
 async def test_the_gateway_takes_new_certificates(server: Server, folder: Path) -> None:

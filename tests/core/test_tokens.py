@@ -65,6 +65,36 @@ def test_a_key_is_removed_while_tokens_are_signed(
     assert _kid(signer.sign(Caller(7))[0]) == new
 
 
+def test_a_key_file_is_used_once_it_is_whole(tmp_path: Path) -> None:
+    """Half of one, or one that is not the key of its name, changes nothing for the others."""
+    old, new = create_key(tmp_path), create_key(tmp_path)
+    _age(tmp_path, old, 600)
+    _age(tmp_path, new, 300)
+    files = [tmp_path / f"{new}.{half}.pem" for half in ("private", "public")]
+    whole = [file.read_bytes() for file in files]
+    for file, content in zip(files, whole, strict=True):
+        file.write_bytes(content[:60])
+    _age(tmp_path, new, 300)
+    signer, keys = Signer(tmp_path), PublicKeys(tmp_path)
+    assert (_kid(signer.sign(Caller(7))[0]), set(keys.all())) == (old, {old})
+    for file, content in zip(files, whole, strict=True):
+        file.write_bytes(content)
+    _age(tmp_path, new, 300)
+    assert (_kid(signer.sign(Caller(7))[0]), set(keys.all())) == (new, {old, new})
+    files[1].write_bytes((tmp_path / f"{old}.public.pem").read_bytes())
+    assert set(keys.all()) == {old}
+
+
+def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:
+    """And this can be asked before a refresh token is used up."""
+    create_key(tmp_path)
+    signer = Signer(tmp_path)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(RuntimeError, match="any more"):
+        signer.kid()
+
+
 def test_a_remembered_token_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was found valid once is not valid for ever."""
     create_key(tmp_path)

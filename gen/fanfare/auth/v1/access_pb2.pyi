@@ -34,6 +34,7 @@ class AccessRule(_message.Message):
     SERVICES_FIELD_NUMBER: _builtins.int
     ADMINS_FIELD_NUMBER: _builtins.int
     CALLS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    BY_ADDRESS_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Everybody, also without a token."""
     user_field: _builtins.str
@@ -52,6 +53,10 @@ class AccessRule(_message.Message):
     """How many calls in a minute each caller may make: a user, else the address that the call comes
     from. 0 is any number. Services are not counted. Above it, RATE_LIMITED.
     """
+    by_address: _builtins.bool
+    """Whether calls count for the address also where they name a user. For methods that give accounts
+    and sessions to whoever asks: what they give must not buy more calls of them.
+    """
     def __init__(
         self,
         *,
@@ -62,10 +67,11 @@ class AccessRule(_message.Message):
         services: _builtins.bool = ...,
         admins: _builtins.bool = ...,
         calls_per_minute: _builtins.int = ...,
+        by_address: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["nobody", b"nobody", "public", b"public", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admins", b"admins", "calls_per_minute", b"calls_per_minute", "nobody", b"nobody", "public", b"public", "services", b"services", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admins", b"admins", "by_address", b"by_address", "calls_per_minute", b"calls_per_minute", "nobody", b"nobody", "public", b"public", "services", b"services", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_users: _TypeAlias = _typing.Literal["public", "user_field", "tweet_field", "nobody"]  # noqa: Y015
     _WhichOneofArgType_users: _TypeAlias = _typing.Literal["users", b"users"]  # noqa: Y015

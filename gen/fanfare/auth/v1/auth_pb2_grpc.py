@@ -69,7 +69,8 @@ class AuthServiceServicer:
 
     def CreateSession(self, request, context):
         """Begins a session. An unknown name, a wrong password and a user without one are not told apart,
-        by the answer or by its time. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
+        by the answer or by its time. A user has 100 sessions at most: one more ends the one that was
+        refreshed the longest ago. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

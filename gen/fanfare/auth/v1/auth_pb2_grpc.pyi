@@ -39,7 +39,8 @@ class AuthServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateSessionRequest, _auth_pb2.CreateSessionResponse]
     """Begins a session. An unknown name, a wrong password and a user without one are not told apart,
-    by the answer or by its time. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
+    by the answer or by its time. A user has 100 sessions at most: one more ends the one that was
+    refreshed the longest ago. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
     """
     RefreshSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshSessionRequest, _auth_pb2.RefreshSessionResponse]
     """Goes on with a session: gives new tokens, and the refresh token sent is used up. One that was
@@ -64,7 +65,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateSessionRequest, _auth_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Begins a session. An unknown name, a wrong password and a user without one are not told apart,
-    by the answer or by its time. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
+    by the answer or by its time. A user has 100 sessions at most: one more ends the one that was
+    refreshed the longest ago. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
     """
     RefreshSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshSessionRequest, _auth_pb2.RefreshSessionResponse]  # type: ignore[assignment]
     """Goes on with a session: gives new tokens, and the refresh token sent is used up. One that was
@@ -92,7 +94,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.CreateSessionResponse, _abc.Awaitable[_auth_pb2.CreateSessionResponse]]:
         """Begins a session. An unknown name, a wrong password and a user without one are not told apart,
-        by the answer or by its time. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
+        by the answer or by its time. A user has 100 sessions at most: one more ends the one that was
+        refreshed the longest ago. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
