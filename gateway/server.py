@@ -22,7 +22,6 @@ from core.errors import (
     MalformedRequestError,
     MethodNotFoundError,
     PathNotFoundError,
-    TooManyCallsError,
     UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
@@ -31,6 +30,7 @@ from core.tokens import MAX_TOKEN_BYTES
 from gateway.answers import answer
 from gateway.cors import Cors
 from gateway.failures import failure, refusal
+from gateway.listener import Listener
 from gateway.requests import RequestReader, excerpt
 from gateway.routes import NO_CONTENT, Route, routes
 from gateway.service import Service
@@ -41,8 +41,6 @@ DRAIN_SECONDS = 10.0
 BODY_SECONDS = 30.0
 # grpc's default limit for a message, and a message is never larger than its JSON.
 MAX_BODY_BYTES = 4 * 1024 * 1024
-# For each port. More would only wait, each with up to a body in memory.
-MAX_CONNECTIONS = 1000
 # Between requests, and until the first one is whole; longer than proxies in front keep theirs.
 IDLE_SECONDS = 75.0
 # Room for 1,000 ids of 19 digits in a query.
@@ -80,8 +78,7 @@ class Server:
         self._authentication = authentication
         self._tls = tls
         self._draining = False
-        self._is_full = False
-        self._listener: asyncio.Server | None = None
+        self._listener: Listener | None = None
         application = web.Application(
             middlewares=[self._answer_always], client_max_size=MAX_BODY_BYTES
         )
@@ -104,17 +101,15 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises StartError if the port is taken."""
         await self._runner.setup()
+        self._listener = Listener(cast("web.Server", self._runner.server), self._tls)
         try:
-            self._listener = await asyncio.get_running_loop().create_server(
-                self._connection, self._bind, self.port, ssl=self._tls
-            )
+            self.port = self._listener.start(self._bind, self.port)
         except OSError as error:
             raise StartError(
                 f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "
                 "address is not this machine's; stop the other, or set another port by "
                 "FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT."
             ) from error
-        self.port = self._listener.sockets[0].getsockname()[1]
         names = ", ".join(descriptor.full_name for descriptor in self._service.descriptors)
         LOG.info("serving %s on port %d", names, self.port)
 
@@ -124,15 +119,6 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
-
-    def _connection(self) -> asyncio.Protocol:
-        server = cast("web.Server", self._runner.server)  # set by setup()
-        was_full, self._is_full = self._is_full, len(server.connections) >= MAX_CONNECTIONS
-        if not self._is_full:
-            return server()
-        if not was_full:
-            LOG.warning("port %d has %d connections and refuses more", self.port, MAX_CONNECTIONS)
-        return _Full()
 
     async def _health(self, _request: web.Request) -> web.Response:
         # Asked in this order, so that a drain that begins meanwhile is told.
@@ -168,20 +154,6 @@ class Server:
             response = refusal(InternalError())
         response.headers.update(self._cors.headers(origin))
         return response
-
-
-class _Full(asyncio.Protocol):
-    """A connection that is one too many: it is told so, and closed."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Answer and close."""
-        response = refusal(TooManyCallsError())
-        body = cast("bytes", response.body)
-        headers = {**response.headers, "Content-Length": len(body), "Connection": "close"}
-        lines = [f"HTTP/1.1 {response.status} {response.reason}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        cast("asyncio.Transport", transport).write("\r\n".join([*lines, "", ""]).encode() + body)
-        transport.close()
 
 
 def _refuse_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web.Response:

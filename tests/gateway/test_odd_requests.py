@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 from fanfare.write.v1 import write_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cli.certificates import Authority
 from core.errors import InvalidRequestError, MalformedRequestError
+from core.tls import Certificates, client_context
 from gateway.cors import Cors
 from gateway.requests import RequestReader
 from gateway.routes import routes
@@ -129,7 +132,7 @@ async def test_one_connection_too_many_is_told_so(
     queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """503 with Retry-After and a reason; those that are open go on, and a place is taken again."""
-    monkeypatch.setattr("gateway.server.MAX_CONNECTIONS", 1)
+    monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 1)
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -149,6 +152,41 @@ async def test_one_connection_too_many_is_told_so(
         ):
             pass
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
+
+
+async def test_handshakes_are_bounded_too(
+    read: Fake, cors: Cors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who connect and do not speak TLS hold a place, and not for long."""
+    monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 3)
+    monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 60.0)
+    Authority().issue(tmp_path, "gateway")
+    service = Service(f"127.0.0.1:{read.server.port}", READ)
+    tls = Certificates(tmp_path).http_context()
+    server = Server("127.0.0.1", 0, service, cors, "off", (), tls)
+    await server.start()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        assert await _raw(server.port, b"") == b""
+        monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 0.05)
+        for _, writer in silent:
+            writer.close()
+        context = client_context(tmp_path)
+        while True:
+            try:
+                served, writer = await asyncio.open_connection(
+                    "127.0.0.1", server.port, ssl=context
+                )
+                break
+            except ConnectionError:
+                pass  # the places are not free yet
+        writer.write(b"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await served.readline()).split()[1] == b"200"
+        # Closed when its handshake has taken too long.
+        assert await _raw(server.port, b"") == b""
+    writer.close()
+    await server.drain()
+    await service.close()
 
 
 @pytest.mark.parametrize(

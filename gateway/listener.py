@@ -1,0 +1,124 @@
+"""A port that holds so many connections at most, those whose TLS handshake is under way included.
+
+asyncio's own servers know of a connection only after its handshake, and of no bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import cast
+
+from aiohttp import web
+
+from core.errors import TooManyCallsError
+from gateway.failures import refusal
+
+LOG = logging.getLogger(__name__)
+# More would only wait, each with up to a body in memory.
+MAX_CONNECTIONS = 1000
+HANDSHAKE_SECONDS = 5.0
+# So many at a time are told why they are refused, and for so long; the others are only closed.
+MAX_REFUSALS = 100
+REFUSAL_SECONDS = 1.0
+# When the system has no socket left to give.
+PAUSE_SECONDS = 0.1
+_BACKLOG = 128
+
+
+class Listener:
+    """Accepts connections at every address of a name, and hands them to an HTTP server."""
+
+    def __init__(self, server: web.Server, tls: ssl.SSLContext | None) -> None:
+        """Accept for the server; tls: for HTTPS, None for HTTP."""
+        self._server = server
+        self._tls = tls
+        self._sockets: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._refusing: set[asyncio.Task[None]] = set()
+        self._is_full = False
+        self._refusal = _refusal()
+
+    def start(self, bind: str, port: int) -> int:
+        """Listen and return the port, a free one for 0. Raises OSError if that cannot be."""
+        found = socket.getaddrinfo(bind.strip("[]"), port, type=socket.SOCK_STREAM)
+        try:
+            for family, address in dict.fromkeys((info[0], info[4]) for info in found):
+                listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+                listening.setblocking(False)
+                self._sockets.append(listening)
+        except OSError:
+            self.close()
+            raise
+        self._accepting = [asyncio.create_task(self._accept(each)) for each in self._sockets]
+        return int(self._sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        """Accept no more connections; those that are open stay so."""
+        for task in (*self._accepting, *self._connecting, *self._refusing):
+            task.cancel()
+        for listening in self._sockets:
+            listening.close()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError as error:
+                LOG.warning("no connection can be accepted: %s", error)
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            was_full, self._is_full = self._is_full, self._count() >= MAX_CONNECTIONS
+            if not self._is_full:
+                _start(self._connect(connection), self._connecting)
+                continue
+            if not was_full:
+                LOG.warning("there are %d connections to a port: more are refused", self._count())
+            if self._tls is None and len(self._refusing) < MAX_REFUSALS:
+                _start(self._refuse(connection), self._refusing)
+            else:
+                connection.close()
+
+    def _count(self) -> int:
+        return len(self._server.connections) + len(self._connecting)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        # What fails here is the client's: it went away, or did not speak TLS in time.
+        with suppress(OSError):
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._server,
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
+            )
+
+    async def _refuse(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with connection, suppress(OSError, TimeoutError):
+            async with asyncio.timeout(REFUSAL_SECONDS):
+                await loop.sock_sendall(connection, self._refusal)
+                connection.shutdown(socket.SHUT_WR)
+                # To close with something unread would take the answer back.
+                while await loop.sock_recv(connection, 1 << 16):
+                    pass
+
+
+def _start(work: Coroutine[object, object, None], under_way: set[asyncio.Task[None]]) -> None:
+    task = asyncio.create_task(work)
+    under_way.add(task)
+    task.add_done_callback(under_way.discard)
+
+
+def _refusal() -> bytes:
+    response = refusal(TooManyCallsError())
+    body = cast("bytes", response.body)
+    headers = {**response.headers, "Content-Length": len(body), "Connection": "close"}
+    lines = [f"HTTP/1.1 {response.status} {response.reason}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
