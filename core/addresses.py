@@ -19,12 +19,14 @@ _UNKNOWN = "unknown"
 
 def parse_networks(text: str) -> tuple[Network, ...]:
     """Return the networks of FANFARE_TRUSTED_PROXIES; raises SettingsError for what is none."""
+    if text == "none":
+        return ()
     try:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise SettingsError(
             f"FANFARE_TRUSTED_PROXIES is not usable: {error}; write addresses or networks, "
-            "separated by commas, such as 10.0.0.0/8."
+            "separated by commas, such as 10.0.0.0/8, or none."
         ) from None
 
 

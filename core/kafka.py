@@ -28,6 +28,10 @@ _OPTIONS = {
 }
 _SCHEMES = {"ssl": "SSL", "sasl+ssl": "SASL_SSL"}
 _DEFAULT_MECHANISM = "SCRAM-SHA-512"
+_UNUSABLE = (
+    "FANFARE_KAFKA_BOOTSTRAP_SERVERS is not usable: write host:port, or ssl://host:port?ca=FILE, "
+    "or sasl+ssl://user:password@host:port?ca=FILE; other options are cert, key and mechanism."
+)
 
 
 def client_settings(address: str) -> dict[str, Any]:
@@ -58,7 +62,11 @@ def producer_settings(address: str) -> dict[str, Any]:
 
 
 def _secure(address: str) -> dict[str, str]:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        # Which would repeat the address, and may hold a password.
+        raise SettingsError(_UNUSABLE) from None
     login, _, servers = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -69,12 +77,7 @@ def _secure(address: str) -> dict[str, str]:
         or options.keys() - _OPTIONS.keys()
         or bool(user and password) != with_password
     ):
-        # The address may hold a password, and is not repeated.
-        raise SettingsError(
-            "FANFARE_KAFKA_BOOTSTRAP_SERVERS is not usable: write host:port, or "
-            "ssl://host:port?ca=FILE, or sasl+ssl://user:password@host:port?ca=FILE; other options "
-            "are cert, key and mechanism."
-        )
+        raise SettingsError(_UNUSABLE)
     settings = {"bootstrap.servers": servers, "security.protocol": _SCHEMES[parts.scheme]}
     if with_password:
         settings |= {

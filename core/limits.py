@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 WINDOW_SECONDS = 60
 PARTS = 10
 TIMEOUT_SECONDS = 0.2
+CONNECTIONS = 10
 PAUSE_SECONDS = 1.0
 
 
@@ -33,11 +34,16 @@ class Limits:
 
     def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
         """Count in the Redis at the URL; clock: seconds since 1970."""
-        self._redis: Redis = Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
+        self._redis: Redis = Redis.from_pool(
+            # Leases wait for a connection: an error would let calls pass uncounted.
+            BlockingConnectionPool.from_url(
+                url,
+                max_connections=CONNECTIONS,
+                timeout=TIMEOUT_SECONDS,
+                socket_timeout=TIMEOUT_SECONDS,
+                socket_connect_timeout=TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            )
         )
         self._clock = clock
         self._window = 0
@@ -55,12 +61,12 @@ class Limits:
         key = (method, caller)
         left = self._left.get(key, 0)
         if left == 0:
-            left = await self._lease(key, window, per_minute, now)
+            leased = await self._lease(key, window, per_minute, now)
             if window != self._window:
                 return  # the minute ended meanwhile, and with it the lease
             # What another call has leased meanwhile counts too.
-            left = None if left is None else left + (self._left.get(key) or 0)
-        if left is None:
+            left = leased + (self._left.get(key) or 0)
+        if not left:
             self._left[key] = None
             raise RateLimitedError(WINDOW_SECONDS - now % WINDOW_SECONDS)
         self._left[key] = left - 1
@@ -69,10 +75,8 @@ class Limits:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def _lease(
-        self, key: tuple[str, str], window: int, per_minute: int, now: float
-    ) -> int | None:
-        """Return how many calls more may be made, None for none."""
+    async def _lease(self, key: tuple[str, str], window: int, per_minute: int, now: float) -> int:
+        """Return how many calls more may be made."""
         part = max(1, per_minute // PARTS)
         if now < self._paused_until:
             return part
@@ -89,5 +93,4 @@ class Limits:
             self._paused_until = now + PAUSE_SECONDS
             LOG.warning("calls are not limited, as Redis does not answer: %s", error)
             return part
-        granted = min(part, per_minute - (taken - part))
-        return granted if granted > 0 else None
+        return max(0, min(part, per_minute - (int(taken) - part)))

@@ -34,6 +34,8 @@ LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 # At once. More would only wait, each with its request in memory, and be late for all.
 MAX_CALLS = 2000
+# The health service knows this name where callers are asked who they are.
+AUTHENTICATION = "fanfare.auth.v1.access"
 # With TLS: how long a connection may go on with a certificate that a new one would not be made by.
 CONNECTION_SECONDS = 600.0
 # To find each of a million broken rules would take minutes: of a larger request the first is told.
@@ -76,6 +78,8 @@ class Server:
         self._credentials = credentials
         self._calls = Calls()
         self._names = ["", health.SERVICE_NAME]
+        if gate is not None:
+            self._names.append(AUTHENTICATION)
         self._address = f"{bind}:{port}"
         self.port = port
 
@@ -100,7 +104,11 @@ class Server:
     async def start(self) -> None:
         """Listen, and report SERVING for every service. Raises StartError if the port is taken."""
         reflection.enable_server_reflection(
-            [*self._names[1:], reflection.SERVICE_NAME], self._server
+            [
+                *(name for name in self._names if name not in {"", AUTHENTICATION}),
+                reflection.SERVICE_NAME,
+            ],
+            self._server,
         )
         self._server.add_generic_rpc_handlers((_UnknownMethod(),))
         try:

@@ -6,6 +6,7 @@ import difflib
 import ipaddress
 import json
 import os
+import re
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
@@ -14,6 +15,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "FANFARE_"
 STACK_FILE = "stack.json"
 SECRETS_DIR = "FANFARE_SECRETS_DIR"
+
+
+# How addresses begin; the libraries know the rest.
+_DSN = (r"postgres(ql)?://|\w+ *=", "postgresql://user:password@host:5432/database")
+_ADDRESSES = {
+    "postgres_dsn": _DSN,
+    "postgres_replica_dsn": _DSN,
+    # With a port that is one: a / in a password ends the host too early.
+    "redis_url": (
+        r"rediss?://([^/?#]*@)?(\[[^]]*\]|[^:/?#@]*)(:\d+)?([/?#]|$)|unix://",
+        "redis://:password@host:6379/0",
+    ),
+}
 
 
 class SettingsError(Exception):
@@ -66,9 +80,9 @@ class Settings(BaseSettings):
 
     def replica_dsn(self) -> str:
         """Return the DSN that queries go to: the replica's, or the primary's where none is set."""
-        if self.postgres_replica_dsn is not None:
-            return self.postgres_replica_dsn.get_secret_value()
-        return self.primary_dsn()
+        if self.postgres_replica_dsn is None:
+            return self.primary_dsn()
+        return self._address("postgres_replica_dsn", self.postgres_replica_dsn)
 
     def redis_address(self) -> str:
         """Return the URL of Redis; raises SettingsError when none is known."""
@@ -96,7 +110,15 @@ class Settings(BaseSettings):
 
     def _address(self, name: str, value: SecretStr | None) -> str:
         if value is not None:
-            return value.get_secret_value()
+            address = value.get_secret_value()
+            pattern, example = _ADDRESSES.get(name, ("", ""))
+            if not re.match(pattern, address):
+                # The libraries would repeat it in the log, with its password.
+                raise SettingsError(
+                    f"{PREFIX}{name.upper()} is not usable: write {example}, with %-escapes for "
+                    "what a URL cannot hold."
+                )
+            return address
         record = self.state_dir / STACK_FILE
         try:
             return str(json.loads(record.read_text())[name])
@@ -130,6 +152,13 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
+    for variable in (f"{PREFIX}{name}" for name in ("AUTH_KEYS", "TLS_DIR", "TRUSTED_PROXIES")):
+        # As when a deployment forgot the value: what protects must not be off by that.
+        if os.environ.get(variable) == "":
+            raise SettingsError(
+                f"{variable} is set to nothing: give it its value, or do not set it; "
+                "FANFARE_TRUSTED_PROXIES=none trusts no proxy."
+            )
     lacking = [
         name
         for name, value in (("authentication", settings.auth_keys), ("TLS", settings.tls_dir))

@@ -32,11 +32,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         read_pb2.DESCRIPTOR.services_by_name["ReadService"],
         certificates=certificates,
     )
-    # The services check callers; the gateway hands on what they send.
-    authentication = "off" if settings.auth_keys is None else "on"
     trusted = parse_networks(settings.trusted_proxies)
     tls = None if certificates is None else certificates.http_context()
-    own = (cors, authentication, trusted, tls)
+    own = (cors, trusted, tls)
     commands = Server(settings.bind, settings.rest_write_port, write, *own)
     queries = Server(settings.bind, settings.rest_read_port, read, *own)
 

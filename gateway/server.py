@@ -62,20 +62,17 @@ class Server:
         port: int,
         service: Service,
         cors: Cors,
-        authentication: str,
         trusted: Sequence[Network],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Prepare a server at the port; tls: for HTTPS, None for HTTP.
 
-        authentication: on or off, is what /health says of it. trusted: the proxies that are
-        believed about the addresses they call for.
+        trusted: the proxies that are believed about the addresses they call for.
         """
         self._bind = bind
         self.port = port
         self._service = service
         self._cors = cors
-        self._authentication = authentication
         self._tls = tls
         self._draining = False
         self._listener: Listener | None = None
@@ -122,11 +119,12 @@ class Server:
 
     async def _health(self, _request: web.Request) -> web.Response:
         # Asked in this order, so that a drain that begins meanwhile is told.
-        is_serving = await self._service.is_serving() and not self._draining
+        is_serving, authentication = await self._service.health()
+        is_serving = is_serving and not self._draining
         # Named as in grpc.health.v1; and whether callers are asked who they are.
         status = {
             "status": "SERVING" if is_serving else "NOT_SERVING",
-            "authentication": self._authentication,
+            "authentication": authentication,
         }
         return web.json_response(status, status=200 if is_serving else 503)
 

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from core.server import AUTHENTICATION
 from core.tls import Certificates, Files
 
 CALL_SECONDS = 10.0
@@ -80,15 +81,28 @@ class Service:
             self._channel = self._open()
         return self._channel
 
-    async def is_serving(self) -> bool:
-        """Return whether the service answers that it is SERVING, within HEALTH_SECONDS."""
-        request = health_pb2.HealthCheckRequest(service=self.descriptors[0].full_name)
+    async def health(self) -> tuple[bool, str]:
+        """Return whether the service is SERVING, and whether it asks callers who they are.
+
+        The latter is on or off, or unknown where it does not answer within HEALTH_SECONDS.
+        """
+        serving, asking = await asyncio.gather(
+            self._check(self.descriptors[0].full_name), self._check(AUTHENTICATION)
+        )
+        answer = health_pb2.HealthCheckResponse
+        authentication = "off" if asking == answer.SERVICE_UNKNOWN else "on"
+        return serving == answer.SERVING, "unknown" if asking is None else authentication
+
+    async def _check(self, name: str) -> int | None:
+        """Return the status of this name, None without an answer."""
+        request = health_pb2.HealthCheckRequest(service=name)
         try:
             health: Any = health_pb2_grpc.HealthStub(self._current())
             answer = await health.Check(request, timeout=HEALTH_SECONDS)
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        except grpc.aio.AioRpcError as error:
+            is_unknown = error.code() is grpc.StatusCode.NOT_FOUND
+            return health_pb2.HealthCheckResponse.SERVICE_UNKNOWN if is_unknown else None
+        return int(answer.status)
 
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""

@@ -50,6 +50,7 @@ def test_an_address_with_all_there_is() -> None:
         "ssl://",
         "ssl://h:9092?cafile=x",
         "kafka://u:hunter2@h:9092",
+        "sasl+ssl://u:hunter2\uff0fx@h:9092",
     ],
 )
 def test_an_address_that_is_none_is_one_sentence(address: str) -> None:

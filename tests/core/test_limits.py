@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 
@@ -46,6 +47,17 @@ async def test_a_caller_has_so_many_calls_a_minute_and_no_more(fanfare: Fanfare)
     finally:
         await one.close()
         await two.close()
+
+
+async def test_a_burst_is_counted_too(fanfare: Fanfare) -> None:
+    """More calls at once than there are connections to Redis."""
+    limits = Limits(fanfare.settings.redis_address(), lambda: NOW)
+    caller = uuid.uuid4().hex
+    try:
+        passed = await asyncio.gather(*(_passed(limits, caller, 1, 60) for _ in range(500)))
+    finally:
+        await limits.close()
+    assert sum(passed) == 60
 
 
 async def test_without_redis_calls_pass() -> None:

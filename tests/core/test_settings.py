@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from core.settings import SettingsError, load_settings
+from core.settings import Settings, SettingsError, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,55 @@ def test_loopback_needs_no_permission(monkeypatch: pytest.MonkeyPatch, bind: str
     """What only this machine reaches works as it is."""
     monkeypatch.setenv("FANFARE_BIND", bind)
     assert load_settings().bind == bind
+
+
+@pytest.mark.parametrize("name", ["AUTH_KEYS", "TLS_DIR", "TRUSTED_PROXIES"])
+def test_what_protects_is_not_set_to_nothing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A value that a deployment forgot does not open the service."""
+    monkeypatch.setenv(f"FANFARE_{name}", "")
+    with pytest.raises(SettingsError, match=f"FANFARE_{name} is set to nothing"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("postgres_dsn", "postgresql//u:hunter2@h/d"),
+        ("postgres_replica_dsn", "hunter2"),
+        ("redis_url", "redis://:hunter2/w@h"),
+        ("redis_url", "http://:hunter2@h"),
+        ("redis_url", "redis://h:hunter2"),
+    ],
+)
+def test_an_address_that_is_none_is_not_repeated(name: str, address: str) -> None:
+    """It may hold a password; the libraries would log it."""
+    given = {"postgres_dsn": SecretStr("host=h"), name: SecretStr(address)}
+    settings = Settings(**given)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=f"FANFARE_{name.upper()} is not usable") as told:
+        settings.redis_address() if name == "redis_url" else settings.replica_dsn()
+    assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "redis://h",
+            "redis://h:6379",
+            "redis://h:6379/0",
+            "rediss://:p%2Fw@h:1/0?ssl_ca_certs=/a",
+        ),
+        *(
+            "redis://u:p@[::1]:6379/0",
+            "redis://:a:b@h:6379",
+            "unix:///tmp/redis.sock",
+            "redis://h?db=1",
+        ),
+    ],
+)
+def test_addresses_of_redis(address: str) -> None:
+    """All that redis-py reads."""
+    assert Settings(redis_url=SecretStr(address)).redis_address() == address
 
 
 def test_passwords_may_stand_in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

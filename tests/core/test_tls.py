@@ -147,7 +147,7 @@ async def test_the_gateway_takes_new_certificates(server: Server, folder: Path) 
     first = service._channel
     assert await call(request, ()) == read_pb2.GetUserResponse()
     assert service._channel is not first
-    assert await service.is_serving()
+    assert await service.health() == (True, "on")
     await service.close()
 
 

@@ -56,7 +56,7 @@ async def commands(
 ) -> AsyncIterator[Client]:
     """Yield a client of the commands' port."""
     service = Service(f"127.0.0.1:{write.server.port}", WRITE)
-    server = Server("127.0.0.1", 0, service, cors, "off", ())
+    server = Server("127.0.0.1", 0, service, cors, ())
     await server.start()
     yield Client(session, server.port)
     await server.drain()
@@ -67,7 +67,7 @@ async def commands(
 async def queries(read: Fake, session: aiohttp.ClientSession, cors: Cors) -> AsyncIterator[Client]:
     """Yield a client of the queries' port."""
     service = Service(f"127.0.0.1:{read.server.port}", READ)
-    server = Server("127.0.0.1", 0, service, cors, "off", ())
+    server = Server("127.0.0.1", 0, service, cors, ())
     await server.start()
     yield Client(session, server.port)
     await server.drain()

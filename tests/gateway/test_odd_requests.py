@@ -121,7 +121,7 @@ async def test_a_connection_without_a_request_is_closed(
     """A client that says nothing, or half of it, does not hold its connection for ever."""
     monkeypatch.setattr("gateway.server.IDLE_SECONDS", 0.05)
     service = Service(f"127.0.0.1:{read.server.port}", READ)
-    server = Server("127.0.0.1", 0, service, cors, "off", ())
+    server = Server("127.0.0.1", 0, service, cors, ())
     await server.start()
     assert await _raw(server.port, start) == b""
     await server.drain()
@@ -163,7 +163,7 @@ async def test_handshakes_are_bounded_too(
     Authority().issue(tmp_path, "gateway")
     service = Service(f"127.0.0.1:{read.server.port}", READ)
     tls = Certificates(tmp_path).http_context()
-    server = Server("127.0.0.1", 0, service, cors, "off", (), tls)
+    server = Server("127.0.0.1", 0, service, cors, (), tls)
     await server.start()
     async with asyncio.timeout(DEADLINE_SECONDS):
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]

@@ -273,7 +273,10 @@ async def test_a_service_that_is_away_is_503_and_comes_back(queries: Client, rea
     assert (reply.json["code"], reply.reason) == (14, "SERVICE_UNAVAILABLE")
     assert str(port) not in reply.json["message"]
     reply = await queries.send("GET", "/health")
-    assert (reply.status, reply.json) == (503, {"status": "NOT_SERVING", "authentication": "off"})
+    assert (reply.status, reply.json) == (
+        503,
+        {"status": "NOT_SERVING", "authentication": "unknown"},
+    )
 
     again = Fake(READ)
     again.server._address = f"127.0.0.1:{port}"
@@ -301,15 +304,15 @@ async def test_health_tells_of_a_drain(
 ) -> None:
     """A check that is under way when the drain begins is no longer told SERVING."""
     service = Service(f"127.0.0.1:{read.server.port}", READ)
-    server = Server("127.0.0.1", 0, service, Cors(""), "off", ())
-    asked, release, ask = asyncio.Event(), asyncio.Event(), service.is_serving
+    server = Server("127.0.0.1", 0, service, Cors(""), ())
+    asked, release, ask = asyncio.Event(), asyncio.Event(), service.health
 
-    async def is_serving() -> bool:
+    async def health() -> tuple[bool, str]:
         asked.set()
         await release.wait()
         return await ask()
 
-    monkeypatch.setattr(service, "is_serving", is_serving)
+    monkeypatch.setattr(service, "health", health)
     await server.start()
     check = asyncio.create_task(Client(session, server.port).send("GET", "/health"))
     await asked.wait()
@@ -365,7 +368,7 @@ async def test_a_taken_port_is_one_sentence(queries: Client) -> None:
     """The sentence names the port and the cure."""
     service = Service("127.0.0.1:1", READ)
     with pytest.raises(StartError, match=rf"{queries.port}: another process has the port.*set"):
-        await Server("127.0.0.1", queries.port, service, Cors(""), "off", ()).start()
+        await Server("127.0.0.1", queries.port, service, Cors(""), ()).start()
     await service.close()
 
 
