@@ -49,6 +49,7 @@ class Limits:
         self._window = 0
         # How many calls may still be made before Redis is asked; None: no more in this window.
         self._left: dict[tuple[str, str], int | None] = {}
+        self._leasing: dict[tuple[str, str], asyncio.Lock] = {}
         self._paused_until = 0.0
 
     async def take(self, method: str, caller: str, per_minute: int) -> None:
@@ -58,16 +59,19 @@ class Limits:
         if window != self._window:
             self._window = window
             self._left.clear()
+            self._leasing.clear()
         key = (method, caller)
-        left = self._left.get(key, 0)
-        if left == 0:
-            leased = await self._lease(key, window, per_minute, now)
-            if window != self._window:
-                return  # the minute ended meanwhile, and with it the lease
-            # What another call has leased meanwhile counts too.
-            left = leased + (self._left.get(key) or 0)
-        if not left:
-            self._left[key] = None
+        if self._left.get(key, 0) == 0:
+            # One lease at a time: a burst must not take what Redis has for all.
+            async with self._leasing.setdefault(key, asyncio.Lock()):
+                if window == self._window and self._left.get(key, 0) == 0:
+                    leased = await self._lease(key, window, per_minute, now)
+                    if window == self._window:
+                        self._left[key] = leased or None
+        if window != self._window:
+            return  # the minute ended meanwhile, and with it the lease
+        left = self._left[key]
+        if left is None:
             raise RateLimitedError(WINDOW_SECONDS - now % WINDOW_SECONDS)
         self._left[key] = left - 1
 
