@@ -53,6 +53,8 @@ class Peer:
 Check = Callable[[Message, Peer], Awaitable[None]]
 
 METADATA_KEY = "authorization"
+# The health service knows this name where callers are asked who they are.
+AUTHENTICATION = "fanfare.auth.v1.access"
 _SCHEME = "bearer "
 _NOBODY = Caller()
 

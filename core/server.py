@@ -18,7 +18,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from core.access import Check, Gate, Peer
+from core.access import AUTHENTICATION, Check, Gate, Peer
 from core.errors import (
     FanfareError,
     InternalError,
@@ -34,14 +34,13 @@ LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 # At once. More would only wait, each with its request in memory, and be late for all.
 MAX_CALLS = 2000
-# The health service knows this name where callers are asked who they are.
-AUTHENTICATION = "fanfare.auth.v1.access"
 # With TLS: how long a connection may go on with a certificate that a new one would not be made by.
 CONNECTION_SECONDS = 600.0
 # To find each of a million broken rules would take minutes: of a larger request the first is told.
 DETAILED_BYTES = 2048
-# Of a smaller one so many, which fit the trailers.
+# The most that are told: more would not fit the trailers.
 MAX_VIOLATIONS = 20
+
 Context = grpc.aio.ServicerContext[Any, Any]
 # A method may answer with the serialised message itself.
 Method = Callable[[Any, Context], Awaitable[Message | bytes]]

@@ -18,13 +18,13 @@ SECRETS_DIR = "FANFARE_SECRETS_DIR"
 
 
 # How addresses begin; the libraries know the rest.
-_DSN = (r"postgres(ql)?://|\w+ *=", "postgresql://user:password@host:5432/database")
+_DSN = (r"postgres(ql)?://|\s*\w+\s*=", "postgresql://user:password@host:5432/database")
 _ADDRESSES = {
     "postgres_dsn": _DSN,
     "postgres_replica_dsn": _DSN,
     # With a port that is one: a / in a password ends the host too early.
     "redis_url": (
-        r"rediss?://([^/?#]*@)?(\[[^]]*\]|[^:/?#@]*)(:\d+)?([/?#]|$)|unix://",
+        r"rediss?://([^/?#]*@)?(\[[^]]*\]|[^:/?#@]*)(:\d*)?([/?#]|$)|unix://",
         "redis://:password@host:6379/0",
     ),
 }
@@ -152,9 +152,10 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
-    for variable in (f"{PREFIX}{name}" for name in ("AUTH_KEYS", "TLS_DIR", "TRUSTED_PROXIES")):
+    protecting = {f"{PREFIX}{name}" for name in ("AUTH_KEYS", "TLS_DIR", "TRUSTED_PROXIES")}
+    for variable, value in os.environ.items():
         # As when a deployment forgot the value: what protects must not be off by that.
-        if os.environ.get(variable) == "":
+        if not value and variable.upper() in {*protecting, SECRETS_DIR}:
             raise SettingsError(
                 f"{variable} is set to nothing: give it its value, or do not set it; "
                 "FANFARE_TRUSTED_PROXIES=none trusts no proxy."

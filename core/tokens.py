@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -122,7 +123,7 @@ class _Keys(Generic[Key]):
         if time.monotonic() - self._looked >= RESCAN_SECONDS:
             self._looked = time.monotonic()
             paths = sorted(self._folder.glob(f"*{self._suffix}"))
-            # A file that is being written, or that cannot be read yet, changes once more.
+            # A file that is being written changes once more.
             seen = [(path, *_state(path)) for path in paths]
             if seen != self._seen:
                 self._seen = seen
@@ -136,7 +137,10 @@ class _Keys(Generic[Key]):
             if f"{thumbprint(public)}{self._suffix}" == path.name:
                 return key
             LOG.warning("%s is not used: it is not the key of its name", path)
-        except (OSError, ValueError, TypeError) as error:
+        except OSError as error:
+            LOG.warning("%s cannot be read now: %s", path, error)
+            self._seen = []  # so that the next look tries again
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             LOG.warning("%s is not used: %s", path, error)
         return None
 
@@ -202,7 +206,7 @@ def _state(path: Path) -> tuple[int, ...]:
     """Return what changes with a file's content, owner and mode; nothing where it is gone."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return ()
     return (found.st_ino, found.st_size, found.st_ctime_ns)
 

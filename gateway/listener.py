@@ -49,7 +49,7 @@ class Listener:
         found = socket.getaddrinfo(bind.strip("[]"), port, type=socket.SOCK_STREAM)
         try:
             for family, address in dict.fromkeys((info[0], info[4]) for info in found):
-                listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+                listening = socket.create_server(address, family=family, backlog=_BACKLOG)
                 listening.setblocking(False)
                 self._sockets.append(listening)
         except OSError:

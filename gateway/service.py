@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from core.server import AUTHENTICATION
+from core.access import AUTHENTICATION
 from core.tls import Certificates, Files
 
 CALL_SECONDS = 10.0

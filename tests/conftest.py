@@ -40,7 +40,7 @@ def start_system(
     for system in started:
         system.stop()
     logs = [log for system in started for log in system.settings.state_dir.rglob("*.log")]
-    assert len(logs) > len(started)
+    assert not started or len(logs) > len(started)
     marks = [mark.encode() for mark in (*MARKS, "@example.com")]
     told = [log for log in logs if any(mark in log.read_bytes() for mark in marks)]
     assert told == []

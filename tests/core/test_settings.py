@@ -86,7 +86,7 @@ def test_loopback_needs_no_permission(monkeypatch: pytest.MonkeyPatch, bind: str
     assert load_settings().bind == bind
 
 
-@pytest.mark.parametrize("name", ["AUTH_KEYS", "TLS_DIR", "TRUSTED_PROXIES"])
+@pytest.mark.parametrize("name", ["AUTH_KEYS", "TLS_DIR", "TRUSTED_PROXIES", "SECRETS_DIR"])
 def test_what_protects_is_not_set_to_nothing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A value that a deployment forgot does not open the service."""
     monkeypatch.setenv(f"FANFARE_{name}", "")

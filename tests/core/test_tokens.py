@@ -85,6 +85,17 @@ def test_a_key_file_is_used_once_it_is_whole(tmp_path: Path) -> None:
     assert set(keys.all()) == {old}
 
 
+def test_a_read_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file does not change, as when the process has no descriptor left."""
+    first = create_key(tmp_path)
+    keys = PublicKeys(tmp_path)
+    second = create_key(tmp_path)
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError("no room")))
+        assert keys.all() == {}
+    assert set(keys.all()) == {first, second}
+
+
 def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:
     """And this can be asked before a refresh token is used up."""
     create_key(tmp_path)
