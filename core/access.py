@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import grpc.aio
 from fanfare.auth.v1 import access_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
-from core.addresses import FORWARDED_KEY, Network, client_address, owner_of, peer_address
+from core.addresses import (
+    FORWARDED_KEY,
+    Network,
+    client_address,
+    owner_of,
+    parse_networks,
+    peer_address,
+)
 from core.errors import PermissionDeniedError, UnauthenticatedError
 from core.limits import Limits
-from core.tokens import Caller, Verifier
+from core.settings import Settings
+from core.tokens import Caller, PublicKeys, Verifier
 
 Metadata = Iterable[tuple[str, str | bytes]]
+
+
+AuthorOf = Callable[[int], Awaitable[int | None]]
+IsAdmin = Callable[[int], Awaitable[bool]]
 
 
 class Accounts(Protocol):
@@ -114,6 +126,13 @@ class Gate:
         self._services = frozenset(services)
         self._accounts = accounts
 
+    @classmethod
+    def of(cls, settings: Settings, keys: PublicKeys, accounts: Accounts | None = None) -> Self:
+        """Return the gate that the settings ask for; raises SettingsError."""
+        limits = Limits(settings.redis_address())
+        trusted = parse_networks(settings.trusted_proxies)
+        return cls(Verifier(keys), limits, trusted, settings.service_names(), accounts)
+
     def check(self, method: MethodDescriptor) -> Check:
         """Return a coroutine function that lets the call pass, or raises.
 
@@ -123,11 +142,8 @@ class Gate:
         rule = rule_of(method)
         kind = str(rule.WhichOneof("users"))
         fields = _path(method, getattr(rule, kind)) if kind.endswith("_field") else []
-        accounts = self._accounts
-        if accounts is None and (kind == "tweet_field" or rule.admins):
-            raise ValueError(f"{method.full_name} needs the primary, which is not known here")
-
-        is_public, services, admins = kind == "public", rule.services, rule.admins
+        author_of, is_admin = self._asked(method, rule)
+        is_public, services = kind == "public", rule.services
         per_minute, by_address = rule.calls_per_minute, rule.by_address
 
         async def check(request: Message, peer: Peer) -> None:
@@ -141,18 +157,29 @@ class Gate:
             if caller.user_id is None:
                 raise PermissionDeniedError
             # The token's word is ten minutes old at most, too old for what cannot be undone.
-            if admins and caller.admin and accounts and await accounts.is_admin(caller.user_id):
+            if is_admin and caller.admin and await is_admin(caller.user_id):
                 return
             if kind == "nobody":
                 raise PermissionDeniedError
             for id_ in _values(request, fields):
-                owner = (
-                    await accounts.tweet_author(id_) if kind == "tweet_field" and accounts else id_
-                )
+                owner = await author_of(id_) if author_of else id_
                 if owner is not None and owner != caller.user_id:
                     raise PermissionDeniedError
 
         return check
+
+    def _asked(
+        self, method: MethodDescriptor, rule: access_pb2.AccessRule
+    ) -> tuple[AuthorOf | None, IsAdmin | None]:
+        """Return what the rule needs to ask the primary, each None where it does not."""
+        if not (rule.tweet_field or rule.admins):
+            return None, None
+        if self._accounts is None:
+            raise ValueError(f"{method.full_name} needs the primary, which is not known here")
+        return (
+            self._accounts.tweet_author if rule.tweet_field else None,
+            self._accounts.is_admin if rule.admins else None,
+        )
 
     def _caller(self, peer: Peer, *, optional: bool) -> Caller:
         try:

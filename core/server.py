@@ -76,9 +76,7 @@ class Server:
         self._gate = gate
         self._credentials = credentials
         self._calls = Calls()
-        self._names = ["", health.SERVICE_NAME]
-        if gate is not None:
-            self._names.append(AUTHENTICATION)
+        self._services = [health.SERVICE_NAME]
         self._address = f"{bind}:{port}"
         self.port = port
 
@@ -95,7 +93,7 @@ class Server:
             )
             for method in descriptor.methods
         }
-        self._names.append(descriptor.full_name)
+        self._services.append(descriptor.full_name)
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(descriptor.full_name, handlers),)
         )
@@ -103,11 +101,7 @@ class Server:
     async def start(self) -> None:
         """Listen, and report SERVING for every service. Raises StartError if the port is taken."""
         reflection.enable_server_reflection(
-            [
-                *(name for name in self._names if name not in {"", AUTHENTICATION}),
-                reflection.SERVICE_NAME,
-            ],
-            self._server,
+            [*self._services, reflection.SERVICE_NAME], self._server
         )
         self._server.add_generic_rpc_handlers((_UnknownMethod(),))
         try:
@@ -127,7 +121,8 @@ class Server:
     async def set_serving(self, *, serving: bool) -> None:
         """Report SERVING or NOT_SERVING for every service."""
         answer = health_pb2.HealthCheckResponse
-        for name in self._names:
+        asking = [AUTHENTICATION] if self._gate is not None else []
+        for name in ("", *self._services, *asking):
             await self._health.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 
     async def drain(self) -> None:

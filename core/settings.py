@@ -16,7 +16,6 @@ PREFIX = "FANFARE_"
 STACK_FILE = "stack.json"
 SECRETS_DIR = "FANFARE_SECRETS_DIR"
 
-
 # How addresses begin; the libraries know the rest.
 _DSN = (r"postgres(ql)?://|\s*\w+\s*=", "postgresql://user:password@host:5432/database")
 _ADDRESSES = {
@@ -111,13 +110,14 @@ class Settings(BaseSettings):
     def _address(self, name: str, value: SecretStr | None) -> str:
         if value is not None:
             address = value.get_secret_value()
-            pattern, example = _ADDRESSES.get(name, ("", ""))
-            if not re.match(pattern, address):
-                # The libraries would repeat it in the log, with its password.
-                raise SettingsError(
-                    f"{PREFIX}{name.upper()} is not usable: write {example}, with %-escapes for "
-                    "what a URL cannot hold."
-                )
+            if name in _ADDRESSES:
+                pattern, example = _ADDRESSES[name]
+                if not re.match(pattern, address):
+                    # The libraries would repeat it in the log, with its password.
+                    raise SettingsError(
+                        f"{PREFIX}{name.upper()} is not usable: write {example}, with %-escapes "
+                        "for what a URL cannot hold."
+                    )
             return address
         record = self.state_dir / STACK_FILE
         try:
@@ -152,10 +152,10 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
-    protecting = {f"{PREFIX}{name}" for name in ("AUTH_KEYS", "TLS_DIR", "TRUSTED_PROXIES")}
+    protecting = ("AUTH_KEYS", "SECRETS_DIR", "TLS_DIR", "TRUSTED_PROXIES")
     for variable, value in os.environ.items():
         # As when a deployment forgot the value: what protects must not be off by that.
-        if not value and variable.upper() in {*protecting, SECRETS_DIR}:
+        if not value and variable.upper() in {f"{PREFIX}{name}" for name in protecting}:
             raise SettingsError(
                 f"{variable} is set to nothing: give it its value, or do not set it; "
                 "FANFARE_TRUSTED_PROXIES=none trusts no proxy."

@@ -13,6 +13,7 @@ import json
 import logging
 import time
 import uuid
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -101,7 +102,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     whole.rename(path)
 
 
-class _Keys(Generic[Key]):
+class _Keys(ABC, Generic[Key]):
     """The keys in a folder's files of one kind, looked at every RESCAN_SECONDS at most."""
 
     _suffix: ClassVar[str]
@@ -144,9 +145,9 @@ class _Keys(Generic[Key]):
             LOG.warning("%s is not used: %s", path, error)
         return None
 
+    @abstractmethod
     def _parse(self, pem: bytes) -> tuple[Key, Ed25519PublicKey]:
         """Return the key and its public half; raises ValueError or TypeError for what is none."""
-        raise NotImplementedError
 
 
 class PublicKeys(_Keys[Ed25519PublicKey]):

@@ -165,13 +165,14 @@ class Document:
 
     def _parameters(self, route: Route) -> Iterator[Json]:
         message = route.method.input_type
+        required = needed(message)
         for field in message.fields:
             in_path = field.name in route.variables
             if in_path or not route.has_body:
                 yield {
                     "name": field.name,
                     "in": "path" if in_path else "query",
-                    "required": field.name in needed(message),
+                    "required": in_path or field.name in required,
                     "description": self._texts[field.full_name],
                     "schema": self._field(field, needed),
                 }

@@ -7,13 +7,11 @@ import asyncio
 from fanfare.read.v1 import read_pb2
 
 from core.access import Gate
-from core.addresses import parse_networks
-from core.limits import Limits
 from core.postgres import Database
 from core.server import Server
 from core.settings import Settings
 from core.tls import server_credentials
-from core.tokens import PublicKeys, Verifier
+from core.tokens import PublicKeys
 from read_service.cache import Cache
 from read_service.copies import run_copies
 from read_service.home import HomeTimelines
@@ -37,12 +35,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     tweets = Tweets(cache, store)
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
-    gate = None
-    if settings.auth_keys is not None:
-        verifier = Verifier(PublicKeys(settings.auth_keys))
-        limits = Limits(settings.redis_address())
-        trusted = parse_networks(settings.trusted_proxies)
-        gate = Gate(verifier, limits, trusted, settings.service_names())
+    gate = Gate.of(settings, PublicKeys(settings.auth_keys)) if settings.auth_keys else None
     credentials = server_credentials(settings.tls_dir)
     shared = settings.read_processes > 1
     server = Server(settings.bind, settings.read_port, gate, credentials, shared=shared)

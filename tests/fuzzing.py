@@ -114,7 +114,7 @@ class Fuzzed:
             _USERS,
         )
         self._users = [id_ for id_, _ in rows]
-        self._names = [name.replace("-", "_") for _, name in rows]
+        self._names = [name for _, name in rows]
         self._fanfare.sql(
             "INSERT INTO follows (follower_id, followed_id)"
             " SELECT a, b FROM unnest(%s::bigint[]) AS a, unnest(%s::bigint[]) AS b WHERE a < b",

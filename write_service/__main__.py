@@ -8,14 +8,12 @@ from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
 from core.access import Gate
-from core.addresses import parse_networks
-from core.limits import Limits
 from core.postgres import Database
 from core.process import run
 from core.server import Server
 from core.settings import Settings
 from core.tls import server_credentials
-from core.tokens import PublicKeys, Signer, Verifier
+from core.tokens import PublicKeys, Signer
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
@@ -38,10 +36,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     sessions: AuthService | NoAuthService = NoAuthService()
     if settings.auth_keys is not None:
         keys = PublicKeys(settings.auth_keys)
-        limits = Limits(settings.redis_address())
-        trusted = parse_networks(settings.trusted_proxies)
-        services = settings.service_names()
-        gate = Gate(Verifier(keys), limits, trusted, services, store)
+        gate = Gate.of(settings, keys, store)
         signer = Signer(settings.auth_keys)
         sessions = AuthService(SessionStore(database), passwords, signer, keys)
     server = Server(settings.bind, settings.write_port, gate, server_credentials(settings.tls_dir))

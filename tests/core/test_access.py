@@ -25,10 +25,10 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from serving import Unlimited, serving
 
 from core.access import Gate, rule_of
-from core.limits import Limits
-from core.server import Context, Server, violations
+from core.server import violations
 from core.tokens import Caller, PublicKeys, Signer, Verifier, create_key
 
 SERVICES = [
@@ -56,16 +56,6 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 UNKNOWN = grpc.StatusCode.UNAUTHENTICATED
 
 
-class Unlimited(Limits):
-    """Lets everything pass; test_limits.py is about what does not."""
-
-    def __init__(self) -> None:
-        """Count nothing."""
-
-    async def take(self, method: str, caller: str, per_minute: int) -> None:
-        """Let the call pass."""
-
-
 class _Accounts:
     """One tweet, and one administrator."""
 
@@ -74,16 +64,6 @@ class _Accounts:
 
     async def is_admin(self, user_id: int) -> bool:
         return user_id == ADMIN
-
-
-class _Servicer:
-    """Has every method, and answers with the empty message."""
-
-    def __getattr__(self, _name: str) -> object:
-        return self._answer
-
-    async def _answer(self, _request: Message, _context: Context) -> bytes:
-        return b""
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +78,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def channel(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
     """Yield a channel to a server of all services."""
     gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), (), (), _Accounts())
-    server = Server("127.0.0.1", 0, gate)
-    for service in SERVICES:
-        server.add_service(service, _Servicer())
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+    async with (
+        serving(*SERVICES, gate=gate) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
         yield channel
-    await server.drain()
 
 
 def _bearer(token: str) -> list[tuple[str, str]]:
@@ -261,15 +239,13 @@ async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
             counted.append((method, caller))
 
     gate = Gate(Verifier(PublicKeys(folder)), Counting(), (), (), _Accounts())
-    server = Server("127.0.0.1", 0, gate)
-    for service in SERVICES:
-        server.add_service(service, _Servicer())
-    await server.start()
     token, _ = Signer(folder).sign(Caller(OWNER))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+    async with (
+        serving(*SERVICES, gate=gate) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
         for method in METHODS:
             await _code(channel, method, _fill(method.input_type, VALUES), _bearer(token))
-    await server.drain()
     by_address = {"CreateUser", "CreateSession", "RefreshSession", "RevokeSession"}
     assert dict(counted) == {
         method.name: "127.0.0.1" if method.name in by_address else str(OWNER)

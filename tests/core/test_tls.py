@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,13 @@ import pytest
 from aiohttp import web
 from fanfare.read.v1 import read_pb2
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
-from google.protobuf.message import Message
+from serving import Unlimited, serving
 
 from cli.certificates import Authority
 from core import server as core_server
 from core import tls
 from core.access import Gate
-from core.limits import Limits
-from core.server import Context, Server
+from core.server import Server
 from core.settings import SettingsError
 from core.tls import Certificates
 from core.tokens import PublicKeys, Verifier, create_key
@@ -30,24 +30,6 @@ from gateway.service import Service
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 DEADLINE_SECONDS = 20.0
 HOME = read_pb2.GetHomeTimelineRequest(user_id=7)
-
-
-class _Servicer:
-    """Has every method, and answers with the empty message."""
-
-    def __getattr__(self, _name: str) -> object:
-        return self._answer
-
-    async def _answer(self, _request: Message, _context: Context) -> bytes:
-        return b""
-
-
-class _Unlimited(Limits):
-    def __init__(self) -> None:
-        """Count nothing."""
-
-    async def take(self, method: str, caller: str, per_minute: int) -> None:
-        """Let the call pass."""
 
 
 @pytest.fixture(autouse=True)
@@ -62,16 +44,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "tls"
 
 
+def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[Server]:
+    create_key(tmp_path / "keys")
+    gate = Gate(Verifier(PublicKeys(tmp_path / "keys")), Unlimited(), (), ["feed"])
+    return serving(READ, gate=gate, credentials=Certificates(folder).server_credentials())
+
+
 @pytest.fixture
 async def server(tmp_path: Path, folder: Path) -> AsyncIterator[Server]:
     """Yield a server that asks for certificates, and takes the holder of `feed` for a service."""
-    create_key(tmp_path / "keys")
-    gate = Gate(Verifier(PublicKeys(tmp_path / "keys")), _Unlimited(), (), ["feed"])
-    server = Server("127.0.0.1", 0, gate, Certificates(folder).server_credentials())
-    server.add_service(READ, _Servicer())
-    await server.start()
-    yield server
-    await server.drain()
+    async with _serving(tmp_path, folder) as server:
+        yield server
 
 
 async def _code(server: Server, files: tls.Files, *metadata: tuple[str, str]) -> grpc.StatusCode:
@@ -117,23 +100,17 @@ async def test_a_connection_of_before_ends(
 ) -> None:
     """Else a certificate that is no good any more would be, for as long as it stays connected."""
     monkeypatch.setattr(core_server, "CONNECTION_SECONDS", 0.2)
-    create_key(tmp_path / "keys")
-    gate = Gate(Verifier(PublicKeys(tmp_path / "keys")), _Unlimited(), (), ["feed"])
-    server = Server("127.0.0.1", 0, gate, Certificates(folder).server_credentials())
-    server.add_service(READ, _Servicer())
-    await server.start()
     old = Certificates(folder).files()
-    target = f"127.0.0.1:{server.port}"
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
-        grpc.aio.secure_channel(target, old.channel_credentials) as channel,
+        _serving(tmp_path, folder) as server,
+        grpc.aio.secure_channel(f"127.0.0.1:{server.port}", old.channel_credentials) as channel,
     ):
         stub: Any = ReadServiceStub(channel)
         assert await stub.GetHomeTimeline(HOME).code() is grpc.StatusCode.UNAUTHENTICATED
         Authority().issue(folder, "gateway")
         while await stub.GetHomeTimeline(HOME).code() is not grpc.StatusCode.UNAVAILABLE:
             pass
-    await server.drain()
 
 
 async def test_the_gateway_takes_new_certificates(server: Server, folder: Path) -> None:

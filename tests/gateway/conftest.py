@@ -10,10 +10,8 @@ from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 
 from gateway.cors import Cors
-from gateway.server import Server
-from gateway.service import Service
 
-from .fakes import Client, Fake
+from .fakes import Client, Fake, gateway
 
 WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
@@ -55,20 +53,12 @@ async def commands(
     write: Fake, session: aiohttp.ClientSession, cors: Cors
 ) -> AsyncIterator[Client]:
     """Yield a client of the commands' port."""
-    service = Service(f"127.0.0.1:{write.server.port}", WRITE)
-    server = Server("127.0.0.1", 0, service, cors, ())
-    await server.start()
-    yield Client(session, server.port)
-    await server.drain()
-    await service.close()
+    async with gateway(write, cors) as port:
+        yield Client(session, port)
 
 
 @pytest.fixture
 async def queries(read: Fake, session: aiohttp.ClientSession, cors: Cors) -> AsyncIterator[Client]:
     """Yield a client of the queries' port."""
-    service = Service(f"127.0.0.1:{read.server.port}", READ)
-    server = Server("127.0.0.1", 0, service, cors, ())
-    await server.start()
-    yield Client(session, server.port)
-    await server.drain()
-    await service.close()
+    async with gateway(read, cors) as port:
+        yield Client(session, port)

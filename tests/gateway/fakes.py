@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -16,6 +18,9 @@ from yarl import URL
 
 from core.server import Context
 from core.server import Server as GrpcServer
+from gateway.cors import Cors
+from gateway.server import Server
+from gateway.service import Service
 
 Answer = Callable[[Any, Context], Awaitable[Message]]
 
@@ -24,6 +29,7 @@ class Fake:
     """A gRPC service whose methods note the request and give an empty or a canned answer."""
 
     def __init__(self, descriptor: ServiceDescriptor) -> None:
+        self.descriptor = descriptor
         self.requests: list[Message] = []
         self.answers: dict[str, Message | Exception | Answer] = {}
         self.server = GrpcServer("127.0.0.1", 0)
@@ -40,6 +46,19 @@ class Fake:
             return canned if isinstance(canned, Message) else await canned(request, context)
 
         return answer
+
+
+@asynccontextmanager
+async def gateway(fake: Fake, cors: Cors, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Yield the port of a gateway in front of the service."""
+    service = Service(f"127.0.0.1:{fake.server.port}", fake.descriptor)
+    server = Server("127.0.0.1", 0, service, cors, (), tls)
+    await server.start()
+    try:
+        yield server.port
+    finally:
+        await server.drain()
+        await service.close()
 
 
 class Held:

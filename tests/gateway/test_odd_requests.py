@@ -17,11 +17,9 @@ from core.tls import Certificates, client_context
 from gateway.cors import Cors
 from gateway.requests import RequestReader
 from gateway.routes import routes
-from gateway.server import Server
-from gateway.service import Service
 
-from .conftest import READ, WRITE
-from .fakes import Client, Fake
+from .conftest import WRITE
+from .fakes import Client, Fake, gateway
 
 DEADLINE_SECONDS = 10.0
 READERS = [RequestReader(route) for route in routes(WRITE)]
@@ -75,15 +73,6 @@ async def test_odd_targets_are_400(queries: Client, target: str) -> None:
     assert len(reply.body) < 2000
 
 
-async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
-    """Raw bytes in path and query are no HTTP."""
-    for target in (b"/users/username/\xff", b"/users?page_token=\xff", b"/users?\xff=1"):
-        reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
-        writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert (await reader.readline()).split()[1] == b"400"
-        writer.close()
-
-
 async def _raw(port: int, request: bytes) -> bytes:
     """Send bytes; return what comes until the gateway closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -93,6 +82,13 @@ async def _raw(port: int, request: bytes) -> bytes:
             return await reader.read()
     finally:
         writer.close()
+
+
+async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
+    """Raw bytes in path and query are no HTTP."""
+    for target in (b"/users/username/\xff", b"/users?page_token=\xff", b"/users?\xff=1"):
+        request = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert (await _raw(queries.port, request)).split()[1] == b"400"
 
 
 @pytest.mark.parametrize(
@@ -120,12 +116,8 @@ async def test_a_connection_without_a_request_is_closed(
 ) -> None:
     """A client that says nothing, or half of it, does not hold its connection for ever."""
     monkeypatch.setattr("gateway.server.IDLE_SECONDS", 0.05)
-    service = Service(f"127.0.0.1:{read.server.port}", READ)
-    server = Server("127.0.0.1", 0, service, cors, ())
-    await server.start()
-    assert await _raw(server.port, start) == b""
-    await server.drain()
-    await service.close()
+    async with gateway(read, cors) as port:
+        assert await _raw(port, start) == b""
 
 
 async def test_one_connection_too_many_is_told_so(
@@ -161,21 +153,16 @@ async def test_handshakes_are_bounded_too(
     monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 3)
     monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 60.0)
     Authority().issue(tmp_path, "gateway")
-    service = Service(f"127.0.0.1:{read.server.port}", READ)
     tls = Certificates(tmp_path).http_context()
-    server = Server("127.0.0.1", 0, service, cors, (), tls)
-    await server.start()
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
-        assert await _raw(server.port, b"") == b""
+    async with asyncio.timeout(DEADLINE_SECONDS), gateway(read, cors, tls) as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        assert await _raw(port, b"") == b""
         for _, writer in silent:
             writer.close()
         context = client_context(tmp_path)
         while True:
             try:
-                served, writer = await asyncio.open_connection(
-                    "127.0.0.1", server.port, ssl=context
-                )
+                served, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
                 break
             except ConnectionError:
                 pass  # the places are not free yet
@@ -183,10 +170,8 @@ async def test_handshakes_are_bounded_too(
         assert (await served.readline()).split()[1] == b"200"
         monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 0.05)
         # Closed when its handshake has taken too long.
-        assert await _raw(server.port, b"") == b""
-    writer.close()
-    await server.drain()
-    await service.close()
+        assert await _raw(port, b"") == b""
+        writer.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""A server of our own kind for tests: methods that answer nothing, callers without limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+
+from core.access import Gate
+from core.limits import Limits
+from core.server import Context, Server
+
+
+class Silent:
+    """Has every method, and answers with the empty message."""
+
+    def __getattr__(self, _name: str) -> object:
+        return self._answer
+
+    async def _answer(self, _request: Message, _context: Context) -> bytes:
+        return b""
+
+
+class Unlimited(Limits):
+    """Lets everything pass; test_limits.py is about what does not."""
+
+    def __init__(self) -> None:
+        """Count nothing."""
+
+    async def take(self, method: str, caller: str, per_minute: int) -> None:
+        """Let the call pass."""
+
+
+@asynccontextmanager
+async def serving(
+    *descriptors: ServiceDescriptor,
+    servicer: object | None = None,
+    gate: Gate | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+) -> AsyncIterator[Server]:
+    """Yield a server of these services at a free port; servicer: None for a silent one."""
+    server = Server("127.0.0.1", 0, gate, credentials)
+    for descriptor in descriptors:
+        server.add_service(descriptor, servicer or Silent())
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.drain()
