@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from google.protobuf import json_format
@@ -17,6 +18,9 @@ from gateway.routes import Route
 
 _DECIMAL = re.compile("-?[0-9]{1,19}")
 _LONGEST_REASON = 300
+# The contract's messages need three; parsers that recurse fail at a depth that nobody knows.
+MAX_NESTING = 32
+_TOO_DEEP = f"the body is nested deeper than {MAX_NESTING} levels"
 _INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
 
 
@@ -146,13 +150,24 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body.decode(), object_pairs_hook=_object)
     except RecursionError:
-        raise MalformedRequestError("the body is nested too deeply") from None
+        raise MalformedRequestError(_TOO_DEEP) from None
     except ValueError as error:
         reason = str(error)[:_LONGEST_REASON]
         raise MalformedRequestError(f"the body is not JSON: {reason}") from None
     if not isinstance(document, dict):
         raise MalformedRequestError("the body is JSON, but not an object: send {…}")
+    # Most bodies have no more brackets than may be nested.
+    if body.count(b"{") + body.count(b"[") > MAX_NESTING and _is_too_deep(document):
+        raise MalformedRequestError(_TOO_DEEP)
     return document
+
+
+def _is_too_deep(document: dict[str, Any]) -> bool:
+    level: list[Any] = [document]
+    for _ in range(MAX_NESTING):
+        values = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for value in chain.from_iterable(values) if isinstance(value, dict | list)]
+    return bool(level)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -52,6 +52,21 @@ async def test_odd_bodies_are_400(commands: Client, path: str, body: bytes) -> N
     assert len(reply.body) < 2000
 
 
+@pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"requests": ', b"}")])
+def test_nesting_of_every_depth_is_refused(left: bytes, right: bytes) -> None:
+    """However deep: also where one parser still follows, and the next one does not."""
+    reader = next(
+        reader
+        for reader, route in zip(READERS, routes(WRITE), strict=True)
+        if route.path == "/tweets:batchCreate"
+    )
+    for depth in (*range(3, 1100), 100_000):
+        body = b'{"requests": ' + left * (depth - 1) + b"1" + right * (depth - 1) + b"}"
+        with pytest.raises(MalformedRequestError) as error:
+            reader.read({}, [], body)
+        assert ("deeper than 32 levels" in str(error.value)) == (depth > 32), depth
+
+
 ODD_TARGETS = [
     "/users/%2B1", "/users/+1", "/users/1_0", "/users/%201", "/users/%D9%A1", "/users/1e3",
     "/users/1.0", "/users/0x1", "/users/9223372036854775808", "/users/" + "9" * 5000,
