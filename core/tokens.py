@@ -138,9 +138,12 @@ class _Keys(ABC, Generic[Key]):
             if f"{thumbprint(public)}{self._suffix}" == path.name:
                 return key
             LOG.warning("%s is not used: it is not the key of its name", path)
+        except FileNotFoundError:
+            LOG.info("%s was removed while the folder was read", path)
         except OSError as error:
             LOG.warning("%s cannot be read now: %s", path, error)
             self._seen = []  # so that the next look tries again
+            return self._keys.get(path.name.removesuffix(self._suffix))
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             LOG.warning("%s is not used: %s", path, error)
         return None
