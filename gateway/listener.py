@@ -6,6 +6,7 @@ asyncio's own servers know of a connection only after its handshake, and of no b
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import ssl
@@ -28,6 +29,8 @@ REFUSAL_SECONDS = 1.0
 # When the system has no socket left to give.
 PAUSE_SECONDS = 0.1
 _BACKLOG = 128
+# A name may stand for more than the machine has, such as ::1 of localhost where IPv6 is off.
+_ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class Listener:
@@ -47,14 +50,20 @@ class Listener:
     def start(self, bind: str, port: int) -> int:
         """Listen and return the port, a free one for 0. Raises OSError if that cannot be."""
         found = socket.getaddrinfo(bind.strip("[]"), port, type=socket.SOCK_STREAM)
-        try:
-            for family, address in dict.fromkeys((info[0], info[4]) for info in found):
+        absent = None
+        for family, address in dict.fromkeys((info[0], info[4]) for info in found):
+            try:
                 listening = socket.create_server(address, family=family, backlog=_BACKLOG)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    self.close()
+                    raise
+                absent = error
+            else:
                 listening.setblocking(False)
                 self._sockets.append(listening)
-        except OSError:
-            self.close()
-            raise
+        if absent is not None and not self._sockets:
+            raise absent
         self._accepting = [asyncio.create_task(self._accept(each)) for each in self._sockets]
         return int(self._sockets[0].getsockname()[1])
 
