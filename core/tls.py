@@ -7,6 +7,7 @@ handshakes after that use the new ones.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import grpc
 
 from core.settings import SettingsError
 
+LOG = logging.getLogger(__name__)
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"
 LOOK_SECONDS = 5.0
 
@@ -62,8 +64,13 @@ class Certificates:
                 if found != self._files:
                     self._context()
                     self._files = found
-            except OSError:
-                pass
+            except OSError as error:
+                # Seen again and again while it lasts: the certificates in use will expire.
+                LOG.warning(
+                    "what is in %s cannot be used, those of before are: %s",
+                    self._folder,
+                    error.strerror or error,
+                )
         return self._files
 
     def server_credentials(self) -> grpc.ServerCredentials:
@@ -101,6 +108,8 @@ class Certificates:
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self._folder / CERTIFICATE, self._folder / KEY)
+        # No client is asked for its certificate here; this only shows whether it can be used.
+        context.load_verify_locations(self._folder / AUTHORITY)
         return context
 
     def _read(self) -> Files:

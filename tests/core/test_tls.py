@@ -150,16 +150,22 @@ async def test_https_takes_new_certificates(folder: Path) -> None:
     await runner.cleanup()
 
 
-def test_files_that_do_not_fit_each_other_are_passed_over(folder: Path, tmp_path: Path) -> None:
+def test_files_that_do_not_fit_each_other_are_passed_over(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """As when one of them is written and the other not yet; at the start they are an error."""
     certificates = Certificates(folder)
     before = certificates.files()
     Authority().issue(tmp_path / "other", "gateway")
     (folder / "tls.crt").write_bytes((tmp_path / "other" / "tls.crt").read_bytes())
     assert certificates.files() is before
+    assert f"what is in {folder} cannot be used, those of before are: " in caplog.text
     with pytest.raises(SettingsError, match=r"FANFARE_TLS_DIR is .* cannot be used"):
         Certificates(folder)
     (folder / "tls.key").write_bytes((tmp_path / "other" / "tls.key").read_bytes())
-    assert certificates.files() is not before
+    assert (between := certificates.files()) is not before
+    whole = (folder / "ca.crt").read_bytes()
+    (folder / "ca.crt").write_bytes(whole[: len(whole) // 2])
+    assert certificates.files() is between
     with pytest.raises(SettingsError, match=r"FANFARE_TLS_DIR is .* cannot be used"):
         Certificates(tmp_path / "nothing")
