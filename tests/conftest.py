@@ -22,8 +22,8 @@ def start_system(
 ) -> Iterator[Callable[..., System]]:
     """Return a function that starts a system of the test's own, stopped at the end of the run.
 
-    Then no log of any of them, the servers' too, may hold a password, an access token or an
-    address of a user.
+    Then no log of any of them, the servers' and the events in Kafka's too, may hold a password, an
+    access token or an address of a user, which all end in @example.com.
     """
     started: list[System] = []
 

@@ -59,7 +59,7 @@ _INTEGERS = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
 }
 _TEXTS = [
-    *("", "a", "alice_1", "a@example.com", "9f1c4e0a-53f5-4a8e-b0a6-3f4f6a3f9a11", "x" * 300),
+    *("", "a", "alice_1", "a@example.org", "9f1c4e0a-53f5-4a8e-b0a6-3f4f6a3f9a11", "x" * 300),
     *("\0", "\u202e", "e\u0301" * 200, "\U0001f600" * 100, "'; DROP TABLE users; --", "%s%(a)s"),
 ]
 _USERS = 20
