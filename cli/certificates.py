@@ -61,6 +61,18 @@ class Authority:
         (folder / AUTHORITY).write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
 
+def client_options(folder: Path | None) -> tuple[str, str, str]:
+    """Return the scheme of URLs, and what curl and grpcurl are told of the folder's certificates.
+
+    folder: None where TLS is off.
+    """
+    if folder is None:
+        return "http", "", "-plaintext"
+    files = {"cacert": AUTHORITY, "cert": CERTIFICATE, "key": KEY}
+    grpcurl = " ".join(f"-{name} {folder / file}" for name, file in files.items())
+    return "https", f" --cacert {folder / AUTHORITY}", grpcurl
+
+
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,9 +18,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from rich.console import Console
 
+from cli.certificates import client_options
 from core.access import METADATA_KEY
 from core.settings import Settings
-from core.tls import AUTHORITY, CERTIFICATE, KEY, client_context, open_channel
+from core.tls import client_context, open_channel
 
 FAN_OUT_SECONDS = 30.0
 CALL_SECONDS = 10.0
@@ -41,14 +43,9 @@ class Demo:
         self._settings = settings
         self._console = console
         tls = settings.tls_dir
-        self._scheme = "http" if tls is None else "https"
         self._context = client_context(tls)
-        # What curl and grpcurl are told of certificates.
-        self._trust = "" if tls is None else f" --cacert {tls.name}/{AUTHORITY}"
-        self._plain = "-plaintext"
-        if tls is not None:
-            files = {"cacert": AUTHORITY, "cert": CERTIFICATE, "key": KEY}
-            self._plain = " ".join(f"-{name} {tls.name}/{file}" for name, file in files.items())
+        shown = None if tls is None else Path(tls.name)
+        self._scheme, self._trust, self._plain = client_options(shown)
         # Access tokens, by user id; none where authentication is off.
         self._tokens: dict[str, str] = {}
 

@@ -209,8 +209,7 @@ class System:
 
 
 def _make_secrets(state_dir: Path) -> None:
-    """Make the keys and certificates that are not there yet."""
     if not (state_dir / "keys").exists():
         create_key(state_dir / "keys")
-    if not (state_dir / "tls").exists():
-        Authority().issue(state_dir / "tls", "fanfare")
+    # Anew at each start: those of before may have expired.
+    Authority().issue(state_dir / "tls", "fanfare")

@@ -12,20 +12,12 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
+from cli.certificates import client_options
 from cli.demo import Demo, DemoError
 from cli.migrate import MigrateError
 from cli.system import ServicePorts, System
 from core.settings import Settings, load_settings
 from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
-
-NEXT = """
-That was all of it, and it is stopped again. To try it yourself:
-    make up
-and in another terminal, for example:
-    curl -X POST http://localhost:8081/users -H 'Content-Type: application/json' \\
-      -d '{"username": "alice", "email": "alice@example.com", "password": "pass123"}'
-    curl http://localhost:8080/users
-    grpcurl -plaintext localhost:50052 list"""
 
 
 @click.command()
@@ -47,14 +39,7 @@ def up(*, replica: bool, auth: bool) -> None:
     _interrupt_on_signals()
     try:
         with system:
-            console.print(
-                f"\nFanfare is up. Commands: http://localhost:{settings.rest_write_port} and gRPC "
-                f"localhost:{settings.write_port}; queries: http://localhost:"
-                f"{settings.rest_read_port} and gRPC localhost:{settings.read_port}.\n"
-                f"Logs and data are in {settings.state_dir}. Ctrl-C stops it.",
-                highlight=False,
-                soft_wrap=True,
-            )
+            console.print(_places(system.settings), markup=False, highlight=False, soft_wrap=True)
             try:
                 _watch(system)
             finally:
@@ -101,7 +86,44 @@ def demo(*, auth: bool) -> None:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
-    console.print(NEXT, markup=False, highlight=False, soft_wrap=True)
+    tls_dir = settings.state_dir / "tls" if auth else None
+    console.print(_next(tls_dir), markup=False, highlight=False, soft_wrap=True)
+
+
+def _places(settings: Settings) -> str:
+    scheme, curl, grpcurl = client_options(settings.tls_dir)
+    text = (
+        f"\nFanfare is up. Commands: {scheme}://localhost:{settings.rest_write_port} and gRPC "
+        f"localhost:{settings.write_port}; queries: {scheme}://localhost:"
+        f"{settings.rest_read_port} and gRPC localhost:{settings.read_port}.\n"
+        f"Logs and data are in {settings.state_dir}. Ctrl-C stops it."
+    )
+    if settings.tls_dir is not None:
+        text += f"\nClients need certificates: curl{curl} ..., grpcurl {grpcurl} ..."
+    if settings.auth_keys is not None:
+        text += "\nPOST /sessions gives access tokens."
+    return text
+
+
+def _next(tls_dir: Path | None) -> str:
+    scheme, curl, grpcurl = client_options(tls_dir)
+    post = f"curl{curl} -H 'Content-Type: application/json' {scheme}://localhost:8081"
+    lines = [
+        "",
+        "That was all of it, and it is stopped again. To try it yourself:",
+        "    make up" if tls_dir is None else "    make up AUTH=on",
+        "and in another terminal, for example:",
+        f"    {post}/users \\",
+        """      -d '{"username": "alice", "email": "alice@example.com", "password": "pass123"}'""",
+        f"    curl{curl} {scheme}://localhost:8080/users",
+        f"    grpcurl {grpcurl} localhost:50052 list",
+    ]
+    if tls_dir is not None:
+        lines += [
+            f"    {post}/sessions \\",
+            """      -d '{"username": "alice", "password": "pass123"}'""",
+        ]
+    return "\n".join(lines)
 
 
 def _interrupt_on_signals() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import PORTS, Fanfare, wait_until
 
+from core.health_probe import gateway_serves
 from core.settings import PREFIX
 from embedded.stack import default_parts_dir, free_ports
 
@@ -46,11 +48,11 @@ def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("demo-")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "options"), [(signal.SIGINT, []), (signal.SIGTERM, ["--auth"])])
 def test_up_serves_until_it_is_told_to_stop(
-    fanfare: Fanfare, tmp_path: Path, number: signal.Signals
+    fanfare: Fanfare, tmp_path: Path, number: signal.Signals, options: list[str]
 ) -> None:
-    """Given addresses are used, Ctrl-C drains and ends with 0, and nothing is left."""
+    """Given addresses are used, its own are told, Ctrl-C ends it with 0, and nothing is left."""
     addresses = {
         "postgres_dsn": fanfare.settings.primary_dsn(),
         "redis_url": fanfare.settings.redis_address(),
@@ -60,15 +62,25 @@ def test_up_serves_until_it_is_told_to_stop(
     log = tmp_path / "up.log"
     with log.open("w") as output:
         up = subprocess.Popen(
-            ["fanfare", "up"],
+            ["fanfare", "up", *options],
             env=_environment(tmp_path / "state", **addresses, **ports),
             stdout=output,
             stderr=output,
         )
-        wait_until(lambda: "Fanfare is up" in log.read_text() or up.poll() is not None, "it is up")
-        assert up.poll() is None, log.read_text()
-        up.send_signal(number)
-        assert up.wait(60) == 0, log.read_text()
+        try:
+            wait_until(
+                lambda: "Fanfare is up" in log.read_text() or up.poll() is not None, "it is up"
+            )
+            told = log.read_text()
+            url = re.search(r"queries: (https?)://localhost:(\d+)", told)
+            authority = re.search(r"curl --cacert (\S+) ", told)
+            assert url is not None, told
+            tls_dir = Path(authority[1]).parent if authority else None
+            assert (url[1] == "https") == (tls_dir is not None) == bool(options), told
+            assert gateway_serves(int(url[2]), tls_dir)
+        finally:
+            up.send_signal(number)
+            assert up.wait(60) == 0, log.read_text()
     assert not _left_behind(tmp_path)
 
 
