@@ -98,10 +98,14 @@ def _places(settings: Settings) -> str:
         f"{settings.rest_read_port} and gRPC localhost:{settings.read_port}.\n"
         f"Logs and data are in {settings.state_dir}. Ctrl-C stops it."
     )
+    needed = {"FANFARE_AUTH_KEYS": settings.auth_keys, "FANFARE_TLS_DIR": settings.tls_dir}
+    exports = " ".join(f"{name}={folder}" for name, folder in needed.items() if folder)
     if settings.tls_dir is not None:
         text += f"\nClients need certificates: curl{curl} ..., grpcurl {grpcurl} ..."
     if settings.auth_keys is not None:
         text += "\nPOST /sessions gives access tokens."
+    if exports:
+        text += f"\nThe other commands of fanfare need this: export {exports}"
     return text
 
 

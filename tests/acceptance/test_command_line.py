@@ -78,6 +78,17 @@ def test_up_serves_until_it_is_told_to_stop(
             tls_dir = Path(authority[1]).parent if authority else None
             assert (url[1] == "https") == (tls_dir is not None) == bool(options), told
             assert gateway_serves(int(url[2]), tls_dir)
+            given = dict(re.findall(r"FANFARE_(\w+)=(\S+)", told))
+            status = subprocess.run(
+                ["fanfare", "status"],
+                env=_environment(tmp_path / "state", **addresses, **ports, **given),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert status.stdout.count("serving") == 5
+            assert "not serving" not in status.stdout
         finally:
             up.send_signal(number)
             assert up.wait(60) == 0, log.read_text()
