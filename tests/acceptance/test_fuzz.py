@@ -50,6 +50,7 @@ REFUSED_EARLY = {
     *("UNAUTHENTICATED", "PERMISSION_DENIED", "RATE_LIMITED"),
 }
 HEADERS = {"Content-Type": "application/json"}
+SENT: Counter[str] = Counter()
 
 schema = schemathesis.openapi.from_dict(yaml.safe_load(DOCUMENT.read_text()))
 
@@ -84,6 +85,7 @@ def test_no_request_makes_a_service_fail(filled: Fuzzed, method: MethodDescripto
     @SETTINGS
     @given(st.data(), filled.senders())
     def play(data: st.DataObject, sender: Sender) -> None:
+        SENT["calls"] += 1
         outcomes[filled.call(method, data.draw(requests(method, sender)), sender.headers)] += 1
 
     play()
@@ -120,6 +122,7 @@ def test_no_rest_request_makes_the_gateway_fail(filled: Fuzzed, route: Route, po
     @given(st.data(), filled.senders())
     def play(data: st.DataObject, sender: Sender) -> None:
         path, body = data.draw(rest_requests(route, sender))
+        SENT["REST requests"] += 1
         status, text = _fetch(number, route.verb, path, body, sender.headers)
         assert status < 500, text
         told = json.loads(text or "{}")
@@ -146,6 +149,7 @@ def test_the_shim_answers_as_its_document_says(
         case.body = _existing(case.body, sender)
     case.path_parameters = _existing(case.path_parameters, sender)
     case.query = _existing(case.query, sender)
+    SENT["requests of schemathesis"] += 1
     is_query = case.operation.definition.raw["tags"] == ["ReadService"]
     ports = filled.settings
     case.call_and_validate(
@@ -208,6 +212,7 @@ def test_garbage_on_a_port_does_no_harm(fuzzed: Fuzzed, port: str) -> None:
     def play(garbage: bytes) -> None:
         with socket.create_connection(("127.0.0.1", number), timeout=20) as connection:
             connection.sendall(garbage)
+        SENT["lots of garbage"] += 1
 
     play()
     if port.startswith("rest"):
@@ -219,5 +224,5 @@ def test_garbage_on_a_port_does_no_harm(fuzzed: Fuzzed, port: str) -> None:
 def test_what_was_fuzzed_has_not_grown(fuzzed: Fuzzed) -> None:
     """No process has kept what it was sent."""
     grown = fuzzed.growth_mib()
-    print(f"MiB of growth: {grown}")  # noqa: T201
+    print(f"{SENT.total()} sent: {dict(SENT)}; MiB of growth: {grown}")  # noqa: T201
     assert max(grown.values()) < GROWTH_MIB
