@@ -29,6 +29,7 @@ from core.errors import (
     to_status,
 )
 from core.process import StartError
+from core.tls import Certificates
 
 LOG = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
@@ -36,6 +37,8 @@ DRAIN_SECONDS = 10.0
 MAX_CALLS = 2000
 # With TLS: how long a connection may go on with a certificate that a new one would not be made by.
 CONNECTION_SECONDS = 600.0
+# How long a port may be closed that grpc has given up.
+LOOK_SECONDS = 0.2
 # To find each of a million broken rules would take minutes: of a larger request the first is told.
 DETAILED_BYTES = 2048
 # The most that are told: more would not fit the trailers.
@@ -54,30 +57,31 @@ class Server:
         bind: str,
         port: int,
         gate: Gate | None = None,
-        credentials: grpc.ServerCredentials | None = None,
+        certificates: Certificates | None = None,
         *,
         shared: bool = False,
     ) -> None:
         """Prepare a server at the port.
 
-        gate: enforces who may call what; None where authentication is off. credentials: of TLS;
+        gate: enforces who may call what; None where authentication is off. certificates: of TLS;
         None where it is off. shared: other processes may listen there too.
         """
         # Else one process a port: a second one must fail at once instead of sharing it unnoticed.
-        options = [("grpc.so_reuseport", int(shared))]
-        if credentials is not None:
-            options += [
+        self._options = [("grpc.so_reuseport", int(shared))]
+        if certificates is not None:
+            self._options += [
                 ("grpc.max_connection_age_ms", int(CONNECTION_SECONDS * 1000)),
                 ("grpc.max_connection_age_grace_ms", int(DRAIN_SECONDS * 1000)),
             ]
-        self._server = grpc.aio.server(options=options)
+        self._server: grpc.aio.Server | None = None
+        self._keeping_open: asyncio.Task[None] | None = None
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._gate = gate
-        self._credentials = credentials
+        self._certificates = certificates
         self._calls = Calls()
         self._services = [health.SERVICE_NAME]
-        self._address = f"{bind}:{port}"
+        self._handlers: list[grpc.GenericRpcHandler] = []
+        self._bind = bind
         self.port = port
 
     def add_service(self, descriptor: ServiceDescriptor, servicer: object) -> None:
@@ -94,27 +98,12 @@ class Server:
             for method in descriptor.methods
         }
         self._services.append(descriptor.full_name)
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(descriptor.full_name, handlers),)
-        )
+        self._handlers.append(grpc.method_handlers_generic_handler(descriptor.full_name, handlers))
 
     async def start(self) -> None:
         """Listen, and report SERVING for every service. Raises StartError if the port is taken."""
-        reflection.enable_server_reflection(
-            [*self._services, reflection.SERVICE_NAME], self._server
-        )
-        self._server.add_generic_rpc_handlers((_UnknownMethod(),))
-        try:
-            if self._credentials is None:
-                self.port = self._server.add_insecure_port(self._address)
-            else:
-                self.port = self._server.add_secure_port(self._address, self._credentials)
-        except RuntimeError as error:
-            raise StartError(
-                f"cannot listen on {self._address}: another process has the port, or the address "
-                "is not this machine's; stop the other, or set another port."
-            ) from error
-        await self._server.start()
+        self._server = await self._open()
+        self._keeping_open = asyncio.create_task(self._keep_open(self._server))
         await self.set_serving(serving=True)
         LOG.info("serving on port %d", self.port)
 
@@ -128,7 +117,46 @@ class Server:
     async def drain(self) -> None:
         """Report NOT_SERVING, take no more calls, and let those under way finish."""
         await self.set_serving(serving=False)
-        await self._server.stop(DRAIN_SECONDS)
+        if self._keeping_open is not None and self._server is not None:
+            self._keeping_open.cancel()
+            await asyncio.wait([self._keeping_open])
+            await self._server.stop(DRAIN_SECONDS)
+
+    async def _open(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=self._options)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection([*self._services, reflection.SERVICE_NAME], server)
+        server.add_generic_rpc_handlers((*self._handlers, _UnknownMethod()))
+        address = f"{self._bind}:{self.port}"
+        try:
+            if self._certificates is None:
+                self.port = server.add_insecure_port(address)
+            else:
+                self.port = server.add_secure_port(address, self._certificates.server_credentials())
+        except RuntimeError as error:
+            raise StartError(
+                f"cannot listen on {address}: another process has the port, or the address "
+                "is not this machine's; stop the other, or set another port."
+            ) from error
+        await server.start()
+        return server
+
+    async def _keep_open(self, server: grpc.aio.Server) -> None:
+        """Open the port again whenever grpc has given it up.
+
+        grpc's server ends when its own code fails, as it does for a path that is not UTF-8. Calls
+        that it has begun go on, but it takes no others.
+        """
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            # Not by wait_for_termination(), which waits for the very client that did it.
+            if server._server.is_running():  # type: ignore[attr-defined]  # noqa: SLF001
+                continue
+            LOG.error("grpc has given up port %d by a failure of its own: opening it", self.port)
+            try:
+                server = self._server = await self._open()
+            except StartError as error:
+                LOG.error("%s", error)  # noqa: TRY400
 
 
 class Calls:

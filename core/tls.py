@@ -120,9 +120,9 @@ class Certificates:
         )
 
 
-def server_credentials(folder: Path | None) -> grpc.ServerCredentials | None:
-    """Return credentials of a server by the folder's certificates, None where there is none."""
-    return None if folder is None else Certificates(folder).server_credentials()
+def certificates(folder: Path | None) -> Certificates | None:
+    """Return those of the folder, None where there is none; raises SettingsError."""
+    return None if folder is None else Certificates(folder)
 
 
 def client_context(folder: Path | None) -> ssl.SSLContext | None:

@@ -7,7 +7,7 @@ import asyncio
 from core.process import run
 from core.server import Server
 from core.settings import Settings
-from core.tls import server_credentials
+from core.tls import certificates
 from fanout_worker.consumer import Worker
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.shards import Shards
@@ -24,7 +24,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         FollowerArrays(store.followers, store.follower_pages, settings.cached_followers),
     )
     server = Server(
-        settings.bind, settings.worker_port, credentials=server_credentials(settings.tls_dir)
+        settings.bind, settings.worker_port, certificates=certificates(settings.tls_dir)
     )
 
     await server.start()

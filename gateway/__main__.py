@@ -11,7 +11,7 @@ from fanfare.write.v1 import write_pb2
 from core.addresses import parse_networks
 from core.process import run
 from core.settings import Settings
-from core.tls import Certificates
+from core.tls import certificates
 from gateway.cors import Cors
 from gateway.server import Server
 from gateway.service import Service
@@ -20,23 +20,22 @@ from gateway.service import Service
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands and the queries over REST until stopping is set."""
     cors = Cors(settings.cors_origins)
-    certificates = None if settings.tls_dir is None else Certificates(settings.tls_dir)
+    own = certificates(settings.tls_dir)
     write = Service(
         settings.write_service_target(),
         write_pb2.DESCRIPTOR.services_by_name["WriteService"],
         auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
-        certificates=certificates,
+        certificates=own,
     )
     read = Service(
         settings.read_service_target(),
         read_pb2.DESCRIPTOR.services_by_name["ReadService"],
-        certificates=certificates,
+        certificates=own,
     )
     trusted = parse_networks(settings.trusted_proxies)
-    tls = None if certificates is None else certificates.http_context()
-    own = (cors, trusted, tls)
-    commands = Server(settings.bind, settings.rest_write_port, write, *own)
-    queries = Server(settings.bind, settings.rest_read_port, read, *own)
+    tls = None if own is None else own.http_context()
+    commands = Server(settings.bind, settings.rest_write_port, write, cors, trusted, tls)
+    queries = Server(settings.bind, settings.rest_read_port, read, cors, trusted, tls)
 
     await commands.start()
     await queries.start()

@@ -10,7 +10,7 @@ from core.access import Gate
 from core.postgres import Database
 from core.server import Server
 from core.settings import Settings
-from core.tls import server_credentials
+from core.tls import certificates
 from core.tokens import PublicKeys
 from read_service.cache import Cache
 from read_service.copies import run_copies
@@ -36,9 +36,10 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
     gate = Gate.of(settings, PublicKeys(settings.auth_keys)) if settings.auth_keys else None
-    credentials = server_credentials(settings.tls_dir)
     shared = settings.read_processes > 1
-    server = Server(settings.bind, settings.read_port, gate, credentials, shared=shared)
+    server = Server(
+        settings.bind, settings.read_port, gate, certificates(settings.tls_dir), shared=shared
+    )
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
     server.add_service(service, ReadService(store, tweets, home, knows_callers=gate is not None))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from core.access import Gate
 from core.limits import Limits
 from core.server import Context, Server
+from core.tls import Certificates
 
 
 class Silent:
@@ -39,10 +39,10 @@ async def serving(
     *descriptors: ServiceDescriptor,
     servicer: object | None = None,
     gate: Gate | None = None,
-    credentials: grpc.ServerCredentials | None = None,
+    certificates: Certificates | None = None,
 ) -> AsyncIterator[Server]:
     """Yield a server of these services at a free port; servicer: None for a silent one."""
-    server = Server("127.0.0.1", 0, gate, credentials)
+    server = Server("127.0.0.1", 0, gate, certificates)
     for descriptor in descriptors:
         server.add_service(descriptor, servicer or Silent())
     await server.start()

@@ -12,7 +12,7 @@ from core.postgres import Database
 from core.process import run
 from core.server import Server
 from core.settings import Settings
-from core.tls import server_credentials
+from core.tls import certificates
 from core.tokens import PublicKeys, Signer
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
@@ -39,7 +39,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         gate = Gate.of(settings, keys, store)
         signer = Signer(settings.auth_keys)
         sessions = AuthService(SessionStore(database), passwords, signer, keys)
-    server = Server(settings.bind, settings.write_port, gate, server_credentials(settings.tls_dir))
+    server = Server(settings.bind, settings.write_port, gate, certificates(settings.tls_dir))
     server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
     server.add_service(service, WriteService(store, tweets, passwords, positions))

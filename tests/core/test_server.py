@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,11 +16,15 @@ from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from http2 import opening
 from serving import serving
 from support import details
 
+from cli.certificates import Authority
 from core import server as core_server
+from core.health_probe import probe
 from core.server import Context
+from core.tls import certificates
 
 DEADLINE_SECONDS = 10.0
 READ = pb.DESCRIPTOR.services_by_name["ReadService"]
@@ -75,6 +81,35 @@ async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.Mon
     assert status.details[0].Unpack(info)
     assert info.reason == "TOO_MANY_CALLS"
     assert status.details[1].Unpack(retry)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_path_that_ends_grpcs_server_does_not_end_ours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, tls: bool
+) -> None:
+    """The port that grpc gives up, at a path that is not UTF-8, is opened again."""
+    folder, context = None, None
+    if tls:
+        folder = tmp_path
+        Authority().issue(folder, "fanfare")
+        context = ssl.create_default_context(cafile=folder / "ca.crt")
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        context.set_alpn_protocols(["h2"])
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        serving(READ, certificates=certificates(folder)) as server,
+    ):
+        given_up = f"grpc has given up port {server.port} by a failure of its own"
+        for times in (1, 2):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+            writer.write(opening(b"/\xff"))
+            while caplog.text.count(given_up) < times:  # noqa: ASYNC110 - a log sets no event
+                await asyncio.sleep(0.01)
+            target = f"127.0.0.1:{server.port}"
+            while await asyncio.to_thread(probe, target, READ.full_name, folder) is not None:
+                pass
+            # Until now it was open, for which grpc's own end would wait.
+            writer.transport.abort()
 
 
 async def _until_taken(stub: Any, request: pb.GetUserRequest, held: _Held) -> Any:

@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[Server]:
     create_key(tmp_path / "keys")
     gate = Gate(Verifier(PublicKeys(tmp_path / "keys")), Unlimited(), (), ["feed"])
-    return serving(READ, gate=gate, credentials=Certificates(folder).server_credentials())
+    return serving(READ, gate=gate, certificates=Certificates(folder))
 
 
 @pytest.fixture

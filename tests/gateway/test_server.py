@@ -280,7 +280,7 @@ async def test_a_service_that_is_away_is_503_and_comes_back(queries: Client, rea
     )
 
     again = Fake(READ)
-    again.server._address = f"127.0.0.1:{port}"
+    again.server.port = port
     await again.server.start()
     async with asyncio.timeout(DEADLINE_SECONDS):
         while reply.status != 200:
