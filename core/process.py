@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 import uvloop
 
 from core.counters import report
+from core.logs import start_log
 from core.settings import Settings, SettingsError, load_settings
 
 LOG = logging.getLogger(__name__)
@@ -33,11 +34,7 @@ def run(serve: Serve) -> None:
     """
     with start_errors():
         settings = load_settings()
-        logging.basicConfig(
-            level=settings.log_level,
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-            stream=sys.stderr,
-        )
+        start_log(settings.log_level)
         if settings.auth_keys is None:
             LOG.warning("authentication is off: whoever reaches %s is served", settings.bind)
         if settings.tls_dir is None:

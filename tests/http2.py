@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADERS, SETTINGS = 1, 4
+DATA, HEADERS, SETTINGS = 0, 1, 4
 END_STREAM, END_HEADERS = 1, 4
 
 
@@ -14,7 +14,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
-    """Return the beginning of a connection, with a whole gRPC call of no message at the path.
+    """Return the beginning of a connection, with a gRPC call of the empty message at the path.
 
     path, and the headers after it: of at most 126 bytes.
     """
@@ -31,4 +31,5 @@ def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
     block = b"".join(
         b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in headers
     )
-    return PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, END_STREAM | END_HEADERS, 1, block)
+    start = PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, END_HEADERS, 1, block)
+    return start + frame(DATA, END_STREAM, 1, bytes(5))

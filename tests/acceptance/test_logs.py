@@ -1,0 +1,66 @@
+"""What the processes write about requests that they cannot read."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from http2 import opening
+from support import Fanfare
+
+# Not the run's own mark, as what follows is searched for here already.
+WORD = b"whispered"
+HEAD = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+UNREADABLE = [
+    HEAD + b"Authorization: Bearer " + WORD + b"\0\r\n\r\n",
+    HEAD + b"Authorization : Bearer " + WORD + b"\r\n\r\n",
+    HEAD.replace(b"\r", b"") + b"Authorization: Bearer " + WORD + b"\n\n",
+    HEAD + b"Authorization: Bearer " + WORD * 1000 + b"\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_", UNREADABLE, ids=range(len(UNREADABLE)))
+def test_no_log_repeats_what_is_not_http(fanfare: Fanfare, request_: bytes) -> None:
+    """As a token with a stray byte."""
+    with _connect(fanfare.settings.rest_write_port) as connection:
+        connection.sendall(request_)
+        assert b" 400 " in _read(connection, b"\r\n\r\n")
+    assert _who_wrote(fanfare, WORD) == []
+
+
+def test_no_log_repeats_what_follows_a_request(fanfare: Fanfare) -> None:
+    """As a password where the length of the body was too short."""
+    with _connect(fanfare.settings.rest_write_port) as connection:
+        connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        _read(connection, b"}]}")
+        connection.sendall(b'"password": "' + WORD + b'"}\r\n\r\n')
+        assert b" 400 " in _read(connection, b"\r\n\r\n")
+    assert _who_wrote(fanfare, WORD) == []
+
+
+def test_no_log_repeats_metadata_that_is_no_text(fanfare: Fanfare) -> None:
+    """As a token with a byte of another encoding."""
+    call = opening(b"/fanfare.write.v1.WriteService/DeleteUser", (b"authorization", WORD + b"\xff"))
+    with _connect(fanfare.settings.write_port) as connection:
+        connection.sendall(call)
+        _read(connection, b"grpc-status")
+    assert _who_wrote(fanfare, WORD) == []
+
+
+def _connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def _read(connection: socket.socket, end: bytes) -> bytes:
+    """Return what comes until these bytes have come."""
+    answered = b""
+    while end not in answered:
+        part = connection.recv(1 << 16)
+        assert part, answered
+        answered += part
+    return answered
+
+
+def _who_wrote(fanfare: Fanfare, word: bytes) -> list[str]:
+    logs = (fanfare.settings.state_dir / "logs").glob("*.log")
+    return [log.name for log in logs if word in log.read_bytes()]
