@@ -10,6 +10,7 @@ import errno
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import cast
@@ -23,6 +24,8 @@ LOG = logging.getLogger(__name__)
 # More would only wait, each with up to a body in memory.
 MAX_CONNECTIONS = 1000
 HANDSHAKE_SECONDS = 5.0
+# For a client that does not read its answer: the system closes the connection then.
+UNREAD_MILLISECONDS = 75_000
 # So many at a time are told why they are refused, and for so long; the others are only closed.
 MAX_REFUSALS = 100
 REFUSAL_SECONDS = 1.0
@@ -83,6 +86,9 @@ class Listener:
                 LOG.warning("no connection can be accepted: %s", error)
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
+            if sys.platform == "linux":
+                option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
+                connection.setsockopt(*option)
             was_full, self._is_full = self._is_full, self._count() >= MAX_CONNECTIONS
             if not self._is_full:
                 _start(self._connect(connection), self._connecting)

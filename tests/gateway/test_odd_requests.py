@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import sys
 from pathlib import Path
 
 import pytest
+from fanfare.common.v1.common_pb2 import User
+from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -187,6 +191,52 @@ async def test_handshakes_are_bounded_too(
         # Closed when its handshake has taken too long.
         assert await _raw(port, b"") == b""
         writer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux closes such connections")
+async def test_a_client_that_does_not_read_is_let_go(
+    read: Fake, cors: Cors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is closed, and its answer forgotten."""
+    monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 1)
+    monkeypatch.setattr("gateway.listener.UNREAD_MILLISECONDS", 100)
+    request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    read.answers["GetUser"] = read_pb2.GetUserResponse(user=User(bio="x" * 8_000_000))
+    async with asyncio.timeout(DEADLINE_SECONDS), gateway(read, cors) as port:
+        with socket.create_connection(("127.0.0.1", port)) as silent:
+            silent.sendall(request)
+            while not (await _raw(port, request)).startswith(b"HTTP/1.1 503 "):
+                pass  # it is not there yet
+            while not (await _raw(port, request)).startswith(b"HTTP/1.1 200 "):
+                pass  # it is still there
+
+
+ODD_KINDS = [
+    "application/json" + ";" * 8000,
+    'application/json; a="' + '"' * 8000,
+    "application/json; a*" + "9" * 5000 + "=2",
+    "application/json;a*²=c",
+    "application/json; a=" + "(" * 8000,
+    " Application/JSON ;charset=utf-8",
+]
+
+
+@pytest.mark.parametrize("kind", ODD_KINDS, ids=lambda kind: repr(kind[:24]))
+async def test_parameters_of_a_content_type_are_not_looked_at(
+    commands: Client, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """There are some that Python's parser of them takes a second for, or fails at."""
+    monkeypatch.setattr("email.message.Message.get_params", None)
+    body = b'{"username": "alice", "email": "a@example.com", "password": "pass123"}'
+    head = f"POST /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    assert (await _raw(commands.port, head.encode() + body)).split()[1] == b"201"
+
+
+async def test_a_message_that_is_larger_than_its_json_is_413(queries: Client) -> None:
+    """A negative id takes ten bytes of the message."""
+    reply = await queries.send("POST", "/users:batchGet", {"user_ids": [-1] * 500_000})
+    assert (reply.status, reply.reason) == (413, "BODY_TOO_LARGE")
 
 
 @pytest.mark.parametrize(
