@@ -12,6 +12,8 @@ from fanfare.write.v1.write_pb2 import CreateTweetRequest
 from core.errors import InvalidRequestError
 
 MAX_CODE_POINTS = 280
+# So many code points become one in form C at most.
+LONGEST_DECOMPOSITION = 4
 
 
 def normalise_content(content: str) -> str:
@@ -19,7 +21,10 @@ def normalise_content(content: str) -> str:
 
     Raises InvalidRequestError when that leaves none, or more than 280 code points.
     """
-    text = unicodedata.normalize("NFC", content).strip()
+    text = content.strip()
+    # More is too long in any form; and to normalise a long run of marks takes its length's square.
+    if len(text) <= MAX_CODE_POINTS * LONGEST_DECOMPOSITION:
+        text = unicodedata.normalize("NFC", text).strip()
     if not text:
         raise InvalidRequestError([("content", "must not be empty or only white space")])
     if len(text) > MAX_CODE_POINTS:
