@@ -140,7 +140,8 @@ def load_settings() -> Settings:
     """
     names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     folder = os.environ.get(SECRETS_DIR) or None
-    for variable in (*os.environ, *_files(folder)):
+    given = (*os.environ.items(), *_files(folder).items())
+    for variable, _ in given:
         if variable.startswith(PREFIX) and variable not in {*names, SECRETS_DIR}:
             near = difflib.get_close_matches(variable, names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(names))}."
@@ -153,9 +154,9 @@ def load_settings() -> Settings:
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
     protecting = ("AUTH_KEYS", "SECRETS_DIR", "TLS_DIR", "TRUSTED_PROXIES")
-    for variable, value in os.environ.items():
+    for variable, value in given:
         # As when a deployment forgot the value: what protects must not be off by that.
-        if not value and variable.upper() in {f"{PREFIX}{name}" for name in protecting}:
+        if not value.strip() and variable.upper() in {f"{PREFIX}{name}" for name in protecting}:
             raise SettingsError(
                 f"{variable} is set to nothing: give it its value, or do not set it; "
                 "FANFARE_TRUSTED_PROXIES=none trusts no proxy."
@@ -175,16 +176,17 @@ def load_settings() -> Settings:
     return settings
 
 
-def _files(folder: str | None) -> list[str]:
-    """Return the settings that the folder has files for."""
+def _files(folder: str | None) -> dict[str, str]:
+    """Return the settings that the folder has files for, and what is in these."""
     if folder is None:
-        return []
+        return {}
     try:
-        return [path.name.upper() for path in Path(folder).iterdir() if path.is_file()]
-    except OSError as error:
-        raise SettingsError(
-            f"{SECRETS_DIR} is {folder}, which cannot be read: {error.strerror}."
-        ) from error
+        ours = [path for path in Path(folder).iterdir() if path.name.upper().startswith(PREFIX)]
+        return {path.name.upper(): path.read_text() for path in ours if path.is_file()}
+    except (OSError, UnicodeDecodeError) as error:
+        # Not with what is in a file, which UnicodeDecodeError holds.
+        reason = error.strerror if isinstance(error, OSError) else "it has a file that is no text"
+        raise SettingsError(f"{SECRETS_DIR} is {folder}, which cannot be read: {reason}.") from None
 
 
 def _is_loopback(bind: str) -> bool:

@@ -12,6 +12,7 @@ from core.addresses import parse_networks
 from core.process import run
 from core.settings import Settings
 from core.tls import certificates
+from core.tokens import PublicKeys
 from gateway.cors import Cors
 from gateway.server import Server
 from gateway.service import Service
@@ -20,6 +21,8 @@ from gateway.service import Service
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands and the queries over REST until stopping is set."""
     cors = Cors(settings.cors_origins)
+    if settings.auth_keys is not None:
+        PublicKeys(settings.auth_keys)  # which fails where there are none: a path may be wrong
     own = certificates(settings.tls_dir)
     write = Service(
         settings.write_service_target(),

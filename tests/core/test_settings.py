@@ -87,11 +87,30 @@ def test_loopback_needs_no_permission(monkeypatch: pytest.MonkeyPatch, bind: str
 
 
 @pytest.mark.parametrize("name", ["AUTH_KEYS", "TLS_DIR", "TRUSTED_PROXIES", "SECRETS_DIR"])
-def test_what_protects_is_not_set_to_nothing(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_what_protects_is_not_set_to_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
     """A value that a deployment forgot does not open the service."""
     monkeypatch.setenv(f"FANFARE_{name}", "")
     with pytest.raises(SettingsError, match=f"FANFARE_{name} is set to nothing"):
         load_settings()
+    monkeypatch.delenv(f"FANFARE_{name}")
+    if name != "SECRETS_DIR":
+        (tmp_path / f"FANFARE_{name}").write_text("\n")
+        monkeypatch.setenv("FANFARE_SECRETS_DIR", str(tmp_path))
+        with pytest.raises(SettingsError, match=f"FANFARE_{name} is set to nothing"):
+            load_settings()
+
+
+def test_a_secret_that_is_no_text_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder is named, and the cause."""
+    (tmp_path / "FANFARE_REDIS_URL").write_bytes(b"redis://:hunter2\xff@h")
+    monkeypatch.setenv("FANFARE_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=f"{tmp_path}, which cannot be read: it has") as error:
+        load_settings()
+    assert "hunter2" not in str(error.value)
 
 
 @pytest.mark.parametrize(
