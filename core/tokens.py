@@ -123,7 +123,15 @@ class _Keys(ABC, Generic[Key]):
         """Return the keys by kid; the same object while nothing has changed."""
         if time.monotonic() - self._looked >= RESCAN_SECONDS:
             self._looked = time.monotonic()
-            paths = sorted(self._folder.glob(f"*{self._suffix}"))
+            try:
+                # glob() would take a folder that may not be read now for an empty one.
+                found = sorted(self._folder.iterdir())
+            except FileNotFoundError:
+                found = []
+            except OSError as error:
+                LOG.warning("%s cannot be read now: %s", self._folder, error)
+                return self._keys
+            paths = [path for path in found if path.name.endswith(self._suffix)]
             # A file that is being written changes once more.
             seen = [(path, *_state(path)) for path in paths]
             if seen != self._seen:

@@ -96,6 +96,8 @@ def test_a_read_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.M
     with monkeypatch.context() as failing:
         failing.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError("no room")))
         assert set(keys.all()) == {first}
+        failing.setattr(Path, "iterdir", Path.read_bytes)
+        assert set(keys.all()) == {first}
     assert set(keys.all()) == {first, second}
 
 
