@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -69,8 +70,9 @@ def client_options(folder: Path | None) -> tuple[str, str, str]:
     if folder is None:
         return "http", "", "-plaintext"
     files = {"cacert": AUTHORITY, "cert": CERTIFICATE, "key": KEY}
-    grpcurl = " ".join(f"-{name} {folder / file}" for name, file in files.items())
-    return "https", f" --cacert {folder / AUTHORITY}", grpcurl
+    quoted = {name: shlex.quote(str(folder / file)) for name, file in files.items()}
+    grpcurl = " ".join(f"-{name} {file}" for name, file in quoted.items())
+    return "https", f" --cacert {quoted['cacert']}", grpcurl
 
 
 def _name(common_name: str) -> x509.Name:

@@ -209,7 +209,7 @@ class System:
 
 
 def _make_secrets(state_dir: Path) -> None:
-    if not (state_dir / "keys").exists():
+    if not any((state_dir / "keys").glob("*.private.pem")):
         create_key(state_dir / "keys")
     # Anew at each start: those of before may have expired.
     Authority().issue(state_dir / "tls", "fanfare")

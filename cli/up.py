@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import signal
 import tempfile
 import time
@@ -87,7 +88,7 @@ def demo(*, auth: bool) -> None:
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
     tls_dir = settings.state_dir / "tls" if auth else None
-    console.print(_next(tls_dir), markup=False, highlight=False, soft_wrap=True)
+    console.print(_next(settings, tls_dir), markup=False, highlight=False, soft_wrap=True)
 
 
 def _places(settings: Settings) -> str:
@@ -99,19 +100,20 @@ def _places(settings: Settings) -> str:
         f"Logs and data are in {settings.state_dir}. Ctrl-C stops it."
     )
     needed = {"FANFARE_AUTH_KEYS": settings.auth_keys, "FANFARE_TLS_DIR": settings.tls_dir}
-    exports = " ".join(f"{name}={folder}" for name, folder in needed.items() if folder)
+    exports = [f"{name}={shlex.quote(str(folder))}" for name, folder in needed.items() if folder]
     if settings.tls_dir is not None:
         text += f"\nClients need certificates: curl{curl} ..., grpcurl {grpcurl} ..."
     if settings.auth_keys is not None:
         text += "\nPOST /sessions gives access tokens."
     if exports:
-        text += f"\nThe other commands of fanfare need this: export {exports}"
+        text += f"\nThe other commands of fanfare need this: export {' '.join(exports)}"
     return text
 
 
-def _next(tls_dir: Path | None) -> str:
+def _next(settings: Settings, tls_dir: Path | None) -> str:
     scheme, curl, grpcurl = client_options(tls_dir)
-    post = f"curl{curl} -H 'Content-Type: application/json' {scheme}://localhost:8081"
+    post = f"curl{curl} -H 'Content-Type: application/json' "
+    post += f"{scheme}://localhost:{settings.rest_write_port}"
     lines = [
         "",
         "That was all of it, and it is stopped again. To try it yourself:",
@@ -119,8 +121,8 @@ def _next(tls_dir: Path | None) -> str:
         "and in another terminal, for example:",
         f"    {post}/users \\",
         """      -d '{"username": "alice", "email": "alice@example.com", "password": "pass123"}'""",
-        f"    curl{curl} {scheme}://localhost:8080/users",
-        f"    grpcurl {grpcurl} localhost:50052 list",
+        f"    curl{curl} {scheme}://localhost:{settings.rest_read_port}/users",
+        f"    grpcurl {grpcurl} localhost:{settings.read_port} list",
     ]
     if tls_dir is not None:
         lines += [
