@@ -155,8 +155,8 @@ class Server:
             LOG.error("grpc has given up port %d by a failure of its own: opening it", self.port)
             try:
                 server = self._server = await self._open()
-            except StartError as error:
-                LOG.error("%s", error)  # noqa: TRY400
+            except Exception:
+                LOG.exception("port %d cannot be opened now", self.port)
 
 
 class Calls:
