@@ -86,9 +86,6 @@ class Listener:
                 LOG.warning("no connection can be accepted: %s", error)
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
-            if sys.platform == "linux":
-                option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
-                connection.setsockopt(*option)
             was_full, self._is_full = self._is_full, self._count() >= MAX_CONNECTIONS
             if not self._is_full:
                 _start(self._connect(connection), self._connecting)
@@ -106,6 +103,9 @@ class Listener:
     async def _connect(self, connection: socket.socket) -> None:
         # What fails here is the client's: it went away, or did not speak TLS in time.
         with suppress(OSError):
+            if sys.platform == "linux":
+                option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
+                connection.setsockopt(*option)
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._server,
                 connection,

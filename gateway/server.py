@@ -31,6 +31,7 @@ from gateway.answers import answer
 from gateway.cors import Cors
 from gateway.failures import failure, refusal
 from gateway.listener import Listener
+from gateway.messages import guarded
 from gateway.requests import RequestReader, excerpt
 from gateway.routes import NO_CONTENT, Route, routes
 from gateway.service import Service
@@ -98,7 +99,9 @@ class Server:
     async def start(self) -> None:
         """Listen. Raises StartError if the port is taken."""
         await self._runner.setup()
-        self._listener = Listener(cast("web.Server", self._runner.server), self._tls)
+        server = cast("web.Server", self._runner.server)
+        server.request_factory = guarded(server.request_factory)
+        self._listener = Listener(server, self._tls)
         try:
             self.port = self._listener.start(self._bind, self.port)
         except OSError as error:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.web_urldispatcher import UrlDispatcher
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
@@ -73,7 +75,7 @@ def test_nesting_of_every_depth_is_refused(left: bytes, right: bytes) -> None:
 
 ODD_TARGETS = [
     "/users/%2B1", "/users/+1", "/users/1_0", "/users/%201", "/users/%D9%A1", "/users/1e3",
-    "/users/1.0", "/users/0x1", "/users/9223372036854775808", "/users/" + "9" * 5000,
+    "/users/1.0", "/users/0x1", "/users/9223372036854775808", "/users/" + "9" * 2000,
     "/users/%00", "/users/%FF", "/users/%ED%A0%80", "/users/-", "/users/1%2F2",
     "/users/username/%FF", "/users/username/a%00b", "/users/username/%2F", "/users/true",
     "/users?limit=", "/users?limit", "/users?limit=x", "/users?limit=1&limit=2",
@@ -209,6 +211,35 @@ async def test_a_client_that_does_not_read_is_let_go(
                 pass  # it is not there yet
             while not (await _raw(port, request)).startswith(b"HTTP/1.1 200 "):
                 pass  # it is still there
+
+
+@pytest.mark.parametrize(
+    ("target", "header", "status"),
+    [
+        ("http://xn--a/", "", 404),
+        ("http://xn--a/users/1", "", 404),
+        ("/" * 65_000, "", 404),
+        ("/users/1/" + "../" * 20_000, "", 404),
+        ("/users/1", "Expect: \xff\r\n", 200),
+        ("/users/1", "Expect: the best\r\n", 200),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+async def test_odd_messages_are_answered(
+    queries: Client, monkeypatch: pytest.MonkeyPatch, target: str, header: str, status: int
+) -> None:
+    """Also those that aiohttp makes no request of, or routes for half a second."""
+    resolve = UrlDispatcher.resolve
+
+    async def resolve_short(self: UrlDispatcher, request: web.Request) -> web.UrlMappingMatchInfo:
+        assert len(request.rel_url.raw_path) <= 2048
+        return await resolve(self, request)
+
+    monkeypatch.setattr(UrlDispatcher, "resolve", resolve_short)
+    request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n"
+    answer = await _raw(queries.port, request.encode("latin-1"))
+    assert answer.split()[1] == str(status).encode()
+    assert (b"PATH_NOT_FOUND" in answer) == (status == 404)
 
 
 ODD_KINDS = [
