@@ -95,6 +95,8 @@ class Limits:
                 taken, _ = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             self._paused_until = now + PAUSE_SECONDS
-            LOG.warning("calls are not limited, as Redis does not answer: %s", error)
+            # Not its text, in which redis repeats the command, and so whose calls it counts.
+            kind = type(error).__name__
+            LOG.warning("calls are not limited, as Redis does not count them: %s", kind)
             return part
         return max(0, min(part, per_minute - (int(taken) - part)))

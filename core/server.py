@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -75,6 +76,7 @@ class Server:
             ]
         self._server: grpc.aio.Server | None = None
         self._keeping_open: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._health = health.aio.HealthServicer()
         self._gate = gate
         self._certificates = certificates
@@ -120,7 +122,7 @@ class Server:
         if self._keeping_open is not None and self._server is not None:
             self._keeping_open.cancel()
             await asyncio.wait([self._keeping_open])
-            await self._server.stop(DRAIN_SECONDS)
+            await asyncio.gather(self._server.stop(DRAIN_SECONDS), *self._ending)
 
     async def _open(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._options)
@@ -154,27 +156,43 @@ class Server:
                 continue
             LOG.error("grpc has given up port %d by a failure of its own: opening it", self.port)
             try:
-                server = self._server = await self._open()
+                opened = await self._open()
             except Exception:
                 LOG.exception("port %d cannot be opened now", self.port)
+                continue
+            ending = asyncio.create_task(self._end(server))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            server = self._server = opened
+
+    async def _end(self, server: grpc.aio.Server) -> None:
+        """Let the calls of a server that grpc has given up finish, and end it.
+
+        By itself it would keep its memory, and connections that are not closed at the other end.
+        """
+        until = time.monotonic() + DRAIN_SECONDS
+        while self._calls.under_way and time.monotonic() < until:  # noqa: ASYNC110 - counted for each call
+            await asyncio.sleep(LOOK_SECONDS)
+        # Not by a grace of its own, with which grpc crashes where several servers end.
+        await server.stop(None)
 
 
 class Calls:
     """The calls under way in one process; health and reflection do not count."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.under_way = 0
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """Count one call more while it runs; raises TooManyCallsError above MAX_CALLS."""
-        if self._count >= MAX_CALLS:
+        if self.under_way >= MAX_CALLS:
             raise TooManyCallsError
-        self._count += 1
+        self.under_way += 1
         try:
             yield
         finally:
-            self._count -= 1
+            self.under_way -= 1
 
 
 def violations(message: Message, *, only_first: bool = False) -> list[tuple[str, str]]:

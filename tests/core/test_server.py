@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,12 @@ async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.Mon
 async def test_a_path_that_ends_grpcs_server_does_not_end_ours(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, tls: bool
 ) -> None:
-    """The port that grpc gives up, at a path that is not UTF-8, is opened again."""
+    """The port that grpc gives up, at a path that is not UTF-8, is opened again.
+
+    A call that is under way is answered, also where a drain begins meanwhile, and then the
+    connection that did it is closed.
+    """
+    held = _Held()
     folder, context = None, None
     if tls:
         folder = tmp_path
@@ -97,19 +103,39 @@ async def test_a_path_that_ends_grpcs_server_does_not_end_ours(
         context.set_alpn_protocols(["h2"])
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
-        serving(READ, certificates=certificates(folder)) as server,
+        serving(READ, servicer=held, certificates=certificates(folder)) as server,
+        _channel(server.port, folder) as channel,
     ):
+        stub: Any = ReadServiceStub(channel)
+        under_way = stub.GetUser(pb.GetUserRequest(user_id=1))
+        await held.entered.acquire()
         given_up = f"grpc has given up port {server.port} by a failure of its own"
+        attackers = []
         for times in (1, 2):
-            _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
             writer.write(opening(b"/\xff"))
             while caplog.text.count(given_up) < times:  # noqa: ASYNC110 - a log sets no event
                 await asyncio.sleep(0.01)
             target = f"127.0.0.1:{server.port}"
             while await asyncio.to_thread(probe, target, READ.full_name, folder) is not None:
                 pass
-            # Until now it was open, for which grpc's own end would wait.
+            attackers.append((reader, writer))
+        draining = asyncio.create_task(server.drain())
+        await asyncio.sleep(0)
+        held.release.set()
+        assert await under_way == pb.GetUserResponse()
+        await draining
+        for reader, writer in attackers:
+            with suppress(ConnectionError):
+                await reader.read()
             writer.transport.abort()
+
+
+def _channel(port: int, folder: Path | None) -> grpc.aio.Channel:
+    target, own = f"127.0.0.1:{port}", certificates(folder)
+    if own is None:
+        return grpc.aio.insecure_channel(target)
+    return grpc.aio.secure_channel(target, own.files().channel_credentials)
 
 
 async def _until_taken(stub: Any, request: pb.GetUserRequest, held: _Held) -> Any:
