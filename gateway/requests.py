@@ -18,6 +18,8 @@ from gateway.routes import Route
 
 _DECIMAL = re.compile("-?[0-9]{1,19}")
 _LONGEST_REASON = 300
+# Of the longest list that any method takes; the contract refuses shorter ones by their own limits.
+MAX_ITEMS = 1000
 # The contract's messages need three; parsers that recurse fail at a depth that nobody knows.
 MAX_NESTING = 32
 _TOO_DEEP = f"the body is nested deeper than {MAX_NESTING} levels"
@@ -70,6 +72,13 @@ class RequestReader:
         return message
 
     def _fill(self, message: Message, document: dict[str, Any]) -> None:
+        for field in message.DESCRIPTOR.fields:
+            for value in (document.get(field.name), document.get(field.json_name)):
+                # Of millions of items protobuf would make messages for seconds.
+                if isinstance(value, list) and len(value) > MAX_ITEMS:
+                    raise InvalidRequestError(
+                        [(field.name, f"must have at most {MAX_ITEMS} items")]
+                    )
         try:
             json_format.ParseDict(document, message)
         except json_format.ParseError as error:

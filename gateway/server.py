@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
 BODY_SECONDS = 30.0
-# grpc's default limit for a message, which is hardly ever larger than its JSON.
+# grpc's default limit for a message, and one of the contract's is never larger than its JSON.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # Between requests, and until the first one is whole; longer than proxies in front keep theirs.
 IDLE_SECONDS = 75.0
@@ -179,8 +179,6 @@ def _handler(route: Route, service: Service, trusted: Sequence[Network]) -> Hand
             message = await asyncio.to_thread(reader.read, *parts)
         else:
             message = reader.read(*parts)
-        if message.ByteSize() > MAX_BODY_BYTES:
-            raise BodyTooLargeError(f"the body's message is over {MAX_BODY_BYTES} bytes")
         response = await call(message, _metadata(request, trusted))
         headers = {}
         if has_token and (token := getattr(response, TOKEN_FIELD)):

@@ -264,10 +264,16 @@ async def test_parameters_of_a_content_type_are_not_looked_at(
     assert (await _raw(commands.port, head.encode() + body)).split()[1] == b"201"
 
 
-async def test_a_message_that_is_larger_than_its_json_is_413(queries: Client) -> None:
-    """A negative id takes ten bytes of the message."""
-    reply = await queries.send("POST", "/users:batchGet", {"user_ids": [-1] * 500_000})
-    assert (reply.status, reply.reason) == (413, "BODY_TOO_LARGE")
+@pytest.mark.parametrize("name", ["user_ids", "userIds"])
+async def test_a_list_that_no_method_takes_is_not_read(
+    queries: Client, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A million items would take protobuf seconds before anybody is asked who calls."""
+    assert (await queries.send("POST", "/users:batchGet", {name: [*range(1, 1001)]})).status == 200
+    monkeypatch.setattr("google.protobuf.json_format.ParseDict", None)
+    reply = await queries.send("POST", "/users:batchGet", {name: [*range(1, 1002)]})
+    assert (reply.status, reply.reason) == (400, "INVALID_REQUEST")
+    assert b"user_ids" in reply.body
 
 
 @pytest.mark.parametrize(
