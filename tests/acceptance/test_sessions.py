@@ -22,8 +22,6 @@ from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1 import write_pb2 as w
-from fuzzing import METHODS
-from google.protobuf.descriptor import Descriptor
 from psycopg import sql
 from support import SECRET, Fanfare, failure, wait_until
 
@@ -233,19 +231,6 @@ def test_an_administrator_deletes_and_no_more(people: People) -> None:
     delete = w.DeleteUserRequest(user_id=author.user.id)
     refused = failure(lambda: people.fanfare.write.DeleteUser(delete, metadata=admin.metadata))
     assert refused.code is DENIED
-
-
-def test_no_other_answer_has_an_address() -> None:
-    """In the contract no message that a method answers with leads to one, but GetAccount's."""
-
-    def leads(message: Descriptor, seen: frozenset[str]) -> bool:
-        inner = [field.message_type for field in message.fields if field.message_type]
-        return "email" in message.fields_by_name or any(
-            leads(each, seen | {each.full_name}) for each in inner if each.full_name not in seen
-        )
-
-    methods = [method for method in METHODS if leads(method.output_type, frozenset())]
-    assert [method.name for method in methods] == ["GetAccount"]
 
 
 def test_ones_own_account_has_the_address(people: People) -> None:

@@ -315,3 +315,16 @@ def test_a_method_without_a_usable_rule_is_refused(
     gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), ())
     with pytest.raises(ValueError, match=reason):
         gate.check(_method(options))
+
+
+def test_no_answer_but_ones_own_account_has_an_address() -> None:
+    """No message that another method answers with leads to a field for it."""
+
+    def leads(message: Descriptor, seen: frozenset[str]) -> bool:
+        inner = [field.message_type for field in message.fields if field.message_type]
+        return "email" in message.fields_by_name or any(
+            leads(each, seen | {each.full_name}) for each in inner if each.full_name not in seen
+        )
+
+    methods = [method for method in METHODS if leads(method.output_type, frozenset())]
+    assert [method.name for method in methods] == ["GetAccount"]
