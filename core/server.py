@@ -30,6 +30,7 @@ from core.errors import (
     to_status,
 )
 from core.process import StartError
+from core.tasks import start
 from core.tls import Certificates
 
 LOG = logging.getLogger(__name__)
@@ -160,9 +161,7 @@ class Server:
             except Exception:
                 LOG.exception("port %d cannot be opened now", self.port)
                 continue
-            ending = asyncio.create_task(self._end(server))
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
+            start(self._end(server), self._ending)
             server = self._server = opened
 
     async def _end(self, server: grpc.aio.Server) -> None:

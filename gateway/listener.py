@@ -11,13 +11,13 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Coroutine
 from contextlib import suppress
 from typing import cast
 
 from aiohttp import web
 
 from core.errors import TooManyCallsError
+from core.tasks import start
 from gateway.failures import refusal
 
 LOG = logging.getLogger(__name__)
@@ -88,12 +88,12 @@ class Listener:
                 continue
             was_full, self._is_full = self._is_full, self._count() >= MAX_CONNECTIONS
             if not self._is_full:
-                _start(self._connect(connection), self._connecting)
+                start(self._connect(connection), self._connecting)
                 continue
             if not was_full:
                 LOG.warning("there are %d connections to a port: more are refused", self._count())
             if self._tls is None and len(self._refusing) < MAX_REFUSALS:
-                _start(self._refuse(connection), self._refusing)
+                start(self._refuse(connection), self._refusing)
             else:
                 connection.close()
 
@@ -122,12 +122,6 @@ class Listener:
                 # To close with something unread would take the answer back.
                 while await loop.sock_recv(connection, 1 << 16):
                     pass
-
-
-def _start(work: Coroutine[object, object, None], under_way: set[asyncio.Task[None]]) -> None:
-    task = asyncio.create_task(work)
-    under_way.add(task)
-    task.add_done_callback(under_way.discard)
 
 
 def _refusal() -> bytes:

@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.access import AUTHENTICATION
+from core.tasks import start
 from core.tls import Certificates, Files
 
 CALL_SECONDS = 10.0
@@ -75,9 +76,7 @@ class Service:
         """Return the channel, another one when the certificates have changed."""
         if self._certificates is not None and self._certificates.files() is not self._files:
             # Calls under way finish on the one before.
-            task = asyncio.create_task(self._channel.close(CALL_SECONDS))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            start(self._channel.close(CALL_SECONDS), self._closing)
             self._channel = self._open()
         return self._channel
 
