@@ -153,10 +153,12 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
-    protecting = ("AUTH_KEYS", "SECRETS_DIR", "TLS_DIR", "TRUSTED_PROXIES")
+    protecting = {
+        f"{PREFIX}{name}" for name in ("AUTH_KEYS", "SECRETS_DIR", "TLS_DIR", "TRUSTED_PROXIES")
+    }
     for variable, value in given:
         # As when a deployment forgot the value: what protects must not be off by that.
-        if not value.strip() and variable.upper() in {f"{PREFIX}{name}" for name in protecting}:
+        if not value.strip() and variable.upper() in protecting:
             raise SettingsError(
                 f"{variable} is set to nothing: give it its value, or do not set it; "
                 "FANFARE_TRUSTED_PROXIES=none trusts no proxy."

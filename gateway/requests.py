@@ -42,6 +42,7 @@ class RequestReader:
         self._has_body = route.has_body
         fields = descriptor.fields_by_name
         self._path = [_Field(fields[name]) for name in route.variables]
+        self._names = [(field.name, field.json_name) for field in descriptor.fields]
         self._query = {
             field.name: _Field(field)
             for field in descriptor.fields
@@ -72,13 +73,11 @@ class RequestReader:
         return message
 
     def _fill(self, message: Message, document: dict[str, Any]) -> None:
-        for field in message.DESCRIPTOR.fields:
-            for value in (document.get(field.name), document.get(field.json_name)):
+        for names in self._names:
+            for value in map(document.get, names):
                 # Of millions of items protobuf would make messages for seconds.
                 if isinstance(value, list) and len(value) > MAX_ITEMS:
-                    raise InvalidRequestError(
-                        [(field.name, f"must have at most {MAX_ITEMS} items")]
-                    )
+                    raise InvalidRequestError([(names[0], f"must have at most {MAX_ITEMS} items")])
         try:
             json_format.ParseDict(document, message)
         except json_format.ParseError as error:

@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
 BODY_SECONDS = 30.0
-# grpc's default limit for a message, and one of the contract's is never larger than its JSON.
+# grpc's default limit for a message, which JSON of this size does not exceed, as lists are short.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # Between requests, and until the first one is whole; longer than proxies in front keep theirs.
 IDLE_SECONDS = 75.0
