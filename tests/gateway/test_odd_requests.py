@@ -58,14 +58,18 @@ async def test_odd_bodies_are_400(commands: Client, path: str, body: bytes) -> N
     assert len(reply.body) < 2000
 
 
+def _reader(verb: str, path: str) -> RequestReader:
+    return next(
+        reader
+        for reader, route in zip(READERS, routes(WRITE), strict=True)
+        if (route.verb, route.path) == (verb, path)
+    )
+
+
 @pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"requests": ', b"}")])
 def test_nesting_of_every_depth_is_refused(left: bytes, right: bytes) -> None:
     """However deep: also where one parser still follows, and the next one does not."""
-    reader = next(
-        reader
-        for reader, route in zip(READERS, routes(WRITE), strict=True)
-        if route.path == "/tweets:batchCreate"
-    )
+    reader = _reader("POST", "/tweets:batchCreate")
     for depth in (*range(3, 1100), 100_000):
         body = b'{"requests": ' + left * (depth - 1) + b"1" + right * (depth - 1) + b"}"
         with pytest.raises(MalformedRequestError) as error:
@@ -318,11 +322,7 @@ def test_no_path_or_query_surprises_a_reader(name: str, text: str) -> None:
 
 def test_a_reader_of_numbers_takes_plain_decimals_only() -> None:
     """An id is digits, perhaps after a minus, and fits 64 bits."""
-    reader = next(
-        r
-        for r, route in zip(READERS, routes(WRITE), strict=True)
-        if route.path == "/users/{user_id}" and route.verb == "DELETE"
-    )
+    reader = _reader("DELETE", "/users/{user_id}")
     for text in ("1", "-1", "0", str(2**63 - 1), str(-(2**63))):
         assert reader.read({"user_id": text}, [], b"") == write_pb2.DeleteUserRequest(
             user_id=int(text)
