@@ -13,6 +13,10 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return head + stream.to_bytes(4, "big") + payload
 
 
+# What a client's side of a connection begins with: RFC 9113, section 3.4.
+START = PREFACE + frame(SETTINGS, 0, 0, b"")
+
+
 def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
     """Return the beginning of a connection, with a gRPC call of the empty message at the path.
 
@@ -31,5 +35,5 @@ def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
     block = b"".join(
         b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in headers
     )
-    start = PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, END_HEADERS, 1, block)
-    return start + frame(DATA, END_STREAM, 1, bytes(5))
+    call = frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, bytes(5))
+    return START + call

@@ -72,6 +72,7 @@ def test_up_serves_until_it_is_told_to_stop(
                 lambda: "Fanfare is up" in log.read_text() or up.poll() is not None, "it is up"
             )
             told = log.read_text()
+            assert up.poll() is None, told
             url = re.search(r"queries: (https?)://localhost:(\d+)", told)
             authority = re.search(r"curl --cacert (\S+) ", told)
             assert url is not None, told
