@@ -101,14 +101,14 @@ class Relay:
         while sent or not self._stopping.is_set():
             limit = 0 if self._stopping.is_set() else BATCH
             batch = outbox.next_batch(limit, sent, epoch)
+            sent = [row.id for row in batch.rows] if batch is not None else []
+            if batch is not None and sent and not self._send(producer, batch, epoch, history):
+                return
             if batch is None or time.monotonic() - beat > HEARTBEAT_SECONDS:
                 if not outbox.heartbeat(epoch) or batch is None:
                     COUNTERS.add(Rare.RELAY_FENCED)
                     raise psycopg.OperationalError("another relay has taken over")
                 beat = time.monotonic()
-            sent = [row.id for row in batch.rows]
-            if sent and not self._send(producer, batch, epoch, history):
-                return
             if time.monotonic() - self._purged > PURGE_EVERY_SECONDS:
                 outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
                 self._purged = time.monotonic()
