@@ -31,7 +31,7 @@ class Rare(StrEnum):
     PRODUCER_REBUILT = "producer_rebuilt"
     """Kafka did not take everything: a new producer with a new epoch sends it again."""
     HISTORY_BEGUN = "history_begun"
-    """Postgres was restarted, restored or failed over, and a new history began."""
+    """The relay goes on in a new history: Postgres was restarted, restored or failed over."""
     RELAY_FENCED = "relay_fenced"
     """A relay was not allowed to mark rows as sent: its successor had begun."""
 

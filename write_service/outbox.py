@@ -17,7 +17,6 @@ import psycopg
 
 from core.postgres import connection_arguments
 from core.queries import load_queries
-from write_service.store import note_history
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")
@@ -81,7 +80,7 @@ class Outbox:
         Begins a new history where Postgres was restarted, restored or failed over.
         """
         with self._durable():
-            self._begin_history(forced=False)
+            self._connection.execute(SQL["begin_history"], {"forced": False})
             row = self._connection.execute(SQL["next_epoch"]).fetchone()
         if row is None:
             raise RuntimeError("relay_state is empty: run `fanfare migrate`")
@@ -98,7 +97,7 @@ class Outbox:
         if newest is None:
             LOG.error("epoch %d is unknown: the database was put back to an older state", epoch)
             with self._durable():
-                self._begin_history(forced=True)
+                self._connection.execute(SQL["begin_history"], {"forced": True})
         return bool(newest)
 
     def next_batch(self, limit: int, sent: Sequence[int], epoch: int) -> Batch | None:
@@ -127,11 +126,6 @@ class Outbox:
         purge = {"seconds": sent_seconds, "limit": PURGE_LIMIT}
         self._connection.execute(SQL["purge_sent"], purge)
         self._connection.execute(SQL["purge_requests"], {"seconds": request_seconds})
-
-    def _begin_history(self, *, forced: bool) -> None:
-        row = self._connection.execute(SQL["begin_history"], {"forced": forced}).fetchone()
-        if row is not None:
-            note_history(row[0], began=row[1] or forced)
 
     @contextmanager
     def _durable(self) -> Iterator[None]:

@@ -94,7 +94,8 @@ JOIN unnest(%(user_ids)b::bigint[], %(request_ids)b::uuid[]) AS asked (user_id, 
 USING (user_id, request_id)
 
 -- name: insert_tweets
--- With their events, in order. Their authors are locked by an earlier statement, and nobody else
+-- With their events, in order, in a history that is valid: else ids would repeat those of a lost one.
+-- Their authors are locked by an earlier statement, and nobody else
 -- knows the tweets yet: outbox ids drawn here are in commit order for each user.
 WITH rows AS (
     SELECT * FROM unnest(
@@ -105,7 +106,7 @@ WITH rows AS (
     SELECT id, user_id, content, %(time)s::timestamptz, %(time)s::timestamptz FROM rows
 )
 INSERT INTO outbox (key, type, payload)
-SELECT user_id, %(type)s, payload FROM rows ORDER BY position
+SELECT user_id, %(type)s, payload FROM begin_history(forced => false), rows ORDER BY position
 
 -- name: update_tweet
 UPDATE tweets
@@ -128,10 +129,11 @@ DELETE FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(foll
 
 -- name: insert_events
 -- A statement of its own, after those that lock the rows: ids drawn here are in commit order for
--- each tweet, follow edge and user.
+-- each tweet, follow edge and user. In a history that is valid: else ids would repeat those of a lost
+-- one.
 INSERT INTO outbox (key, type, payload)
 SELECT key, type, payload
-FROM unnest(%(keys)b::bigint[], %(types)b::text[], %(payloads)b::bytea[])
+FROM begin_history(forced => false), unnest(%(keys)b::bigint[], %(types)b::text[], %(payloads)b::bytea[])
      WITH ORDINALITY AS events (key, type, payload, position)
 ORDER BY position
 
@@ -148,8 +150,7 @@ SELECT
     pg_notify('fanfare_outbox', '')
 
 -- name: begin_history
--- And whether there was none before.
-SELECT begin_history(forced => %(forced)s), valid_history() IS NULL
+SELECT begin_history(forced => %(forced)s)
 
 -- name: next_epoch
 UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch, history

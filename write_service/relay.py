@@ -48,6 +48,7 @@ class Relay:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
         self._purged = 0.0
+        self._history = ""
 
     def start(self) -> None:
         """Start the thread; it waits for Postgres and Kafka as long as it takes."""
@@ -87,6 +88,8 @@ class Relay:
         """Send events under one epoch, until stopped or until Kafka does not take them all."""
         epoch, history = outbox.next_epoch()
         LOG.info("relay started: history=%s epoch=%d", history, epoch)
+        COUNTERS.add(Rare.HISTORY_BEGUN, history != (self._history or history))
+        self._history = history
         producer = Producer(
             producer_settings(self._bootstrap_servers)
             | {
