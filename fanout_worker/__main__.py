@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from core.health import reporting
 from core.process import run
 from core.server import Server
 from core.settings import Settings
@@ -29,7 +30,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
     await server.start()
     worker.start()
-    await stopping.wait()
+    async with reporting(server, worker.watchdog.trouble):
+        await stopping.wait()
     await server.set_serving(serving=False)
     await asyncio.to_thread(worker.stop)
     await server.drain()

@@ -21,8 +21,10 @@ from core.counters import COUNTERS, Rare
 from core.feed_events import UnreadableEventError
 from core.kafka import GROUP, client_settings
 from core.progress import Progress
+from core.redis_memory import is_out_of_memory
 from core.settings import Settings
 from core.shards import SHARDS
+from core.watchdog import Watchdog
 from fanout_worker.batch import Wave, waves
 from fanout_worker.dead_letters import DeadLetters
 from fanout_worker.followers import FollowerArrays
@@ -65,6 +67,8 @@ class Worker:
         self._reached: dict[int, int] = {}
         self._checked = 0.0
         self._failures = 0
+        self._kafka_answers = True
+        self.watchdog = Watchdog()
         self._consumer = Consumer(
             client_settings(bootstrap_servers)
             | {
@@ -114,9 +118,15 @@ class Worker:
             self._apply(messages)
         else:
             self._settle()
-        self._failures = 0
         if time.monotonic() - self._checked > IDLE_SECONDS:
             self._check_fences()
+        has_places = self._assigned <= self._fences.keys()
+        if has_places and self._kafka_answers and not self._under_way:
+            self._note_success()
+
+    def _note_success(self) -> None:
+        self._failures = 0
+        self.watchdog.worked()
 
     def _start_again(self, error: Exception) -> None:
         """Wait, and find the place anew; nothing is skipped, however often this fails."""
@@ -124,11 +134,14 @@ class Worker:
         wait = retry_seconds(self._failures)
         self._failures += 1
         LOG.warning("the fan-out starts again from its fences in %.1f s: %s", wait, error)
+        self.watchdog.failed(error)
         self._forget(self._assigned)
         self._under_way = {}
         self._shards.close()
         self._store.close()
         self._dead_letters.close()
+        if is_out_of_memory(error):
+            self._shards.make_room()
         # Polling goes on, or the group would think this worker dead. What comes is dropped: the
         # partitions will be assigned anew, from where their fences say.
         again = time.monotonic() + wait
@@ -223,11 +236,16 @@ class Worker:
                     LOG.warning("partition %d is not where it was left in Redis", partition)
                     COUNTERS.add(Rare.FENCE_LOST)
                     self._forget([partition])
-            # Kafka need not say so: a topic made anew may have the offset that is next.
-            with suppress(KafkaException):
-                if self._topic.id() != self._topic_id:
-                    LOG.warning("the topic is not the one that it was")
-                    self._forget(known)
+        # Kafka need not say so: a topic made anew may have the offset that is next. Nor does poll()
+        # tell a Kafka that is away from one that has nothing to send.
+        try:
+            self._kafka_answers = True
+            if self._topic.id() != self._topic_id and known:
+                LOG.warning("the topic is not the one that it was")
+                self._forget(known)
+        except KafkaException as error:
+            self._kafka_answers = False
+            self.watchdog.failed(error)
         self._checked = time.monotonic()
 
     # Applying ------------------------------------------------------------------------------
@@ -348,6 +366,7 @@ class Worker:
         done = {p: end for p, end in self._under_way.items() if p in self._fences}
         self._under_way = {}
         if done:
+            self._note_success()
             self._reached |= done
             self._consumer.store_offsets(
                 offsets=[TopicPartition(self._name, p, end) for p, end in done.items()]
@@ -373,7 +392,9 @@ class Worker:
                 for (offset, epoch), read in zip(place, counting.values(), strict=True)
                 for record in effective(read, offset, epoch)
             ]
-            yield from waves(applied, followers, self._ttl_seconds, shards)
+            for wave in waves(applied, followers, self._ttl_seconds, shards):
+                self.watchdog.alive()
+                yield wave
 
     def _note_error(self, partition: int | None, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001 - librdkafka's own name

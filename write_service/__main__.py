@@ -8,6 +8,7 @@ from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
 from core.access import Gate
+from core.health import reporting
 from core.postgres import Database
 from core.process import run
 from core.server import Server
@@ -18,7 +19,7 @@ from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
 from write_service.positions import Positions
-from write_service.relay import Relay
+from write_service.relay import HEALTH_NAME, Relay
 from write_service.service import WriteService
 from write_service.session_store import SessionStore
 from write_service.store import Store
@@ -43,12 +44,15 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
     server.add_service(service, WriteService(store, tweets, passwords, positions))
+    # A part of its own: commands go on without it.
+    server.add_part(HEALTH_NAME)
 
     await database.open()
     tweets.start()
     await server.start()
     relay.start()
-    await stopping.wait()
+    async with reporting(server, relay.watchdog.trouble, part=HEALTH_NAME):
+        await stopping.wait()
     await server.drain()
     await tweets.close()
     await asyncio.to_thread(relay.stop)

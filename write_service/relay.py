@@ -20,6 +20,7 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 from core.counters import COUNTERS, Rare
 from core.kafka import producer_settings
 from core.messages import timestamp
+from core.watchdog import Watchdog
 from write_service.outbox import Batch, Outbox, Row
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ DELIVERY_SECONDS = 10
 KEEP_SENT_SECONDS = 7 * 86_400
 KEEP_REQUESTS_SECONDS = 86_400
 PURGE_EVERY_SECONDS = 60.0
+# The name of its health, beside those of the services.
+HEALTH_NAME = "fanfare.relay"
 
 Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
 
@@ -44,6 +47,7 @@ class Relay:
         self._dsn = dsn
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
+        self.watchdog = Watchdog()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
 
@@ -66,13 +70,16 @@ class Relay:
                     outbox.close()
             except (psycopg.Error, KafkaException) as error:
                 LOG.warning("the relay starts again: %s", error)
+                self.watchdog.failed(error)
                 self._stopping.wait(RETRY_SECONDS)
-            except Exception:
+            except Exception as error:
                 LOG.exception("the relay starts again")
+                self.watchdog.failed(error)
                 self._stopping.wait(RETRY_SECONDS)
 
     def _relay(self, outbox: Outbox) -> None:
         while not outbox.lock():
+            self.watchdog.worked()  # another relay does the work
             if self._stopping.wait(IDLE_SECONDS):
                 return
         # Listening comes before the first look, or a commit between the two would wait a second.
@@ -101,6 +108,7 @@ class Relay:
                 sent = [row.id for row in batch.rows]
                 if sent and not self._send(producer, batch, epoch):
                     break
+                self.watchdog.worked()
                 if time.monotonic() - purged > PURGE_EVERY_SECONDS:
                     outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
                     purged = time.monotonic()
@@ -134,6 +142,7 @@ class Relay:
             )
             # An idempotent producer stays broken after the broker lost its state: build another.
             producer.purge()
+            self.watchdog.failed(f"Kafka did not take the events: {reason}")
             COUNTERS.add(Rare.PRODUCER_REBUILT)
             self._stopping.wait(RETRY_SECONDS)
             return False
