@@ -30,10 +30,11 @@ IDLE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 # librdkafka gives a record up after this long; then the producer is built anew.
 DELIVERY_SECONDS = 10
-# Sent rows are kept so long, to be replayed should Kafka lose them.
-KEEP_SENT_SECONDS = 7 * 86_400
-KEEP_REQUESTS_SECONDS = 86_400
-PURGE_EVERY_SECONDS = 60.0
+# How long the relay leaves old rows alone when it has found no more of them.
+PURGE_EVERY_SECONDS = 10.0
+# How many it deletes at a time, between two batches: a few milliseconds' work. When it sends more
+# than that at a time it deletes twice as many as it sends, so that the outbox cannot grow.
+PURGE_ROWS = 500
 # The name of its health, beside those of the services.
 HEALTH_NAME = "fanfare.relay"
 
@@ -84,7 +85,7 @@ class Relay:
                 return
         # Listening comes before the first look, or a commit between the two would wait a second.
         outbox.listen()
-        purged = 0.0
+        next_purge = 0.0
         COUNTERS.add(Rare.RELAY_STARTED)
         while not self._stopping.is_set():
             epoch = outbox.next_epoch()
@@ -109,10 +110,11 @@ class Relay:
                 if sent and not self._send(producer, batch, epoch):
                     break
                 self.watchdog.worked()
-                if time.monotonic() - purged > PURGE_EVERY_SECONDS:
-                    outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
-                    purged = time.monotonic()
-                if not sent and not self._stopping.is_set():
+                purging = time.monotonic() >= next_purge
+                if purging and not outbox.purge(max(PURGE_ROWS, 2 * len(sent))):
+                    purging = False
+                    next_purge = time.monotonic() + PURGE_EVERY_SECONDS
+                if not sent and not purging and not self._stopping.is_set():
                     outbox.wait(IDLE_SECONDS)
 
     def _send(self, producer: Producer, batch: Batch, epoch: int) -> bool:
