@@ -41,6 +41,12 @@ class RedisFaults:
         """Empty Redis with FLUSHALL."""
         return self._world.redis_up and bool(self._world.clients.redis.flushall())
 
+    def fill_redis(self, _: int) -> bool:
+        """Leave Redis no memory for any write, until the end of the story or its restart."""
+        if self._world.redis_up:
+            self._world.fill_redis(full=True)
+        return self._world.redis_up
+
     def copy_redis(self, _: int) -> bool:
         """Keep a copy of Redis for later."""
         if self._world.redis_up:
@@ -49,7 +55,7 @@ class RedisFaults:
 
     def restore_redis(self, which: int) -> bool:
         """Fail over to the copy, which breaks the connections, or behind a proxy does not."""
-        if self._copy is None or not self._world.redis_up:
+        if self._copy is None or not self._world.redis_up or self._world.redis_full:
             return False
         redis: Any = self._world.clients.redis
         pipeline = redis.pipeline(transaction=True)
@@ -81,7 +87,7 @@ class RedisFaults:
 
     def abandon_build(self, which: int) -> bool:
         """Leave the list of a builder who died long ago, made to live on by a reader's refresh."""
-        if not self._world.redis_up:
+        if not self._world.redis_up or self._world.redis_full:
             return False
         redis, key = self._world.clients.redis, home_list(self._cast.user(which)).key
         redis.unlink(key)
