@@ -184,12 +184,30 @@ marked AS (
 SELECT true FROM newest WHERE epoch = %(epoch)s
 
 -- name: purge_sent
-DELETE FROM outbox WHERE id IN (
-    SELECT id FROM outbox WHERE sent_at < now() - %(seconds)s * interval '1 second' LIMIT %(limit)s
-)
+-- Deletes the oldest events that were sent long enough ago, and returns how many, and when the last
+-- of them was sent. after: where the last call ended. Without it the index would be read from its
+-- beginning each time, through the entries of all rows deleted since the last vacuum.
+WITH expired AS MATERIALIZED (
+    SELECT ctid AS place, sent_at FROM outbox
+    WHERE sent_at >= coalesce(%(after)s, '-infinity'::timestamptz)
+        AND sent_at < now() - %(seconds)s * interval '1 second'
+    ORDER BY sent_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+purged AS (DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
+SELECT count(*), max(sent_at) FROM expired
 
 -- name: purge_requests
-DELETE FROM tweet_requests WHERE tweet_deleted_at < now() - %(seconds)s * interval '1 second'
+-- As purge_sent, for the request_ids of tweets that were deleted long enough ago.
+WITH expired AS MATERIALIZED (
+    SELECT ctid AS place, tweet_deleted_at FROM tweet_requests
+    WHERE tweet_deleted_at >= coalesce(%(after)s, '-infinity'::timestamptz)
+        AND tweet_deleted_at < now() - %(seconds)s * interval '1 second'
+    ORDER BY tweet_deleted_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+purged AS (DELETE FROM tweet_requests WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
+SELECT count(*), max(tweet_deleted_at) FROM expired
 
 -- name: tweet_author
 SELECT user_id FROM tweets WHERE id = %(tweet_id)s
