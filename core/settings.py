@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     timeline_length: int = Field(default=800, ge=1, le=100_000)
     timeline_ttl_days: float = Field(default=14, gt=0, le=3650)
     pull_followers: int = Field(default=100_000, ge=0)
+    max_replica_lag: float = Field(default=10.0, gt=0)
     # The fan-out worker keeps so many follower ids in memory, of 8 bytes each.
     cached_followers: int = Field(default=50_000_000, ge=0)
     topic: str = "fanfare.feed.v1"

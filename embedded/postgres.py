@@ -125,8 +125,11 @@ class Replica(Server):
         )
 
     def ailment(self) -> str | None:
-        """Return what the replica said when it could not follow the primary any more."""
-        return next((line for line in self.log_lines() if CANNOT_FOLLOW.search(line)), None)
+        """Return what the replica logged when it could not follow the primary any more."""
+        for line in self._log_end():
+            if CANNOT_FOLLOW.search(line):
+                return f"it must be copied from the primary again: {line}"
+        return None
 
     def launch(self) -> None:
         """Start the replica as Server does, after copying the primary where that is needed."""

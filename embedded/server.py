@@ -180,14 +180,20 @@ class Server:
         return None
 
     def log_lines(self) -> list[str]:
-        """Return the last lines that the process wrote to its log since it was started."""
+        """Return the last lines that the process wrote to its log since it was started.
+
+        Without the frames of Java's stack traces, which would push the reason out of sight.
+        """
+        told = [line for line in self._log_end() if not line.startswith("\tat ")]
+        return told[-LOG_LINES:]
+
+    def _log_end(self) -> list[str]:
         try:
             with self.log_path.open("rb") as log:
                 log.seek(max(self._log_start, self._log_size() - LOG_BYTES))
-                lines = log.read().decode(errors="replace").strip().splitlines()
+                return log.read().decode(errors="replace").strip().splitlines()
         except OSError:
             return []
-        return lines[-LOG_LINES:]
 
     def _start_keeper(self, lock: int) -> str:
         """Start the keeper, which holds the lock too; return its answer."""

@@ -7,9 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from embedded.errors import StackError
 
@@ -20,6 +20,8 @@ MAX_RESTARTS = 10
 WINDOW_SECONDS = 600.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
+# So much of a line of a log is told.
+LINE_CHARACTERS = 300
 
 
 class Watched(Protocol):
@@ -81,8 +83,9 @@ class Supervisor:
                 pool.submit(Watch(server, self._report, self._stopping).run): server
                 for server in self._servers
             }
+            either: list[Future[Any]] = [ended, *tasks]
             try:
-                for task in wait([ended, *tasks], return_when=FIRST_COMPLETED).done:
+                for task in wait(either, return_when=FIRST_COMPLETED).done:
                     task.result()
             finally:
                 self._stopping.set()
@@ -142,7 +145,7 @@ class Watch:
             ailment = server.ailment()
             if ailment is not None:
                 server.stop()
-                return f"{server.name} was stopped, it is of no use any more: {ailment}"
+                return f"{server.name} was stopped: {ailment}"
         return None
 
     def _pause(self, trouble: str) -> float:
@@ -161,7 +164,7 @@ class Watch:
         self._restarts.append(now)
         pause = min(FIRST_PAUSE_SECONDS * 2.0**before, LONGEST_PAUSE_SECONDS)
         self._report(
-            f"{trouble}\nStarting {self._server.name} again in {pause:.0f} s "
+            f"{trouble}\n{self._server.name} is started again in {pause:.0f} s "
             f"(restart {before + 1} of at most {MAX_RESTARTS} within {minutes})."
         )
         return pause
@@ -181,7 +184,9 @@ class Watch:
         lines = self._server.log_lines()
         if not lines:
             return f" It wrote nothing to {self._server.log_path}."
-        return f" The end of {self._server.log_path}:" + "".join(f"\n    {line}" for line in lines)
+        return f" The end of {self._server.log_path}:" + "".join(
+            f"\n    {line[:LINE_CHARACTERS]}" for line in lines
+        )
 
 
 def _ending(status: int) -> str:

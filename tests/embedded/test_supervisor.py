@@ -111,7 +111,7 @@ def test_a_death_is_told_with_the_end_of_the_log_and_the_server_starts_again() -
         "Kafka was ended by SIGKILL. The end of kafka.log:",
         "    disk",
         "    is full",
-        "Starting Kafka again in 1 s (restart 1 of at most 10 within 10 minutes).",
+        "Kafka is started again in 1 s (restart 1 of at most 10 within 10 minutes).",
         "Kafka runs again.",
     ]
     assert (server.starts, clock.pauses) == (1, [1.0])
@@ -143,7 +143,7 @@ def test_pauses_grow_and_restarts_are_bounded() -> None:
     assert pauses == [1, 2, 4, 8, 16, *[LONGEST_PAUSE_SECONDS] * 5]
     assert server.starts == MAX_RESTARTS
     assert told[1].startswith(
-        "Kafka did not start: no room\nStarting Kafka again in 2 s (restart 2"
+        "Kafka did not start: no room\nKafka is started again in 2 s (restart 2"
     )
 
 
@@ -164,7 +164,7 @@ def test_a_server_that_runs_but_is_of_no_use_is_stopped_and_started() -> None:
     clock = FakeClock(lambda: not server.starts)
     told: list[str] = []
     Watch(server, told.append, clock, clock.now).run()
-    assert told[0].startswith("Postgres' replica was stopped, it is of no use any more: requested")
+    assert told[0].startswith("Postgres' replica was stopped: requested")
     assert "has already been removed" in told[0]
     assert (server.stops, server.starts, server.running) == (1, 1, True)
 
