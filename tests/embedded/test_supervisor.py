@@ -188,7 +188,7 @@ def test_the_end_of_the_watch_stops_a_server_that_is_being_started() -> None:
 
     def start() -> None:
         starting.set()
-        assert stopped.wait(30)
+        stopped.wait(60)
         raise StackError("stopped while starting")
 
     def stop() -> None:
@@ -204,6 +204,7 @@ def test_the_end_of_the_watch_stops_a_server_that_is_being_started() -> None:
     watch.start()
     wait_until(starting.is_set, "the restart is under way")
     supervisor.stop()
+    wait_until(stopped.is_set, "the server is stopped")
     watch.join(30)
     assert not watch.is_alive()
     assert len(told) == 1  # of the death, not of the start that was given up
