@@ -123,6 +123,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED, with RetryInfo: the caller has made as many calls of this method in this
     minute as they may; nothing was done. Example: the 61st CreateSession of one address.
     """
+    ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 29
+    """UNAVAILABLE, with RetryInfo: the process is being stopped and takes no more calls; nothing was
+    done, and the same call to another process, or to its successor, may succeed.
+    Example: a call that arrives while the read service is replaced by another version.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every non-OK status carries a google.rpc.ErrorInfo whose domain is "fanfare"
@@ -230,5 +235,10 @@ Example: CreateSession on a system started by `make up`.
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 27
 """RESOURCE_EXHAUSTED, with RetryInfo: the caller has made as many calls of this method in this
 minute as they may; nothing was done. Example: the 61st CreateSession of one address.
+"""
+ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 29
+"""UNAVAILABLE, with RetryInfo: the process is being stopped and takes no more calls; nothing was
+done, and the same call to another process, or to its successor, may succeed.
+Example: a call that arrives while the read service is replaced by another version.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
