@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     rest_write_port: int = Field(default=8081, ge=0, le=65535)
     rest_read_port: int = Field(default=8080, ge=0, le=65535)
     bind: str = "127.0.0.1"
+    # Another process may listen on the same ports, so that a successor can start before this ends.
+    share_ports: bool = False
     # Nothing hides what callers say, their tokens if they have any, from those on the way.
     allow_unauthenticated_plaintext: bool = False
     # A folder of keys: with it callers must say who they are.

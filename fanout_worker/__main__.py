@@ -34,7 +34,10 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         FollowerArrays(store.followers, store.follower_pages, settings.cached_followers),
     )
     server = Server(
-        settings.bind, settings.worker_port, certificates=certificates(settings.tls_dir)
+        settings.bind,
+        settings.worker_port,
+        certificates=certificates(settings.tls_dir),
+        shared=settings.share_ports,
     )
 
     await checks.start()

@@ -46,7 +46,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
     gate = Gate.of(settings, PublicKeys(settings.auth_keys)) if settings.auth_keys else None
-    shared = settings.read_processes > 1
+    shared = settings.share_ports or settings.read_processes > 1
     server = Server(
         settings.bind, settings.read_port, gate, certificates(settings.tls_dir), shared=shared
     )

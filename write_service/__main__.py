@@ -44,7 +44,13 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         gate = Gate.of(settings, keys, store)
         signer = Signer(settings.auth_keys)
         sessions = AuthService(SessionStore(database), passwords, signer, keys)
-    server = Server(settings.bind, settings.write_port, gate, certificates(settings.tls_dir))
+    server = Server(
+        settings.bind,
+        settings.write_port,
+        gate,
+        certificates(settings.tls_dir),
+        shared=settings.share_ports,
+    )
     server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
     server.add_service(service, WriteService(store, tweets, passwords, positions))
