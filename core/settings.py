@@ -83,9 +83,14 @@ class Settings(BaseSettings):
         return self._address("postgres_dsn", self.postgres_dsn)
 
     def replica_dsn(self) -> str:
-        """Return the DSN that queries go to: the replica's, or the primary's where none is set."""
+        """Return the DSN that queries go to: the replica's, or the primary's where none is set.
+
+        Where neither is set, the embedded stack's record has both.
+        """
         if self.postgres_replica_dsn is None:
-            return self.primary_dsn()
+            primary = self.primary_dsn()
+            if self.postgres_dsn is not None:
+                return primary
         return self._address("postgres_replica_dsn", self.postgres_replica_dsn)
 
     def redis_address(self) -> str:
