@@ -167,7 +167,7 @@ def replay(place: str | None) -> None:
     """
     settings = load_settings()
     letters = _DeadLetters(settings)
-    store = Store(settings.primary_dsn(), settings.replica_dsn())
+    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
     try:
         wal_position, _ = store.now()
         sent, unreadable = _resend(letters, wal_position, place)

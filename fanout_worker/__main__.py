@@ -16,7 +16,7 @@ from fanout_worker.store import Store
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Apply the feed to the timelines, and answer for health, until stopping is set."""
-    store = Store(settings.primary_dsn(), settings.replica_dsn())
+    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
     worker = Worker(
         settings,
         store,

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.access import AUTHENTICATION
 from core.tasks import start
-from core.tls import Certificates, Files
+from core.tls import CHANNEL_OPTIONS, Certificates, Files
 
 CALL_SECONDS = 10.0
 HEALTH_SECONDS = 1.0
@@ -23,11 +23,9 @@ HEALTH_SECONDS = 1.0
 Call = Callable[[Message, Sequence[tuple[str, str]]], Awaitable[Message]]
 
 _OPTIONS = [
+    *CHANNEL_OPTIONS,
     # A page of 1,000 tweets is over grpc's default of 4 MiB at its largest.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    # By default grpc leaves a service that was away for a while alone for two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
 

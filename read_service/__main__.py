@@ -26,10 +26,11 @@ BUILD_SECONDS = 10.0
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the queries until stopping is set."""
-    primary = Database(settings.primary_dsn(), "read")
+    silence = settings.silence_seconds
+    primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
     replica = primary
     if settings.replica_dsn() != settings.primary_dsn():
-        replica = Database(settings.replica_dsn(), "read")
+        replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
     cache = Cache(settings.redis_address(), settings.timeline_ttl_seconds(), BUILD_SECONDS)
     store = Store(primary, replica)
     tweets = Tweets(cache, store)

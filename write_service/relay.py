@@ -40,8 +40,11 @@ Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
 class Relay:
     """A thread that carries events to Kafka while it holds the relay's lock."""
 
-    def __init__(self, dsn: str, bootstrap_servers: str, topic: str) -> None:
+    def __init__(
+        self, dsn: str, bootstrap_servers: str, topic: str, silence_seconds: float
+    ) -> None:
         self._dsn = dsn
+        self._silence_seconds = silence_seconds
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
         self._stopping = threading.Event()
@@ -59,7 +62,7 @@ class Relay:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                outbox = Outbox(self._dsn)
+                outbox = Outbox(self._dsn, self._silence_seconds)
                 try:
                     self._relay(outbox)
                 finally:
