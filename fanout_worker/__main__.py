@@ -20,7 +20,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     worker = Worker(
         settings,
         store,
-        Shards(settings.redis_address(), settings.timeline_length),
+        Shards(settings.redis_address(), settings.timeline_length, settings.silence_seconds),
         FollowerArrays(store.followers, store.follower_pages, settings.cached_followers),
     )
     server = Server(

@@ -48,7 +48,7 @@ class Worker:
     ) -> None:
         bootstrap_servers, topic = settings.kafka_address(), settings.topic
         self._name = topic
-        self._topic = Topic(bootstrap_servers, topic)
+        self._topic = Topic(bootstrap_servers, topic, settings.silence_seconds)
         self._store = store
         self._shards = shards
         self._ttl_seconds = settings.timeline_ttl_seconds()
@@ -66,7 +66,7 @@ class Worker:
         self._checked = 0.0
         self._failures = 0
         self._consumer = Consumer(
-            client_settings(bootstrap_servers)
+            client_settings(bootstrap_servers, settings.silence_seconds)
             | {
                 "group.id": GROUP,
                 "partition.assignment.strategy": "range",

@@ -21,7 +21,6 @@ from core.timeline import ALL_AUTHOR_LISTS, ALL_TIMELINES, TRIM_SLACK
 from fanout_worker.batch import Part, Wave
 from fanout_worker.resp import pack
 
-TIMEOUT_SECONDS = 10.0
 RECEIVE_BYTES = 1 << 20
 
 # By partition.
@@ -82,11 +81,15 @@ class Shards:
     Redis works. The other methods are for when nothing is under way.
     """
 
-    def __init__(self, url: str, length: int) -> None:
+    def __init__(self, url: str, length: int, silence_seconds: float) -> None:
+        """Use the Redis at the URL.
+
+        length: of a cached timeline. silence_seconds: how long an answer may take.
+        """
         self._pool = ConnectionPool.from_url(
             url,
             max_connections=SHARDS + 1,
-            socket_timeout=TIMEOUT_SECONDS,
+            socket_timeout=silence_seconds,
             socket_connect_timeout=2.0,
             retry=Retry(NoBackoff(), 0),
         )

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # theirs
 
 from core.kafka import client_settings
+from core.settings import DEFAULT_SILENCE_SECONDS
 
 KAFKA_SECONDS = 10.0
 
@@ -16,8 +17,15 @@ KAFKA_SECONDS = 10.0
 class Topic:
     """Asks by the admin client: on a consumer's connection each question waits for a fetch."""
 
-    def __init__(self, bootstrap_servers: str, name: str) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        name: str,
+        silence_seconds: float = DEFAULT_SILENCE_SECONDS,
+    ) -> None:
+        """Ask about this topic; silence_seconds: how long a connection may owe an answer."""
         self._name = name
+        self._silence_seconds = silence_seconds
         self._bootstrap_servers = bootstrap_servers
         self._admin = self._connect()
 
@@ -68,4 +76,4 @@ class Topic:
             raise KafkaException("Kafka did not answer in time") from error
 
     def _connect(self) -> AdminClient:
-        return AdminClient(client_settings(self._bootstrap_servers))
+        return AdminClient(client_settings(self._bootstrap_servers, self._silence_seconds))

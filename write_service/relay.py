@@ -86,7 +86,7 @@ class Relay:
             epoch = outbox.next_epoch()
             LOG.info("the relay runs with epoch %d", epoch)
             producer = Producer(
-                producer_settings(self._bootstrap_servers)
+                producer_settings(self._bootstrap_servers, self._silence_seconds)
                 | {
                     "linger.ms": 1,
                     "message.timeout.ms": DELIVERY_SECONDS * 1000,

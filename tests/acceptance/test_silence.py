@@ -31,8 +31,10 @@ from redis.exceptions import RedisError
 from silent_proxy import HOST, SilentProxy
 from support import Fanfare, ids, wait_until
 
+from cli.feed import Feed
 from cli.system import System
 from core.settings import Settings
+from core.timeline import home_list
 from embedded.jars import kafka_jars
 from embedded.kafka import kafka
 from embedded.ports import free_ports
@@ -176,8 +178,8 @@ def _seconds(began: float, condition: Callable[[], bool], limit: float) -> float
     return time.monotonic() - began
 
 
-def _tweet_by_sql(clients: Fanfare, author: User) -> int:
-    """Create a tweet without the write service; return the id of its event."""
+def _tweet_by_sql(clients: Fanfare, author: User) -> tuple[int, int]:
+    """Create a tweet without the write service; return its id, and that of its event."""
     ((tweet_id,),) = clients.sql("SELECT next_tweet_id()")
     tweet = Tweet(id=tweet_id, user_id=author.id, content="by SQL")
     event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet))
@@ -187,7 +189,13 @@ def _tweet_by_sql(clients: Fanfare, author: User) -> int:
         " INSERT INTO outbox (key, type, payload) VALUES (%s, 'tweet.created', %s) RETURNING id",
         *(tweet_id, author.id, author.id, event.SerializeToString()),
     )
-    return int(event_id)
+    return tweet_id, event_id
+
+
+def _drained(own: Proxied) -> bool:
+    with suppress(KafkaException, RedisError), Feed(own.clients.settings) as feed:
+        return feed.remaining() == 0
+    return False
 
 
 def measure(own: Proxied, fault: Callable[[], None], limit: float) -> dict[str, float]:
@@ -195,21 +203,21 @@ def measure(own: Proxied, fault: Callable[[], None], limit: float) -> dict[str, 
     clients = own.clients
     author = clients.user()
     clients.follow(own.reader, author)
-    clients.wait_drained()
     for _ in range(3):
         _commands(own), _reads(own)  # so that the pools hold several connections
-    clients.wait_drained()
+    wait_until(lambda: _drained(own), "the feed has drained")
+    clients.wait_exact(own.reader)
     fault()
     began = time.monotonic()
-    # Straight into the database, whatever the commands do: one that the worker must look up in
-    # Postgres, for it has not seen the author yet.
-    event = _tweet_by_sql(clients, author)
+    tweet_id, event_id = _tweet_by_sql(clients, author)
 
     def sent() -> bool:
-        return bool(clients.sql("SELECT 1 FROM outbox WHERE id = %s AND sent_at IS NOT NULL", event))
+        row = "SELECT 1 FROM outbox WHERE id = %s AND sent_at IS NOT NULL"
+        return bool(clients.sql(row, event_id))
 
-    def applied() -> bool:
-        return sent() and clients._drained()
+    def pushed() -> bool:
+        # Its author is new: the worker must ask Postgres who follows them.
+        return b"%d" % tweet_id in clients.redis.lrange(home_list(own.reader.id).key, 0, -1)
 
     probes: dict[str, Callable[[], bool]] = {
         "commands": lambda: _commands(own),
@@ -217,7 +225,7 @@ def measure(own: Proxied, fault: Callable[[], None], limit: float) -> dict[str, 
         "REST commands": lambda: _rest(own, "POST", "/tweets", {"user_id": str(own.author.id), "content": "x"}),
         "REST reads": lambda: _rest(own, "GET", f"/tweets/user/{own.author.id}"),
         "relay": sent,
-        "worker": applied,
+        "worker": pushed,
     }
     with ThreadPoolExecutor(len(probes)) as pool:
         found = {name: pool.submit(_seconds, began, probe, limit) for name, probe in probes.items()}
