@@ -207,6 +207,7 @@ def measure(own: Proxied, fault: Callable[[], None], limit: float) -> dict[str, 
         _commands(own), _reads(own)  # so that the pools hold several connections
     wait_until(lambda: _drained(own), "the feed has drained")
     clients.wait_exact(own.reader)
+    key = clients.keys.for_list(home_list(own.reader.id))
     fault()
     began = time.monotonic()
     tweet_id, event_id = _tweet_by_sql(clients, author)
@@ -217,7 +218,7 @@ def measure(own: Proxied, fault: Callable[[], None], limit: float) -> dict[str, 
 
     def pushed() -> bool:
         # Its author is new: the worker must ask Postgres who follows them.
-        return b"%d" % tweet_id in clients.redis.lrange(home_list(own.reader.id).key, 0, -1)
+        return b"%d" % tweet_id in clients.redis.lrange(key, 0, -1)
 
     probes: dict[str, Callable[[], bool]] = {
         "commands": lambda: _commands(own),
