@@ -1,4 +1,4 @@
-"""Connections to Postgres: bounded in number, in waiting time, in waiting callers and in silence."""
+"""Connections to Postgres: bounded in number, in waiting time and callers, and in silence."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         self.made_at = time.monotonic()
 
     async def wait(
-        self, gen: PQGen[RV], interval: float = LOOK_SECONDS, timeout: float | None = None
+        self,
+        gen: PQGen[RV],
+        interval: float = LOOK_SECONDS,
+        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
     ) -> RV:
         """Wait for the server, as every statement does; raises ServerSilentError."""
         return await super().wait(_unless_silent(self, gen), interval, timeout)

@@ -26,6 +26,8 @@ CHANNEL_OPTIONS = [
     # As often as our servers allow; after the timeout the channel connects anew.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # Of the two the one that counts: by default a minute, whatever the keepalive's is.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     # By default grpc leaves a service that was away for a while alone for two minutes, and waits

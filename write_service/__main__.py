@@ -26,9 +26,7 @@ from write_service.store import Store
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands, and relay their events, until stopping is set."""
-    database = Database(
-        settings.primary_dsn(), "write", silence_seconds=settings.silence_seconds
-    )
+    database = Database(settings.primary_dsn(), "write", silence_seconds=settings.silence_seconds)
     store = Store(database, settings.pull_followers)
     tweets = GroupCommit(store.create_tweets)
     passwords = Passwords()
