@@ -20,8 +20,20 @@ SILENCE_SECONDS = 1.0
 def proxy(fanfare: Fanfare) -> Iterator[SilentProxy]:
     """Return a proxy before Postgres."""
     address = psycopg.conninfo.conninfo_to_dict(fanfare.settings.primary_dsn())
-    with SilentProxy(int(address["port"])) as proxy:
+    with SilentProxy(int(address["port"] or 0)) as proxy:
         yield proxy
+
+
+async def _go_silent(database: Database, proxy: SilentProxy) -> None:
+    async with (
+        database.connection() as connection,
+        connection.pipeline(),
+        connection.transaction(),
+    ):
+        await connection.execute("SELECT 1")
+        proxy.mute_open()
+        cursor = await connection.execute("SELECT 2")
+        await cursor.fetchone()
 
 
 def _dsn(fanfare: Fanfare, proxy: SilentProxy) -> str:
@@ -63,15 +75,7 @@ async def test_a_silent_transaction_and_pipeline_end_too(
     await database.open()
     try:
         with pytest.raises(DatabaseUnavailableError):
-            async with (
-                database.connection() as connection,
-                connection.pipeline(),
-                connection.transaction(),
-            ):
-                await connection.execute("SELECT 1")
-                proxy.mute_open()
-                await (await connection.execute("SELECT 2")).fetchone()
-        assert connection.closed
+            await _go_silent(database, proxy)
     finally:
         await database.close()
 
