@@ -24,9 +24,8 @@ KAFKA_SECONDS = 10.0
 COMMAND_SECONDS = 3600.0
 
 _NO_TIMEOUTS: LiteralString = """
-SELECT set_config(name, '0', false) FROM unnest(
-    ARRAY['statement_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout']
-) AS name
+SELECT set_config('statement_timeout', '0', false),
+    set_config('idle_in_transaction_session_timeout', '0', false)
 """
 
 

@@ -26,6 +26,7 @@ RECONNECT_SECONDS = 1.0
 MAX_WAITING = 1000
 # How often a connection that waits for the server looks at the time.
 LOOK_SECONDS = 0.1
+TRANSACTION_TIMEOUT_VERSION = 170_000
 
 # Whether a server has reached a moment. A primary has whatever it has committed, as long as it is
 # still at that history. To be asked in a statement before the read that relies on it, on the same
@@ -114,7 +115,9 @@ def connect(dsn: str, application: str, silence_seconds: float) -> BlockingConne
     return connection
 
 
-def connection_arguments(application: str, silence_seconds: float) -> dict[str, Any]:
+def connection_arguments(
+    application: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
+) -> dict[str, Any]:
     """Return the libpq arguments common to all of Fanfare's connections to Postgres.
 
     silence_seconds: after how long without a sign from the other side a connection is given up.
@@ -125,12 +128,9 @@ def connection_arguments(application: str, silence_seconds: float) -> dict[str, 
     server = {
         # A statement that is only slow ends before its connection is given up.
         "statement_timeout": milliseconds * 2 // 3,
-        # The server's side: a client that vanished must not hold its locks for hours. Behind a
-        # proxy that hangs, only these two end its transaction; between the statements of a
-        # pipeline, only the last.
+        # The server's side: a client that vanished must not hold its locks for hours. This is for
+        # those behind a proxy that hangs; where the network is at fault, the others see it.
         "idle_in_transaction_session_timeout": milliseconds,
-        "transaction_timeout": 2 * milliseconds,
-        # Where the network is at fault, these end the session.
         "tcp_user_timeout": milliseconds,
         "tcp_keepalives_idle": idle,
         "tcp_keepalives_interval": interval,
@@ -174,6 +174,7 @@ class Database:
             max_size=max_size,
             timeout=WAIT_SECONDS,
             max_waiting=MAX_WAITING,
+            configure=self._configure,
             check=self._check,
             reconnect_timeout=RECONNECT_SECONDS,
             open=False,
@@ -187,6 +188,13 @@ class Database:
     async def close(self) -> None:
         """Close the connections; those in use when they are given back."""
         await self._pool.close()
+
+    async def _configure(self, connection: Connection) -> None:
+        # Between the statements of a pipeline Postgres does not count as waiting for its client,
+        # so idle_in_transaction_session_timeout does not apply to group commits.
+        if connection.info.server_version >= TRANSACTION_TIMEOUT_VERSION:
+            seconds = 2 * self._silence_seconds
+            await connection.execute(f"SET transaction_timeout = '{seconds:g}s'")
 
     async def _check(self, connection: Connection) -> None:
         """Raise psycopg.OperationalError if the connection is broken."""

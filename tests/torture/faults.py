@@ -302,8 +302,8 @@ DEAR = (
     *("stop_redis", "start_redis", "empty_redis", "copy_redis_files", "restore_redis_files"),
     *("kill_worker", "restart_worker", "kill_write", "kill_read", "replace_worker"),
     *("change_threshold", "kill_replica", "crash_postgres", "crash_kafka", "lose_kafka"),
-    *("reset_offsets", "refuse_records", "replay_since", "replay_letter"),
-    *("stop_redis", "refuse_records", "replay_letter", "kill_replica"),
+    *("reset_offsets", "refuse_records", "replay_since", "replay_letter", "fill_redis"),
+    *("stop_redis", "refuse_records", "replay_letter", "kill_replica", "fill_redis"),
 )
 FAULTS = (*CHEAP, *DEAR, "star")
 
