@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "FANFARE_"
 STACK_FILE = "stack.json"
 SECRETS_DIR = "FANFARE_SECRETS_DIR"
+DEFAULT_SILENCE_SECONDS = 15.0
 
 # How addresses begin; the libraries know the rest.
 _DSN = (r"postgres(ql)?://|\s*\w+\s*=", "postgresql://user:password@host:5432/database")
@@ -77,6 +78,8 @@ class Settings(BaseSettings):
     # The fan-out worker keeps so many follower ids in memory, of 8 bytes each.
     cached_followers: int = Field(default=50_000_000, ge=0)
     topic: str = "fanfare.feed.v1"
+    # After so long without a sign from a server that owes an answer, its connection is given up.
+    silence_seconds: float = Field(default=DEFAULT_SILENCE_SECONDS, ge=1, le=3600)
 
     def primary_dsn(self) -> str:
         """Return the DSN of the Postgres primary; raises SettingsError when none is known."""

@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 
 from core.access import AUTHENTICATION
 from core.tasks import start
-from core.tls import Certificates, Files
+from core.tls import CHANNEL_OPTIONS, Certificates, Files
 
 CALL_SECONDS = 10.0
 # A call that a stopping process has refused waits this long for another process.
@@ -32,11 +32,9 @@ _STOPPING = ErrorReason.Name(ErrorReason.ERROR_REASON_SHUTTING_DOWN).removeprefi
 Call = Callable[[Message, Sequence[tuple[str, str]]], Awaitable[Message]]
 
 _OPTIONS = [
+    *CHANNEL_OPTIONS,
     # A page of 1,000 tweets is over grpc's default of 4 MiB at its largest.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
-    # By default grpc leaves a service that was away for a while alone for two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
     # Each channel makes its own connection. Else another channel to the same target would use the
     # connection to the process that is stopping.
     ("grpc.use_local_subchannel_pool", 1),

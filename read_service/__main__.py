@@ -30,10 +30,11 @@ BUILD_SECONDS = 10.0
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the queries until stopping is set."""
     checks = ServerChecks({"Redis": redis_check(settings)})
-    primary = Database(settings.primary_dsn(), "read")
+    silence = settings.silence_seconds
+    primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
     replica = primary
     if settings.replica_dsn() != settings.primary_dsn():
-        replica = Database(settings.replica_dsn(), "read")
+        replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
     cache = Cache(
         settings.redis_address(),
         settings.redis_prefix,
