@@ -248,6 +248,8 @@ def copy_follows(
             " ON CONFLICT DO NOTHING RETURNING follower_id, followed_id"
         )
         new = cursor.fetchall()
+        # Else the events could have ids that a lost history gave out before.
+        cursor.execute("SELECT begin_history(forced => false)")
         with cursor.copy("COPY outbox (key, type, payload) FROM STDIN") as copy:
             for follower_id, followed_id in new:
                 event = events.user_followed(follower_id, followed_id)

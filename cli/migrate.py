@@ -63,6 +63,8 @@ def apply_migrations(dsn: str) -> list[str]:
                         "INSERT INTO schema_migrations (name) VALUES (%s)", (file.name,)
                     )
                 applied.append(f"applied {file.name}")
+        # So that no process waits for a write service to begin it.
+        connection.execute("SELECT begin_history(forced => false)")
     return applied
 
 

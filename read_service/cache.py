@@ -233,10 +233,16 @@ class Cache:
     async def _ask(
         self, commands: Sequence[Command], parsed: Callable[[Replies], None] | None = None
     ) -> Replies:
-        if self.history is None or self._clock() < self._paused_until:
+        history = self.history
+        if history is None or self._clock() < self._paused_until:
             raise CacheUnavailableError
+
+        def parsed_in_time(answers: Replies) -> None:
+            if parsed is not None and self.history == history:
+                parsed(answers)
+
         try:
-            answers = await self._stream.ask(commands, parsed)
+            answers = await self._stream.ask(commands, parsed_in_time)
         except (RedisError, OSError, TimeoutError) as error:
             if is_out_of_memory(error):
                 # It answers, and what it holds can still be read: no reason to leave it alone.
@@ -249,4 +255,7 @@ class Cache:
                 LOG.warning("Redis fails, Postgres answers for a while: %s", error)
             raise CacheUnavailableError from error
         self._failures = 0
+        if self.history != history:
+            # The connection was just being made when enter() closed all there was.
+            raise CacheUnavailableError
         return answers

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
+import psycopg
+
 from core.counters import COUNTERS, Rare
 from core.errors import DatabaseUnavailableError, OverloadedError
 from core.postgres import Database
@@ -83,4 +85,7 @@ async def _look(database: Database, query: str) -> Any:
             cursor = await connection.execute(SQL[query])
             return await cursor.fetchone()
     except (DatabaseUnavailableError, OverloadedError):
+        return None
+    except psycopg.Error as error:
+        LOG.warning("cannot ask Postgres for the history: %s", error)
         return None
