@@ -65,6 +65,26 @@ def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
     wait_until(lambda: replicated.read.ListUserTweets(own).tweets, "the replica has caught up")
 
 
+def test_a_replica_that_lags_too_far_is_left_out(replicated: Fanfare) -> None:
+    """Staleness has a bound; and the replica is used again once it has caught up."""
+    before = replicated.rare_paths()
+    bob = replicated.user()
+    wait_until(lambda: _caught_up(replicated), "the replica has caught up")
+    log = replicated.system.processes["read"].log_path
+    own = r.ListUserTweetsRequest(user_id=bob.id)
+    with _paused(replicated):
+        tweet = replicated.tweet(bob)
+        assert not replicated.read.ListUserTweets(own).tweets
+        wait_until(lambda: replicated.read.ListUserTweets(own).tweets, "the primary answers")
+        assert ids(replicated.read.ListUserTweets(own).tweets) == [tweet.id]
+        replicated.wait_counted(Rare.REPLICA_LEFT_OUT, before)
+        assert "answers queries again" not in log.read_text()
+    wait_until(lambda: "answers queries again" in log.read_text(), "the replica is used again")
+    with _paused(replicated):
+        replicated.tweet(bob)
+        assert ids(replicated.read.ListUserTweets(own).tweets) == [tweet.id]
+
+
 def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
     """What Redis has applied is in every list that is built, though the replica lacks it."""
     before = replicated.rare_paths()
