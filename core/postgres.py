@@ -29,12 +29,12 @@ LOOK_SECONDS = 0.1
 TRANSACTION_TIMEOUT_VERSION = 170_000
 
 # Whether a server has reached a moment. A primary has whatever it has committed, as long as it is
-# still at that history. To be asked in a statement before the read that relies on it, on the same
-# connection.
+# still at that history. A replica has what the relay's heartbeat has passed: its own LSN may be of
+# a restored primary, which it follows and which has not begun its own history yet. To be asked in a
+# statement before the read that relies on it, on the same connection.
 HAS_REACHED: LiteralString = """
 SELECT history = %(history)s AND CASE
-    WHEN pg_is_in_recovery()
-        THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
+    WHEN pg_is_in_recovery() THEN lsn >= %(lsn)s
     ELSE server = server_identity()
 END FROM relay_state
 """

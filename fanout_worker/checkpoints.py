@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from core.counters import COUNTERS, Rare
 from core.history import Moment
@@ -18,8 +18,6 @@ LOG = logging.getLogger(__name__)
 
 # By partition, the first offset that Kafka has, and the one after its last.
 Ranges = Mapping[int, tuple[int, int]]
-# Returns the offset that the consumer group has committed in each partition, within the ranges.
-Committed = Callable[[Ranges], dict[int, int]]
 # By partition, then shard.
 Places = dict[int, list[Progress]]
 # (shard, partition, what the key says)
@@ -39,7 +37,7 @@ class Checkpoints:
         self.history = ""
         """The history that is applied to Redis; empty before the first load()."""
 
-    def load(self, partitions: Sequence[int], committed: Committed) -> Places | None:
+    def load(self, partitions: Sequence[int]) -> Places | None:
         """Return where the partitions stand; None if that changed meanwhile, so look again.
 
         Moves to the history that the database is at now. Creates the progress keys that are absent,
@@ -64,14 +62,17 @@ class Checkpoints:
             self._remove_ended_histories()
             # Lists that outlived their fence may lack anything.
             self._shards.drop_all()
-            # The position is noted first and the WAL read after it: what was committed to Kafka
-            # before the position is then in every Postgres that a list may be built from.
-            offsets = committed(ranges)
+            # At the log's end, which is noted first, and the WAL read after it: what is in Kafka
+            # before the end is then in every Postgres that a list may be built from.
+            last = self._topic.event_ids(
+                {p: high - 1 for p, (low, high) in ranges.items() if high > low}
+            )
             moment, epoch = self._store.now()
             if moment.history != self.history:
                 return None
             for shard, partition in absent:
-                progress = Progress(offsets[partition], moment.lsn, epoch, topic_id)
+                _, end = ranges[partition]
+                progress = Progress(end, moment.lsn, epoch, topic_id, last.get(partition, 0))
                 self._shards.create_fence(shard, partition, progress)
             found = self._shards.fences(partitions)
             # Another worker, which knew the topic before this one, may have created some of them.

@@ -1,7 +1,7 @@
 """The fan-out worker: consumes the topic, applies batches, and keeps its place by the fences.
 
-Where a partition stands is what its progress keys in Redis say. The group's committed offsets
-matter only while a key is absent.
+Where a partition stands is what its progress keys in Redis say. The group's committed offsets are
+for those who look at the group's lag.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from core.shards import SHARDS
 from core.watchdog import Watchdog
 from fanout_worker.apply import Applier
 from fanout_worker.batch import Wave
-from fanout_worker.checkpoints import Checkpoints, Ranges
+from fanout_worker.checkpoints import Checkpoints
 from fanout_worker.dead_letters import DeadLetters
 from fanout_worker.fetched import Fetched, Reader
 from fanout_worker.followers import FollowerArrays
@@ -38,7 +38,7 @@ from fanout_worker.records import (
 )
 from fanout_worker.shards import Fences, Shards
 from fanout_worker.store import Store
-from fanout_worker.topic import KAFKA_SECONDS, Topic
+from fanout_worker.topic import Topic
 
 LOG = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class Worker:
         self._settle()
         partitions = sorted(self._assigned)
         self._forget(partitions)
-        places = self._checkpoints.load(partitions, self._committed)
+        places = self._checkpoints.load(partitions)
         if places is None:
             return
         self._fences |= places
@@ -202,15 +202,6 @@ class Worker:
             ]
         )
         LOG.info("%d partitions go on from their fences", len(partitions))
-
-    def _committed(self, ranges: Ranges) -> dict[int, int]:
-        """Return the group's offset in each partition; the log's end where it has none there."""
-        places = [TopicPartition(self._name, partition) for partition in ranges]
-        positions = {}
-        for place in self._consumer.committed(places, timeout=KAFKA_SECONDS):
-            low, high = ranges[place.partition]
-            positions[place.partition] = place.offset if low <= place.offset <= high else high
-        return positions
 
     def _check_fences(self) -> None:
         """Forget the partitions that are not where they were left."""

@@ -21,14 +21,16 @@ ALTER TABLE relay_state
     ADD COLUMN history text,
     -- The server on which it began. On any other server, or after a restart, it has ended.
     ADD COLUMN server  text,
-    -- The relay's heartbeat: an LSN of this history, and when it was noted.
+    -- The relay's heartbeat: an LSN that is certainly of this history, since a relay that was at
+    -- work on its server noted it, and when. A replica that has the row has all commits up to it.
     ADD COLUMN lsn     bigint NOT NULL DEFAULT 0,
     ADD COLUMN seen_at timestamptz NOT NULL DEFAULT now();
 
 -- Histories that this database has left behind.
 CREATE TABLE ended_histories (
     id       text PRIMARY KEY,
-    -- Every commit of that history up to this LSN is in this database. Later ones may be lost.
+    -- Every commit of that history up to this LSN is in this database. Later ones may be lost. 0
+    -- where the history was ended by hand: then rows may have been put back while the server ran.
     lsn      bigint NOT NULL,
     ended_at timestamptz NOT NULL DEFAULT now()
 );
@@ -59,6 +61,9 @@ BEGIN
     END IF;
     IF state.history IS NOT NULL THEN
         INSERT INTO ended_histories (id, lsn) VALUES (state.history, state.lsn);
+    END IF;
+    IF forced THEN
+        UPDATE ended_histories SET lsn = 0;
     END IF;
     IF next_event_id > (SELECT last_value FROM outbox_id_sequence) THEN
         PERFORM setval('outbox_id_sequence', next_event_id);

@@ -1,16 +1,13 @@
 -- name: has_token
 -- Whether this server has what a consistency token names. Null: not of this history, and not known to
--- be from before it began. A primary that has not begun a history since it started may lack what was
--- committed after the last heartbeat of the former one.
+-- be from before it began. A replica has what the relay's heartbeat has passed, for its own LSN may be
+-- of a restored primary; so has a primary that has not begun a history since it started.
 SELECT CASE
     WHEN %(lsn)s <= (SELECT lsn FROM ended_histories WHERE id = %(history)s) THEN true
     WHEN history IS DISTINCT FROM %(history)s THEN NULL
     WHEN lsn >= %(lsn)s THEN true
-    WHEN pg_is_in_recovery()
-        THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
-    WHEN server = server_identity()
-        THEN (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
-    ELSE false
+    WHEN pg_is_in_recovery() THEN false
+    ELSE server = server_identity() AND (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
 END FROM relay_state
 
 -- name: current_history

@@ -21,7 +21,6 @@ from core.tokens import PublicKeys, Signer
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
-from write_service.positions import Positions
 from write_service.relay import HEALTH_NAME, Relay
 from write_service.service import WriteService
 from write_service.session_store import SessionStore
@@ -35,7 +34,6 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     store = Store(database, settings.pull_followers)
     tweets = GroupCommit(store.create_tweets)
     passwords = Passwords()
-    positions = Positions(store.committed)
     relay = Relay(
         settings.primary_dsn(), settings.kafka_address(), settings.topic, settings.silence_seconds
     )
@@ -55,7 +53,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     )
     server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
-    server.add_service(service, WriteService(store, tweets, passwords, positions))
+    server.add_service(service, WriteService(store, tweets, passwords))
     # A part of its own: commands go on without it.
     server.add_part(HEALTH_NAME)
 

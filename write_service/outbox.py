@@ -123,8 +123,8 @@ class Outbox:
                 self._connection.execute(SQL["begin_history"], {"forced": True})
         return bool(newest)
 
-    def next_batch(self, limit: int, sent: Sequence[int], epoch: int) -> Batch | None:
-        """Mark events as sent, and return those to be sent next; None under a newer epoch.
+    def next_batch(self, limit: int, sent: Batch, epoch: int) -> Batch | None:
+        """Mark a batch as sent, and return the events to be sent next; None under a newer epoch.
 
         In one round trip, for a relay that keeps up does this for every few events. Of the
         unsent ones the first in order: never "those after the last", since ids are drawn before
@@ -132,9 +132,10 @@ class Outbox:
         """
         with self._connection.pipeline():
             marked = None
-            if sent:
+            if sent.rows:
+                ids = [row.id for row in sent.rows]
                 marked = self._connection.execute(
-                    SQL["mark_sent"], {"ids": list(sent), "epoch": epoch}
+                    SQL["mark_sent"], {"ids": ids, "lsn": sent.wal_position, "epoch": epoch}
                 )
             unsent = self._connection.execute(SQL["unsent_events"], {"limit": limit}, binary=True)
             # After the rows: it must not be before the commit of any of them.

@@ -185,9 +185,14 @@ SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDE
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
 
 -- name: mark_sent
--- SHARE: a relay that takes the next epoch waits for the marking, or the marking sees its epoch.
+-- A relay that takes the next epoch waits for the marking, or the marking sees its epoch.
+-- Notes the batch's LSN too: it is of this history, and a replica that has the row has the commits.
 -- Returns a row if the epoch is the newest, also when there is nothing to mark.
-WITH newest AS MATERIALIZED (SELECT epoch FROM relay_state FOR SHARE),
+WITH newest AS MATERIALIZED (SELECT epoch FROM relay_state FOR UPDATE),
+noted AS (
+    UPDATE relay_state SET lsn = %(lsn)s, seen_at = clock_timestamp()
+    FROM newest WHERE newest.epoch = %(epoch)s
+),
 marked AS (
     UPDATE outbox SET sent_at = now()
     FROM newest

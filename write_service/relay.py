@@ -110,13 +110,13 @@ class Relay:
                 "delivery.report.only.error": True,
             }
         )
-        sent: list[int] = []
+        sent = Batch([], 0)
         beat = 0.0
-        while sent or not self._stopping.is_set():
+        while sent.rows or not self._stopping.is_set():
             limit = 0 if self._stopping.is_set() else BATCH
             batch = outbox.next_batch(limit, sent, epoch)
-            sent = [row.id for row in batch.rows] if batch is not None else []
-            if batch is not None and sent and not self._send(producer, batch, epoch, history):
+            sent = batch or Batch([], 0)
+            if sent.rows and not self._send(producer, sent, epoch, history):
                 return
             if batch is None or time.monotonic() - beat > HEARTBEAT_SECONDS:
                 if not outbox.heartbeat(epoch) or batch is None:
@@ -125,10 +125,10 @@ class Relay:
                 beat = time.monotonic()
             self.watchdog.worked()
             purging = time.monotonic() >= self._next_purge
-            if purging and not outbox.purge(max(PURGE_ROWS, 2 * len(sent))):
+            if purging and not outbox.purge(max(PURGE_ROWS, 2 * len(sent.rows))):
                 purging = False
                 self._next_purge = time.monotonic() + PURGE_EVERY_SECONDS
-            if not sent and not purging and not self._stopping.is_set():
+            if not sent.rows and not purging and not self._stopping.is_set():
                 outbox.wait(IDLE_SECONDS)
 
     def _send(self, producer: Producer, batch: Batch, epoch: int, history: str) -> bool:

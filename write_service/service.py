@@ -13,7 +13,6 @@ from core.errors import FanfareError, InvalidRequestError, to_status
 from core.server import Context, violations
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
-from write_service.positions import Positions
 from write_service.store import Store
 from write_service.tweets import Draft, draft, normalise_content
 
@@ -23,43 +22,40 @@ TURN_SECONDS = 0.01
 class WriteService:
     """The commands. Requests have been validated against the contract before they come here."""
 
-    def __init__(
-        self, store: Store, tweets: GroupCommit, passwords: Passwords, positions: Positions
-    ) -> None:
+    def __init__(self, store: Store, tweets: GroupCommit, passwords: Passwords) -> None:
         self._store = store
         self._tweets = tweets
         self._passwords = passwords
-        self._positions = positions
 
     async def CreateUser(  # noqa: N802 - the contract's name, as for all below
         self, request: pb.CreateUserRequest, _context: Context
     ) -> pb.CreateUserResponse:
         """Create a user."""
         password_hash = await self._passwords.hash(request.password)
-        user = await self._store.create_user(
+        user, moment = await self._store.create_user(
             request.username, request.email, password_hash, request.bio
         )
-        return pb.CreateUserResponse(user=user, consistency_token=await self._token())
+        return pb.CreateUserResponse(user=user, consistency_token=encode_token(moment))
 
     async def UpdateUser(  # noqa: N802
         self, request: pb.UpdateUserRequest, _context: Context
     ) -> pb.UpdateUserResponse:
         """Change the fields that are set."""
-        user = await self._store.update_user(
+        user, moment = await self._store.update_user(
             request.user_id,
             request.username if request.HasField("username") else None,
             request.email if request.HasField("email") else None,
             await self._passwords.hash(request.password) if request.HasField("password") else None,
             request.bio if request.HasField("bio") else None,
         )
-        return pb.UpdateUserResponse(user=user, consistency_token=await self._token())
+        return pb.UpdateUserResponse(user=user, consistency_token=encode_token(moment))
 
     async def DeleteUser(  # noqa: N802
         self, request: pb.DeleteUserRequest, _context: Context
     ) -> pb.DeleteUserResponse:
         """Delete a user and all that is theirs."""
-        await self._store.delete_user(request.user_id)
-        return pb.DeleteUserResponse(consistency_token=await self._token())
+        _, moment = await self._store.delete_user(request.user_id)
+        return pb.DeleteUserResponse(consistency_token=encode_token(moment))
 
     async def CreateTweet(  # noqa: N802
         self, request: pb.CreateTweetRequest, _context: Context
@@ -68,7 +64,7 @@ class WriteService:
         (result,), moment = await self._tweets.submit([draft(request)])
         if isinstance(result, FanfareError):
             raise result
-        token = encode_token(moment or await self._positions.now())
+        token = encode_token(moment or await self._store.committed())
         return pb.CreateTweetResponse(tweet=result, consistency_token=token)
 
     async def BatchCreateTweets(  # noqa: N802
@@ -90,7 +86,7 @@ class WriteService:
         results = [next(left) if isinstance(item, Draft) else item for item in checked]
         return pb.BatchCreateTweetsResponse(
             results=[_batch_result(result) for result in results],
-            consistency_token=encode_token(moment or await self._positions.now()),
+            consistency_token=encode_token(moment or await self._store.committed()),
         )
 
     async def UpdateTweet(  # noqa: N802
@@ -98,33 +94,29 @@ class WriteService:
     ) -> pb.UpdateTweetResponse:
         """Replace a tweet's content."""
         content = normalise_content(request.content)
-        tweet = await self._store.update_tweet(request.tweet_id, content)
-        return pb.UpdateTweetResponse(tweet=tweet, consistency_token=await self._token())
+        tweet, moment = await self._store.update_tweet(request.tweet_id, content)
+        return pb.UpdateTweetResponse(tweet=tweet, consistency_token=encode_token(moment))
 
     async def DeleteTweet(  # noqa: N802
         self, request: pb.DeleteTweetRequest, _context: Context
     ) -> pb.DeleteTweetResponse:
         """Delete a tweet."""
-        await self._store.delete_tweet(request.tweet_id)
-        return pb.DeleteTweetResponse(consistency_token=await self._token())
+        _, moment = await self._store.delete_tweet(request.tweet_id)
+        return pb.DeleteTweetResponse(consistency_token=encode_token(moment))
 
     async def FollowUser(  # noqa: N802
         self, request: pb.FollowUserRequest, _context: Context
     ) -> pb.FollowUserResponse:
         """Make one user follow another."""
-        await self._store.follow(request.follower_id, request.followed_id)
-        return pb.FollowUserResponse(consistency_token=await self._token())
+        _, moment = await self._store.follow(request.follower_id, request.followed_id)
+        return pb.FollowUserResponse(consistency_token=encode_token(moment))
 
     async def UnfollowUser(  # noqa: N802
         self, request: pb.UnfollowUserRequest, _context: Context
     ) -> pb.UnfollowUserResponse:
         """End a follow."""
-        await self._store.unfollow(request.follower_id, request.followed_id)
-        return pb.UnfollowUserResponse(consistency_token=await self._token())
-
-    async def _token(self) -> str:
-        """Return the consistency token of a command that has been committed."""
-        return encode_token(await self._positions.now())
+        _, moment = await self._store.unfollow(request.follower_id, request.followed_id)
+        return pb.UnfollowUserResponse(consistency_token=encode_token(moment))
 
 
 def _checked_draft(request: pb.CreateTweetRequest) -> Draft | InvalidRequestError:

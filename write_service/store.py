@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Concatenate, ParamSpec, TypeVar
 
 from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
@@ -13,11 +14,9 @@ from psycopg import errors as sqlstate
 from core import messages
 from core.counters import COUNTERS, Rare
 from core.errors import (
-    DatabaseUnavailableError,
     EmailTakenError,
     FanfareError,
     InternalError,
-    RequestIdReusedError,
     TweetNotFoundError,
     UsernameTakenError,
     UserNotFoundError,
@@ -26,6 +25,7 @@ from core.history import Moment
 from core.postgres import Connection, Database
 from core.queries import load_queries
 from write_service import events
+from write_service.claims import claim_requests
 from write_service.events import OutboxEvent
 from write_service.follower_counts import FollowerCounts
 from write_service.tweets import Draft
@@ -50,8 +50,30 @@ class _Author:
     """Has more followers than the threshold for the first time."""
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _command(
+    work: Callable[Concatenate[Store, Connection, _P], Awaitable[_T]],
+) -> Callable[Concatenate[Store, _P], Awaitable[tuple[_T, Moment]]]:
+    """Make the work a command: one transaction, which returns its result and its moment.
+
+    The moment is read on the same connection, or it could be that of a server which took over just
+    after the commit and has lost it.
+    """
+
+    async def run(self: Store, /, *args: _P.args, **kwargs: _P.kwargs) -> tuple[_T, Moment]:
+        async with self._database.connection() as connection:
+            async with connection.transaction():
+                result = await work(self, connection, *args, **kwargs)
+            return result, await self._committed(connection)
+
+    return run
+
+
 class Store:
-    """The Postgres primary, as the commands see it."""
+    """The Postgres primary, as the commands see it: each returns its result and its moment."""
 
     def __init__(self, database: Database, pull_followers: int) -> None:
         """Use the database; pull_followers: above so many an author is pulled (0: never)."""
@@ -61,21 +83,25 @@ class Store:
         # As of the last commit here: whoever follows later has a higher number.
         self._follows_drawn = 0
 
-    async def create_user(self, username: str, email: str, password_hash: str, bio: str) -> User:
+    @_command
+    async def create_user(
+        self, connection: Connection, username: str, email: str, password_hash: str, bio: str
+    ) -> User:
         """Return the new user; raises UsernameTakenError and EmailTakenError."""
-        async with self._transaction() as connection:
-            fields = {"username": username, "email": email, "bio": bio}
-            with _unique_names():
-                cursor = await connection.execute(
-                    SQL["insert_user"], fields | {"password_hash": password_hash}
-                )
-            row = await cursor.fetchone()
-            if row is None:
-                raise InternalError  # an INSERT returns its row, or fails
-            return messages.user(*row)
+        fields = {"username": username, "email": email, "bio": bio}
+        with _unique_names():
+            cursor = await connection.execute(
+                SQL["insert_user"], fields | {"password_hash": password_hash}
+            )
+        row = await cursor.fetchone()
+        if row is None:
+            raise InternalError  # an INSERT returns its row, or fails
+        return messages.user(*row)
 
-    async def update_user(
+    @_command
+    async def update_user(  # noqa: PLR0913, PLR0917 - the fields of a user
         self,
+        connection: Connection,
         user_id: int,
         username: str | None,
         email: str | None,
@@ -86,43 +112,42 @@ class Store:
 
         Raises UserNotFoundError, UsernameTakenError and EmailTakenError.
         """
-        async with self._transaction() as connection:
-            fields = {"username": username, "email": email, "bio": bio}
-            with _unique_names():
-                cursor = await connection.execute(
-                    SQL["update_user"],
-                    fields | {"user_id": user_id, "password_hash": password_hash},
-                )
-            row = await cursor.fetchone()
-            if row is None:
-                raise UserNotFoundError(user_id)
-            if password_hash is not None:
-                # Whoever knew the old password is signed out.
-                await connection.execute(SQL["delete_sessions_of_user"], {"user_id": user_id})
-            return messages.user(*row)
+        fields = {"username": username, "email": email, "bio": bio}
+        with _unique_names():
+            cursor = await connection.execute(
+                SQL["update_user"],
+                fields | {"user_id": user_id, "password_hash": password_hash},
+            )
+        row = await cursor.fetchone()
+        if row is None:
+            raise UserNotFoundError(user_id)
+        if password_hash is not None:
+            # Whoever knew the old password is signed out.
+            await connection.execute(SQL["delete_sessions_of_user"], {"user_id": user_id})
+        return messages.user(*row)
 
-    async def delete_user(self, user_id: int) -> None:
+    @_command
+    async def delete_user(self, connection: Connection, user_id: int) -> None:
         """Delete the user with their tweets and follows; raises UserNotFoundError.
 
         The events come after the DELETEs, so that their ids are above those of every change that
         the row locks made this one wait for.
         """
-        async with self._transaction() as connection:
-            user = {"user_id": user_id}
-            # Somebody with a million followers has a million events to leave.
-            await connection.execute(SQL["allow_long_statements"])
-            connection.silence_seconds += LONG_STATEMENT_SECONDS
-            # Waits for the tweets and follows under way that hold the user, and stops new ones.
-            cursor = await connection.execute(SQL["lock_user_for_deletion"], user)
-            if await cursor.fetchone() is None:
-                raise UserNotFoundError(user_id)
-            cursor = await connection.execute(SQL["delete_tweets_of_user"], user)
-            gone = [events.tweet_deleted(row[0], user_id) for row in await cursor.fetchall()]
-            cursor = await connection.execute(SQL["delete_follows_of_user"], user)
-            gone += [events.user_unfollowed(*row) for row in await cursor.fetchall()]
-            gone.append(events.user_deleted(user_id))
-            await connection.execute(SQL["delete_user"], user)
-            await _leave(connection, gone)
+        user = {"user_id": user_id}
+        # Somebody with a million followers has a million events to leave.
+        await connection.execute(SQL["allow_long_statements"])
+        connection.silence_seconds += LONG_STATEMENT_SECONDS
+        # Waits for the tweets and follows under way that hold the user, and stops new ones.
+        cursor = await connection.execute(SQL["lock_user_for_deletion"], user)
+        if await cursor.fetchone() is None:
+            raise UserNotFoundError(user_id)
+        cursor = await connection.execute(SQL["delete_tweets_of_user"], user)
+        gone = [events.tweet_deleted(row[0], user_id) for row in await cursor.fetchall()]
+        cursor = await connection.execute(SQL["delete_follows_of_user"], user)
+        gone += [events.user_unfollowed(*row) for row in await cursor.fetchall()]
+        gone.append(events.user_deleted(user_id))
+        await connection.execute(SQL["delete_user"], user)
+        await _leave(connection, gone)
 
     async def create_tweets(
         self, drafts: Sequence[Draft]
@@ -177,7 +202,7 @@ class Store:
             else UserNotFoundError(draft.user_id)
             for draft, tweet_id in zip(drafts, tweet_ids, strict=True)
         ]
-        repeated = await _claim_requests(connection, drafts, results, time)
+        repeated = await claim_requests(connection, drafts, results, time)
         created = [
             result
             for index, result in enumerate(results)
@@ -190,45 +215,45 @@ class Store:
         COUNTERS.add(Rare.REQUEST_REPEATED, len(repeated))
         return results
 
-    async def update_tweet(self, tweet_id: int, content: str) -> Tweet:
+    @_command
+    async def update_tweet(self, connection: Connection, tweet_id: int, content: str) -> Tweet:
         """Return the tweet with its new content; raises TweetNotFoundError."""
-        async with self._transaction() as connection:
-            cursor = await connection.execute(
-                SQL["update_tweet"], {"tweet_id": tweet_id, "content": content}
-            )
-            row = await cursor.fetchone()
-            if row is None:
-                raise TweetNotFoundError(tweet_id)
-            *columns, version = row
-            tweet = messages.tweet(*columns)
-            await _leave(connection, [events.tweet_updated(tweet, version)])
-            return tweet
+        cursor = await connection.execute(
+            SQL["update_tweet"], {"tweet_id": tweet_id, "content": content}
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise TweetNotFoundError(tweet_id)
+        *columns, version = row
+        tweet = messages.tweet(*columns)
+        await _leave(connection, [events.tweet_updated(tweet, version)])
+        return tweet
 
-    async def delete_tweet(self, tweet_id: int) -> None:
+    @_command
+    async def delete_tweet(self, connection: Connection, tweet_id: int) -> None:
         """Delete the tweet; raises TweetNotFoundError."""
-        async with self._transaction() as connection:
-            cursor = await connection.execute(SQL["delete_tweet"], {"tweet_id": tweet_id})
-            row = await cursor.fetchone()
-            if row is None:
-                raise TweetNotFoundError(tweet_id)
-            await connection.execute(SQL["expire_request"], {"tweet_id": tweet_id})
-            await _leave(connection, [events.tweet_deleted(tweet_id, row[0])])
+        cursor = await connection.execute(SQL["delete_tweet"], {"tweet_id": tweet_id})
+        row = await cursor.fetchone()
+        if row is None:
+            raise TweetNotFoundError(tweet_id)
+        await connection.execute(SQL["expire_request"], {"tweet_id": tweet_id})
+        await _leave(connection, [events.tweet_deleted(tweet_id, row[0])])
 
-    async def follow(self, follower_id: int, followed_id: int) -> None:
+    @_command
+    async def follow(self, connection: Connection, follower_id: int, followed_id: int) -> None:
         """Make the follow edge, if it is not there; raises UserNotFoundError."""
         edge = {"follower_id": follower_id, "followed_id": followed_id}
-        async with self._transaction() as connection:
-            await _lock_pair(connection, follower_id, followed_id)
-            if (await connection.execute(SQL["insert_follow"], edge)).rowcount:
-                await _leave(connection, [events.user_followed(follower_id, followed_id)])
+        await _lock_pair(connection, follower_id, followed_id)
+        if (await connection.execute(SQL["insert_follow"], edge)).rowcount:
+            await _leave(connection, [events.user_followed(follower_id, followed_id)])
 
-    async def unfollow(self, follower_id: int, followed_id: int) -> None:
+    @_command
+    async def unfollow(self, connection: Connection, follower_id: int, followed_id: int) -> None:
         """Remove the follow edge, if it is there; raises UserNotFoundError."""
         edge = {"follower_id": follower_id, "followed_id": followed_id}
-        async with self._transaction() as connection:
-            await _lock_pair(connection, follower_id, followed_id)
-            if (await connection.execute(SQL["delete_follow"], edge)).rowcount:
-                await _leave(connection, [events.user_unfollowed(follower_id, followed_id)])
+        await _lock_pair(connection, follower_id, followed_id)
+        if (await connection.execute(SQL["delete_follow"], edge)).rowcount:
+            await _leave(connection, [events.user_unfollowed(follower_id, followed_id)])
 
     async def tweet_author(self, tweet_id: int) -> int | None:
         """Return the author's id, None where there is no such tweet."""
@@ -256,65 +281,6 @@ class Store:
             cursor = await connection.execute(SQL["begin_history"], {"forced": False})
             ((history,),) = await cursor.fetchall()
         return Moment(history, lsn)
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        async with self._database.connection() as connection, connection.transaction():
-            yield connection
-
-
-async def _claim_requests(
-    connection: Connection,
-    drafts: Sequence[Draft],
-    results: Sequence[Tweet | FanfareError],
-    time: datetime,
-) -> dict[int, Tweet | FanfareError]:
-    """Claim the request_ids of the tweets about to be created.
-
-    Return, by index, the answers of those whose request_id was claimed before: the first answer,
-    or RequestIdReusedError when the content is another.
-    """
-    keys = {
-        index: (draft.user_id, draft.request_id)
-        for index, draft in enumerate(drafts)
-        if draft.request_id is not None and isinstance(results[index], Tweet)
-    }
-    if not keys:
-        return {}
-    first = {key: index for index, key in reversed(keys.items())}
-    claims = [result for i in first.values() if isinstance(result := results[i], Tweet)]
-    asked = {"user_ids": [user for user, _ in first], "request_ids": [rid for _, rid in first]}
-    cursor = await connection.execute(
-        SQL["claim_requests"],
-        asked
-        | {
-            "digests": [drafts[i].sha256 for i in first.values()],
-            "tweet_ids": [tweet.id for tweet in claims],
-            "time": time,
-        },
-    )
-    claimed = {row[0] for row in await cursor.fetchall()}
-    # A statement of its own: its snapshot shows what the claims that waited have waited for.
-    cursor = await connection.execute(SQL["earlier_requests"], asked)
-    answers = {
-        (user_id, request_id): (sha256, tweet_id, created)
-        for user_id, request_id, sha256, tweet_id, created in await cursor.fetchall()
-    }
-    repeated: dict[int, Tweet | FanfareError] = {}
-    for index, key in keys.items():
-        if key not in answers:
-            raise DatabaseUnavailableError  # purged in between: the next try finds it free
-        sha256, tweet_id, created = answers[key]
-        if tweet_id in claimed and first[key] == index:
-            continue
-        draft = drafts[index]
-        same = sha256 == draft.sha256
-        repeated[index] = (
-            messages.tweet(tweet_id, draft.user_id, draft.content, created, created)
-            if same
-            else RequestIdReusedError()
-        )
-    return repeated
 
 
 async def _insert_tweets(

@@ -20,7 +20,7 @@ async def test_a_batch_that_is_hard_to_check_lets_others_have_their_turn(
     monkeypatch.setattr("write_service.service.TURN_SECONDS", 0.0)
     tweets: Any = Mock(submit=AsyncMock(return_value=([], Moment("0123456789", 1))))
     nothing: Any = None
-    service = WriteService(nothing, tweets, nothing, nothing)
+    service = WriteService(nothing, tweets, nothing)
     request = pb.BatchCreateTweetsRequest(requests=[pb.CreateTweetRequest(user_id=1)] * 50)
     turns = 0
     batch = asyncio.create_task(service.BatchCreateTweets(request, nothing))
