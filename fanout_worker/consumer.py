@@ -80,6 +80,7 @@ class Worker:
         self._checked = 0.0
         self._failures = 0
         self._kafka_answers = True
+        self._is_disconnected = False
         self.watchdog = Watchdog()
         self._consumer = Consumer(
             client_settings(bootstrap_servers, settings.silence_seconds)
@@ -93,6 +94,7 @@ class Worker:
                 "heartbeat.interval.ms": 1500,
                 # Never silently elsewhere than where the fences say.
                 "auto.offset.reset": "error",
+                "error_cb": self._note_client_error,
             }
         )
         self._stopping = threading.Event()
@@ -162,6 +164,13 @@ class Worker:
         while time.monotonic() < again and not self._stopping.is_set():
             self._consumer.poll(0.1)
 
+    def _note_client_error(self, error: KafkaError) -> None:
+        # Called within poll(). A Kafka that was away may come back as an older copy of itself.
+        self._is_disconnected |= error.code() in {
+            KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 - librdkafka's own names
+            KafkaError._TRANSPORT,  # noqa: SLF001
+        }
+
     def _on_assign(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assigned = {assigned.partition for assigned in partitions}
         self._forget(self._assigned)
@@ -225,9 +234,13 @@ class Worker:
     def _fetch(self) -> list[Message]:
         """Return what has come; wait for it if nothing else is to be done."""
         first = self._consumer.poll(0 if self._under_way else IDLE_SECONDS)
-        if first is None:
+        fetched = [first, *self._consumer.consume(BATCH - 1, timeout=0)] if first else []
+        if self._is_disconnected:
+            # What was fetched may be from before and after: it is fetched again, from the place.
+            self._is_disconnected = False
+            self._forget(self._assigned)
             return []
-        return [first, *self._consumer.consume(BATCH - 1, timeout=0)]
+        return fetched
 
     def _apply(self, messages: Sequence[Message]) -> None:
         for message in messages:
