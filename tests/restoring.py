@@ -6,6 +6,7 @@ all the while: they meet the restored data as they would meet it in production.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -129,7 +130,10 @@ def fail_over(system: System, sender: int) -> None:
     """
     primary, replica = system.stack.postgres, system.stack.replica
     primary.kill()
-    os.kill(sender, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it ends with the replica
+        os.kill(sender, signal.SIGKILL)
+    if not replica.running:
+        replica.start()
     with psycopg.connect(system.settings.replica_dsn(), autocommit=True) as connection:
         assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
     replica.stop()
