@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -76,6 +76,10 @@ class Drill:
     def copying(self) -> None:
         """Note that Postgres is copied from now on."""
         self._copied_at = time.monotonic()
+
+    def losing_everything(self) -> None:
+        """Note that nothing will be left in Postgres."""
+        self._copied_at = 0.0
 
     def live_on(self) -> None:
         """Let the future go on that will be lost, with all that may be left of it in the caches."""
@@ -157,7 +161,11 @@ class Drill:
         self._try_tokens("at the end", self._sample(after), lost=False)
         found += wrong_events(self.clients)
         if found:
-            pytest.fail("\n".join(found), pytrace=False)
+            told = Counter(found)
+            lines = [
+                f"{line} ({times} times)" if times > 1 else line for line, times in told.items()
+            ]
+            pytest.fail("\n".join(lines), pytrace=False)
 
     def _judge_loss(self) -> None:
         """Check that only commands were lost which the copy could not have."""
@@ -170,8 +178,8 @@ class Drill:
             if deed.acknowledged_at > self._up_at
             and not self.traffic.done(deed, now.get(deed.thing))
         ]
-        for deed in (*early, *late):
-            self.outcome.faults.append(f"an acknowledged command is lost: {deed}")
+        lost = Counter(deed.kind for deed in (*early, *late))
+        self.outcome.faults += [f"acknowledged but lost: {kind}" for kind in lost.elements()]
         if self._copied_at is not None and not self._lost:
             self.outcome.faults.append("nothing was lost: the drill proves nothing")
 
@@ -232,9 +240,8 @@ class Drill:
             one = partial(self._try_token, lost=lost, may_be_refused=may_be_refused)
             for deed, told in zip(deeds, pool.map(one, deeds), strict=True):
                 # A process may learn of the restore a moment later, and refuse for another reason.
-                if told == "refused: UNAVAILABLE" and when == "at once":
-                    continue
-                if told is not None:
+                unsure = when == "at once" and told is not None and "UNAVAILABLE" in told
+                if told is not None and not unsure:
                     kind = "lost" if lost else "kept"
                     self.outcome.faults.append(f"token of a {kind} {deed.kind} {when}: {told}")
 
@@ -244,8 +251,7 @@ class Drill:
         except grpc.RpcError as error:
             if reason(error) == TOKEN_LOST and (lost or may_be_refused):
                 return None
-            unavailable = error.code() == grpc.StatusCode.UNAVAILABLE
-            return f"refused: {error.code().name if unavailable else reason(error)}"
+            return f"refused: {error.code().name}, {reason(error)}"
         if lost:
             return "answered"
         return None if self.traffic.done(deed, state) else f"answered {state}"

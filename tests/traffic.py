@@ -185,13 +185,18 @@ class Traffic:
     def _write(self) -> None:
         kinds, weights = list(KINDS), list(KINDS.values())
         while not self._stopping.wait(PAUSE_SECONDS):
-            (kind,) = self._chance.choices(kinds, weights)
-            self.command("tweet" if self.only_tweets.is_set() else kind)
+            kind = self._chance.choices(kinds, weights)[0]
+            if not self.users:
+                kind = "user"
+            elif self.only_tweets.is_set():
+                kind = "tweet"
+            self.command(kind)
 
     def _read(self) -> None:
         chance = random.Random(0)
         while not self._stopping.wait(PAUSE_SECONDS):
-            request = r.GetHomeTimelineRequest(user_id=chance.choice(self.users), limit=50)
+            users = list(self.users) or [1]
+            request = r.GetHomeTimelineRequest(user_id=chance.choice(users), limit=50)
             try:
                 self.clients.read.GetHomeTimeline(request, timeout=CALL_SECONDS)
             except grpc.RpcError as error:

@@ -146,6 +146,33 @@ def kafka_alone(drill: Drill) -> None:
         restoring.restore(drill.system, copy)
 
 
+def kafka_alone_beyond_notice(drill: Drill) -> None:
+    """Restore Kafka from a copy that was taken while records lay unread, and `fanfare recover`.
+
+    The workers find everything where they left it; only the records behind that are gone.
+    """
+    drill.live_on()
+    drill.sleep()
+    copy = restoring.snapshot(drill.system, drill.folder, KAFKA)
+    drill.traffic.wait_for_more(COMMANDS)
+    drill.clients.wait_sent()
+    with drill.disaster():
+        restoring.restore(drill.system, copy)
+        recover(drill)
+
+
+def redis_and_kafka(drill: Drill) -> None:
+    """Restore Redis and Kafka from copies of the same moment, and `fanfare recover`.
+
+    They agree with one another; what Postgres has sent since is in neither.
+    """
+    copies = restoring.snapshot(drill.system, drill.folder, REDIS, KAFKA)
+    drill.live_on()
+    with drill.disaster():
+        restoring.restore(drill.system, copies)
+        recover(drill)
+
+
 def everything_of_one_moment(drill: Drill) -> None:
     """Restore Postgres, Redis and Kafka from copies of the same older moment."""
     drill.copying()
@@ -169,9 +196,8 @@ def everything_of_moments(drill: Drill, order: Sequence[str]) -> None:
 
 
 def some_of_one_moment(drill: Drill, names: Sequence[str]) -> None:
-    """Restore these servers from copies of the same moment."""
-    if POSTGRES in names:
-        drill.copying()
+    """Restore Postgres and another server from copies of the same moment."""
+    drill.copying()
     copies = restoring.snapshot(drill.system, drill.folder, *names)
     drill.live_on()
     with drill.disaster():
@@ -180,7 +206,7 @@ def some_of_one_moment(drill: Drill, names: Sequence[str]) -> None:
 
 def database_begun_anew(drill: Drill) -> None:
     """Delete the folder of Postgres; keep Redis and Kafka."""
-    drill.copying()
+    drill.losing_everything()
     drill.live_on()
     with drill.disaster():
         restoring.begin_anew(drill.system)
@@ -227,7 +253,8 @@ LONG: dict[str, Scenario] = {
     "dump into new tables": dump_into_new_tables,
     "Postgres and Redis": partial(some_of_one_moment, names=(POSTGRES, REDIS)),
     "Postgres and Kafka": partial(some_of_one_moment, names=(POSTGRES, KAFKA)),
-    "Redis and Kafka": partial(some_of_one_moment, names=(REDIS, KAFKA)),
+    "Kafka alone, beyond notice": kafka_alone_beyond_notice,
+    "Redis and Kafka": redis_and_kafka,
     **dict(list(MOMENTS.items())[1:]),
 }
 # In a system with a replica.
