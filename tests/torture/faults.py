@@ -292,7 +292,7 @@ CHEAP = (
     *("flush_redis", "copy_redis", "restore_redis", "drop_list", "drop_body", "drop_progress"),
     *("abandon_build", "stop_worker", "continue_worker", "pause_replay", "resume_replay"),
     *("stale_record", "redeliver", "supersede_relay", "lose_records", "poison_record"),
-    *("poison_event", "evict", "hold_replication"),
+    *("poison_event", "evict"),
 )
 # Those that take seconds to happen or to pass. Named twice: those that alone lead to a rare path.
 DEAR = (
@@ -300,7 +300,7 @@ DEAR = (
     *("kill_worker", "restart_worker", "kill_write", "kill_read", "replace_worker"),
     *("change_threshold", "kill_replica", "crash_postgres", "crash_kafka", "lose_kafka"),
     *("reset_offsets", "refuse_records", "replay_since", "replay_letter"),
-    *("copy_servers", "restore_servers", "fail_over", "begin_database_anew"),
+    *("copy_servers", "restore_servers", "hold_replication", "fail_over", "begin_database_anew"),
     *("stop_redis", "refuse_records", "replay_letter", "kill_replica"),
     *("copy_servers", "copy_servers"),
 )
