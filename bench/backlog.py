@@ -13,8 +13,9 @@ from redis import Redis
 
 from bench.session import BenchError
 from cli.feed import Feed
+from core.keys import Keys
 from core.messages import tweet
-from core.progress import Progress, progress_keys
+from core.progress import Progress
 from core.shards import SHARDS
 
 DRAIN_SECONDS = 120.0
@@ -81,7 +82,7 @@ def ends(feed: Feed) -> list[int]:
     return [partition.end for partition in feed.partitions()]
 
 
-def wait_applied(redis: Redis, offsets: Sequence[int]) -> float:
+def wait_applied(redis: Redis, keys: Keys, offsets: Sequence[int]) -> float:
     """Wait until all shards are at these offsets; return when, by time.time().
 
     Raises BenchError if they do not come there.
@@ -90,7 +91,7 @@ def wait_applied(redis: Redis, offsets: Sequence[int]) -> float:
     while True:
         pipeline = redis.pipeline(transaction=False)
         for shard in range(SHARDS):
-            pipeline.mget(progress_keys(shard))
+            pipeline.mget(keys.checkpoints(shard))
         found = pipeline.execute()
         with suppress(AttributeError):  # a key is absent
             if all(

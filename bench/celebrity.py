@@ -59,7 +59,7 @@ def celebrity(bench: Bench) -> list[Figure]:
             written = time.time()
             while sum(ends := backlog.ends(feed)) == offset:
                 time.sleep(backlog.POLL_SECONDS)
-            return tweet_id, backlog.wait_applied(redis, ends) - written
+            return tweet_id, backlog.wait_applied(redis, bench.keys, ends) - written
 
         bench.step("reading the followers for the first time")
         for star in (PUSHED, PULLED, PULLED_BY_FEW):
@@ -113,10 +113,12 @@ def _crowd(bench: Bench, redis: Redis, crowd: Sequence[int]) -> Iterator[None]:
                 pipeline = redis.pipeline(transaction=False)
                 for user in crowd[start : start + CHUNK]:
                     merged = [PULLED] if user >= crowd[0] + FEW else [PULLED, PULLED_BY_FEW]
-                    pipeline.rpush(home_list(user).key, separator(merged), COMPLETE)
+                    pipeline.rpush(
+                        bench.keys.for_list(home_list(user)), separator(merged), COMPLETE
+                    )
                 pipeline.execute()
             for star in stars[1:]:
-                redis.rpush(author_list(star).key, separator([]), COMPLETE)
+                redis.rpush(bench.keys.for_list(author_list(star)), separator([]), COMPLETE)
             yield
         finally:
             bench.step("removing them")
@@ -124,8 +126,10 @@ def _crowd(bench: Bench, redis: Redis, crowd: Sequence[int]) -> Iterator[None]:
                 connection.execute(query, parameters)
             connection.execute("VACUUM (ANALYZE)")
             for start in range(0, len(crowd), CHUNK):
-                redis.unlink(*(home_list(user).key for user in crowd[start : start + CHUNK]))
-            redis.unlink(*(author_list(star).key for star in stars))
+                redis.unlink(
+                    *(bench.keys.for_list(home_list(user)) for user in crowd[start : start + CHUNK])
+                )
+            redis.unlink(*(bench.keys.for_list(author_list(star)) for star in stars))
 
 
 def _raw(bench: Bench, crowd: Sequence[int], tweet_id: int) -> float:
@@ -133,7 +137,7 @@ def _raw(bench: Bench, crowd: Sequence[int], tweet_id: int) -> float:
     id_ = str(tweet_id)
     commands = [
         f"*3\r\n$6\r\nLPUSHX\r\n${len(key)}\r\n{key}\r\n${len(id_)}\r\n{id_}\r\n"
-        for key in (home_list(user).key for user in crowd)
+        for key in (bench.keys.for_list(home_list(user)) for user in crowd)
     ]
     return send(bench.settings.redis_address(), "".join(commands).encode())
 

@@ -12,7 +12,6 @@ from redis import Redis
 
 from bench.figures import Figure
 from bench.session import CALL_SECONDS, Bench, BenchError
-from core import bodies
 from core.queries import load_queries
 from core.timeline import home_list
 
@@ -44,7 +43,7 @@ def cold(bench: Bench) -> list[Figure]:
             cursor.fetchall()
 
         def forget(user: int, ids: Sequence[int]) -> None:
-            redis.delete(home_list(user).key, *map(bodies.body_key, ids))
+            redis.delete(bench.keys.for_list(home_list(user)), *map(bench.keys.tweet, ids))
 
         for user in users[:1] * UNTIL_PREPARED:
             sql(user)

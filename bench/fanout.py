@@ -128,7 +128,7 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
         try:
             started = _placed(worker, size)
             before = cpu_seconds([worker.pid]), cpu_seconds([valkey.pid])
-            ended = backlog.wait_applied(redis, ends)
+            ended = backlog.wait_applied(redis, bench.keys, ends)
             after = cpu_seconds([worker.pid]), cpu_seconds([valkey.pid])
         finally:
             if second is not None:

@@ -127,7 +127,7 @@ def _users(connection: psycopg.Connection, bench: Bench, counts: Sequence[int]) 
             bench.step(f"making {at:,} of {len(readers):,} timelines")
             pipeline = redis.pipeline(transaction=False)
             for reader in readers[at : at + CHUNK]:
-                key = home_list(reader).key
+                key = bench.keys.for_list(home_list(reader))
                 pipeline.rpush(key, *elements)
                 pipeline.expire(key, bench.settings.timeline_ttl_seconds())
             pipeline.execute()
@@ -171,7 +171,7 @@ def _memory(bench: Bench, readers: Sequence[int]) -> Figure:
         weights = []
         lengths = set()
         for reader in readers[: bench.repetitions]:
-            key = home_list(reader).key
+            key = bench.keys.for_list(home_list(reader))
             lengths.add(redis.llen(key))
             weights.append(float(redis.memory_usage(key, samples=0) or 0) / 1024)
     figure = Figure(

@@ -225,7 +225,7 @@ def _raw_ranges(bench: Bench, batches: Sequence[Sequence[int]], calls: int) -> f
         connection = redis.connection_pool.get_connection()
         packed = [
             connection.pack_commands(
-                [("LRANGE", home_list(user).key, 0, WINDOW - 1) for user in batch]
+                [("LRANGE", bench.keys.for_list(home_list(user)), 0, WINDOW - 1) for user in batch]
             )
             for batch in batches
         ]

@@ -30,6 +30,7 @@ DRAIN_SECONDS = 120.0
 MICRO = 1e6
 RAW_TOPIC = "raw"
 TYPE = "tweet.created"
+HISTORY = "0123456789"
 
 
 def relay(bench: Bench) -> list[Figure]:
@@ -39,7 +40,7 @@ def relay(bench: Bench) -> list[Figure]:
     payloads = _payloads(count)
     now = datetime.now(UTC)
     records = [
-        record(Row(number, key, TYPE, payload, now), wal_position=2**33, epoch=1)
+        record(Row(number, key, TYPE, payload, now), wal_position=2**33, epoch=1, history=HISTORY)
         for number, (key, payload) in enumerate(payloads, 1)
     ]
     settings = bench.settings

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,8 +19,9 @@ from redis import Redis
 
 from bench.cpu import cpu_used
 from bench.graph import Graph, load
-from cli.feed import Feed
+from cli.feed import Feed, current_keys
 from cli.system import System
+from core.keys import Keys
 from core.settings import Settings
 from core.timeline import home_list
 from embedded.server import Server
@@ -66,6 +68,11 @@ class Bench:
     def settings(self) -> Settings:
         """The addresses of everything."""
         return self.system.settings
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys in Redis."""
+        return current_keys(self.settings)
 
     @property
     def repetitions(self) -> int:
@@ -115,7 +122,7 @@ class Bench:
                 with ThreadPoolExecutor(4) as pool:
                     for number, _ in enumerate(pool.map(read, batches), 1):
                         self.step(f"reading {number * WARM_BATCH:,} timelines once")
-                absent = _not_built(redis, absent)
+                absent = _not_built(redis, self.keys, absent)
 
     @contextmanager
     def reading(self) -> Iterator[ReadServiceStub]:
@@ -124,10 +131,10 @@ class Bench:
             yield ReadServiceStub(channel)
 
 
-def _not_built(redis: Redis, users: list[int]) -> list[int]:
+def _not_built(redis: Redis, keys: Keys, users: list[int]) -> list[int]:
     pipeline = redis.pipeline(transaction=False)
     for user in users:
-        pipeline.lindex(home_list(user).key, -1)
+        pipeline.lindex(keys.for_list(home_list(user)), -1)
     return [
         user
         for user, tail in zip(users, pipeline.execute(), strict=True)

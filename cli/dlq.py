@@ -15,6 +15,7 @@ from rich.table import Table
 
 from cli.feed import KAFKA_SECONDS
 from core.feed_events import REPLAYED_HEADER, UnreadableEventError, parse, user_of
+from core.history import Moment, OtherHistoryError
 from core.kafka import (
     PLACE_HEADER,
     REASON_HEADER,
@@ -85,12 +86,13 @@ class _DeadLetters:
             low = letter.offset + 1
             yield letter
 
-    def resend(self, letter: _Letter, wal_position: int) -> None:
+    def resend(self, letter: _Letter, moment: Moment) -> None:
         """Send a letter to the feed again; raises UnreadableEventError. See finish()."""
         event = parse(letter.value)
-        # Protobuf messages concatenate. The letter's own position may be older than what is built
+        # Protobuf messages concatenate. The letter's own moment may be older than what is built
         # from Postgres must now have.
-        value = letter.value + FeedEvent(wal_position=wal_position).SerializeToString()
+        stamp = FeedEvent(wal_position=moment.lsn, history=moment.history)
+        value = letter.value + stamp.SerializeToString()
         self._producer.produce(
             self._topic,
             value,
@@ -169,8 +171,10 @@ def replay(place: str | None) -> None:
     letters = _DeadLetters(settings)
     store = Store(settings.primary_dsn(), settings.replica_dsn())
     try:
-        wal_position, _ = store.now()
-        sent, unreadable = _resend(letters, wal_position, place)
+        moment, _ = store.now()
+        sent, unreadable = _resend(letters, moment, place)
+    except OtherHistoryError as error:
+        raise click.ClickException(str(error)) from error
     except psycopg.Error as error:
         raise click.ClickException(f"Postgres does not answer: {error}") from error
     except KafkaException as error:
@@ -186,7 +190,7 @@ def replay(place: str | None) -> None:
         raise click.ClickException(f"this version cannot read, and leaves where they are:\n{left}")
 
 
-def _resend(letters: _DeadLetters, wal_position: int, place: str | None) -> tuple[int, list[str]]:
+def _resend(letters: _DeadLetters, moment: Moment, place: str | None) -> tuple[int, list[str]]:
     """Return how many letters were sent again, and what is wrong with those that were not."""
     sent, unreadable = 0, []
     begin = end = 0 if place else letters.replayed_up_to()
@@ -194,7 +198,7 @@ def _resend(letters: _DeadLetters, wal_position: int, place: str | None) -> tupl
         if letter.offset < begin or (place and letter.place != place):
             continue
         try:
-            letters.resend(letter, wal_position)
+            letters.resend(letter, moment)
             sent += 1
         except UnreadableEventError as error:
             unreadable.append(f"{letter.place}: {error}")

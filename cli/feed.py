@@ -11,8 +11,10 @@ import psycopg
 from confluent_kafka import Consumer, TopicPartition
 from redis import Redis
 
+from core.history import OtherHistoryError
 from core.kafka import GROUP, PARTITIONS, client_settings
-from core.progress import Progress, progress_keys
+from core.keys import Keys
+from core.progress import Progress
 from core.settings import Settings
 from core.shards import SHARDS
 from fanout_worker.topic import Topic
@@ -46,6 +48,7 @@ class Feed:
     """Looks at the feed of a running system."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._topic = settings.topic
         self._current = Topic(settings.kafka_address(), settings.topic)
         self._dsn = settings.primary_dsn()
@@ -83,7 +86,7 @@ class Feed:
     def partitions(self) -> list[Partition]:
         """Return how far each partition is.
 
-        Raises KafkaException and redis.RedisError when Kafka or Redis does not answer.
+        Raises KafkaException, redis.RedisError and psycopg.Error when a server does not answer.
         """
         places = [TopicPartition(self._topic, number) for number in range(PARTITIONS)]
         lowest = self._applied(self._current.id())
@@ -106,9 +109,13 @@ class Feed:
 
     def _applied(self, topic_id: str) -> list[int | None]:
         lowest: list[int | None] = [None] * PARTITIONS
+        try:
+            keys = current_keys(self._settings)
+        except OtherHistoryError:
+            return lowest
         absent = set()
         for shard in range(SHARDS):
-            for partition, value in enumerate(self._redis.mget(progress_keys(shard))):
+            for partition, value in enumerate(self._redis.mget(keys.checkpoints(shard))):
                 fence = Progress.decode(value) if isinstance(value, bytes) else None
                 if fence is None or fence.topic_id != topic_id:
                     absent.add(partition)
@@ -116,6 +123,19 @@ class Feed:
                 before = lowest[partition]
                 lowest[partition] = fence.offset if before is None else min(before, fence.offset)
         return [None if n in absent else offset for n, offset in enumerate(lowest)]
+
+
+def current_keys(settings: Settings) -> Keys:
+    """Return the keys in Redis of the history that the database is at.
+
+    Raises psycopg.Error when Postgres does not answer, and OtherHistoryError when no history has
+    begun since it started.
+    """
+    with connect(settings.primary_dsn()) as connection:
+        row = connection.execute("SELECT valid_history()").fetchone()
+    if row is None or row[0] is None:
+        raise OtherHistoryError
+    return Keys.of(settings.redis_prefix, row[0])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`fanfare`: up, demo, migrate, load, status, verify, rebuild, dlq, replay, keys, admin, bench."""
+"""`fanfare`: the command line; COMMANDS has its commands."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "cli.status:command",
     "verify": "cli.verify:command",
     "rebuild": "cli.rebuild:command",
+    "recover": "cli.recover:command",
     "dlq": "cli.dlq:commands",
     "replay": "cli.replay:command",
     "keys": "cli.keys:keys",

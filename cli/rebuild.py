@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import click
+import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
+from cli.feed import current_keys
+from core.history import OtherHistoryError
 from core.scan import unlink_all
 from core.settings import load_settings
-from core.timeline import ALL_AUTHOR_LISTS, ALL_TIMELINES, author_list, home_list
+from core.timeline import author_list, home_list
 
 
 @click.command()
@@ -23,11 +26,16 @@ def command(user: int | None, *, everybody: bool) -> None:
     if (user is None) is not everybody:
         raise click.UsageError("say which: --user ID or --all")
     try:
-        with Redis.from_url(load_settings().redis_address(), socket_timeout=10) as redis:
+        settings = load_settings()
+        with Redis.from_url(settings.redis_address(), socket_timeout=10) as redis:
+            keys = current_keys(settings)
             if user is not None:
-                removed = int(redis.unlink(home_list(user).key, author_list(user).key))
+                lists = map(keys.for_list, (home_list(user), author_list(user)))
+                removed = int(redis.unlink(*lists))
             else:
-                removed = unlink_all(redis, ALL_TIMELINES, ALL_AUTHOR_LISTS)
+                removed = unlink_all(redis, keys.timelines, keys.authors)
     except RedisError as error:
         raise click.ClickException(f"Redis does not answer: {error}") from error
+    except (psycopg.Error, OtherHistoryError) as error:
+        raise click.ClickException(f"the database does not say its history: {error}") from error
     click.echo(f"{removed:,} cached lists removed")

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.feed import Feed, connect
+from cli.feed import Feed, connect, current_keys
 from core.health_probe import gateway_serves, probe
+from core.history import OtherHistoryError
 from core.settings import Settings, load_settings
-from core.timeline import ALL_TIMELINES
 
 Rows = Iterable[tuple[str, str]]
 
@@ -38,7 +38,7 @@ def command() -> None:
             try:
                 for label, value in rows():
                     table.add_row(label, value)
-            except (psycopg.Error, KafkaException, RedisError) as error:
+            except (psycopg.Error, KafkaException, RedisError, OtherHistoryError) as error:
                 said = escape(str(error).splitlines()[0])
                 table.add_row(name, f"[red]does not answer: {said}[/red]")
     Console().print(table)
@@ -69,7 +69,8 @@ def _partitions(feed: Feed) -> Rows:
 def _cached(settings: Settings) -> Rows:
     with Redis.from_url(settings.redis_address(), socket_timeout=5) as redis:
         # A scan of all keys, in steps that keep nobody waiting.
-        count = sum(1 for _ in redis.scan_iter(ALL_TIMELINES, count=10_000))
+        timelines = current_keys(settings).timelines
+        count = sum(1 for _ in redis.scan_iter(timelines, count=10_000))
         yield "cached timelines", f"{count:,}"
 
 

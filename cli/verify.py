@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 
 from cli.channel import service_channel
-from cli.feed import Feed, connect
+from cli.feed import Feed, connect, current_keys
 from core.settings import Settings, load_settings
 from core.timeline import home_list
 
@@ -106,8 +106,9 @@ def verify(settings: Settings, sample: int, seed: int | None, console: Console) 
     for name in ("as found", "cold", "warm"):
         if name == "cold":
             with Redis.from_url(settings.redis_address()) as redis:
+                keys = current_keys(settings)
                 for reader in chosen:
-                    redis.unlink(home_list(reader).key)
+                    redis.unlink(keys.for_list(home_list(reader)))
         outcome = compare(settings, chosen, name, console)
         outcomes.append(outcome)
         console.print(

@@ -129,7 +129,7 @@ class Gate:
     @classmethod
     def of(cls, settings: Settings, keys: PublicKeys, accounts: Accounts | None = None) -> Self:
         """Return the gate that the settings ask for; raises SettingsError."""
-        limits = Limits(settings.redis_address())
+        limits = Limits(settings.redis_address(), settings.redis_prefix)
         trusted = parse_networks(settings.trusted_proxies)
         return cls(Verifier(keys), limits, trusted, settings.service_names(), accounts)
 

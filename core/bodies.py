@@ -1,4 +1,4 @@
-"""The tweet bodies in Redis: their keys, their values and what may replace what.
+"""The tweet bodies in Redis: their values and what may replace what.
 
 A value is `<version>:<serialised Tweet>`, `D` for a deleted tweet, or `L<token>`, the lease of a
 reader who is filling it from Postgres. A newer version replaces an older one and never the other
@@ -6,11 +6,6 @@ way round; a deletion is newer than all; a lease gives way to everything.
 """
 
 from __future__ import annotations
-
-from core.shards import shard_of
-
-# Matches the keys of all bodies, for SCAN.
-ALL_BODIES = "{*}:tweet:*"
 
 DELETED = b"D"
 _LEASE = b"L"
@@ -34,11 +29,6 @@ if ARGV[2] == '' then redis.call('DEL', KEYS[1])
 else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
 return 1
 """
-
-
-def body_key(tweet_id: int) -> str:
-    """Return the key of a tweet's body."""
-    return f"{{{shard_of(tweet_id)}}}:tweet:{tweet_id}"
 
 
 def id_of(key: bytes) -> int:

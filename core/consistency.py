@@ -1,6 +1,6 @@
 """Consistency tokens: what a command gives its caller, for reads that must see its effect.
 
-A token names a position in the primary's write-ahead log that is not before the command's commit.
+A token names a moment in the history of the database that is not before the command's commit.
 """
 
 from __future__ import annotations
@@ -11,34 +11,39 @@ import hashlib
 import struct
 
 from core.errors import InvalidConsistencyTokenError
+from core.history import Moment
 
-_VERSION = 1
-_LAYOUT = struct.Struct(">BQ4s")
+_VERSION = 2
+# The version, the history's ten digits as five bytes, the LSN, and a digest.
+_LAYOUT = struct.Struct(">B5sQ4s")
 
 
-def encode_token(wal_position: int) -> str:
-    """Return the token of a command that was committed at or before the position."""
-    token = _LAYOUT.pack(_VERSION, wal_position, _digest(wal_position))
+def encode_token(moment: Moment) -> str:
+    """Return the token of a command that was committed at or before the moment."""
+    history = bytes.fromhex(moment.history)
+    token = _LAYOUT.pack(_VERSION, history, moment.lsn, _digest(history, moment.lsn))
     return base64.urlsafe_b64encode(token).decode().rstrip("=")
 
 
-def decode_token(token: str) -> int | None:
-    """Return the position that a read must have, None for the empty token.
+def decode_token(token: str) -> Moment | None:
+    """Return the moment that a read must have reached, None for the empty token.
 
-    Raises InvalidConsistencyTokenError for what no command gave out. The digest finds damage; a
-    token carries no authority.
+    The digest finds damage; a token carries no authority.
+
+    Raises:
+        InvalidConsistencyTokenError: no command gave the token out.
     """
     if not token:
         return None
     try:
         packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        version, wal_position, digest = _LAYOUT.unpack(packed)
+        version, history, lsn, digest = _LAYOUT.unpack(packed)
     except (ValueError, binascii.Error, struct.error):
         raise InvalidConsistencyTokenError from None
-    if version != _VERSION or digest != _digest(wal_position):
+    if version != _VERSION or digest != _digest(history, lsn):
         raise InvalidConsistencyTokenError
-    return int(wal_position)
+    return Moment(history.hex(), lsn)
 
 
-def _digest(wal_position: int) -> bytes:
-    return hashlib.blake2b(str(wal_position).encode(), digest_size=4).digest()
+def _digest(history: bytes, lsn: int) -> bytes:
+    return hashlib.blake2b(b"%b %d" % (history, lsn), digest_size=4).digest()

@@ -225,6 +225,18 @@ class NotYetConsistentError(RetryableError):
         )
 
 
+class ConsistencyTokenLostError(FanfareError):
+    """The command that gave the token out may be lost: the database continues an older state."""
+
+    reason = ErrorReason.ERROR_REASON_CONSISTENCY_TOKEN_LOST
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database was restored or failed over after consistency_token was given out, and "
+            "may have lost the command: check whether its effect is there, and omit the token"
+        )
+
+
 class ServiceUnavailableError(RetryableError):
     """The service behind the gateway does not answer."""
 
@@ -305,6 +317,7 @@ CODES: dict[type[FanfareError], grpc.StatusCode] = {
     UnsupportedMediaTypeError: grpc.StatusCode.INVALID_ARGUMENT,
     DatabaseUnavailableError: grpc.StatusCode.UNAVAILABLE,
     NotYetConsistentError: grpc.StatusCode.UNAVAILABLE,
+    ConsistencyTokenLostError: grpc.StatusCode.FAILED_PRECONDITION,
     ServiceUnavailableError: grpc.StatusCode.UNAVAILABLE,
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     RateLimitedError: grpc.StatusCode.RESOURCE_EXHAUSTED,

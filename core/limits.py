@@ -32,8 +32,9 @@ PAUSE_SECONDS = 1.0
 class Limits:
     """The counts of this process, and those of all in Redis."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
-        """Count in the Redis at the URL; clock: seconds since 1970."""
+    def __init__(self, url: str, prefix: str, clock: Callable[[], float] = time.time) -> None:
+        """Count in the Redis at the URL; prefix: of all keys; clock: seconds since 1970."""
+        self._prefix = prefix
         self._redis: Redis = Redis.from_pool(
             # Leases wait for a connection: an error would let calls pass uncounted.
             BlockingConnectionPool.from_url(
@@ -84,7 +85,7 @@ class Limits:
         part = max(1, per_minute // PARTS)
         if now < self._paused_until:
             return part
-        name = f"limit:{key[0]}:{key[1]}:{window}"
+        name = f"{self._prefix}limit:{key[0]}:{key[1]}:{window}"
         try:
             async with (
                 asyncio.timeout(2 * TIMEOUT_SECONDS),

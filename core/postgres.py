@@ -23,11 +23,15 @@ RECONNECT_SECONDS = 1.0
 MAX_WAITING = 1000
 STATEMENT_MILLISECONDS = 10_000
 
-# True also on a server that is no replica: it has whatever it has committed. To be asked in a
-# statement before the read that relies on it.
-HAS_REPLAYED: LiteralString = """
-SELECT NOT pg_is_in_recovery()
-    OR (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(wal_position)s
+# Whether a server has reached a moment. A primary has whatever it has committed, as long as it is
+# still at that history. To be asked in a statement before the read that relies on it, on the same
+# connection.
+HAS_REACHED: LiteralString = """
+SELECT history = %(history)s AND CASE
+    WHEN pg_is_in_recovery()
+        THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
+    ELSE server = server_identity()
+END FROM relay_state
 """
 
 

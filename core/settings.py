@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr | None = None
     postgres_replica_dsn: SecretStr | None = None
     redis_url: SecretStr | None = None
+    # All of Fanfare's keys begin with it. No wildcards of SCAN, and no hash tag.
+    redis_prefix: str = Field(default="fanfare:", pattern=r"^[A-Za-z0-9_.:-]{1,64}$")
     kafka_bootstrap_servers: SecretStr | None = None
 
     write_target: str = ""
@@ -69,6 +71,7 @@ class Settings(BaseSettings):
     timeline_length: int = Field(default=800, ge=1, le=100_000)
     timeline_ttl_days: float = Field(default=14, gt=0, le=3650)
     pull_followers: int = Field(default=100_000, ge=0)
+    max_replica_lag: float = Field(default=10.0, gt=0)
     # The fan-out worker keeps so many follower ids in memory, of 8 bytes each.
     cached_followers: int = Field(default=50_000_000, ge=0)
     topic: str = "fanfare.feed.v1"

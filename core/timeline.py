@@ -1,4 +1,4 @@
-"""The timeline lists in Redis: their keys, their shape, and what one window of one says.
+"""The timeline lists in Redis: their shape, and what one window of one says.
 
 A list is `[log…, separator, base…, tail]`. The fan-out pushes ids into the log, in any order and
 perhaps twice. The base is sorted, newest first, and complete down to its last id. The tail says
@@ -13,11 +13,15 @@ structure with the author as the only follower.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from core.shards import shard_of
+
+# The kinds of lists.
+HOME = "timeline"
+AUTHOR = "author"
 
 SEPARATOR = b"="
 COMPLETE = b"0"
@@ -122,10 +126,6 @@ return 1
 REPLACED = 1
 DELETED = 2
 
-# Match the keys of all lists, for SCAN.
-ALL_TIMELINES = "{*}:timeline:*"
-ALL_AUTHOR_LISTS = "{*}:author:*"
-
 
 @dataclass(frozen=True)
 class TimelineList:
@@ -139,30 +139,15 @@ class TimelineList:
         """The shard that the list is in."""
         return shard_of(self.user_id)
 
-    @property
-    def key(self) -> str:
-        """The list's key in Redis."""
-        return f"{{{self.shard}}}:{self.kind}:{self.user_id}"
-
 
 def home_list(user_id: int) -> TimelineList:
     """Return the list of a user's home timeline."""
-    return TimelineList(user_id, "timeline")
-
-
-def home_keys(shard: int, user_ids: Iterable[int]) -> list[bytes]:
-    """Return the keys of the home timelines of users who are all in the shard, for the fan-out.
-
-    It makes a million of them for one tweet, and a list object for each would take most of its
-    time.
-    """
-    prefix = home_list(shard).key.removesuffix(str(shard)).encode()
-    return [b"%b%d" % (prefix, user_id) for user_id in user_ids]
+    return TimelineList(user_id, HOME)
 
 
 def author_list(user_id: int) -> TimelineList:
     """Return the list of a user's own tweets."""
-    return TimelineList(user_id, "author")
+    return TimelineList(user_id, AUTHOR)
 
 
 def separator(pulled: Sequence[int]) -> bytes:

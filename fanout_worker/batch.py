@@ -19,8 +19,9 @@ import numpy as np
 
 from core import bodies
 from core.counters import COUNTERS, Rare
+from core.keys import Keys
 from core.shards import SHARDS, shard_of
-from core.timeline import TimelineList, author_list, home_keys, home_list
+from core.timeline import HOME, TimelineList, author_list, home_list
 from fanout_worker.followers import Followers, Pages
 from fanout_worker.records import Record
 from fanout_worker.resp import pack, pack_arguments, pack_push
@@ -61,6 +62,7 @@ class _Command(NamedTuple):
 def waves(
     records: Sequence[Record],
     followers: Mapping[int, Pages],
+    keys: Keys,
     ttl_seconds: int,
     shards: Iterable[int] = range(SHARDS),
 ) -> Iterator[Wave]:
@@ -85,17 +87,18 @@ def waves(
                 pushed.setdefault(tweet.user_id, []).append(id_)
     opening: list[list[_Command]] = [[] for _ in range(SHARDS)]
     for record in records:
-        body = _dropped_body(record) if record.replayed else _body(record, ttl_seconds)
+        body = _dropped_body(record, keys) if record.replayed else _body(record, keys, ttl_seconds)
         if body is not None:
             tweet_id, command = body
             opening[shard_of(tweet_id)].append(_Command(command))
     for list_ in _dropped(records):
-        opening[list_.shard].append(_Command(_unlink(list_.key.encode())))
+        opening[list_.shard].append(_Command(_unlink(keys.for_list(list_).encode())))
     for author, ids in written.items():
         list_ = author_list(author)
-        opening[list_.shard].append(_push(list_.key.encode(), pack_arguments(ids), len(ids)))
+        key = keys.for_list(list_).encode()
+        opening[list_.shard].append(_push(key, pack_arguments(ids), len(ids)))
 
-    slabs = chain(_drops(records, followers), _pushes(pushed, followers))
+    slabs = chain(_drops(records, followers, keys), _pushes(pushed, followers, keys))
     slab: _Slab | None = next(slabs, _nothing)
     while slab is not None:
         following = next(slabs, None)
@@ -136,27 +139,27 @@ def _parts(commands: Iterable[_Command], *, last: bool) -> Iterator[Part]:
         yield Part(b"".join(packed), len(packed), pushed, last)
 
 
-def _body(record: Record, ttl_seconds: int) -> tuple[int, bytes] | None:
+def _body(record: Record, keys: Keys, ttl_seconds: int) -> tuple[int, bytes] | None:
     """Return what a record does to a tweet's body, None for one of something else."""
     match record.kind:
         case "tweet_created":
             tweet = record.change.tweet
             body = bodies.body(1, tweet.SerializeToString())
-            key = bodies.body_key(tweet.id).encode()
+            key = keys.tweet(tweet.id).encode()
             # The first version never replaces anything: a plain SET NX will do, and a reader who
             # holds the lease reads this version or a newer.
             return tweet.id, pack(b"SET", key, body, b"NX", b"EX", b"%d" % ttl_seconds)
         case "tweet_updated":
             tweet = record.change.tweet
             body = bodies.body(record.change.version, tweet.SerializeToString())
-            return tweet.id, _set_if_newer(tweet.id, body, ttl_seconds)
+            return tweet.id, _set_if_newer(keys.tweet(tweet.id), body, ttl_seconds)
         case "tweet_deleted":
             tweet_id = record.change.tweet_id
-            return tweet_id, _set_if_newer(tweet_id, bodies.DELETED, ttl_seconds)
+            return tweet_id, _set_if_newer(keys.tweet(tweet_id), bodies.DELETED, ttl_seconds)
     return None
 
 
-def _dropped_body(record: Record) -> tuple[int, bytes] | None:
+def _dropped_body(record: Record, keys: Keys) -> tuple[int, bytes] | None:
     match record.kind:
         case "tweet_created" | "tweet_updated":
             tweet_id = record.change.tweet.id
@@ -164,7 +167,7 @@ def _dropped_body(record: Record) -> tuple[int, bytes] | None:
             tweet_id = record.change.tweet_id
         case _:
             return None
-    return tweet_id, _unlink(bodies.body_key(tweet_id).encode())
+    return tweet_id, _unlink(keys.tweet(tweet_id).encode())
 
 
 def _dropped(records: Iterable[Record]) -> dict[TimelineList, None]:
@@ -185,9 +188,9 @@ def _dropped(records: Iterable[Record]) -> dict[TimelineList, None]:
     return drops
 
 
-def _set_if_newer(tweet_id: int, body: bytes, ttl_seconds: int) -> bytes:
-    key = bodies.body_key(tweet_id).encode()
-    return pack(b"EVAL", bodies.SET_IF_NEWER.encode(), b"1", key, body, b"%d" % ttl_seconds)
+def _set_if_newer(key: str, body: bytes, ttl_seconds: int) -> bytes:
+    script = bodies.SET_IF_NEWER.encode()
+    return pack(b"EVAL", script, b"1", key.encode(), body, b"%d" % ttl_seconds)
 
 
 def _unlink(key: bytes) -> bytes:
@@ -206,7 +209,9 @@ def _nothing(_shard: int) -> Iterator[_Command]:
     return iter(())
 
 
-def _drops(records: Iterable[Record], followers: Mapping[int, Pages]) -> Iterator[_Slab]:
+def _drops(
+    records: Iterable[Record], followers: Mapping[int, Pages], keys: Keys
+) -> Iterator[_Slab]:
     """Yield the drops of the lists of followers, of authors who crossed or were replayed."""
     dropped: dict[int, None] = {}
     for record in records:
@@ -219,13 +224,13 @@ def _drops(records: Iterable[Record], followers: Mapping[int, Pages]) -> Iterato
 
             def slab(shard: int, page: Followers = page) -> Iterator[_Command]:
                 of_shard = page[page % SHARDS == shard].tolist()
-                return (_Command(_unlink(key)) for key in home_keys(shard, of_shard))
+                return (_Command(_unlink(key)) for key in keys.for_lists(HOME, shard, of_shard))
 
             yield slab
 
 
 def _pushes(
-    pushed: Mapping[int, Sequence[bytes]], followers: Mapping[int, Pages]
+    pushed: Mapping[int, Sequence[bytes]], followers: Mapping[int, Pages], keys: Keys
 ) -> Iterator[_Slab]:
     """Yield the pushes to the followers' lists; a list may get one from each slab."""
     arrays: list[Followers] = []
@@ -235,16 +240,18 @@ def _pushes(
         packed = pack_arguments(ids), len(ids)
         for page in followers[author]:
             if size and size + page.size > SLAB:
-                yield _transposed(arrays, packs)
+                yield _transposed(arrays, packs, keys)
                 arrays, packs, size = [], [], 0
             arrays.append(page)
             packs.append(packed)
             size += page.size
     if size:
-        yield _transposed(arrays, packs)
+        yield _transposed(arrays, packs, keys)
 
 
-def _transposed(arrays: Sequence[Followers], packs: Sequence[tuple[bytes, int]]) -> _Slab:
+def _transposed(
+    arrays: Sequence[Followers], packs: Sequence[tuple[bytes, int]], keys: Keys
+) -> _Slab:
     """Return the pushes to the readers in the arrays, of the ids packed beside each array."""
     readers = np.concatenate(arrays)
     packs_of = np.repeat(np.arange(len(arrays)), [array.size for array in arrays])
@@ -261,7 +268,7 @@ def _transposed(arrays: Sequence[Followers], packs: Sequence[tuple[bytes, int]])
     def slab(shard: int) -> Iterator[_Command]:
         part = slice(shards[shard], shards[shard + 1])
         for key, start, end, count in zip(
-            home_keys(shard, readers[part].tolist()),
+            keys.for_lists(HOME, shard, readers[part].tolist()),
             starts[part].tolist(),
             ends[part].tolist(),
             counts[part].tolist(),

@@ -18,15 +18,23 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from redis.exceptions import RedisError
 
 from core.counters import COUNTERS, Rare
-from core.feed_events import UnreadableEventError
+from core.history import Moment, OtherHistoryError
 from core.kafka import GROUP, client_settings
 from core.progress import Progress
 from core.settings import Settings
 from core.shards import SHARDS
 from fanout_worker.batch import Wave, waves
+from fanout_worker.checkpoints import Checkpoints, Ranges
 from fanout_worker.dead_letters import DeadLetters
+from fanout_worker.fetched import Fetched, Reader
 from fanout_worker.followers import FollowerArrays
-from fanout_worker.records import Record, advanced, base_of, effective, places, read_record
+from fanout_worker.records import (
+    Record,
+    advanced,
+    base_of,
+    effective,
+    places,
+)
 from fanout_worker.shards import Fences, Shards
 from fanout_worker.store import Store
 from fanout_worker.topic import KAFKA_SECONDS, Topic
@@ -48,9 +56,11 @@ class Worker:
     ) -> None:
         bootstrap_servers, topic = settings.kafka_address(), settings.topic
         self._name = topic
-        self._topic = Topic(bootstrap_servers, topic)
         self._store = store
         self._shards = shards
+        self._checkpoints = Checkpoints(
+            shards, Topic(bootstrap_servers, topic), store, settings.redis_prefix
+        )
         self._ttl_seconds = settings.timeline_ttl_seconds()
         self._followers = followers
         self._dead_letters = DeadLetters(bootstrap_servers, topic)
@@ -60,7 +70,7 @@ class Worker:
         self._fences: dict[int, list[Progress]] = {}
         # By partition, where the batch that is under way in Redis ends.
         self._under_way: dict[int, int] = {}
-        self._topic_id = ""
+        self._reader = Reader()
         # By partition, the highest offset that this worker has applied up to.
         self._reached: dict[int, int] = {}
         self._checked = 0.0
@@ -96,7 +106,9 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 self._step()
-            except (RedisError, OSError, psycopg.Error, KafkaException) as error:
+            except (
+                *(RedisError, OSError, psycopg.Error, KafkaException, OtherHistoryError),
+            ) as error:
                 self._start_again(error)
             except Exception as error:
                 LOG.exception("an unforeseen failure, which is a bug")
@@ -155,47 +167,19 @@ class Worker:
     # Finding the place ---------------------------------------------------------------------
 
     def _find_place(self) -> None:
-        """Look at the progress keys, create those that are absent, and seek to where they say."""
+        """Look where the partitions stand, and seek to there; the next step tries again if not."""
         self._settle()
         partitions = sorted(self._assigned)
         self._forget(partitions)
-        # The keys before the ranges: another worker may move them on meanwhile, and a key beyond
-        # the end that Kafka had before looks like one whose records are lost.
-        found = self._shards.fences(partitions)
-        topic_id = self._topic.id()
-        ranges = self._topic.ranges(partitions)
-        for shard, partition, fence in _each(found):
-            low, high = ranges[partition]
-            if fence and not (fence.topic_id == topic_id and low <= fence.offset <= high):
-                LOG.error("Kafka lost the records after %s: Redis is emptied and built anew", fence)
-                self._shards.wipe(shard, partition, fence)
-                return  # and the next step finds the keys absent
-        absent = [(shard, partition) for shard, partition, fence in _each(found) if fence is None]
-        if absent:
-            # Lists that outlived their fence may lack anything.
-            self._shards.drop_all()
-            # The position is noted first and the WAL read after it: what was committed to Kafka
-            # before the position is then in every Postgres that a list may be built from.
-            positions = self._committed(ranges)
-            wal_position, epoch = self._store.now()
-            for shard, partition in absent:
-                progress = Progress(positions[partition], wal_position, epoch, topic_id)
-                self._shards.create_fence(shard, partition, progress)
-            found = self._shards.fences(partitions)
-            # Another worker, which knew the topic before this one, may have created some of them.
-            if any(fence and fence.topic_id != topic_id for _, _, fence in _each(found)):
-                return  # and the next step finds what they say of a topic that is gone
-        for partition in partitions:
-            fences = [found[shard][partition] for shard in range(SHARDS)]
-            self._fences[partition] = [fence for fence in fences if fence is not None]
-            if len(self._fences[partition]) < SHARDS:
-                self._forget(partitions)  # emptied in between
-                return
+        places = self._checkpoints.load(partitions, self._committed)
+        if places is None:
+            return
+        self._fences |= places
         for partition in partitions:
             offset = base_of(self._fences[partition]).offset
             COUNTERS.add(Rare.SEEK_BACK, offset < self._reached.get(partition, 0))
             self._reached[partition] = offset
-        self._topic_id = topic_id
+        self._reader.forget()
         self._consumer.assign(
             [
                 TopicPartition(self._name, partition, self._reached[partition])
@@ -204,7 +188,7 @@ class Worker:
         )
         LOG.info("%d partitions go on from their fences", len(partitions))
 
-    def _committed(self, ranges: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+    def _committed(self, ranges: Ranges) -> dict[int, int]:
         """Return the group's offset in each partition; the log's end where it has none there."""
         places = [TopicPartition(self._name, partition) for partition in ranges]
         positions = {}
@@ -214,20 +198,12 @@ class Worker:
         return positions
 
     def _check_fences(self) -> None:
-        """Forget the partitions whose progress keys, or topic, are not what they were."""
+        """Forget the partitions that are not where they were left."""
         self._settle()
-        known = sorted(self._fences)
-        if known:
-            for shard, partition, fence in _each(self._shards.fences(known)):
-                if partition in self._fences and self._fences[partition][shard] != fence:
-                    LOG.warning("partition %d is not where it was left in Redis", partition)
-                    COUNTERS.add(Rare.FENCE_LOST)
-                    self._forget([partition])
-            # Kafka need not say so: a topic made anew may have the offset that is next.
-            with suppress(KafkaException):
-                if self._topic.id() != self._topic_id:
-                    LOG.warning("the topic is not the one that it was")
-                    self._forget(known)
+        if self._fences:
+            # Reads go on while Postgres is away, and so does what needs no answer of it here.
+            with suppress(psycopg.Error, OtherHistoryError):
+                self._forget(self._checkpoints.moved(self._fences))
         self._checked = time.monotonic()
 
     # Applying ------------------------------------------------------------------------------
@@ -243,36 +219,40 @@ class Worker:
         for message in messages:
             if (error := message.error()) is not None:
                 self._note_error(message.partition(), error)
-        records: dict[int, list[Record]] = {}
-        ends: dict[int, int] = {}
-        unreadable: dict[int, int] = {}  # by partition, the last one's offset
-        for message in messages:
-            partition, offset = message.partition(), message.offset()
-            if message.error() is None and partition in self._fences and offset is not None:
-                ends[partition] = offset + 1
-                read = records.setdefault(partition, [])
-                try:
-                    read.append(read_record(message))
-                except UnreadableEventError as reason:
-                    self._dead_letters.add(message, str(reason))
-                    unreadable[partition] = offset
-        if unreadable:
+        fetched = self._reader.read(messages, self._fences, self._checkpoints.history)
+        records = fetched.records
+        if unreadable := fetched.unreadable:
+            for message, reason in fetched.dead_letters:
+                self._dead_letters.add(message, reason)
             self._dead_letters.flush()
             # Applied after the drop, what stood before would bring back what an unreadable record
             # has ended: an older text, a deleted tweet, a follower.
             before = {p: [r for r in records[p] if r.offset < end] for p, end in unreadable.items()}
-            if not (self._advance(before, unreadable) and self._drop_everything(unreadable)):
+            if not (
+                self._advance(fetched, before, unreadable) and self._drop_everything(unreadable)
+            ):
                 return
             for partition, end in unreadable.items():
                 records[partition] = [r for r in records[partition] if r.offset > end]
         if records:
-            self._advance(records, ends)
+            self._advance(fetched, records, fetched.ends)
+        self._forget(fetched.interrupted)
 
-    def _advance(self, records: Mapping[int, Sequence[Record]], ends: Mapping[int, int]) -> bool:
-        """Begin to apply records and to move to the ends; return False if the place was lost."""
+    def _advance(
+        self, fetched: Fetched, records: Mapping[int, Sequence[Record]], ends: Mapping[int, int]
+    ) -> bool:
+        """Begin to apply some of the fetched records and to move to the ends.
+
+        Return False if the place was lost.
+        """
         moved = {
             partition: {
-                fence: advanced(fence, read, ends[partition])
+                fence: advanced(
+                    fence,
+                    read,
+                    ends[partition],
+                    fetched.last_event_id(partition, ends[partition]),
+                )
                 for fence in set(self._fences[partition])
             }
             for partition, read in records.items()
@@ -294,15 +274,21 @@ class Worker:
         Return False if the partitions are not where they were left.
         """
         now, _ = self._store.now()
+        if now.history != self._checkpoints.history:
+            self._lose_place()
+            return False
         before = self._by_shard(partitions)
         after = [
             {
-                partition: replace(fence, wal_position=max(fence.wal_position, now))
+                partition: replace(fence, wal_position=max(fence.wal_position, now.lsn))
                 for partition, fence in fences.items()
             }
             for fences in before
         ]
-        if not (self._move(waves((), {}, self._ttl_seconds), before, after) and self._settle()):
+        if not (
+            self._move(waves((), {}, self._shards.keys, self._ttl_seconds), before, after)
+            and self._settle()
+        ):
             return False
         self._shards.drop_all()
         for partition in partitions:
@@ -366,14 +352,15 @@ class Worker:
             fresh = sum(record.offset >= base.offset for record in read)
             COUNTERS.add(Rare.STALE_EPOCH_SKIPPED, fresh - len(counting[partition]))
             COUNTERS.add(Rare.REPLAYED, sum(record.replayed for record in counting[partition]))
-        followers = self._followers.after(counting, max(wal_positions))
+        moment = Moment(self._checkpoints.history, max(wal_positions))
+        followers = self._followers.after(counting, moment)
         for place, shards in places([self._fences[partition] for partition in records]).items():
             applied = [
                 record
                 for (offset, epoch), read in zip(place, counting.values(), strict=True)
                 for record in effective(read, offset, epoch)
             ]
-            yield from waves(applied, followers, self._ttl_seconds, shards)
+            yield from waves(applied, followers, self._shards.keys, self._ttl_seconds, shards)
 
     def _note_error(self, partition: int | None, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001 - librdkafka's own name
@@ -387,12 +374,3 @@ def retry_seconds(failures: int) -> float:
     """Return how long to wait after so many failures in a row, in seconds."""
     # After a night of failures the power would be beyond any float.
     return min(RETRY_SECONDS * 2.0 ** min(failures, 16), MAX_RETRY_SECONDS)
-
-
-def _each(
-    found: Sequence[Mapping[int, Progress | None]],
-) -> Iterable[tuple[int, int, Progress | None]]:
-    """Yield (shard, partition, fence)."""
-    for shard, fences in enumerate(found):
-        for partition, fence in fences.items():
-            yield shard, partition, fence

@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.feed_events import user_of
+from core.history import Moment
 from fanout_worker.records import Record
 
 Followers = NDArray[np.int64]
 # An author's followers, in arrays of a bearable size.
 Pages = Iterable[Followers]
 
-# (users, WAL position, limit) -> (user, followers; if more than the limit, some of them).
-Read = Callable[[Sequence[int], int, int], Iterator[tuple[int, Followers]]]
-# (user, WAL position) -> followers.
-ReadPages = Callable[[int, int], Iterator[Followers]]
+# (users, moment, limit) -> (user, followers; if more than the limit, some of them).
+Read = Callable[[Sequence[int], Moment, int], Iterator[tuple[int, Followers]]]
+# (user, moment) -> followers.
+ReadPages = Callable[[int, Moment], Iterator[Followers]]
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,10 @@ class _Unkept:
 
     read: ReadPages
     author: int
-    wal_position: int
+    moment: Moment
 
     def __iter__(self) -> Iterator[Followers]:
-        return self.read(self.author, self.wal_position)
+        return self.read(self.author, self.moment)
 
 
 class FollowerArrays:
@@ -58,11 +59,11 @@ class FollowerArrays:
         for array in self._arrays.pop(partition, {}).values():
             self._size -= _size(array)
 
-    def after(self, records: Mapping[int, Sequence[Record]], wal_position: int) -> dict[int, Pages]:
+    def after(self, records: Mapping[int, Sequence[Record]], moment: Moment) -> dict[int, Pages]:
         """Return the followers as of the last records, of authors pushed or that cease to be.
 
-        records: by partition. wal_position: at least that of every record and of the partitions'
-        fences; what is not yet known is read from a Postgres that has it. All follows and
+        records: by partition. moment: not before any record and any of the partitions' fences; what
+        is not yet known is read from a Postgres that has reached it. All follows and
         unfollows of the batch count before any of its tweets: a list that a follow drops must not
         keep a tweet that went to the followers before it. A replayed record changes no array:
         what its author had may be wrong, and is read anew.
@@ -77,7 +78,7 @@ class FollowerArrays:
                         tweeting[created.tweet.user_id] = partition
                 if record.replayed:
                     self._size -= _size(arrays.pop(user_of(record.event), None))
-        self._read_unknown(tweeting, wal_position)
+        self._read_unknown(tweeting, moment)
         for partition, read in records.items():
             arrays = self._arrays[partition]
             for author, changes in _changes(read).items():
@@ -85,11 +86,10 @@ class FollowerArrays:
                     arrays[author] = changed = _changed(array, changes)
                     self._size += changed.size - array.size
         return {
-            author: self._pages(author, partition, wal_position)
-            for author, partition in tweeting.items()
+            author: self._pages(author, partition, moment) for author, partition in tweeting.items()
         }
 
-    def _read_unknown(self, tweeting: Mapping[int, int], wal_position: int) -> None:
+    def _read_unknown(self, tweeting: Mapping[int, int], moment: Moment) -> None:
         unknown = [
             author
             for author, partition in tweeting.items()
@@ -97,7 +97,7 @@ class FollowerArrays:
         ]
         if not unknown:
             return
-        for author, array in self._read(sorted(unknown), wal_position, self._limit):
+        for author, array in self._read(sorted(unknown), moment, self._limit):
             if self._size + array.size > self._limit:
                 self._keep_only(tweeting)
             kept = array if self._size + array.size <= self._limit else None
@@ -113,9 +113,9 @@ class FollowerArrays:
             _size(array) for arrays in self._arrays.values() for array in arrays.values()
         )
 
-    def _pages(self, author: int, partition: int, wal_position: int) -> Pages:
+    def _pages(self, author: int, partition: int, moment: Moment) -> Pages:
         array = self._arrays[partition][author]
-        return _Unkept(self._read_pages, author, wal_position) if array is None else (array,)
+        return _Unkept(self._read_pages, author, moment) if array is None else (array,)
 
 
 def _size(array: Followers | None) -> int:

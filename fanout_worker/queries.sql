@@ -1,6 +1,9 @@
 -- name: now
--- One query, so that the two are of one moment.
-SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, epoch FROM relay_state
+-- One query, so that all are of one moment.
+SELECT valid_history(), (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, epoch FROM relay_state
+
+-- name: ended_histories
+SELECT id FROM ended_histories
 
 -- name: followers
 -- Ids as eight bytes each: neither side spends its time on decimal digits.

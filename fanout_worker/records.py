@@ -46,6 +46,11 @@ def read_record(message: Message) -> Record:
     return Record.of(message.offset() or 0, parse(message.value() or b""), replayed=replayed)
 
 
+def is_of(record: Record, history: str) -> bool:
+    """Return whether a record is of the history, or of a relay that knew none yet."""
+    return record.event.history in {history, ""}
+
+
 def effective(records: Sequence[Record], offset: int, epoch: int) -> list[Record]:
     """Return the records from the offset on, less those of relays that were replaced.
 
@@ -65,8 +70,11 @@ def effective(records: Sequence[Record], offset: int, epoch: int) -> list[Record
     return counting
 
 
-def advanced(fence: Progress, records: Sequence[Record], end: int) -> Progress:
-    """Return the fence after all records below the end offset have been applied."""
+def advanced(fence: Progress, records: Sequence[Record], end: int, last: int) -> Progress:
+    """Return the fence after all records below the end offset have been applied.
+
+    last: the event id of the record before the end; 0 if it is not known.
+    """
     counting = effective(records, fence.offset, fence.epoch)
     wal_positions = [record.wal_position for record in counting]
     epochs = [record.epoch for record in counting if not record.replayed]
@@ -75,6 +83,7 @@ def advanced(fence: Progress, records: Sequence[Record], end: int) -> Progress:
         max([fence.wal_position, *wal_positions]),
         max([fence.epoch, *epochs]),
         fence.topic_id,
+        last if end > fence.offset else fence.last,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import hiredis
@@ -12,12 +13,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from core.bodies import ALL_BODIES
 from core.counters import COUNTERS, Rare
-from core.progress import Progress, progress_key
+from core.keys import Keys
+from core.progress import Progress
 from core.scan import unlink_all
 from core.shards import SHARDS
-from core.timeline import ALL_AUTHOR_LISTS, ALL_TIMELINES, TRIM_SLACK
+from core.timeline import TRIM_SLACK
 from fanout_worker.batch import Part, Wave
 from fanout_worker.resp import pack
 
@@ -83,6 +84,9 @@ class Shards:
     """
 
     def __init__(self, url: str, length: int) -> None:
+        """Use the Redis at the URL; length: how many ids a list keeps."""
+        # Those of the history that is applied; nothing is asked before it is known.
+        self.keys = Keys.of("", "")
         self._pool = ConnectionPool.from_url(
             url,
             max_connections=SHARDS + 1,
@@ -111,7 +115,7 @@ class Shards:
         """
         connections = self._open()
         for shard, connection in enumerate(connections):
-            connection.send(pack(b"MGET", *_keys(shard, partitions)))
+            connection.send(pack(b"MGET", *self._checkpoints(shard, partitions)))
         return [
             {
                 partition: Progress.decode(value) if value is not None else None
@@ -122,28 +126,39 @@ class Shards:
 
     def create_fence(self, shard: int, partition: int, progress: Progress) -> None:
         """Create a progress key, if it is not there."""
-        (key,) = _keys(shard, [partition])
+        (key,) = self._checkpoints(shard, [partition])
         created = self._open()[shard].ask(b"SET", key, progress.encode(), b"NX")
         COUNTERS.add(Rare.FENCE_CREATED, created is not None)
 
-    def wipe(self, shard: int, partition: int, fence: Progress) -> None:
-        """Empty the shard's node, if the progress key still says this.
+    def remove_fence(self, shard: int, partition: int, fence: Progress) -> None:
+        """Remove a progress key, if it still says this.
 
-        For when the records after it are lost: what the lists lack nobody can tell.
+        For when the records after it are lost: nobody can tell what the lists lack. They go when
+        the key is created again; until then no list is built.
         """
         connection = self._open()[shard]
-        (key,) = _keys(shard, [partition])
+        (key,) = self._checkpoints(shard, [partition])
         connection.ask(b"WATCH", key)
         if connection.ask(b"GET", key) != fence.encode():
             connection.ask(b"UNWATCH")
             return
-        for command in (b"MULTI", b"FLUSHALL", b"EXEC"):
-            answer = connection.ask(command)
-        COUNTERS.add(Rare.SHARD_WIPED, answer is not None)
+        connection.ask(b"MULTI")
+        connection.ask(b"UNLINK", key)
+        COUNTERS.add(Rare.LOST_RECORDS_NOTICED, connection.ask(b"EXEC") is not None)
 
     def drop_all(self) -> None:
         """Remove all lists and all bodies, which readers then build and fill anew."""
-        unlink_all(self._redis, ALL_TIMELINES, ALL_AUTHOR_LISTS, ALL_BODIES)
+        unlink_all(self._redis, self.keys.timelines, self.keys.authors, self.keys.tweets)
+
+    def remove_histories(self, prefix: str, histories: Collection[str]) -> int:
+        """Remove all keys of these histories under the prefix; return how many there were."""
+        ended = {history.encode() for history in histories}
+        start = len(prefix)
+        return unlink_all(
+            self._redis,
+            f"{prefix}*",
+            only=lambda key: key[start:].partition(b":")[0] in ended,
+        )
 
     def apply(
         self, waves: Iterable[Wave], before: Sequence[Fences], after: Sequence[Fences]
@@ -188,7 +203,7 @@ class Shards:
         """Watch the progress keys; return whether all are what is believed, else watch none."""
         connections = self._open()
         for shard in wave:
-            keys = _keys(shard, believed[shard])
+            keys = self._checkpoints(shard, believed[shard])
             connections[shard].send(pack(b"WATCH", *keys) + pack(b"MGET", *keys))
         mismatched = [
             shard
@@ -204,7 +219,8 @@ class Shards:
     def _send(self, wave: Wave, fences: Sequence[Fences]) -> None:
         """Send each shard's transaction, which sets the fences."""
         for shard, part in wave.items():
-            moves = zip(_keys(shard, fences[shard]), fences[shard].values(), strict=True)
+            keys = self._checkpoints(shard, fences[shard])
+            moves = zip(keys, fences[shard].values(), strict=True)
             sets = [pack(b"SET", key, fence.encode()) for key, fence in moves]
             self._moves = len(sets)
             self._connections[shard].send(
@@ -231,13 +247,12 @@ class Shards:
             self._connections.append(Connection(self._pool.get_connection()))
         return self._connections
 
-
-def _keys(shard: int, partitions: Iterable[int]) -> list[bytes]:
-    return [progress_key(shard, partition).encode() for partition in partitions]
+    def _checkpoints(self, shard: int, partitions: Iterable[int]) -> list[bytes]:
+        return [self.keys.checkpoint(shard, partition).encode() for partition in partitions]
 
 
 def _wal_moved(fences: Fences, ends: Mapping[int, Progress]) -> Fences:
     return {
-        partition: Progress(fence.offset, ends[partition].wal_position, fence.epoch, fence.topic_id)
+        partition: replace(fence, wal_position=ends[partition].wal_position)
         for partition, fence in fences.items()
     }

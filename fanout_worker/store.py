@@ -9,7 +9,8 @@ import numpy as np
 import psycopg
 from psycopg.rows import TupleRow
 
-from core.postgres import HAS_REPLAYED, connection_arguments
+from core.history import Moment, OtherHistoryError
+from core.postgres import HAS_REACHED, connection_arguments
 from core.queries import load_queries
 from fanout_worker.followers import Followers
 
@@ -36,53 +37,66 @@ class Store:
             connection.close()
         self._connections.clear()
 
-    def now(self) -> tuple[int, int]:
-        """Return the primary's WAL position and the newest relay epoch.
+    def now(self) -> tuple[Moment, int]:
+        """Return the primary's moment of now and the newest relay epoch.
 
-        Raises psycopg.OperationalError, as every method here, when Postgres does not answer.
+        Raises:
+            psycopg.OperationalError: Postgres does not answer; so does every method here.
+            OtherHistoryError: no history has begun on this server yet.
         """
         row = self._connect(self._primary_dsn).execute(SQL["now"]).fetchone()
         if row is None:
             raise psycopg.OperationalError("relay_state is empty: run `fanfare migrate`")
-        return int(row[0]), int(row[1])
+        history, lsn, epoch = row
+        if history is None:
+            raise OtherHistoryError
+        return Moment(history, lsn), epoch
+
+    def ended_histories(self) -> list[str]:
+        """Return the histories that the database has left behind."""
+        rows = self._connect(self._primary_dsn).execute(SQL["ended_histories"]).fetchall()
+        return [row[0] for row in rows]
 
     def followers(
-        self, user_ids: Sequence[int], wal_position: int, limit: int
+        self, user_ids: Sequence[int], moment: Moment, limit: int
     ) -> Iterator[tuple[int, Followers]]:
-        """Yield each user with their followers, from a Postgres that has the position.
+        """Yield each user with their followers, from a Postgres that has reached the moment.
 
-        Of a user with more than the limit, one more than it: the reader sees that some are missing.
+        Raises OtherHistoryError where the primary is at another history. Of a user with more than
+        the limit, one more than it: the reader sees that some are missing.
         """
         parameters = {"user_ids": list(user_ids), "limit": limit + 1}
-        with self._at(wal_position).cursor() as cursor:
+        with self._at(moment).cursor() as cursor:
             # Row by row, for together they may be larger than memory.
             for user_id, ids in cursor.stream(SQL["followers"], parameters, binary=True):
                 yield user_id, _ids(ids)
 
-    def follower_pages(self, user_id: int, wal_position: int) -> Iterator[Followers]:
-        """Yield a user's followers in pages, each from a Postgres that has the position.
+    def follower_pages(self, user_id: int, moment: Moment) -> Iterator[Followers]:
+        """Yield a user's followers in pages, each from a Postgres that has reached the moment.
 
         The pages are of different moments. Who followed all the time is on one of them.
         """
         parameters = {"user_id": user_id, "before": None, "limit": PAGE}
         while True:
-            row = self._at(wal_position).execute(SQL["follower_page"], parameters, binary=True)
+            row = self._at(moment).execute(SQL["follower_page"], parameters, binary=True)
             before, ids = row.fetchone() or (None, None)
             if before is None:
                 return
             parameters["before"] = before
             yield _ids(ids)
 
-    def _at(self, wal_position: int) -> Connection:
+    def _at(self, moment: Moment) -> Connection:
         if self._replica_dsn != self._primary_dsn:
             try:
                 replica = self._connect(self._replica_dsn)
-                parameters = {"wal_position": wal_position}
-                if replica.execute(HAS_REPLAYED, parameters).fetchone() == (True,):
+                if _has_reached(replica, moment):
                     return replica
             except psycopg.OperationalError as error:
                 LOG.warning("the replica does not answer, the primary does its work: %s", error)
-        return self._connect(self._primary_dsn)
+        primary = self._connect(self._primary_dsn)
+        if not _has_reached(primary, moment):
+            raise OtherHistoryError
+        return primary
 
     def _connect(self, dsn: str) -> Connection:
         connection = self._connections.get(dsn)
@@ -90,6 +104,11 @@ class Store:
             connection = psycopg.Connection.connect(dsn, **connection_arguments("worker"))
             self._connections[dsn] = connection
         return connection
+
+
+def _has_reached(connection: Connection, moment: Moment) -> bool:
+    parameters = {"history": moment.history, "lsn": moment.lsn}
+    return connection.execute(HAS_REACHED, parameters).fetchone() == (True,)
 
 
 def _ids(packed: bytes | None) -> Followers:

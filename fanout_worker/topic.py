@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # theirs
 
-from core.kafka import client_settings
+from core.feed_events import UnreadableEventError, parse
+from core.kafka import GROUP, client_settings
 
 KAFKA_SECONDS = 10.0
 
@@ -51,6 +53,40 @@ class Topic:
                 for place, future in low.items()
             }
 
+    def event_ids(self, offsets: Mapping[int, int]) -> dict[int, int]:
+        """Return, by partition, the event id of the record that stands at the offset.
+
+        0 for one that cannot be read. A partition is left out where Kafka has deleted the record
+        meanwhile.
+        """
+        found: dict[int, int] = {}
+        # A member of no group: it is told where to read, and commits nothing.
+        consumer = Consumer(
+            client_settings(self._bootstrap_servers)
+            | {"group.id": f"{GROUP}.look", "enable.auto.commit": False}
+            | {"auto.offset.reset": "error", "enable.auto.offset.store": False}
+        )
+        try:
+            consumer.assign(
+                [TopicPartition(self._name, partition, at) for partition, at in offsets.items()]
+            )
+            until = time.monotonic() + KAFKA_SECONDS
+            asked = set(offsets)
+            while asked - found.keys():
+                if time.monotonic() > until:
+                    raise KafkaException("Kafka did not answer in time")
+                message = consumer.poll(0.1)
+                partition = message.partition() if message is not None else None
+                if message is None or partition not in asked - found.keys():
+                    continue
+                if message.error() is None and message.offset() == offsets[partition]:
+                    found[partition] = _event_id(message.value() or b"")
+                else:
+                    asked.remove(partition)
+        finally:
+            consumer.close()
+        return found
+
     @contextmanager
     def _asking(self) -> Iterator[AdminClient]:
         """Yield the client, and another one after a failure.
@@ -69,3 +105,10 @@ class Topic:
 
     def _connect(self) -> AdminClient:
         return AdminClient(client_settings(self._bootstrap_servers))
+
+
+def _event_id(value: bytes) -> int:
+    try:
+        return parse(value).event_id
+    except UnreadableEventError:
+        return 0

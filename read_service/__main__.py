@@ -14,6 +14,7 @@ from core.tls import certificates
 from core.tokens import PublicKeys
 from read_service.cache import Cache
 from read_service.copies import run_copies
+from read_service.history_watch import HistoryWatch
 from read_service.home import HomeTimelines
 from read_service.lists import Lists
 from read_service.service import ReadService
@@ -30,8 +31,14 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     replica = primary
     if settings.replica_dsn() != settings.primary_dsn():
         replica = Database(settings.replica_dsn(), "read")
-    cache = Cache(settings.redis_address(), settings.timeline_ttl_seconds(), BUILD_SECONDS)
+    cache = Cache(
+        settings.redis_address(),
+        settings.redis_prefix,
+        settings.timeline_ttl_seconds(),
+        BUILD_SECONDS,
+    )
     store = Store(primary, replica)
+    watch = HistoryWatch(primary, replica, cache, store, settings.max_replica_lag)
     tweets = Tweets(cache, store)
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
@@ -46,9 +53,12 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     await primary.open()
     if replica is not primary:
         await replica.open()
+    await watch.check()
+    watching = asyncio.create_task(watch.run())
     await server.start()
     await stopping.wait()
     await server.drain()
+    watching.cancel()
     cache.close()
     await replica.close()
     await primary.close()

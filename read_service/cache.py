@@ -15,7 +15,9 @@ from redis.exceptions import RedisError
 
 from core import bodies, timeline
 from core.counters import COUNTERS, Rare
-from core.progress import progress_keys, required_wal_position
+from core.history import Moment
+from core.keys import Keys
+from core.progress import required_wal_position
 from core.shards import shard_of
 from core.timeline import TimelineList
 from read_service.hot_bodies import HotBodies
@@ -33,7 +35,7 @@ MAX_KEPT = 100_000
 
 
 class CacheUnavailableError(Exception):
-    """Redis does not answer: Postgres must."""
+    """Redis does not answer, or must not be trusted: Postgres must answer."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +49,30 @@ class Base:
 
 
 class Cache:
-    """The timelines and bodies in Redis."""
+    """The timelines and bodies in Redis, of one history at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a plain fact about Redis
         self,
         url: str,
+        prefix: str,
         ttl_seconds: int,
         build_seconds: float,
+        *,
         lease_seconds: int = 5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use the Redis at the URL.
+        """Use the Redis at the URL; until enter() names a history, nothing is there.
 
-        ttl_seconds: of lists and bodies after their last read. build_seconds, lease_seconds: how
-        long a builder or filler may take before another one may begin.
+        prefix: FANFARE_REDIS_PREFIX. ttl_seconds: of lists and bodies after their last read.
+        build_seconds, lease_seconds: how long a builder or filler may take before another one may
+        begin.
         """
         self.hot = HotBodies(MAX_HOT_BODIES)
         self._stream = Stream(url, TIMEOUT_SECONDS, self.hot.forget)
+        self._prefix = prefix
+        self._keys = Keys.of(prefix, "")
+        self.history: str | None = None
+        """The history that is read; None while Redis must not be trusted."""
         self._ttl_seconds = ttl_seconds
         self._build_seconds = build_seconds
         self._lease_seconds = lease_seconds
@@ -77,39 +86,51 @@ class Cache:
         """Close the connection."""
         self._stream.close()
 
+    def enter(self, history: str | None) -> None:
+        """Read what is kept for a history from now on; None: trust nothing.
+
+        Calls that are under way fail with CacheUnavailableError, and the bodies in process are
+        forgotten, since the connection is closed.
+        """
+        self._keys = Keys.of(self._prefix, history or "")
+        self.history = history
+        self._kept.clear()
+        self._stream.close()
+
     async def heads(self, wanted: Collection[tuple[TimelineList, int | None]]) -> Replies:
         """Return, for each (list, length), the list's first elements; all of them for None."""
         return await self._ask(
             [
-                ("LRANGE", list_.key, 0, -1 if length is None else length - 1)
+                ("LRANGE", self._keys.for_list(list_), 0, -1 if length is None else length - 1)
                 for list_, length in wanted
             ]
         )
 
     async def compact(self, list_: TimelineList, cap: int) -> None:
         """Sort a list's log into its base, or delete a list that has lost its base."""
-        (answer,) = await self._ask([("EVAL", timeline.COMPACT, 1, list_.key, cap)])
+        (answer,) = await self._ask(
+            [("EVAL", timeline.COMPACT, 1, self._keys.for_list(list_), cap)]
+        )
         COUNTERS.add(Rare.LIST_COMPACTED, answer == timeline.REPLACED)
         COUNTERS.add(Rare.LIST_OVERGROWN, answer == timeline.DELETED)
 
     async def begin_builds(
         self, lists: Sequence[TimelineList], token: str
-    ) -> tuple[list[bool], int | None]:
+    ) -> tuple[list[bool], Moment | None]:
         """Begin to build lists.
 
-        Return for each whether the caller is now its builder, and the WAL position of which a
-        Postgres must be for what is read to be right (None: nothing may be built). In this order,
-        on one connection: whatever is applied after the position was taken finds the lists to
-        push to.
+        Return for each whether the caller is now its builder, and the moment that a Postgres must
+        have reached for what is read to be right (None: nothing may be built). In this order, on
+        one connection: whatever is applied after the moment was taken finds the lists to push to.
         """
         ttl = int(self._build_seconds * 1000)
         commands: list[Command] = [
-            ("EVAL", timeline.BEGIN_BUILD, 1, list_.key, token, ttl) for list_ in lists
+            ("EVAL", timeline.BEGIN_BUILD, 1, self._keys.for_list(list_), token, ttl)
+            for list_ in lists
         ]
-        shards = sorted({list_.shard for list_ in lists})
-        answers = await self._ask([*commands, *map(_read_progress, shards)])
-        values = [value for answer in answers[len(lists) :] for value in answer]
-        return [answer == 1 for answer in answers[: len(lists)]], required_wal_position(values)
+        shards = {list_.shard for list_ in lists}
+        answers, moment = await self._ask_with_progress(commands, shards)
+        return [answer == 1 for answer in answers], moment
 
     async def finish_builds(
         self, bases: Mapping[TimelineList, Base], token: str, cap: int
@@ -120,23 +141,27 @@ class Cache:
             complete = int(len(base.ids) < cap)
             separator = timeline.separator(base.pulled)
             arguments: Command = (token, cap, self._ttl_seconds, complete, separator)
-            commands.append(("EVAL", timeline.FINISH_BUILD, 1, list_.key, *arguments, *base.ids))
+            key = self._keys.for_list(list_)
+            commands.append(("EVAL", timeline.FINISH_BUILD, 1, key, *arguments, *base.ids))
         answers = await self._ask(commands)
         COUNTERS.add(Rare.BUILD_REFUSED, answers.count(0))
-        self._kept.update(list_.key for list_ in bases)  # a build gives the whole TTL
+        self._kept.update(map(self._keys.for_list, bases))  # a build gives the whole TTL
         return [answer == timeline.REPLACED for answer in answers]
 
     async def abandon_builds(self, lists: Iterable[TimelineList], token: str) -> int:
         """Remove lists that this builder will not finish; return how many there were."""
         return sum(
             await self._ask(
-                [("EVAL", timeline.ABANDON_BUILD, 1, list_.key, token) for list_ in lists]
+                [
+                    ("EVAL", timeline.ABANDON_BUILD, 1, self._keys.for_list(list_), token)
+                    for list_ in lists
+                ]
             )
         )
 
     async def keep(self, lists: Iterable[TimelineList]) -> None:
         """Let lists live for their whole TTL from now on, or from not long ago."""
-        due = [list_.key for list_ in lists if list_.key not in self._kept]
+        due = [key for key in map(self._keys.for_list, lists) if key not in self._kept]
         if not due:
             return
         now = self._clock()
@@ -146,52 +171,68 @@ class Cache:
         self._kept.update(due)
         await self._ask([("EXPIRE", key, self._ttl_seconds) for key in due])
 
-    async def applied_wal_position(self, shard: int) -> int | None:
-        """Return up to where in the WAL a shard has been told; None if nobody tells it."""
-        (values,) = await self._ask([_read_progress(shard)])
-        return required_wal_position(values)
+    async def applied(self, shard: int) -> Moment | None:
+        """Return up to which moment a shard has been told; None if nobody tells it."""
+        _, moment = await self._ask_with_progress([], {shard})
+        return moment
 
     async def bodies(self, ids: Sequence[int]) -> list[bytes | None]:
         """Return the values of the tweets' bodies, in order; None for those not there."""
         (_, values) = await self._ask(
-            [TRACKED, ("MGET", *map(bodies.body_key, ids))],
+            [TRACKED, ("MGET", *map(self._keys.tweet, ids))],
             lambda answers: self.hot.keep(ids, answers[1]),
         )
         return list(values)
 
-    async def lease_bodies(self, ids: Sequence[int], token: str) -> tuple[list[bool], int | None]:
+    async def lease_bodies(
+        self, ids: Sequence[int], token: str
+    ) -> tuple[list[bool], Moment | None]:
         """Take leases to fill bodies.
 
-        Return for each whether it was taken, and the WAL position of which a Postgres must be
-        for what is filled in to be right (None: nothing may be filled).
+        Return for each whether it was taken, and the moment that a Postgres must have reached for
+        what is filled in to be right (None: nothing may be filled).
         """
         lease = bodies.lease(token)
         commands: list[Command] = [
-            ("SET", bodies.body_key(tweet_id), lease, "NX", "EX", self._lease_seconds)
+            ("SET", self._keys.tweet(tweet_id), lease, "NX", "EX", self._lease_seconds)
             for tweet_id in ids
         ]
-        shards = sorted({shard_of(tweet_id) for tweet_id in ids})
-        answers = await self._ask([*commands, *map(_read_progress, shards)])
-        values = [value for answer in answers[len(ids) :] for value in answer]
-        leased = [answer is not None for answer in answers[: len(ids)]]
-        return leased, required_wal_position(values)
+        answers, moment = await self._ask_with_progress(commands, set(map(shard_of, ids)))
+        return [answer is not None for answer in answers], moment
 
     async def fill_bodies(self, values: Sequence[tuple[int, bytes]], token: str) -> None:
         """Fill the bodies whose leases are still held; an empty value gives the lease up."""
         lease = bodies.lease(token)
         answers = await self._ask(
             [
-                ("EVAL", bodies.FILL, 1, bodies.body_key(id_), lease, value, self._ttl_seconds)
+                ("EVAL", bodies.FILL, 1, self._keys.tweet(id_), lease, value, self._ttl_seconds)
                 for id_, value in values
             ]
         )
         COUNTERS.add(Rare.LEASE_LOST, answers.count(0))
         COUNTERS.add(Rare.BODY_FILLED, answers.count(1))
 
+    async def _ask_with_progress(
+        self, commands: Sequence[Command], shards: Iterable[int]
+    ) -> tuple[Replies, Moment | None]:
+        """Return the answers, and the moment that the shards have been told of after the commands.
+
+        None for the moment if one of the shards is told nothing.
+        """
+        history = self.history
+        asked: list[Command] = [
+            ("MGET", *self._keys.checkpoints(shard)) for shard in sorted(shards)
+        ]
+        answers = await self._ask([*commands, *asked])
+        values = [value for answer in answers[len(commands) :] for value in answer]
+        lsn = required_wal_position(values)
+        moment = Moment(history, lsn) if history is not None and lsn is not None else None
+        return answers[: len(commands)], moment
+
     async def _ask(
         self, commands: Sequence[Command], parsed: Callable[[Replies], None] | None = None
     ) -> Replies:
-        if self._clock() < self._paused_until:
+        if self.history is None or self._clock() < self._paused_until:
             raise CacheUnavailableError
         try:
             answers = await self._stream.ask(commands, parsed)
@@ -204,7 +245,3 @@ class Cache:
             raise CacheUnavailableError from error
         self._failures = 0
         return answers
-
-
-def _read_progress(shard: int) -> Command:
-    return ("MGET", *progress_keys(shard))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from core.counters import COUNTERS, Rare
 from core.errors import DatabaseUnavailableError, UserNotFoundError
+from core.history import Moment, OtherHistoryError
 from core.timeline import Window, author_list, home_list, merged, newest
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.lists import Lists
@@ -57,16 +58,16 @@ class HomeTimelines:
         return [next(given) if ids is not None else None for ids in found]
 
     async def page(
-        self, user_id: int, before: int, offset: int, limit: int, token: int | None = None
+        self, user_id: int, before: int, offset: int, limit: int, token: Moment | None = None
     ) -> Sequence[Item]:
         """Return at most limit tweets with ids below before, newest first, after the offset.
 
-        token: the position of a consistency token; then Postgres answers, which knows what it has.
-        Raises UserNotFoundError and NotYetConsistentError.
+        token: what a consistency token names; then Postgres answers, which knows what it has.
+        Raises UserNotFoundError, NotYetConsistentError and ConsistencyTokenLostError.
         """
         page = None
         if token is None:
-            with contextlib.suppress(CacheUnavailableError):
+            with contextlib.suppress(CacheUnavailableError, OtherHistoryError):
                 page = await self._cached(user_id, before, offset, limit)
         if page is None:
             page = await self._from_postgres(user_id, before, offset, limit, token)
@@ -75,7 +76,7 @@ class HomeTimelines:
         return page
 
     async def _from_postgres(
-        self, user_id: int, before: int, offset: int, limit: int, token: int | None
+        self, user_id: int, before: int, offset: int, limit: int, token: Moment | None
     ) -> Sequence[Item]:
         """Return the page from Postgres, as new as what Redis has applied.
 
@@ -85,15 +86,16 @@ class HomeTimelines:
         applied = None
         if token is None:
             with contextlib.suppress(CacheUnavailableError):
-                applied = await self._cache.applied_wal_position(home_list(user_id).shard)
+                applied = await self._cache.applied(home_list(user_id).shard)
         try:
             return await self._store.home_timeline(
-                user_id, before, offset, limit, token, wal_position=applied
+                user_id, before, offset, limit, token, moment=applied
             )
-        except DatabaseUnavailableError:
+        except (DatabaseUnavailableError, OtherHistoryError):
             if applied is None:
                 raise
-            # The replica's past is better than no answer while the primary is away.
+            # The replica's past is better than no answer while the primary is away. And what Redis
+            # has applied of another history says nothing about this one.
             return await self._store.home_timeline(user_id, before, offset, limit)
 
     async def _cached(

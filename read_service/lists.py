@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from core.counters import COUNTERS, Rare
 from core.errors import UserNotFoundError
+from core.history import Moment
 from core.timeline import TimelineList, Window, WindowState, home_list, read_window
 from read_service.cache import Base, Cache
 from read_service.store import Store
@@ -42,7 +43,7 @@ class Lists:
         """Return readable windows on the first elements, at least so many (None: on all).
 
         None when a list cannot be read, at least not now. Raises UserNotFoundError for the home
-        timeline of nobody, and CacheUnavailableError.
+        timeline of nobody, CacheUnavailableError and OtherHistoryError.
         """
         found: dict[TimelineList, Window] = {}
         lengths: dict[TimelineList, int | None] = dict.fromkeys(lists, length)
@@ -90,16 +91,16 @@ class Lists:
     async def _build(self, lists: Sequence[TimelineList]) -> bool:
         token = f"{int(time.time())}-{secrets.token_hex(8)}"
         now = lists[:MAX_BUILDS]
-        begun, wal_position = await self._cache.begin_builds(now, token)
+        begun, moment = await self._cache.begin_builds(now, token)
         mine = [list_ for list_, is_mine in zip(now, begun, strict=True) if is_mine]
         if not mine:
             return False
         built: list[bool] = []
         try:
-            if wal_position is None:
+            if moment is None:
                 COUNTERS.add(Rare.BUILD_UNFENCED)
                 return False
-            bases = await self._bases(mine, wal_position)
+            bases = await self._bases(mine, moment)
             built = await self._cache.finish_builds(bases, token, self._length)
             return len(built) == len(lists) and all(built)
         finally:
@@ -107,7 +108,7 @@ class Lists:
                 await self._cache.abandon_builds(mine, token)
 
     async def _bases(
-        self, lists: Sequence[TimelineList], wal_position: int
+        self, lists: Sequence[TimelineList], moment: Moment
     ) -> dict[TimelineList, Base]:
         bases = {}
         authors = []
@@ -115,13 +116,13 @@ class Lists:
             if list_ != home_list(list_.user_id):
                 authors.append(list_)
                 continue
-            ids, pulled = await self._store.newest_ids(list_.user_id, self._length, wal_position)
+            ids, pulled = await self._store.newest_ids(list_.user_id, self._length, moment)
             if not ids and not await self._store.user_exists(list_.user_id):
                 raise UserNotFoundError(list_.user_id)
             bases[list_] = Base(ids, pulled)
         if authors:
             written = await self._store.newest_ids_of_authors(
-                [list_.user_id for list_ in authors], self._length, wal_position
+                [list_.user_id for list_ in authors], self._length, moment
             )
             bases |= {list_: Base(written[list_.user_id]) for list_ in authors}
         return bases

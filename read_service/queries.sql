@@ -1,6 +1,23 @@
--- name: has_written
-SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
-    - '0/0'::pg_lsn)::bigint >= %(wal_position)s
+-- name: has_token
+-- Whether this server has what a consistency token names. Null: not of this history, and not known to
+-- be from before it began. A primary that has not begun a history since it started may lack what was
+-- committed after the last heartbeat of the former one.
+SELECT CASE
+    WHEN %(lsn)s <= (SELECT lsn FROM ended_histories WHERE id = %(history)s) THEN true
+    WHEN history IS DISTINCT FROM %(history)s THEN NULL
+    WHEN lsn >= %(lsn)s THEN true
+    WHEN pg_is_in_recovery()
+        THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
+    WHEN server = server_identity()
+        THEN (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
+    ELSE false
+END FROM relay_state
+
+-- name: current_history
+SELECT valid_history(), seen_at FROM relay_state
+
+-- name: replicated_history
+SELECT history, seen_at FROM relay_state
 
 -- name: user_by_id
 SELECT id, username, bio, created_at, updated_at FROM users WHERE id = %(user_id)s

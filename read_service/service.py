@@ -19,6 +19,7 @@ from core.errors import (
     UserNotFoundError,
     to_status,
 )
+from core.history import Moment
 from core.messages import delimited, field_tag, timestamp
 from core.server import Context
 from read_service.home import HomeTimelines
@@ -212,7 +213,7 @@ class ReadService:
         self,
         request: pb.ListFollowersRequest | pb.ListFollowingRequest,
         method: str,
-        read: Callable[[int, int, int, int, int | None], Awaitable[list[tuple[User, int]]]],
+        read: Callable[[int, int, int, int, Moment | None], Awaitable[list[tuple[User, int]]]],
     ) -> tuple[list[User], str]:
         """Return a page of the users at the other end of a user's follow edges, and its token."""
         before = _position(request, method, request.user_id)
@@ -225,7 +226,7 @@ class ReadService:
         token = _next_token(method, request.user_id, positions, limit)
         return [user for user, _ in rows[:limit]], token
 
-    async def _check_user(self, user_id: int, token: int | None) -> None:
+    async def _check_user(self, user_id: int, token: Moment | None) -> None:
         if not await self._store.user_exists(user_id, token):
             raise UserNotFoundError(user_id)
 
@@ -256,8 +257,8 @@ class _Paged(Protocol):
     page_token: str
 
 
-def _token(request: _Consistent) -> int | None:
-    """Return the position that the answer must have, None if the request names none."""
+def _token(request: _Consistent) -> Moment | None:
+    """Return the moment that the answer must have reached, None if the request names none."""
     return decode_token(request.consistency_token)
 
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 
 from core.bodies import DELETED, body, is_lease, tweet_of
+from core.history import Moment, OtherHistoryError
 from core.messages import delimited
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.store import Item, Store
@@ -19,9 +20,9 @@ class Tweets:
         self._store = store
 
     async def get(
-        self, ids: Sequence[int], *, listed: bool, token: int | None = None
+        self, ids: Sequence[int], *, listed: bool, token: Moment | None = None
     ) -> dict[int, bytes]:
-        """Return those of the tweets that exist, by id, delimited, as new as the token's position.
+        """Return those of the tweets that exist, by id, delimited, as new as the token's moment.
 
         listed: the ids were read from a list in Redis a moment ago. So they are of tweets that
         were created once, and those that do not exist may be remembered as deleted, while any
@@ -30,7 +31,7 @@ class Tweets:
         if token is None:
             try:
                 return await self._through_cache(ids, listed=listed)
-            except CacheUnavailableError:
+            except (CacheUnavailableError, OtherHistoryError):
                 pass
         found = await self._store.tweets(ids, token)
         return {id_: delimited(tweet) for id_, (_, tweet) in found.items()}
@@ -64,18 +65,18 @@ class Tweets:
     async def _fill(self, ids: Sequence[int], *, listed: bool) -> dict[int, bytes]:
         """Read tweets from Postgres and leave them in Redis, as far as the leases allow.
 
-        The lease comes first, then the position, then a Postgres that has it: whatever changes
-        the tweet later takes the lease away, and whatever changed it before is in what is read.
+        The lease comes first, then the moment, then a Postgres that has reached it: what changes
+        the tweet later takes the lease away, and what changed it before is in what is read.
         """
         token = secrets.token_hex(8)
-        leased, wal_position = await self._cache.lease_bodies(ids, token)
-        found = await self._store.tweets(ids, wal_position=wal_position)
-        missing = DELETED if listed and wal_position is not None else b""
+        leased, moment = await self._cache.lease_bodies(ids, token)
+        found = await self._store.tweets(ids, moment=moment)
+        missing = DELETED if listed and moment is not None else b""
         fills = []
         for tweet_id, held in zip(ids, leased, strict=True):
             if held:
                 value = missing
-                if wal_position is not None and tweet_id in found:
+                if moment is not None and tweet_id in found:
                     version, tweet = found[tweet_id]
                     value = body(version, tweet)
                 fills.append((tweet_id, value))

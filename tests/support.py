@@ -39,9 +39,10 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from psycopg import sql
 
-from cli.feed import Feed
+from cli.feed import Feed, current_keys
 from cli.system import System
 from core.counters import Rare
+from core.keys import Keys
 from core.settings import PREFIX
 from core.tls import client_context, open_channel
 
@@ -115,6 +116,11 @@ class Fanfare:
         self._read.close()
         self.feed.close()
         self.redis.close()
+
+    @property
+    def keys(self) -> Keys:
+        """The keys in Redis of the history that the database is at now."""
+        return current_keys(self.settings)
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query to the primary."""

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import FanfareError, InternalError, OverloadedError
+from core.history import Moment
 from write_service.tweets import Draft
 
 LOG = logging.getLogger(__name__)
@@ -24,9 +25,9 @@ MAX_WAITING = 20_000
 COMMITTERS = 2
 
 Result = Tweet | FanfareError
-# The results of drafts, in order, and a WAL position not before their commit.
-Create = Callable[[Sequence[Draft]], Awaitable[tuple[list[Result], int]]]
-_Entry = tuple[Draft, asyncio.Future[tuple[Result, int]]]
+# The results of drafts, in order, and a moment not before their commit.
+Create = Callable[[Sequence[Draft]], Awaitable[tuple[list[Result], Moment]]]
+_Entry = tuple[Draft, asyncio.Future[tuple[Result, Moment | None]]]
 
 
 class GroupCommit:
@@ -49,11 +50,11 @@ class GroupCommit:
         self._arrived.set()
         await asyncio.gather(*self._committers)
 
-    async def submit(self, drafts: Sequence[Draft]) -> tuple[list[Result], int]:
+    async def submit(self, drafts: Sequence[Draft]) -> tuple[list[Result], Moment | None]:
         """Return, once committed, each tweet or why there is none, in order.
 
-        And a WAL position not before the commits, 0 for no drafts. Raises OverloadedError when
-        too many wait already; then none of the drafts was taken.
+        And a moment not before the commits, None where nothing was committed. Raises
+        OverloadedError when too many wait already; then none of the drafts was taken.
         """
         if len(self._waiting) + len(drafts) > MAX_WAITING:
             raise OverloadedError
@@ -62,7 +63,11 @@ class GroupCommit:
         self._waiting.extend(entries)
         self._arrived.set()
         answers = [await future for _, future in entries]
-        return [result for result, _ in answers], max((at for _, at in answers), default=0)
+        moments = [moment for _, moment in answers if moment is not None]
+        # Groups commit in the order of their drafts: a history that began meanwhile is the last's.
+        current = [moment for moment in moments if moment.history == moments[-1].history]
+        latest = max(current, key=lambda moment: moment.lsn, default=None)
+        return [result for result, _ in answers], latest
 
     async def _commit_groups(self) -> None:
         while True:
@@ -78,9 +83,9 @@ class GroupCommit:
 
     async def _commit(self, group: Sequence[_Entry]) -> None:
         results: Sequence[Result]
-        wal_position = 0
+        moment: Moment | None = None
         try:
-            results, wal_position = await self._create([draft for draft, _ in group])
+            results, moment = await self._create([draft for draft, _ in group])
         except FanfareError as error:
             results = [error] * len(group)
         except Exception:
@@ -93,4 +98,4 @@ class GroupCommit:
             results = [InternalError()]
         for (_, future), result in zip(group, results, strict=True):
             if not future.done():  # done: its caller has gone
-                future.set_result((result, wal_position))
+                future.set_result((result, moment))

@@ -6,7 +6,9 @@ the primary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -15,7 +17,9 @@ import psycopg
 
 from core.postgres import connection_arguments
 from core.queries import load_queries
+from write_service.store import note_history
 
+LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")
 
 CHANNEL = "fanfare_outbox"
@@ -71,12 +75,31 @@ class Outbox:
         for _ in self._connection.notifies(timeout=seconds, stop_after=1):
             pass
 
-    def next_epoch(self) -> int:
-        """Return a relay epoch above all before."""
-        with self._connection.transaction():
-            # An epoch that a crash took back would be given to a second relay.
-            self._connection.execute("SET LOCAL synchronous_commit TO DEFAULT")
-            return self._number(SQL["next_epoch"])
+    def next_epoch(self) -> tuple[int, str]:
+        """Return a relay epoch above all before, and the history that it belongs to.
+
+        Begins a new history where Postgres was restarted, restored or failed over.
+        """
+        with self._durable():
+            self._begin_history(forced=False)
+            row = self._connection.execute(SQL["next_epoch"]).fetchone()
+        if row is None:
+            raise RuntimeError("relay_state is empty: run `fanfare migrate`")
+        return int(row[0]), str(row[1])
+
+    def heartbeat(self, epoch: int) -> bool:
+        """Note the LSN of now in the database; return whether the epoch is still the newest.
+
+        If the database is at an earlier epoch, it was put back to an older state while it ran: then
+        a new history begins.
+        """
+        row = self._connection.execute(SQL["heartbeat"], {"epoch": epoch}).fetchone()
+        newest = row[0] if row is not None else None
+        if newest is None:
+            LOG.error("epoch %d is unknown: the database was put back to an older state", epoch)
+            with self._durable():
+                self._begin_history(forced=True)
+        return bool(newest)
 
     def next_batch(self, limit: int, sent: Sequence[int], epoch: int) -> Batch | None:
         """Mark events as sent, and return those to be sent next; None under a newer epoch.
@@ -105,8 +128,17 @@ class Outbox:
         self._connection.execute(SQL["purge_sent"], purge)
         self._connection.execute(SQL["purge_requests"], {"seconds": request_seconds})
 
-    def _number(self, statement: str) -> int:
-        row = self._connection.execute(statement.encode()).fetchone()
-        if row is None:
-            raise RuntimeError("relay_state is empty: run `fanfare migrate`")
-        return int(row[0])
+    def _begin_history(self, *, forced: bool) -> None:
+        row = self._connection.execute(SQL["begin_history"], {"forced": forced}).fetchone()
+        if row is not None:
+            note_history(row[0], began=row[1] or forced)
+
+    @contextmanager
+    def _durable(self) -> Iterator[None]:
+        """Run a transaction that waits for the disk.
+
+        An epoch that a crash took back would be given to a second relay.
+        """
+        with self._connection.transaction():
+            self._connection.execute("SET LOCAL synchronous_commit TO DEFAULT")
+            yield

@@ -1,21 +1,23 @@
-"""Where the write-ahead log is, for the tokens of commands that were just committed."""
+"""Which moment it is in the database's history, for the tokens of commands just committed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from core.history import Moment
+
 
 class Positions:
-    """Reads positions; those who ask while a query is under way share the next one."""
+    """Reads moments; those who ask while a query is under way share the next one."""
 
-    def __init__(self, read: Callable[[], Awaitable[int]]) -> None:
+    def __init__(self, read: Callable[[], Awaitable[Moment]]) -> None:
         self._read = read
-        self._under_way: asyncio.Task[int] | None = None
-        self._next: asyncio.Task[int] | None = None
+        self._under_way: asyncio.Task[Moment] | None = None
+        self._next: asyncio.Task[Moment] | None = None
 
-    async def now(self) -> int:
-        """Return a position not before any commit that was answered before this call.
+    async def now(self) -> Moment:
+        """Return a moment not before any commit that was answered before this call.
 
         Raises DatabaseUnavailableError when Postgres does not answer.
         """
@@ -24,7 +26,7 @@ class Positions:
         # Shielded: one caller who goes must not take the answer from the others.
         return await asyncio.shield(self._next)
 
-    async def _read_next(self, before: asyncio.Task[int] | None) -> int:
+    async def _read_next(self, before: asyncio.Task[Moment] | None) -> Moment:
         if before is not None:
             await asyncio.wait([before])
         # Whoever asks from here on may have committed after the query was sent.

@@ -143,11 +143,27 @@ ORDER BY position
 -- one, for a new sequence says 1 before it is used.
 SELECT
     (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint,
+    valid_history(), -- null: begin_history() has not been called on this server yet
     (SELECT last_value - 1 FROM follows_seq_seq),
     pg_notify('fanfare_outbox', '')
 
+-- name: begin_history
+-- And whether there was none before.
+SELECT begin_history(forced => %(forced)s), valid_history() IS NULL
+
 -- name: next_epoch
-UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch
+UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch, history
+
+-- name: heartbeat
+-- Returns whether the relay is still the newest: false if another one took over, and null if the
+-- database is older than this relay, which took a later epoch.
+WITH newest AS MATERIALIZED (SELECT epoch FROM relay_state FOR UPDATE),
+noted AS (
+    UPDATE relay_state
+    SET lsn = (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint, seen_at = clock_timestamp()
+    FROM newest WHERE newest.epoch = %(epoch)s
+)
+SELECT CASE WHEN epoch >= %(epoch)s THEN epoch = %(epoch)s END FROM newest
 
 -- name: unsent_events
 SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT %(limit)s

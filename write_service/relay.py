@@ -27,6 +27,7 @@ LOG = logging.getLogger(__name__)
 BATCH = 10_000
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 # librdkafka gives a record up after this long; then the producer is built anew.
 DELIVERY_SECONDS = 10
 # Sent rows are kept so long, to be replayed should Kafka lose them.
@@ -46,6 +47,7 @@ class Relay:
         self._topic = topic
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
+        self._purged = 0.0
 
     def start(self) -> None:
         """Start the thread; it waits for Postgres and Kafka as long as it takes."""
@@ -77,37 +79,43 @@ class Relay:
                 return
         # Listening comes before the first look, or a commit between the two would wait a second.
         outbox.listen()
-        purged = 0.0
         COUNTERS.add(Rare.RELAY_STARTED)
         while not self._stopping.is_set():
-            epoch = outbox.next_epoch()
-            LOG.info("the relay runs with epoch %d", epoch)
-            producer = Producer(
-                producer_settings(self._bootstrap_servers)
-                | {
-                    "linger.ms": 1,
-                    "message.timeout.ms": DELIVERY_SECONDS * 1000,
-                    # That all is delivered, flush() tells.
-                    "delivery.report.only.error": True,
-                }
-            )
-            sent: list[int] = []
-            while sent or not self._stopping.is_set():
-                limit = 0 if self._stopping.is_set() else BATCH
-                batch = outbox.next_batch(limit, sent, epoch)
-                if batch is None:
+            self._relay_epoch(outbox)
+
+    def _relay_epoch(self, outbox: Outbox) -> None:
+        """Send events under one epoch, until stopped or until Kafka does not take them all."""
+        epoch, history = outbox.next_epoch()
+        LOG.info("relay started: history=%s epoch=%d", history, epoch)
+        producer = Producer(
+            producer_settings(self._bootstrap_servers)
+            | {
+                "linger.ms": 1,
+                "message.timeout.ms": DELIVERY_SECONDS * 1000,
+                # That all is delivered, flush() tells.
+                "delivery.report.only.error": True,
+            }
+        )
+        sent: list[int] = []
+        beat = 0.0
+        while sent or not self._stopping.is_set():
+            limit = 0 if self._stopping.is_set() else BATCH
+            batch = outbox.next_batch(limit, sent, epoch)
+            sent = [row.id for row in batch.rows] if batch is not None else []
+            if batch is not None and sent and not self._send(producer, batch, epoch, history):
+                return
+            if batch is None or time.monotonic() - beat > HEARTBEAT_SECONDS:
+                if not outbox.heartbeat(epoch) or batch is None:
                     COUNTERS.add(Rare.RELAY_FENCED)
                     raise psycopg.OperationalError("another relay has taken over")
-                sent = [row.id for row in batch.rows]
-                if sent and not self._send(producer, batch, epoch):
-                    break
-                if time.monotonic() - purged > PURGE_EVERY_SECONDS:
-                    outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
-                    purged = time.monotonic()
-                if not sent and not self._stopping.is_set():
-                    outbox.wait(IDLE_SECONDS)
+                beat = time.monotonic()
+            if time.monotonic() - self._purged > PURGE_EVERY_SECONDS:
+                outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
+                self._purged = time.monotonic()
+            if not sent and not self._stopping.is_set():
+                outbox.wait(IDLE_SECONDS)
 
-    def _send(self, producer: Producer, batch: Batch, epoch: int) -> bool:
+    def _send(self, producer: Producer, batch: Batch, epoch: int, history: str) -> bool:
         """Send the events; return False when a new producer and epoch are needed."""
         failures: list[KafkaError] = []
 
@@ -116,7 +124,7 @@ class Relay:
                 failures.append(error)
 
         for row in batch.rows:
-            value, key, headers = record(row, batch.wal_position, epoch)
+            value, key, headers = record(row, batch.wal_position, epoch, history)
             while True:
                 try:
                     producer.produce(self._topic, value, key, headers=headers, on_delivery=report)
@@ -140,9 +148,11 @@ class Relay:
         return True
 
 
-def record(row: Row, wal_position: int, epoch: int) -> Record:
+def record(row: Row, wal_position: int, epoch: int, history: str) -> Record:
     """Return value, key and headers of the record of an event."""
-    stamp = FeedEvent(event_id=row.id, wal_position=wal_position, relay_epoch=epoch)
+    stamp = FeedEvent(
+        event_id=row.id, wal_position=wal_position, relay_epoch=epoch, history=history
+    )
     occurred, iso_time = _time(row.created_at)
     headers: list[tuple[str, str | bytes | None]] = [
         ("ce_specversion", "1.0"),
@@ -150,6 +160,7 @@ def record(row: Row, wal_position: int, epoch: int) -> Record:
         ("ce_type", row.type),
         ("ce_source", "fanfare/write_service"),
         ("ce_time", iso_time),
+        ("ce_history", history),
         ("content-type", "application/protobuf"),
     ]
     # Protobuf messages concatenate: the stamp's fields join those of the payload.

@@ -65,10 +65,11 @@ class WriteService:
         self, request: pb.CreateTweetRequest, _context: Context
     ) -> pb.CreateTweetResponse:
         """Create a tweet, in a transaction with those that arrive together with it."""
-        (result,), wal_position = await self._tweets.submit([draft(request)])
+        (result,), moment = await self._tweets.submit([draft(request)])
         if isinstance(result, FanfareError):
             raise result
-        return pb.CreateTweetResponse(tweet=result, consistency_token=encode_token(wal_position))
+        token = encode_token(moment or await self._positions.now())
+        return pb.CreateTweetResponse(tweet=result, consistency_token=token)
 
     async def BatchCreateTweets(  # noqa: N802
         self, request: pb.BatchCreateTweetsRequest, _context: Context
@@ -82,14 +83,14 @@ class WriteService:
             if time.monotonic() - begun > TURN_SECONDS:
                 await asyncio.sleep(0)
                 begun = time.monotonic()
-        created, wal_position = await self._tweets.submit(
+        created, moment = await self._tweets.submit(
             [item for item in checked if isinstance(item, Draft)]
         )
         left = iter(created)
         results = [next(left) if isinstance(item, Draft) else item for item in checked]
         return pb.BatchCreateTweetsResponse(
             results=[_batch_result(result) for result in results],
-            consistency_token=encode_token(wal_position or await self._positions.now()),
+            consistency_token=encode_token(moment or await self._positions.now()),
         )
 
     async def UpdateTweet(  # noqa: N802

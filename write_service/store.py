@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from core.errors import (
     UsernameTakenError,
     UserNotFoundError,
 )
+from core.history import Moment
 from core.postgres import Connection, Database
 from core.queries import load_queries
 from write_service import events
@@ -29,6 +31,7 @@ from write_service.events import OutboxEvent
 from write_service.follower_counts import FollowerCounts
 from write_service.tweets import Draft
 
+LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")
 
 _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
@@ -121,19 +124,18 @@ class Store:
 
     async def create_tweets(
         self, drafts: Sequence[Draft]
-    ) -> tuple[list[Tweet | FanfareError], int]:
+    ) -> tuple[list[Tweet | FanfareError], Moment]:
         """Create the tweets in one transaction.
 
-        Return each or why there is none, in order, and a WAL position not before the commit. Of
+        Return each or why there is none, in order, and a moment not before the commit. Of
         drafts with the same author and request_id the first decides, here and before. In as few
         round trips as there are answers to wait for: the next statement's begins with the last.
         """
         async with self._database.connection() as connection, connection.pipeline():
             async with connection.transaction():
                 results = await self._create_tweets(connection, drafts)
-            committed = await connection.execute(SQL["committed"])
-            ((wal_position, self._follows_drawn, _),) = await committed.fetchall()
-        return results, wal_position
+            moment = await self._committed(connection)
+        return results, moment
 
     async def _create_tweets(
         self, connection: Connection, drafts: Sequence[Draft]
@@ -239,17 +241,32 @@ class Store:
             cursor = await connection.execute(SQL["is_admin"], {"user_id": user_id})
             return await cursor.fetchone() == (True,)
 
-    async def committed(self) -> int:
-        """Wake the relay; return how far the write-ahead log is written, in bytes."""
+    async def committed(self) -> Moment:
+        """Wake the relay; return a moment not before any commit so far."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute(SQL["committed"])
-            ((wal_position, *_),) = await cursor.fetchall()
-            return int(wal_position)
+            return await self._committed(connection)
+
+    async def _committed(self, connection: Connection) -> Moment:
+        cursor = await connection.execute(SQL["committed"])
+        ((lsn, history, self._follows_drawn, _),) = await cursor.fetchall()
+        if history is None:
+            # After the LSN was read: the new history begins behind the commits.
+            cursor = await connection.execute(SQL["begin_history"], {"forced": False})
+            ((history, began),) = await cursor.fetchall()
+            note_history(history, began=began)
+        return Moment(history, lsn)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         async with self._database.connection() as connection, connection.transaction():
             yield connection
+
+
+def note_history(history: str, *, began: bool) -> None:
+    """Count and log a history that this process has begun."""
+    if began:
+        COUNTERS.add(Rare.HISTORY_BEGUN)
+        LOG.warning("Postgres restarted or failed over; a new history began: history=%s", history)
 
 
 async def _claim_requests(

@@ -15,6 +15,13 @@ from support import Failure, Fanfare, details, failure, ids
 
 from cli.system import System
 from core.consistency import encode_token
+from core.history import Moment
+
+
+def _at(fanfare: Fanfare, lsn: int) -> Moment:
+    """Return a moment of the current history."""
+    ((history,),) = fanfare.sql("SELECT valid_history()")
+    return Moment(history, lsn)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +121,7 @@ def test_no_query_answers_before_its_token(fanfare: Fanfare) -> None:
         "tweet_ids": [tweet.id],
         "follower_id": alice.id,
         "followed_id": bob.id,
-        "consistency_token": encode_token(2**62),
+        "consistency_token": encode_token(_at(fanfare, 2**62)),
     }
     # BatchGetHomeTimelines is below; GetAccount needs a session, so test_sessions.py asks it.
     elsewhere = {"BatchGetHomeTimelines", "GetAccount"}
@@ -138,14 +145,14 @@ def test_no_query_answers_before_its_token(fanfare: Fanfare) -> None:
 def test_a_token_that_nobody_gave_out_is_refused(fanfare: Fanfare) -> None:
     """A mangled token is the caller's fault; one of a lost future is never answered stale."""
     alice = fanfare.user()
-    token = encode_token(10**6)
+    token = encode_token(_at(fanfare, 10**6))
     mangled = token[:-2] + ("A" if token[-2] != "A" else "B") + token[-1]
     for bad in (mangled, "x", "é", token[:-1]):
         call = partial(fanfare.timeline, alice, consistency_token=bad)
         assert failure(call) == Failure(
             grpc.StatusCode.INVALID_ARGUMENT, "INVALID_CONSISTENCY_TOKEN"
         )
-    future = encode_token(2**62)
+    future = encode_token(_at(fanfare, 2**62))
     assert failure(lambda: fanfare.timeline(alice, consistency_token=future)) == Failure(
         grpc.StatusCode.UNAVAILABLE, "NOT_YET_CONSISTENT"
     )

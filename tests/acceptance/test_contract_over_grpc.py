@@ -13,7 +13,6 @@ from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.message import Message
 from support import SECRET, Failure, Fanfare, details, failure, ids
 
-from core.bodies import body_key
 from core.counters import Rare
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -230,4 +229,4 @@ def test_asking_for_a_tweet_that_is_yet_to_come_does_not_hide_it(fanfare: Fanfar
     guess = fanfare.tweet(fanfare.user()).id + 2**40
     ask = r.GetTweetRequest(tweet_id=guess)
     assert failure(lambda: fanfare.read.GetTweet(ask)).reason == "TWEET_NOT_FOUND"
-    assert not fanfare.redis.exists(body_key(guess))
+    assert not fanfare.redis.exists(fanfare.keys.tweet(guess))

@@ -12,7 +12,6 @@ from fanfare.write.v1 import write_pb2 as w
 from support import Fanfare, ids, wait_until
 
 from cli.system import System
-from core.bodies import body_key
 from core.counters import Rare
 from core.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
 from core.timeline import home_list
@@ -83,7 +82,7 @@ def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfar
     own.wait_drained()
     for reader in (alice, carol):
         assert own.whole_timeline(reader) == own.oracle(reader)
-        cached = own.redis.lrange(home_list(reader.id).key, 0, -1)
+        cached = own.redis.lrange(own.keys.for_list(home_list(reader.id)), 0, -1)
         assert cached[0] == str(tweet.id).encode()
 
 
@@ -129,8 +128,8 @@ def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
     topic = dead_letter_topic(own.settings.topic)
     _produce(own, topic, bob, event.SerializeToString(), headers)
     # What the record would have brought is not there.
-    own.redis.lrem(home_list(alice.id).key, 0, str(newest.id))
-    own.redis.delete(body_key(newest.id))
+    own.redis.lrem(own.keys.for_list(home_list(alice.id)), 0, str(newest.id))
+    own.redis.delete(own.keys.tweet(newest.id))
     assert own.whole_timeline(alice) != own.oracle(alice)
     replayed = own.command("dlq", "replay", "--place", place)
     assert (replayed.returncode, replayed.stdout) == (0, "1 dead letters replayed\n")
@@ -186,7 +185,7 @@ def test_a_failure_that_passes_blocks_and_loses_nothing(own: Fanfare) -> None:
             lambda: own.rare_paths()[Rare.FANOUT_RESTARTED] >= before[Rare.FANOUT_RESTARTED] + 3,
             "it was tried three times",
         )
-        cached = own.redis.lrange(home_list(alice.id).key, 0, -1)
+        cached = own.redis.lrange(own.keys.for_list(home_list(alice.id)), 0, -1)
         assert str(tweet.id).encode() not in cached
     finally:
         own.redis.config_set("min-replicas-to-write", 0)

@@ -19,7 +19,6 @@ from cli.migrate import migrate
 from cli.system import System
 from core.counters import Rare
 from core.kafka import GROUP, PARTITIONS
-from core.progress import progress_keys
 from core.shards import SHARDS
 from core.timeline import home_list
 from fanout_worker.batch import PART
@@ -96,7 +95,9 @@ def test_a_kafka_that_lost_everything_loses_nothing(own: Fanfare) -> None:
     own.wait_drained()
     own.wait_exact(alice)
     assert after[-1].id in ids(own.timeline(alice).tweets)
-    assert str(after[-1].id).encode() in own.redis.lrange(home_list(alice.id).key, 0, -1)
+    assert str(after[-1].id).encode() in own.redis.lrange(
+        own.keys.for_list(home_list(alice.id)), 0, -1
+    )
 
 
 def test_dead_letters_survive_a_kafka_that_lost_everything(own: Fanfare) -> None:
@@ -141,7 +142,7 @@ def test_a_topic_made_anew_is_told_from_the_old(own: Fanfare) -> None:
     worker.start()
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
-    own.wait_counted(Rare.SHARD_WIPED, before)
+    own.wait_counted(Rare.LOST_RECORDS_NOTICED, before)
 
 
 def test_a_worker_that_slept_while_its_partitions_moved_does_no_harm(own: Fanfare) -> None:
@@ -203,7 +204,7 @@ def test_a_list_does_not_outlive_its_fence(own: Fanfare) -> None:
     own.tweets(bob, 5)
     own.wait_sent()
     list_ = home_list(alice.id)
-    own.redis.delete(*progress_keys(list_.shard))
+    own.redis.delete(*own.keys.checkpoints(list_.shard))
     _reset_offsets(own, "end")
     worker.start()
     own.wait_drained()
@@ -270,7 +271,7 @@ def test_records_that_kafka_no_longer_has_are_in_postgres(own: Fanfare) -> None:
     own.tweets(bob, 3)
     own.wait_drained()
     own.wait_exact(alice)
-    for path in (Rare.OFFSET_GONE, Rare.SHARD_WIPED):
+    for path in (Rare.OFFSET_GONE, Rare.LOST_RECORDS_NOTICED):
         own.wait_counted(path, before)
 
 

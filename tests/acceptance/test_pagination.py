@@ -55,7 +55,7 @@ class Scene:
             case "delete below" if below:
                 self._delete(below[which % len(below)])
             case "drop the list":
-                self.clients.redis.unlink(home_list(self.reader.id).key)
+                self.clients.redis.unlink(self.clients.keys.for_list(home_list(self.reader.id)))
             case "drain":
                 self.clients.wait_drained()
 

@@ -48,7 +48,7 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     own.wait_drained()
     own.wait_exact(*readers)
     assert not _pulled(own, author.id)
-    pushed = own.redis.lrange(home_list(readers[0].id).key, 0, -1)
+    pushed = own.redis.lrange(own.keys.for_list(home_list(readers[0].id)), 0, -1)
     assert separator([]) in pushed
     last = own.user(author)
     own.wait_exact(last)
@@ -60,10 +60,12 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     own.wait_drained()
     own.wait_exact(*readers, last)
     for reader in (*readers, last):
-        elements = own.redis.lrange(home_list(reader.id).key, 0, -1)
+        elements = own.redis.lrange(own.keys.for_list(home_list(reader.id)), 0, -1)
         assert separator([author.id]) in elements
     own.wait_counted(Rare.PULLED_MERGED, before)
-    assert str(crossing.id).encode() in own.redis.lrange(author_list(author.id).key, 0, -1)
+    assert str(crossing.id).encode() in own.redis.lrange(
+        own.keys.for_list(author_list(author.id)), 0, -1
+    )
 
 
 def test_a_pulled_tweet_is_pushed_to_its_authors_list_alone(own: Fanfare) -> None:
@@ -73,11 +75,14 @@ def test_a_pulled_tweet_is_pushed_to_its_authors_list_alone(own: Fanfare) -> Non
     own.tweet(author)
     own.wait_drained()
     own.wait_exact(*readers)
-    lists = [own.redis.lrange(home_list(reader.id).key, 0, -1) for reader in readers]
+    keys = [own.keys.for_list(home_list(reader.id)) for reader in readers]
+    lists = [own.redis.lrange(key, 0, -1) for key in keys]
     tweet = own.tweet(author)
     for reader in readers:
         wait_until(lambda r=reader: tweet.id in ids(own.timeline(r).tweets), "the tweet shows")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-    assert lists == [own.redis.lrange(home_list(reader.id).key, 0, -1) for reader in readers]
+    assert lists == [
+        own.redis.lrange(own.keys.for_list(home_list(reader.id)), 0, -1) for reader in readers
+    ]
 
 
 def test_pages_reach_below_the_lists_of_pulled_authors(own: Fanfare) -> None:
@@ -117,7 +122,7 @@ def test_what_a_pulled_author_changes_shows(own: Fanfare) -> None:
     own.write.DeleteUser(w.DeleteUserRequest(user_id=author.id))
     own.wait_drained()
     assert all(own.whole_timeline(reader) == [] for reader in readers)
-    assert not own.redis.exists(author_list(author.id).key)
+    assert not own.redis.exists(own.keys.for_list(author_list(author.id)))
 
 
 def test_once_pulled_always_pulled(own: Fanfare) -> None:

@@ -16,7 +16,6 @@ from support import Fanfare, ids, wait_until
 
 from core import bodies
 from core.counters import Rare
-from core.progress import progress_key
 from core.timeline import TRIM_SLACK, home_list
 from read_service.home import LOG_ROOM
 from read_service.lists import MAX_BUILDERS
@@ -28,11 +27,11 @@ def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:
     alice = fanfare.user(bob)
     fanfare.wait_drained()  # the follow's event drops the list
     assert fanfare.timeline(alice).tweets == []
-    built = fanfare.redis.lrange(home_list(alice.id).key, 0, -1)
+    built = fanfare.redis.lrange(fanfare.keys.for_list(home_list(alice.id)), 0, -1)
     tweet = fanfare.tweet(bob)
     wait_until(lambda: ids(fanfare.timeline(alice).tweets) == [tweet.id], "the tweet shows")
     pushed = [str(tweet.id).encode(), *built]
-    assert fanfare.redis.lrange(home_list(alice.id).key, 0, -1) == pushed
+    assert fanfare.redis.lrange(fanfare.keys.for_list(home_list(alice.id)), 0, -1) == pushed
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def test_only_so_many_lists_are_built_at_a_time(fanfare: Fanfare) -> None:
     readers = [fanfare.user(author) for _ in range(MAX_BUILDERS + 2)]
     tweet = fanfare.tweet(author)
     fanfare.wait_drained()
-    keys = [home_list(reader.id).key for reader in readers]
+    keys = [fanfare.keys.for_list(home_list(reader.id)) for reader in readers]
     fanfare.redis.delete(*keys)
     with _postgres_holds_reads_of_tweets(fanfare):
         pages = [
@@ -107,7 +106,7 @@ def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_anew(
     before = fanfare.rare_paths()
     fanfare.tweets(_author(fanfare, alice), 800 + TRIM_SLACK + 1)
     fanfare.wait_drained()
-    assert fanfare.redis.llen(home_list(alice.id).key) == 800 + TRIM_SLACK
+    assert fanfare.redis.llen(fanfare.keys.for_list(home_list(alice.id))) == 800 + TRIM_SLACK
     fanfare.wait_exact(alice)
     for path in (Rare.LIST_TRIMMED, Rare.LIST_OVERGROWN):
         fanfare.wait_counted(path, before)
@@ -116,7 +115,7 @@ def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_anew(
 def test_a_build_is_refused_when_its_list_was_dropped(fanfare: Fanfare, alice: User) -> None:
     """What was read before the drop may lack what the drop was for."""
     before = fanfare.rare_paths()
-    key = home_list(alice.id).key
+    key = fanfare.keys.for_list(home_list(alice.id))
     fanfare.redis.delete(key)
 
     def drop() -> None:
@@ -132,7 +131,7 @@ def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User
     """A body that changed while it was read keeps the change."""
     before = fanfare.rare_paths()
     newest = fanfare.oracle(alice)[0]
-    key = bodies.body_key(newest)
+    key = fanfare.keys.tweet(newest)
     fanfare.redis.delete(key)
 
     def change() -> None:
@@ -148,7 +147,7 @@ def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User
 def test_an_absent_body_is_filled(fanfare: Fanfare, alice: User) -> None:
     """A reader leaves what it read for the next."""
     before = fanfare.rare_paths()
-    key = bodies.body_key(fanfare.oracle(alice)[0])
+    key = fanfare.keys.tweet(fanfare.oracle(alice)[0])
     value = fanfare.redis.get(key)
     fanfare.redis.delete(key)
     fanfare.timeline(alice)
@@ -159,7 +158,7 @@ def test_an_absent_body_is_filled(fanfare: Fanfare, alice: User) -> None:
 def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: User) -> None:
     """Whoever finds a build that has taken too long clears it, whatever the list's TTL."""
     before = fanfare.rare_paths()
-    key = home_list(alice.id).key
+    key = fanfare.keys.for_list(home_list(alice.id))
     fanfare.redis.delete(key)
     fanfare.redis.rpush(key, "=", f"B{int(time.time()) - 60}-dead")
     assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
@@ -170,10 +169,10 @@ def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: Use
 def test_nothing_is_built_while_a_fence_is_absent(fanfare: Fanfare, alice: User) -> None:
     """Nobody would keep the list up to date: Postgres answers until the fence is there."""
     before = fanfare.rare_paths()
-    list_ = home_list(alice.id)
+    list_, keys = home_list(alice.id), fanfare.keys
 
     def unfenced() -> bool:
-        fanfare.redis.delete(progress_key(list_.shard, 0), list_.key)
+        fanfare.redis.delete(keys.checkpoint(list_.shard, 0), keys.for_list(list_))
         assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
         return fanfare.rare_paths()[Rare.BUILD_UNFENCED] > before[Rare.BUILD_UNFENCED]
 
@@ -186,7 +185,7 @@ def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -
     """Redelivery is harmless."""
     before = fanfare.rare_paths()
     expected = fanfare.oracle(alice)
-    fanfare.redis.lpushx(home_list(alice.id).key, *expected[:2], expected[0])
+    fanfare.redis.lpushx(fanfare.keys.for_list(home_list(alice.id)), *expected[:2], expected[0])
     assert fanfare.whole_timeline(alice) == expected
     fanfare.wait_counted(Rare.DUPLICATE_DROPPED, before)
 

@@ -13,7 +13,6 @@ from fanfare.write.v1 import write_pb2 as w
 from support import Failure, Fanfare, failure, ids, wait_until
 
 from cli.system import System
-from core.bodies import body_key
 from core.counters import Rare
 from core.timeline import home_list
 
@@ -80,10 +79,10 @@ def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> No
         replicated.follow(alice, carol)
         tweets += replicated.tweets(carol, 2)
         replicated.wait_drained()
-        replicated.redis.delete(home_list(alice.id).key)
+        replicated.redis.delete(replicated.keys.for_list(home_list(alice.id)))
         expected = [tweet.id for tweet in reversed(tweets)]
         wait_until(lambda: ids(replicated.timeline(alice).tweets) == expected, "it is built right")
-        assert replicated.redis.exists(home_list(alice.id).key)
+        assert replicated.redis.exists(replicated.keys.for_list(home_list(alice.id)))
     replicated.wait_exact(alice)
     replicated.wait_counted(Rare.REPLICA_BEHIND, before)
 
@@ -164,10 +163,11 @@ def test_a_body_is_not_filled_from_a_replica_that_lags(replicated: Fanfare) -> N
         replicated.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=gone.id))
         new = replicated.tweet(bob, "new")
         replicated.wait_drained()
-        replicated.redis.delete(*(body_key(tweet.id) for tweet in (changed, gone, new)))
+        keys = replicated.keys
+        replicated.redis.delete(*(keys.tweet(tweet.id) for tweet in (changed, gone, new)))
         page = replicated.timeline(alice).tweets
         assert [tweet.content for tweet in page] == ["new", "changed"]
-        assert replicated.redis.get(body_key(gone.id)) == b"D"
+        assert replicated.redis.get(replicated.keys.tweet(gone.id)) == b"D"
     replicated.wait_exact(alice)
     replicated.wait_counted(Rare.REPLICA_BEHIND, before)
 
@@ -206,7 +206,7 @@ def test_a_dead_replica_costs_nothing_but_the_primarys_work(replicated: Fanfare)
     replicated.wait_drained()
     replicated.system.stack.replica.kill()
     try:
-        replicated.redis.delete(home_list(alice.id).key)
+        replicated.redis.delete(replicated.keys.for_list(home_list(alice.id)))
         assert replicated.whole_timeline(alice) == replicated.oracle(alice)
         tweet = replicated.tweet(bob)
         wait_until(lambda: tweet.id in ids(replicated.timeline(alice).tweets), "it is pushed")

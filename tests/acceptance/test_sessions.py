@@ -28,6 +28,7 @@ from support import SECRET, Fanfare, failure, wait_until
 from cli.certificates import Authority
 from cli.system import System
 from core.consistency import encode_token
+from core.history import Moment
 from core.tls import client_context, open_channel
 from write_service.sessions import MAX_SESSIONS
 
@@ -239,7 +240,8 @@ def test_ones_own_account_has_the_address(people: People) -> None:
     request = r.GetAccountRequest(user_id=person.user.id)
     account = people.fanfare.read.GetAccount(request, metadata=person.metadata)
     assert (account.user, account.email) == (person.user, f"{person.user.username}@example.com")
-    request.consistency_token = encode_token(2**62)  # of a future that is lost
+    ((history,),) = people.fanfare.sql("SELECT valid_history()")
+    request.consistency_token = encode_token(Moment(history, 2**62))  # of a future that is lost
     late = failure(lambda: people.fanfare.read.GetAccount(request, metadata=person.metadata))
     assert late.reason == "NOT_YET_CONSISTENT"
 

@@ -35,7 +35,7 @@ def fanfare(
 
 
 def _cached(fanfare: Fanfare, user_id: int) -> bool:
-    return bool(fanfare.redis.exists(home_list(user_id).key))
+    return bool(fanfare.redis.exists(fanfare.keys.for_list(home_list(user_id))))
 
 
 def test_a_reader_sees_whom_they_follow_newest_first_and_not_themselves(fanfare: Fanfare) -> None:

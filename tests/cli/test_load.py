@@ -11,7 +11,7 @@ import pytest
 from fanfare.write.v1.write_pb2 import CreateUserRequest
 from support import SECRET, Fanfare
 
-from core.timeline import ALL_TIMELINES, home_list
+from core.timeline import home_list
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +150,9 @@ def test_rebuild_removes_one_timeline_or_all(fanfare: Fanfare) -> None:
     fanfare.wait_exact(alice, carol)
     one = fanfare.command("rebuild", "--user", str(alice.id))
     assert (one.returncode, one.stdout) == (0, "1 cached lists removed\n")
-    assert not fanfare.redis.exists(home_list(alice.id).key)
-    assert fanfare.redis.exists(home_list(carol.id).key)
+    assert not fanfare.redis.exists(fanfare.keys.for_list(home_list(alice.id)))
+    assert fanfare.redis.exists(fanfare.keys.for_list(home_list(carol.id)))
     assert fanfare.command("rebuild", "--all").returncode == 0
-    assert not list(fanfare.redis.scan_iter(ALL_TIMELINES))
+    assert not list(fanfare.redis.scan_iter(fanfare.keys.timelines))
     assert fanfare.command("rebuild").returncode == 2
     fanfare.wait_exact(alice, carol)

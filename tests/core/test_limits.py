@@ -36,7 +36,7 @@ async def _passed(limits: Limits, caller: str, calls: int, per_minute: int) -> i
 async def test_a_caller_has_so_many_calls_a_minute_and_no_more(fanfare: Fanfare) -> None:
     """From all processes together; then it is said when to come back, and a new minute begins."""
     now = NOW
-    one, two = (Limits(fanfare.settings.redis_address(), lambda: now) for _ in range(2))
+    one, two = (Limits(fanfare.settings.redis_address(), "test:", lambda: now) for _ in range(2))
     caller = uuid.uuid4().hex
     try:
         assert await _passed(one, caller, 12, 20) == 12
@@ -47,7 +47,7 @@ async def test_a_caller_has_so_many_calls_a_minute_and_no_more(fanfare: Fanfare)
         assert await _passed(one, uuid.uuid4().hex, 30, 20) == 20
         now += 60
         assert await _passed(one, caller, 30, 20) == 20
-        ttls = [fanfare.redis.ttl(key) for key in fanfare.redis.scan_iter("limit:*")]
+        ttls = [fanfare.redis.ttl(key) for key in fanfare.redis.scan_iter("test:limit:*")]
         assert ttls
         assert min(ttls) > 0
     finally:
@@ -57,7 +57,7 @@ async def test_a_caller_has_so_many_calls_a_minute_and_no_more(fanfare: Fanfare)
 
 async def test_a_burst_is_counted_too(fanfare: Fanfare) -> None:
     """More calls at once than there are connections to Redis."""
-    limits = Limits(fanfare.settings.redis_address(), lambda: NOW)
+    limits = Limits(fanfare.settings.redis_address(), "test:", lambda: NOW)
     caller = uuid.uuid4().hex
     try:
         passed = await asyncio.gather(*(_passed(limits, caller, 1, 60) for _ in range(500)))
@@ -68,7 +68,7 @@ async def test_a_burst_is_counted_too(fanfare: Fanfare) -> None:
 
 async def test_without_redis_calls_pass() -> None:
     """And the one that finds it away does not wait long."""
-    limits = Limits("redis://127.0.0.1:1/0")
+    limits = Limits("redis://127.0.0.1:1/0", "test:")
     try:
         started = time.monotonic()
         assert await _passed(limits, "caller", 100, 20) == 100

@@ -13,7 +13,7 @@ from fanfare.events.v1 import events_pb2 as pb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bodies import body_key
+from core.keys import Keys
 from core.shards import SHARDS, shard_of
 from core.timeline import author_list, home_list
 from fanout_worker import batch
@@ -27,6 +27,9 @@ Command = list[bytes]
 def _created(offset: int, tweet_id: int, author: int, **how: bool) -> Record:
     tweet = Tweet(id=tweet_id, user_id=author)
     return Record.of(offset, pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet, **how)))
+
+
+KEYS = Keys.of("fanfare:", "0123456789")
 
 
 def _array(ids: Iterable[int]) -> Pages:
@@ -53,7 +56,7 @@ def _commands(
     """Return, by shard, the commands of all waves."""
     found: dict[int, list[Command]] = defaultdict(list)
     ended = set()
-    for wave in waves(records, followers, 60, shards):
+    for wave in waves(records, followers, KEYS, 60, shards):
         for shard, part in wave.items():
             assert shard not in ended
             found[shard] += _unpacked(part)
@@ -81,16 +84,16 @@ def test_every_list_gets_every_tweet_of_its_own_once(
     delivered: dict[str, list[int]] = defaultdict(list)
     for shard, commands in _commands(records, arrays).items():
         for name, key, *arguments in commands:
-            assert key.startswith(b"{%d}:" % shard)
+            assert key.startswith(b"fanfare:0123456789:{%d}:" % shard)
             if name == b"LPUSHX":
                 assert key.decode() not in delivered
                 delivered[key.decode()] = [int(id_) for id_ in arguments]
     expected: dict[str, list[int]] = defaultdict(list)
     for n, (author, pulled) in enumerate(tweets):
-        expected[author_list(author).key].append(1000 + n)
+        expected[KEYS.for_list(author_list(author))].append(1000 + n)
         for follower in followers.get(author, set()):
             if not pulled:
-                expected[home_list(follower).key].append(1000 + n)
+                expected[KEYS.for_list(home_list(follower))].append(1000 + n)
     assert {key: sorted(ids) for key, ids in delivered.items()} == expected
 
 
@@ -102,7 +105,7 @@ def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     crowd = np.arange(1, 200)
     pages = {3: (crowd[:90], crowd[90:]), 4: _array(range(1, 200, 3))}
     records = [_created(n, 1000 + n, 3 + n % 2) for n in range(5)]
-    parts = [part for wave in waves(records, pages, 60) for part in wave.values()]
+    parts = [part for wave in waves(records, pages, KEYS, 60) for part in wave.values()]
     assert max(part.commands for part in parts) == 3
     assert max(sum(len(command) - 2 for command in pushes) for pushes in map(_pushes, parts)) == 6
     delivered: dict[bytes, list[int]] = defaultdict(list)
@@ -112,7 +115,7 @@ def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
                 delivered[key] += map(int, ids)
     for reader in crowd.tolist():
         expected = [1000, 1002, 1004, *((1001, 1003) if reader % 3 == 1 else ())]
-        assert sorted(delivered[home_list(reader).key.encode()]) == sorted(expected)
+        assert sorted(delivered[KEYS.for_list(home_list(reader)).encode()]) == sorted(expected)
 
 
 def test_only_the_shards_that_need_it_get_a_batch() -> None:
@@ -123,7 +126,7 @@ def test_only_the_shards_that_need_it_get_a_batch() -> None:
 
 def test_a_batch_of_nothing_moves_every_fence() -> None:
     """Records that do not count are passed, in one wave."""
-    (wave,) = waves((), {}, 60)
+    (wave,) = waves((), {}, KEYS, 60)
     assert wave == dict.fromkeys(range(SHARDS), Part(b"", 0, [], last=True))
 
 
@@ -132,14 +135,14 @@ def test_a_crossing_drops_the_followers_lists() -> None:
     crossing = _created(0, 50, 3, pulled=True, became_pulled=True)
     commands = _commands([crossing], {3: _array([17, 18])})
     dropped = {c[1].decode() for part in commands.values() for c in part if c[0] == b"UNLINK"}
-    assert dropped == {home_list(17).key, home_list(18).key}
+    assert dropped == {KEYS.for_list(home_list(17)), KEYS.for_list(home_list(18))}
 
 
 def test_a_follow_drops_the_followers_list_before_the_pushes() -> None:
     """The list that is dropped belongs to the follower, in the follower's shard."""
     follow = pb.FeedEvent(user_followed=pb.UserFollowed(follower_id=17, followed_id=3))
     commands = _commands([Record.of(0, follow), _created(1, 50, 3)], {3: _array([17])})
-    key = home_list(17).key.encode()
+    key = KEYS.for_list(home_list(17)).encode()
     assert [c[0] for c in commands[shard_of(17)] if c[1] == key] == [b"UNLINK", b"LPUSHX"]
 
 
@@ -147,4 +150,4 @@ def test_a_deletion_leaves_a_tombstone() -> None:
     """The deleted tweet's body says so, in the tweet's shard."""
     event = pb.FeedEvent(tweet_deleted=pb.TweetDeleted(tweet_id=35, user_id=3))
     (command,) = _commands([Record.of(0, event)], {})[shard_of(35)]
-    assert command[3:5] == [body_key(35).encode(), b"D"]
+    assert command[3:5] == [KEYS.tweet(35).encode(), b"D"]

@@ -31,9 +31,9 @@ def test_a_fence_advances_past_skipped_records() -> None:
     """Offset, WAL position and epoch become those of all that was applied."""
     fence = Progress(0, 10, 1, "t")
     records = [_record(0, 2, 30), _record(1, 1, 99), _record(2, 2, 20)]
-    assert advanced(fence, records, 3) == Progress(3, 30, 2, "t")
+    assert advanced(fence, records, 3, 77) == Progress(3, 30, 2, "t", 77)
     ahead = Progress(9, 50, 3, "t")
-    assert advanced(ahead, records, 3) == ahead
+    assert advanced(ahead, records, 3, 77) == ahead
 
 
 @given(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.bodies import DELETED, body, body_key, lease
+from core.bodies import DELETED, body, lease
 from core.messages import delimited
 from read_service.hot_bodies import HotBodies
 
@@ -29,7 +29,7 @@ def test_what_changed_is_forgotten() -> None:
     """By its key, also one that is not here; of None, all is."""
     hot = HotBodies(10)
     hot.keep([1, 2], [body(1, b"one"), body(1, b"two")])
-    hot.forget([body_key(1).encode(), body_key(9).encode()])
+    hot.forget([b"fanfare:0123456789:{1}:tweet:1", b"fanfare:0123456789:{9}:tweet:9"])
     assert hot.unknown([1, 2]) == [1]
     hot.forget(None)
     assert hot.unknown([1, 2]) == [1, 2]

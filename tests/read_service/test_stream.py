@@ -91,7 +91,7 @@ async def test_what_changes_at_once_is_not_kept(fanfare: Fanfare) -> None:
     hot = HotBodies(10)
     stream = Stream(fanfare.settings.redis_address(), TIMEOUT_SECONDS, hot.forget)
     id_ = uuid.uuid4().int >> 66
-    key = bodies.body_key(id_)
+    key = fanfare.keys.tweet(id_)
     fanfare.redis.set(key, bodies.body(1, b"old"))
     await stream.ask([("PING",)])
     read = stream.ask([TRACKED, ("MGET", key)], lambda answers: hot.keep([id_], answers[1]))

@@ -9,7 +9,6 @@ import grpc
 from fanfare.read.v1 import read_pb2 as r
 from torture.world import CALL_SECONDS, Cast, World
 
-from core.bodies import body_key
 from core.timeline import home_list
 
 PAGE_SIZES = (3, 20, 1, 100)
@@ -99,10 +98,11 @@ def _compare_tweets(world: World, cast: Cast) -> None:
 
 def _difference(world: World, user: int, where: str, read: list[Row], right: list[Row]) -> str:
     redis: Any = world.clients.redis
+    keys = world.clients.keys
     missing = [row for row in right if row not in read]
     extra = [row for row in read if row not in right]
-    elements = redis.lrange(home_list(user).key, 0, -1)
-    bodies = {row[0]: redis.get(body_key(row[0])) for row in [*missing, *extra][:5]}
+    elements = redis.lrange(keys.for_list(home_list(user)), 0, -1)
+    bodies = {row[0]: redis.get(keys.tweet(row[0])) for row in [*missing, *extra][:5]}
     return (
         f"the timeline of {user} is wrong at {where}: read {read}, right is {right}; missing "
         f"{missing}, too much {extra}; its list {elements[:300]}; bodies {bodies}"

@@ -9,9 +9,7 @@ from typing import Any
 
 from torture.world import Cast, World
 
-from core.bodies import body_key
 from core.kafka import PARTITIONS
-from core.progress import progress_key
 from core.shards import SHARDS
 from core.timeline import author_list, home_list
 
@@ -64,7 +62,7 @@ class RedisFaults:
     def drop_list(self, which: int) -> bool:
         """Let a timeline or an author's list expire."""
         kind = author_list if which % 4 == 3 else home_list
-        key = kind(self._cast.user(which // 4)).key
+        key = self._world.clients.keys.for_list(kind(self._cast.user(which // 4)))
         return self._world.redis_up and bool(self._world.clients.redis.unlink(key))
 
     def drop_body(self, which: int) -> bool:
@@ -72,18 +70,23 @@ class RedisFaults:
         tweets = self._cast.all_tweets
         if not tweets or not self._world.redis_up:
             return False
-        return bool(self._world.clients.redis.unlink(body_key(tweets[which % len(tweets)])))
+        return bool(
+            self._world.clients.redis.unlink(
+                self._world.clients.keys.tweet(tweets[which % len(tweets)])
+            )
+        )
 
     def drop_progress(self, which: int) -> bool:
         """Lose one progress key."""
-        key = progress_key(which % SHARDS, which // SHARDS % PARTITIONS)
+        key = self._world.clients.keys.checkpoint(which % SHARDS, which // SHARDS % PARTITIONS)
         return self._world.redis_up and bool(self._world.clients.redis.unlink(key))
 
     def abandon_build(self, which: int) -> bool:
         """Leave the list of a builder who died long ago, made to live on by a reader's refresh."""
         if not self._world.redis_up:
             return False
-        redis, key = self._world.clients.redis, home_list(self._cast.user(which)).key
+        clients = self._world.clients
+        redis, key = clients.redis, clients.keys.for_list(home_list(self._cast.user(which)))
         redis.unlink(key)
         redis.rpush(key, "=", f"B{int(time.time()) - ABANDONED_SECONDS}-dead")
         return True

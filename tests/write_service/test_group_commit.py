@@ -9,6 +9,7 @@ import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import DatabaseUnavailableError, FanfareError, InternalError, OverloadedError
+from core.history import Moment
 from write_service import group_commit
 from write_service.group_commit import GroupCommit
 from write_service.tweets import Draft
@@ -23,7 +24,7 @@ class _Store:
         self.open.set()
         self.down = False
 
-    async def create(self, drafts: Sequence[Draft]) -> tuple[list[Tweet | FanfareError], int]:
+    async def create(self, drafts: Sequence[Draft]) -> tuple[list[Tweet | FanfareError], Moment]:
         await self.open.wait()
         self.groups.append(len(drafts))
         if self.down:
@@ -33,7 +34,7 @@ class _Store:
         tweets: list[Tweet | FanfareError] = [
             Tweet(id=draft.user_id, content=draft.content) for draft in drafts
         ]
-        return tweets, len(self.groups)
+        return tweets, Moment("0123456789", len(self.groups))
 
 
 def _draft(user_id: int, content: str = "x") -> Draft:
@@ -95,10 +96,10 @@ async def test_the_position_is_that_of_the_last_group(monkeypatch: pytest.Monkey
     monkeypatch.setattr(group_commit, "MAX_GROUP", 2)
     commits = GroupCommit(_Store().create)
     commits.start()
-    answers, position = await commits.submit([_draft(n) for n in range(5)])
+    answers, moment = await commits.submit([_draft(n) for n in range(5)])
     await commits.close()
-    assert (len(answers), position) == (5, 3)
-    assert await commits.submit([]) == ([], 0)
+    assert (len(answers), moment) == (5, Moment("0123456789", 3))
+    assert await commits.submit([]) == ([], None)
 
 
 async def test_too_many_waiting_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+from core.history import Moment
 from write_service.positions import Positions
 
 
@@ -16,11 +17,11 @@ class _Log:
         self.queries = 0
         self.chance = random.Random(1)
 
-    async def read(self) -> int:
+    async def read(self) -> Moment:
         self.queries += 1
         position = self.written
         await _steps(self.chance)
-        return position
+        return Moment("0123456789", position)
 
 
 async def _steps(chance: random.Random) -> None:
@@ -38,7 +39,7 @@ async def test_a_position_is_never_before_the_callers_commit() -> None:
         await _steps(log.chance)
         log.written += 1
         committed = log.written
-        return await positions.now() >= committed
+        return (await positions.now()).lsn >= committed
 
     async def caller() -> bool:
         return all([await command() for _ in range(20)])
@@ -55,4 +56,4 @@ async def test_a_caller_who_goes_does_not_take_the_answer_away() -> None:
     stays = asyncio.create_task(positions.now())
     await asyncio.sleep(0)
     gone.cancel()
-    assert await stays == 0
+    assert await stays == Moment("0123456789", 0)

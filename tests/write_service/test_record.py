@@ -17,9 +17,10 @@ def test_a_record_is_the_event_with_its_stamp() -> None:
     event = tweet_created(Tweet(id=5, user_id=7), pulled=False, became_pulled=True)
     time = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
     row = Row(11, event.key, event.type, event.payload, time)
-    value, key, headers = record(row, wal_position=2**40, epoch=3)
+    value, key, headers = record(row, wal_position=2**40, epoch=3, history="0123456789")
     read = FeedEvent.FromString(value)
     assert (read.event_id, read.wal_position, read.relay_epoch) == (11, 2**40, 3)
+    assert read.history == "0123456789"
     assert read.occurred_at.ToDatetime(UTC) == time
     assert read.tweet_created.tweet.id == 5
     assert read.tweet_created.became_pulled
@@ -30,5 +31,6 @@ def test_a_record_is_the_event_with_its_stamp() -> None:
         ("ce_type", "tweet.created"),
         ("ce_source", "fanfare/write_service"),
         ("ce_time", "2026-01-02T03:04:05.678901+00:00"),
+        ("ce_history", "0123456789"),
         ("content-type", "application/protobuf"),
     ]

@@ -123,6 +123,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED, with RetryInfo: the caller has made as many calls of this method in this
     minute as they may; nothing was done. Example: the 61st CreateSession of one address.
     """
+    ERROR_REASON_CONSISTENCY_TOKEN_LOST: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION: the database was restored, failed over or restarted after the consistency
+    token was given out, and may have lost its command. Check whether the effect is there, and read
+    without the token. Example: a token of a command that a failover to a lagging replica lost.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every non-OK status carries a google.rpc.ErrorInfo whose domain is "fanfare"
@@ -230,5 +235,10 @@ Example: CreateSession on a system started by `make up`.
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 27
 """RESOURCE_EXHAUSTED, with RetryInfo: the caller has made as many calls of this method in this
 minute as they may; nothing was done. Example: the 61st CreateSession of one address.
+"""
+ERROR_REASON_CONSISTENCY_TOKEN_LOST: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION: the database was restored, failed over or restarted after the consistency
+token was given out, and may have lost its command. Check whether the effect is there, and read
+without the token. Example: a token of a command that a failover to a lagging replica lost.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -26,7 +26,7 @@ from fanfare.common.v1 import common_pb2 as fanfare_dot_common_dot_v1_dot_common
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66\x61nfare/events/v1/events.proto\x12\x11\x66\x61nfare.events.v1\x1a\x1e\x66\x61nfare/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x03\n\tFeedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cwal_position\x18\x03 \x01(\x04\x12\x13\n\x0brelay_epoch\x18\x04 \x01(\x03\x12\x38\n\rtweet_created\x18\x05 \x01(\x0b\x32\x1f.fanfare.events.v1.TweetCreatedH\x00\x12\x38\n\rtweet_updated\x18\x06 \x01(\x0b\x32\x1f.fanfare.events.v1.TweetUpdatedH\x00\x12\x38\n\rtweet_deleted\x18\x07 \x01(\x0b\x32\x1f.fanfare.events.v1.TweetDeletedH\x00\x12\x38\n\ruser_followed\x18\x08 \x01(\x0b\x32\x1f.fanfare.events.v1.UserFollowedH\x00\x12<\n\x0fuser_unfollowed\x18\t \x01(\x0b\x32!.fanfare.events.v1.UserUnfollowedH\x00\x12\x36\n\x0cuser_deleted\x18\n \x01(\x0b\x32\x1e.fanfare.events.v1.UserDeletedH\x00\x42\x07\n\x05\x65vent\"^\n\x0cTweetCreated\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x0e\n\x06pulled\x18\x02 \x01(\x08\x12\x15\n\rbecame_pulled\x18\x03 \x01(\x08\"H\n\x0cTweetUpdated\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x0f\n\x07version\x18\x02 \x01(\x03\"1\n\x0cTweetDeleted\x12\x10\n\x08tweet_id\x18\x01 \x01(\x03\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\"8\n\x0cUserFollowed\x12\x13\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x12\x13\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\":\n\x0eUserUnfollowed\x12\x13\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x12\x13\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\"\x1e\n\x0bUserDeleted\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x42\x45\n\x15\x64\x65v.fanfare.events.v1P\x01Z*fanfare.dev/gen/fanfare/events/v1;eventsv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66\x61nfare/events/v1/events.proto\x12\x11\x66\x61nfare.events.v1\x1a\x1e\x66\x61nfare/common/v1/common.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x03\n\tFeedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\x03\x12/\n\x0boccurred_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cwal_position\x18\x03 \x01(\x04\x12\x13\n\x0brelay_epoch\x18\x04 \x01(\x03\x12\x0f\n\x07history\x18\x0b \x01(\t\x12\x38\n\rtweet_created\x18\x05 \x01(\x0b\x32\x1f.fanfare.events.v1.TweetCreatedH\x00\x12\x38\n\rtweet_updated\x18\x06 \x01(\x0b\x32\x1f.fanfare.events.v1.TweetUpdatedH\x00\x12\x38\n\rtweet_deleted\x18\x07 \x01(\x0b\x32\x1f.fanfare.events.v1.TweetDeletedH\x00\x12\x38\n\ruser_followed\x18\x08 \x01(\x0b\x32\x1f.fanfare.events.v1.UserFollowedH\x00\x12<\n\x0fuser_unfollowed\x18\t \x01(\x0b\x32!.fanfare.events.v1.UserUnfollowedH\x00\x12\x36\n\x0cuser_deleted\x18\n \x01(\x0b\x32\x1e.fanfare.events.v1.UserDeletedH\x00\x42\x07\n\x05\x65vent\"^\n\x0cTweetCreated\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x0e\n\x06pulled\x18\x02 \x01(\x08\x12\x15\n\rbecame_pulled\x18\x03 \x01(\x08\"H\n\x0cTweetUpdated\x12\'\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.fanfare.common.v1.Tweet\x12\x0f\n\x07version\x18\x02 \x01(\x03\"1\n\x0cTweetDeleted\x12\x10\n\x08tweet_id\x18\x01 \x01(\x03\x12\x0f\n\x07user_id\x18\x02 \x01(\x03\"8\n\x0cUserFollowed\x12\x13\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x12\x13\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\":\n\x0eUserUnfollowed\x12\x13\n\x0b\x66ollower_id\x18\x01 \x01(\x03\x12\x13\n\x0b\x66ollowed_id\x18\x02 \x01(\x03\"\x1e\n\x0bUserDeleted\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x42\x45\n\x15\x64\x65v.fanfare.events.v1P\x01Z*fanfare.dev/gen/fanfare/events/v1;eventsv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025dev.fanfare.events.v1P\001Z*fanfare.dev/gen/fanfare/events/v1;eventsv1'
   _globals['_FEEDEVENT']._serialized_start=119
-  _globals['_FEEDEVENT']._serialized_end=599
-  _globals['_TWEETCREATED']._serialized_start=601
-  _globals['_TWEETCREATED']._serialized_end=695
-  _globals['_TWEETUPDATED']._serialized_start=697
-  _globals['_TWEETUPDATED']._serialized_end=769
-  _globals['_TWEETDELETED']._serialized_start=771
-  _globals['_TWEETDELETED']._serialized_end=820
-  _globals['_USERFOLLOWED']._serialized_start=822
-  _globals['_USERFOLLOWED']._serialized_end=878
-  _globals['_USERUNFOLLOWED']._serialized_start=880
-  _globals['_USERUNFOLLOWED']._serialized_end=938
-  _globals['_USERDELETED']._serialized_start=940
-  _globals['_USERDELETED']._serialized_end=970
+  _globals['_FEEDEVENT']._serialized_end=616
+  _globals['_TWEETCREATED']._serialized_start=618
+  _globals['_TWEETCREATED']._serialized_end=712
+  _globals['_TWEETUPDATED']._serialized_start=714
+  _globals['_TWEETUPDATED']._serialized_end=786
+  _globals['_TWEETDELETED']._serialized_start=788
+  _globals['_TWEETDELETED']._serialized_end=837
+  _globals['_USERFOLLOWED']._serialized_start=839
+  _globals['_USERFOLLOWED']._serialized_end=895
+  _globals['_USERUNFOLLOWED']._serialized_start=897
+  _globals['_USERUNFOLLOWED']._serialized_end=955
+  _globals['_USERDELETED']._serialized_start=957
+  _globals['_USERDELETED']._serialized_end=987
 # @@protoc_insertion_point(module_scope)

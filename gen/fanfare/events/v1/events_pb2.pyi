@@ -33,6 +33,7 @@ class FeedEvent(_message.Message):
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     WAL_POSITION_FIELD_NUMBER: _builtins.int
     RELAY_EPOCH_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     TWEET_CREATED_FIELD_NUMBER: _builtins.int
     TWEET_UPDATED_FIELD_NUMBER: _builtins.int
     TWEET_DELETED_FIELD_NUMBER: _builtins.int
@@ -40,14 +41,24 @@ class FeedEvent(_message.Message):
     USER_UNFOLLOWED_FIELD_NUMBER: _builtins.int
     USER_DELETED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.int
-    """The id of the outbox row; also the ce_id header. The same id is the same event, sent again."""
+    """The id of the outbox row; also the ce_id header. The same id is the same event, sent again, also
+    after the database was restored or failed over: ids are never given out a second time.
+    """
     wal_position: _builtins.int
     """A position (LSN) in the write-ahead log of the Postgres primary, not before this event's
     commit: a replica that has replayed it shows the event's effect.
     """
     relay_epoch: _builtins.int
-    """Which relay sent it. A record with a lower epoch than an earlier one of its partition comes
-    from a relay that was replaced, and must be skipped: its successor sends the event again.
+    """Which relay sent it. A record with a lower epoch than an earlier one of its partition and
+    history comes from a relay that was replaced, and must be skipped: its successor sends the event
+    again.
+    """
+    history: _builtins.str
+    """The history of the database that the event is of, ten hexadecimal digits; also the ce_history
+    header. A new one begins whenever the database is restarted, restored or failed over, and events
+    of the former one that were not committed to what is restored are lost: their effect is undone.
+    LSNs, epochs and versions are comparable only within one history. Empty: sent by a relay that did
+    not know histories yet.
     """
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
@@ -84,6 +95,7 @@ class FeedEvent(_message.Message):
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         wal_position: _builtins.int = ...,
         relay_epoch: _builtins.int = ...,
+        history: _builtins.str = ...,
         tweet_created: Global___TweetCreated | None = ...,
         tweet_updated: Global___TweetUpdated | None = ...,
         tweet_deleted: Global___TweetDeleted | None = ...,
@@ -93,7 +105,7 @@ class FeedEvent(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "occurred_at", b"occurred_at", "tweet_created", b"tweet_created", "tweet_deleted", b"tweet_deleted", "tweet_updated", b"tweet_updated", "user_deleted", b"user_deleted", "user_followed", b"user_followed", "user_unfollowed", b"user_unfollowed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "event_id", b"event_id", "occurred_at", b"occurred_at", "relay_epoch", b"relay_epoch", "tweet_created", b"tweet_created", "tweet_deleted", b"tweet_deleted", "tweet_updated", b"tweet_updated", "user_deleted", b"user_deleted", "user_followed", b"user_followed", "user_unfollowed", b"user_unfollowed", "wal_position", b"wal_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "event_id", b"event_id", "history", b"history", "occurred_at", b"occurred_at", "relay_epoch", b"relay_epoch", "tweet_created", b"tweet_created", "tweet_deleted", b"tweet_deleted", "tweet_updated", b"tweet_updated", "user_deleted", b"user_deleted", "user_followed", b"user_followed", "user_unfollowed", b"user_unfollowed", "wal_position", b"wal_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["tweet_created", "tweet_updated", "tweet_deleted", "user_followed", "user_unfollowed", "user_deleted"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
