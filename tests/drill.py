@@ -184,12 +184,14 @@ class Drill:
             self.outcome.faults.append("nothing was lost: the drill proves nothing")
 
     def _repeat_users(self) -> None:
-        """Give ids of lost users to new ones; SQL does it even where the sequence would not."""
+        """Give ids of lost users to new ones, as their sequence may do after a restore."""
         users = [thing[1] for thing in self.traffic.known("user")]
         lost = set(users) - {row[0] for row in self.clients.sql("SELECT id FROM users")}
         for user in sorted(lost)[:2]:
             query = "INSERT INTO users (id, username, bio) VALUES (%s, 'again_' || %s, 'again')"
             self.clients.sql(query, user, time.monotonic_ns())
+        # Or the sequence would come to them later.
+        self.clients.sql("SELECT setval('users_id_seq', (SELECT max(id) FROM users) + 1)")
 
     def _questions(self) -> Questions:
         known = self.traffic.known

@@ -24,7 +24,7 @@ def wrong_events(clients: Fanfare) -> list[str]:
         if end > low:
             ends[number] = end
     consumer.assign([TopicPartition(clients.settings.topic, number, 0) for number in ends])
-    events: dict[str, set[bytes]] = defaultdict(set)
+    events: dict[str, dict[bytes, str]] = defaultdict(dict)
     nameless = 0
     deadline = time.monotonic() + 60
     while ends and time.monotonic() < deadline:
@@ -35,7 +35,9 @@ def wrong_events(clients: Fanfare) -> list[str]:
             nameless += not headers.get("ce_history")
             id_ = headers.get("ce_id", b"")
             assert isinstance(id_, bytes)
-            events[id_.decode()].add(_event(message.value() or b""))
+            value, history = message.value() or b"", headers.get("ce_history")
+            told = f"{headers.get('ce_type')!r} of {history!r} at {message.offset()}"
+            events[id_.decode()][_event(value)] = told
             offset, partition = message.offset(), message.partition()
             assert offset is not None
             assert partition is not None
@@ -43,7 +45,7 @@ def wrong_events(clients: Fanfare) -> list[str]:
                 ends.pop(partition, None)
     consumer.close()
     assert not ends, f"the topic could not be read to its end: {ends}"
-    double = sorted(id_ for id_, some in events.items() if len(some) > 1)
+    double = sorted((id_, [*told.values()]) for id_, told in events.items() if len(told) > 1)
     found = (
         [f"{len(double)} event ids stand for two events, such as {double[:3]}"] if double else []
     )

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import restoring
@@ -295,16 +296,17 @@ def systems(start_system: Callable[..., System], pytestconfig: pytest.Config) ->
     shared = Systems(start_system)
     yield shared
     shared.discard()
-    reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        reporter.write_line("")
-        columns = "{:<34}{:>6}{:>9}{:>13}{:>12}{:>13}"
-        titles = ("restored", "lost", "answers", "wrong first", "wrong last", "right after")
-        reporter.write_line(columns.format(*titles))
-        for one in OUTCOMES:
-            after = "never" if one.seconds is None else f"{one.seconds:.1f} s"
-            figures = (one.lost, one.answers, one.wrong_at_first, one.wrong_at_last, after)
-            reporter.write_line(columns.format(one.name, *figures))
+    columns = "{:<34}{:>6}{:>9}{:>13}{:>12}{:>13}"
+    titles = ("restored", "lost", "answers", "wrong first", "wrong last", "right after")
+    lines = [columns.format(*titles)]
+    for one in OUTCOMES:
+        after = "never" if one.seconds is None else f"{one.seconds:.1f} s"
+        figures = (one.lost, one.answers, one.wrong_at_first, one.wrong_at_last, after)
+        lines.append(columns.format(one.name, *figures))
+    capture: Any = pytestconfig.pluginmanager.get_plugin("capturemanager")
+    terminal: Any = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+    with capture.global_and_fixture_disabled():
+        terminal.write("\n" + "\n".join(lines) + "\n")
 
 
 def _drill(systems: Systems, folder: Path, name: str, scenario: Scenario, *, replica: bool) -> None:
