@@ -9,6 +9,7 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
 
+from core.findings import MANY_REPLICAS, MIN_IN_SYNC
 from core.kafka import PARTITIONS, client_settings, dead_letter_topic
 from core.settings import Settings, load_settings
 
@@ -68,10 +69,14 @@ def create_topics(bootstrap_servers: str, topic: str) -> list[str]:
     """Create the feed's topic and its dead letters where they are missing; return what was done."""
     admin = AdminClient(client_settings(bootstrap_servers))
     replicas = min(3, len(admin.list_topics(timeout=KAFKA_SECONDS).brokers))
-    config = {"retention.ms": str(RETENTION_MILLISECONDS)}
+    # Said here, as the defaults are the broker's, and not the same everywhere.
+    config = {"cleanup.policy": "delete", "unclean.leader.election.enable": "false"}
+    if replicas >= MANY_REPLICAS:
+        config["min.insync.replicas"] = str(MIN_IN_SYNC)
+    kept = {"retention.ms": str(RETENTION_MILLISECONDS)}
     topics = [
-        NewTopic(topic, PARTITIONS, replicas, config=config),
-        NewTopic(dead_letter_topic(topic), 1, replicas, config={"retention.ms": "-1"}),
+        NewTopic(topic, PARTITIONS, replicas, config=config | kept),
+        NewTopic(dead_letter_topic(topic), 1, replicas, config=config | {"retention.ms": "-1"}),
     ]
     created = []
     for name, future in admin.create_topics(topics).items():

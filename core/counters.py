@@ -31,7 +31,7 @@ class Rare(StrEnum):
     PRODUCER_REBUILT = "producer_rebuilt"
     """Kafka did not take everything: a new producer with a new epoch sends it again."""
     HISTORY_BEGUN = "history_begun"
-    """Postgres was restarted, restored or failed over, and a new history began."""
+    """The relay goes on in a new history: Postgres was restarted, restored or failed over."""
     RELAY_FENCED = "relay_fenced"
     """A relay was not allowed to mark rows as sent: its successor had begun."""
 
@@ -69,6 +69,8 @@ class Rare(StrEnum):
     """A dead letter was replayed: it drops what it touches."""
     FANOUT_RESTARTED = "fanout_restarted"
     """The fan-out failed and started again from its fences."""
+    REDIS_FULL = "redis_full"
+    """Redis had no memory for the fan-out's write: all cached lists and bodies were dropped."""
 
     # The read service.
     LIST_COMPACTED = "list_compacted"
@@ -105,6 +107,8 @@ class Rare(StrEnum):
     """The replica lagged too far, or is at another history: the primary answers alone."""
     REDIS_PAUSED = "redis_paused"
     """Redis failed several times: it was left alone for a while."""
+    CACHE_REFUSED = "cache_refused"
+    """Redis had no memory for a list or a body: Postgres answered."""
 
 
 class Counters:

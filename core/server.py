@@ -83,6 +83,7 @@ class Server:
         self._certificates = certificates
         self._calls = Calls()
         self._services = [health.SERVICE_NAME]
+        self._parts: list[str] = []
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._bind = bind
         self.port = port
@@ -103,23 +104,32 @@ class Server:
         self._services.append(descriptor.full_name)
         self._handlers.append(grpc.method_handlers_generic_handler(descriptor.full_name, handlers))
 
+    def add_part(self, name: str) -> None:
+        """Report the health of a part of the process too, under a name that is no service's.
+
+        It is SERVING from the start on, and set_serving(part=name) alone changes that.
+        """
+        self._parts.append(name)
+
     async def start(self) -> None:
         """Listen, and report SERVING for every service. Raises StartError if the port is taken."""
         self._server = await self._open()
         self._keeping_open = asyncio.create_task(self._keep_open(self._server))
-        await self.set_serving(serving=True)
+        for part in ("", *self._parts):
+            await self.set_serving(serving=True, part=part)
         LOG.info("serving on port %d", self.port)
 
-    async def set_serving(self, *, serving: bool) -> None:
-        """Report SERVING or NOT_SERVING for every service."""
+    async def set_serving(self, *, serving: bool, part: str = "") -> None:
+        """Report SERVING or NOT_SERVING for every service, or for one of the parts alone."""
         answer = health_pb2.HealthCheckResponse
         asking = [AUTHENTICATION] if self._gate is not None else []
-        for name in ("", *self._services, *asking):
+        for name in [part] if part else ["", *self._services, *asking]:
             await self._health.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 
     async def drain(self) -> None:
         """Report NOT_SERVING, take no more calls, and let those under way finish."""
-        await self.set_serving(serving=False)
+        for part in ("", *self._parts):
+            await self.set_serving(serving=False, part=part)
         if self._keeping_open is not None and self._server is not None:
             self._keeping_open.cancel()
             await asyncio.wait([self._keeping_open])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from core.health import reporting
+from core.inspection import postgres_check, redis_check, topic_check
 from core.process import run
 from core.server import Server
+from core.server_checks import ServerChecks
 from core.settings import Settings
 from core.tls import certificates
 from fanout_worker.consumer import Worker
@@ -16,6 +19,13 @@ from fanout_worker.store import Store
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Apply the feed to the timelines, and answer for health, until stopping is set."""
+    checks = ServerChecks(
+        {
+            "Postgres": postgres_check(settings),
+            "Redis": redis_check(settings),
+            "Kafka": topic_check(settings),
+        }
+    )
     store = Store(settings.primary_dsn(), settings.replica_dsn())
     worker = Worker(
         settings,
@@ -27,9 +37,12 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         settings.bind, settings.worker_port, certificates=certificates(settings.tls_dir)
     )
 
+    await checks.start()
     await server.start()
     worker.start()
-    await stopping.wait()
+    async with reporting(server, worker.watchdog.trouble, checks.trouble):
+        await stopping.wait()
+    await checks.stop()
     await server.set_serving(serving=False)
     await asyncio.to_thread(worker.stop)
     await server.drain()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from confluent_kafka import KafkaException
-
 from core.counters import COUNTERS, Rare
 from core.history import Moment
 from core.keys import Keys
@@ -88,7 +86,7 @@ class Checkpoints:
         return places if all(len(fences) == SHARDS for fences in places.values()) else None
 
     def moved(self, places: Places) -> set[int]:
-        """Return the partitions that are no longer where they were left, in Redis or in Kafka.
+        """Return the partitions that are no longer where they were left in Redis.
 
         All of them when the database has come to another history. Raises what load() raises.
         """
@@ -102,14 +100,17 @@ class Checkpoints:
         if moved:
             LOG.warning("progress keys in Redis have changed: partitions=%s", sorted(moved))
             COUNTERS.add(Rare.FENCE_LOST, len(moved))
-        try:
-            # Kafka need not say so: a topic made anew may have the offset that is next.
-            if self._topic.id() != self._topic_id:
-                LOG.warning("topic was recreated (topic id changed)")
-                return set(places)
-        except KafkaException as error:
-            LOG.warning("cannot ask Kafka for the topic id: %s", error)
         return moved
+
+    def is_topic_recreated(self) -> bool:
+        """Return whether the topic is another one than load() found; raises KafkaException.
+
+        Kafka need not say so by itself: a topic made anew may have the offset that is next.
+        """
+        is_other = bool(self._topic_id) and self._topic.id() != self._topic_id
+        if is_other:
+            LOG.warning("topic was recreated (topic id changed)")
+        return is_other
 
     def _enter(self, moment: Moment) -> None:
         if moment.history == self.history:

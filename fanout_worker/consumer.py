@@ -18,12 +18,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from redis.exceptions import RedisError
 
 from core.counters import COUNTERS, Rare
-from core.history import Moment, OtherHistoryError
+from core.history import OtherHistoryError
 from core.kafka import GROUP, client_settings
 from core.progress import Progress
+from core.redis_memory import is_out_of_memory
 from core.settings import Settings
 from core.shards import SHARDS
-from fanout_worker.batch import Wave, waves
+from core.watchdog import Watchdog
+from fanout_worker.apply import Applier
+from fanout_worker.batch import Wave
 from fanout_worker.checkpoints import Checkpoints, Ranges
 from fanout_worker.dead_letters import DeadLetters
 from fanout_worker.fetched import Fetched, Reader
@@ -32,8 +35,6 @@ from fanout_worker.records import (
     Record,
     advanced,
     base_of,
-    effective,
-    places,
 )
 from fanout_worker.shards import Fences, Shards
 from fanout_worker.store import Store
@@ -61,8 +62,8 @@ class Worker:
         self._checkpoints = Checkpoints(
             shards, Topic(bootstrap_servers, topic), store, settings.redis_prefix
         )
-        self._ttl_seconds = settings.timeline_ttl_seconds()
         self._followers = followers
+        self._applier = Applier(followers, settings.timeline_ttl_seconds())
         self._dead_letters = DeadLetters(bootstrap_servers, topic)
         self._assigned: set[int] = set()
         # By partition, then shard: as they are when what is under way has been done. A partition
@@ -75,6 +76,8 @@ class Worker:
         self._reached: dict[int, int] = {}
         self._checked = 0.0
         self._failures = 0
+        self._kafka_answers = True
+        self.watchdog = Watchdog()
         self._consumer = Consumer(
             client_settings(bootstrap_servers)
             | {
@@ -126,9 +129,15 @@ class Worker:
             self._apply(messages)
         else:
             self._settle()
-        self._failures = 0
         if time.monotonic() - self._checked > IDLE_SECONDS:
             self._check_fences()
+        has_places = self._assigned <= self._fences.keys()
+        if has_places and self._kafka_answers and not self._under_way:
+            self._note_success()
+
+    def _note_success(self) -> None:
+        self._failures = 0
+        self.watchdog.worked()
 
     def _start_again(self, error: Exception) -> None:
         """Wait, and find the place anew; nothing is skipped, however often this fails."""
@@ -136,11 +145,14 @@ class Worker:
         wait = retry_seconds(self._failures)
         self._failures += 1
         LOG.warning("the fan-out starts again from its fences in %.1f s: %s", wait, error)
+        self.watchdog.failed(error)
         self._forget(self._assigned)
         self._under_way = {}
         self._shards.close()
         self._store.close()
         self._dead_letters.close()
+        if is_out_of_memory(error):
+            self._shards.make_room()
         # Polling goes on, or the group would think this worker dead. What comes is dropped: the
         # partitions will be assigned anew, from where their fences say.
         again = time.monotonic() + wait
@@ -204,6 +216,14 @@ class Worker:
             # Reads go on while Postgres is away, and so does what needs no answer of it here.
             with suppress(psycopg.Error, OtherHistoryError):
                 self._forget(self._checkpoints.moved(self._fences))
+        # poll() does not tell a Kafka that is away from one that has nothing to send.
+        try:
+            self._kafka_answers = True
+            if self._checkpoints.is_topic_recreated():
+                self._forget(self._fences)
+        except KafkaException as error:
+            self._kafka_answers = False
+            self.watchdog.failed(error)
         self._checked = time.monotonic()
 
     # Applying ------------------------------------------------------------------------------
@@ -245,18 +265,12 @@ class Worker:
 
         Return False if the place was lost.
         """
-        moved = {
-            partition: {
-                fence: advanced(
-                    fence,
-                    read,
-                    ends[partition],
-                    fetched.last_event_id(partition, ends[partition]),
-                )
-                for fence in set(self._fences[partition])
+        moved = {}
+        for partition, read in records.items():
+            last = fetched.last_event_id(partition, end := ends[partition])
+            moved[partition] = {
+                fence: advanced(fence, read, end, last) for fence in set(self._fences[partition])
             }
-            for partition, read in records.items()
-        }
         before = self._by_shard(records)
         after = [
             {partition: moved[partition][fence] for partition, fence in fences.items()}
@@ -285,10 +299,8 @@ class Worker:
             }
             for fences in before
         ]
-        if not (
-            self._move(waves((), {}, self._shards.keys, self._ttl_seconds), before, after)
-            and self._settle()
-        ):
+        nothing = self._applier.nothing(self._shards.keys)
+        if not (self._move(nothing, before, after) and self._settle()):
             return False
         self._shards.drop_all()
         for partition in partitions:
@@ -334,33 +346,17 @@ class Worker:
         done = {p: end for p, end in self._under_way.items() if p in self._fences}
         self._under_way = {}
         if done:
+            self._note_success()
             self._reached |= done
             self._consumer.store_offsets(
                 offsets=[TopicPartition(self._name, p, end) for p, end in done.items()]
             )
 
     def _waves(self, records: Mapping[int, Sequence[Record]]) -> Iterator[Wave]:
-        """Return what applies the records, to each shard from its fences on."""
-        counting: dict[int, list[Record]] = {}
-        wal_positions = []
-        for partition, read in records.items():
-            fences = self._fences[partition]
-            base = base_of(fences)
-            wal_positions += [record.wal_position for record in read]
-            wal_positions += [fence.wal_position for fence in fences]
-            counting[partition] = effective(read, base.offset, base.epoch)
-            fresh = sum(record.offset >= base.offset for record in read)
-            COUNTERS.add(Rare.STALE_EPOCH_SKIPPED, fresh - len(counting[partition]))
-            COUNTERS.add(Rare.REPLAYED, sum(record.replayed for record in counting[partition]))
-        moment = Moment(self._checkpoints.history, max(wal_positions))
-        followers = self._followers.after(counting, moment)
-        for place, shards in places([self._fences[partition] for partition in records]).items():
-            applied = [
-                record
-                for (offset, epoch), read in zip(place, counting.values(), strict=True)
-                for record in effective(read, offset, epoch)
-            ]
-            yield from waves(applied, followers, self._shards.keys, self._ttl_seconds, shards)
+        history = self._checkpoints.history
+        for wave in self._applier.waves(records, self._fences, self._shards.keys, history):
+            self.watchdog.alive()
+            yield wave
 
     def _note_error(self, partition: int | None, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001 - librdkafka's own name

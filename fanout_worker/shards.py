@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ import hiredis
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from core.counters import COUNTERS, Rare
@@ -22,6 +23,7 @@ from core.timeline import TRIM_SLACK
 from fanout_worker.batch import Part, Wave
 from fanout_worker.resp import pack
 
+LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 10.0
 RECEIVE_BYTES = 1 << 20
 
@@ -158,6 +160,23 @@ class Shards:
             self._redis,
             f"{prefix}*",
             only=lambda key: key[start:].partition(b":")[0] in ended,
+        )
+
+    def make_room(self) -> None:
+        """Drop all lists and bodies because Redis has no memory for what they need.
+
+        They no longer grow, so readers must not trust them. Removing needs no memory and frees
+        some, perhaps enough for the fan-out to go on.
+        """
+        try:
+            self.drop_all()
+        except (RedisError, OSError) as error:
+            LOG.warning("cached timelines cannot be dropped now: %s", error)
+            return
+        COUNTERS.add(Rare.REDIS_FULL)
+        LOG.error(
+            "Redis is at its memory limit and refused a write, all cached timelines were dropped: "
+            "raise maxmemory, or remove what else is in Redis"
         )
 
     def apply(

@@ -7,8 +7,10 @@ import asyncio
 from fanfare.read.v1 import read_pb2
 
 from core.access import Gate
+from core.inspection import redis_check
 from core.postgres import Database
 from core.server import Server
+from core.server_checks import ServerChecks
 from core.settings import Settings
 from core.tls import certificates
 from core.tokens import PublicKeys
@@ -27,6 +29,7 @@ BUILD_SECONDS = 10.0
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the queries until stopping is set."""
+    checks = ServerChecks({"Redis": redis_check(settings)})
     primary = Database(settings.primary_dsn(), "read")
     replica = primary
     if settings.replica_dsn() != settings.primary_dsn():
@@ -50,6 +53,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
     server.add_service(service, ReadService(store, tweets, home, knows_callers=gate is not None))
 
+    # Only to have them logged: Postgres can answer every read.
+    await checks.start(refuse=False)
     await primary.open()
     if replica is not primary:
         await replica.open()
@@ -57,6 +62,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     watching = asyncio.create_task(watch.run())
     await server.start()
     await stopping.wait()
+    await checks.stop()
     await server.drain()
     watching.cancel()
     cache.close()

@@ -18,6 +18,7 @@ from core.counters import COUNTERS, Rare
 from core.history import Moment
 from core.keys import Keys
 from core.progress import required_wal_position
+from core.redis_memory import is_out_of_memory
 from core.shards import shard_of
 from core.timeline import TimelineList
 from read_service.hot_bodies import HotBodies
@@ -35,7 +36,7 @@ MAX_KEPT = 100_000
 
 
 class CacheUnavailableError(Exception):
-    """Redis does not answer, or must not be trusted: Postgres must answer."""
+    """Redis does not answer, has no memory, or must not be trusted: Postgres must answer."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,10 @@ class Cache:
         try:
             answers = await self._stream.ask(commands, parsed)
         except (RedisError, OSError, TimeoutError) as error:
+            if is_out_of_memory(error):
+                # It answers, and what it holds can still be read: no reason to leave it alone.
+                COUNTERS.add(Rare.CACHE_REFUSED)
+                raise CacheUnavailableError from error
             self._failures += 1
             if self._failures >= FAILURES_TO_PAUSE:
                 self._paused_until = self._clock() + PAUSE_SECONDS

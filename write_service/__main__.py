@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
 from core.access import Gate
+from core.health import reporting
+from core.inspection import postgres_check, topic_check
 from core.postgres import Database
 from core.process import run
 from core.server import Server
+from core.server_checks import ServerChecks
 from core.settings import Settings
 from core.tls import certificates
 from core.tokens import PublicKeys, Signer
@@ -18,7 +22,7 @@ from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
 from write_service.positions import Positions
-from write_service.relay import Relay
+from write_service.relay import HEALTH_NAME, Relay
 from write_service.service import WriteService
 from write_service.session_store import SessionStore
 from write_service.store import Store
@@ -26,6 +30,7 @@ from write_service.store import Store
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands, and relay their events, until stopping is set."""
+    checks = ServerChecks({"Postgres": postgres_check(settings), "Kafka": topic_check(settings)})
     database = Database(settings.primary_dsn(), "write")
     store = Store(database, settings.pull_followers)
     tweets = GroupCommit(store.create_tweets)
@@ -43,12 +48,20 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
     server.add_service(service, WriteService(store, tweets, passwords, positions))
+    # A part of its own: commands go on without it.
+    server.add_part(HEALTH_NAME)
 
+    await checks.start()
     await database.open()
     tweets.start()
     await server.start()
     relay.start()
-    await stopping.wait()
+    async with (
+        reporting(server, partial(checks.trouble, "Postgres")),
+        reporting(server, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME),
+    ):
+        await stopping.wait()
+    await checks.stop()
     await server.drain()
     await tweets.close()
     await asyncio.to_thread(relay.stop)

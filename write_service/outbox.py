@@ -17,7 +17,6 @@ import psycopg
 
 from core.postgres import connection_arguments
 from core.queries import load_queries
-from write_service.store import note_history
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")
@@ -25,7 +24,11 @@ SQL = load_queries("write_service")
 CHANNEL = "fanfare_outbox"
 # Any number, as long as it is the same in every relay of this database.
 RELAY_LOCK = 0x46414E46
-PURGE_LIMIT = 100_000
+# What is kept, in seconds: sent events, to be sent again should Kafka lose them; and request_ids
+# after the deletion of their tweets.
+KEEP_SENT_SECONDS = 7 * 86_400
+KEEP_REQUESTS_SECONDS = 86_400
+_KEPT = {"purge_sent": KEEP_SENT_SECONDS, "purge_requests": KEEP_REQUESTS_SECONDS}
 
 
 class Row(NamedTuple):
@@ -53,6 +56,8 @@ class Outbox:
     def __init__(self, dsn: str) -> None:
         """Connect; raises psycopg.OperationalError when Postgres does not answer."""
         self._connection = psycopg.Connection.connect(dsn, **connection_arguments("relay"))
+        # By query, where the last purge ended.
+        self._purged: dict[str, datetime] = {}
         # A marking that a crash of Postgres takes back is the last ones', and its events are sent
         # again in order, as after the crash of a relay: no marking needs to wait for the disk.
         self._connection.execute("SET synchronous_commit = off")
@@ -81,7 +86,7 @@ class Outbox:
         Begins a new history where Postgres was restarted, restored or failed over.
         """
         with self._durable():
-            self._begin_history(forced=False)
+            self._connection.execute(SQL["begin_history"], {"forced": False})
             row = self._connection.execute(SQL["next_epoch"]).fetchone()
         if row is None:
             raise RuntimeError("relay_state is empty: run `fanfare migrate`")
@@ -98,7 +103,7 @@ class Outbox:
         if newest is None:
             LOG.error("epoch %d is unknown: the database was put back to an older state", epoch)
             with self._durable():
-                self._begin_history(forced=True)
+                self._connection.execute(SQL["begin_history"], {"forced": True})
         return bool(newest)
 
     def next_batch(self, limit: int, sent: Sequence[int], epoch: int) -> Batch | None:
@@ -122,16 +127,27 @@ class Outbox:
             (wal_position,) = position.fetchone() or (0,)
             return Batch([Row(*row) for row in unsent.fetchall()], wal_position)
 
-    def purge(self, sent_seconds: float, request_seconds: float) -> None:
-        """Delete events sent, and request_ids whose tweets were deleted, longer ago than this."""
-        purge = {"seconds": sent_seconds, "limit": PURGE_LIMIT}
-        self._connection.execute(SQL["purge_sent"], purge)
-        self._connection.execute(SQL["purge_requests"], {"seconds": request_seconds})
+    def purge(self, limit: int) -> bool:
+        """Delete old events, and old request_ids, at most limit of each, the oldest first.
 
-    def _begin_history(self, *, forced: bool) -> None:
-        row = self._connection.execute(SQL["begin_history"], {"forced": forced}).fetchone()
-        if row is not None:
-            note_history(row[0], began=row[1] or forced)
+        Returns:
+            Whether there may be more of them, for the next call.
+        """
+        with self._connection.pipeline():
+            cursors = [
+                self._connection.execute(
+                    SQL[query],
+                    {"seconds": seconds, "limit": limit, "after": self._purged.get(query)},
+                )
+                for query, seconds in _KEPT.items()
+            ]
+        # From the beginning again once all are gone: some may have been locked, or the clock set.
+        self._purged = {}
+        for query, cursor in zip(_KEPT, cursors, strict=True):
+            count, last = cursor.fetchone() or (0, None)
+            if count == limit and last is not None:
+                self._purged[query] = last
+        return bool(self._purged)
 
     @contextmanager
     def _durable(self) -> Iterator[None]:

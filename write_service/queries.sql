@@ -94,7 +94,8 @@ JOIN unnest(%(user_ids)b::bigint[], %(request_ids)b::uuid[]) AS asked (user_id, 
 USING (user_id, request_id)
 
 -- name: insert_tweets
--- With their events, in order. Their authors are locked by an earlier statement, and nobody else
+-- With their events, in order, in a history that is valid: else ids would repeat those of a lost one.
+-- Their authors are locked by an earlier statement, and nobody else
 -- knows the tweets yet: outbox ids drawn here are in commit order for each user.
 WITH rows AS (
     SELECT * FROM unnest(
@@ -105,7 +106,7 @@ WITH rows AS (
     SELECT id, user_id, content, %(time)s::timestamptz, %(time)s::timestamptz FROM rows
 )
 INSERT INTO outbox (key, type, payload)
-SELECT user_id, %(type)s, payload FROM rows ORDER BY position
+SELECT user_id, %(type)s, payload FROM begin_history(forced => false), rows ORDER BY position
 
 -- name: update_tweet
 UPDATE tweets
@@ -128,10 +129,11 @@ DELETE FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(foll
 
 -- name: insert_events
 -- A statement of its own, after those that lock the rows: ids drawn here are in commit order for
--- each tweet, follow edge and user.
+-- each tweet, follow edge and user. In a history that is valid: else ids would repeat those of a lost
+-- one.
 INSERT INTO outbox (key, type, payload)
 SELECT key, type, payload
-FROM unnest(%(keys)b::bigint[], %(types)b::text[], %(payloads)b::bytea[])
+FROM begin_history(forced => false), unnest(%(keys)b::bigint[], %(types)b::text[], %(payloads)b::bytea[])
      WITH ORDINALITY AS events (key, type, payload, position)
 ORDER BY position
 
@@ -148,8 +150,7 @@ SELECT
     pg_notify('fanfare_outbox', '')
 
 -- name: begin_history
--- And whether there was none before.
-SELECT begin_history(forced => %(forced)s), valid_history() IS NULL
+SELECT begin_history(forced => %(forced)s)
 
 -- name: next_epoch
 UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch, history
@@ -183,12 +184,30 @@ marked AS (
 SELECT true FROM newest WHERE epoch = %(epoch)s
 
 -- name: purge_sent
-DELETE FROM outbox WHERE id IN (
-    SELECT id FROM outbox WHERE sent_at < now() - %(seconds)s * interval '1 second' LIMIT %(limit)s
-)
+-- Deletes the oldest events that were sent long enough ago, and returns how many, and when the last
+-- of them was sent. after: where the last call ended. Without it the index would be read from its
+-- beginning each time, through the entries of all rows deleted since the last vacuum.
+WITH expired AS MATERIALIZED (
+    SELECT ctid AS place, sent_at FROM outbox
+    WHERE sent_at >= coalesce(%(after)s, '-infinity'::timestamptz)
+        AND sent_at < now() - %(seconds)s * interval '1 second'
+    ORDER BY sent_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+purged AS (DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
+SELECT count(*), max(sent_at) FROM expired
 
 -- name: purge_requests
-DELETE FROM tweet_requests WHERE tweet_deleted_at < now() - %(seconds)s * interval '1 second'
+-- As purge_sent, for the request_ids of tweets that were deleted long enough ago.
+WITH expired AS MATERIALIZED (
+    SELECT ctid AS place, tweet_deleted_at FROM tweet_requests
+    WHERE tweet_deleted_at >= coalesce(%(after)s, '-infinity'::timestamptz)
+        AND tweet_deleted_at < now() - %(seconds)s * interval '1 second'
+    ORDER BY tweet_deleted_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+purged AS (DELETE FROM tweet_requests WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
+SELECT count(*), max(tweet_deleted_at) FROM expired
 
 -- name: tweet_author
 SELECT user_id FROM tweets WHERE id = %(tweet_id)s

@@ -20,6 +20,7 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 from core.counters import COUNTERS, Rare
 from core.kafka import producer_settings
 from core.messages import timestamp
+from core.watchdog import Watchdog
 from write_service.outbox import Batch, Outbox, Row
 
 LOG = logging.getLogger(__name__)
@@ -30,10 +31,13 @@ RETRY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 1.0
 # librdkafka gives a record up after this long; then the producer is built anew.
 DELIVERY_SECONDS = 10
-# Sent rows are kept so long, to be replayed should Kafka lose them.
-KEEP_SENT_SECONDS = 7 * 86_400
-KEEP_REQUESTS_SECONDS = 86_400
-PURGE_EVERY_SECONDS = 60.0
+# How long the relay leaves old rows alone when it has found no more of them.
+PURGE_EVERY_SECONDS = 10.0
+# How many it deletes at a time, between two batches: a few milliseconds' work. When it sends more
+# than that at a time it deletes twice as many as it sends, so that the outbox cannot grow.
+PURGE_ROWS = 500
+# The name of its health, beside those of the services.
+HEALTH_NAME = "fanfare.relay"
 
 Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
 
@@ -45,9 +49,11 @@ class Relay:
         self._dsn = dsn
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
+        self.watchdog = Watchdog()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay")
-        self._purged = 0.0
+        self._next_purge = 0.0
+        self._history = ""
 
     def start(self) -> None:
         """Start the thread; it waits for Postgres and Kafka as long as it takes."""
@@ -68,13 +74,16 @@ class Relay:
                     outbox.close()
             except (psycopg.Error, KafkaException) as error:
                 LOG.warning("the relay starts again: %s", error)
+                self.watchdog.failed(error)
                 self._stopping.wait(RETRY_SECONDS)
-            except Exception:
+            except Exception as error:
                 LOG.exception("the relay starts again")
+                self.watchdog.failed(error)
                 self._stopping.wait(RETRY_SECONDS)
 
     def _relay(self, outbox: Outbox) -> None:
         while not outbox.lock():
+            self.watchdog.worked()  # another relay does the work
             if self._stopping.wait(IDLE_SECONDS):
                 return
         # Listening comes before the first look, or a commit between the two would wait a second.
@@ -87,6 +96,8 @@ class Relay:
         """Send events under one epoch, until stopped or until Kafka does not take them all."""
         epoch, history = outbox.next_epoch()
         LOG.info("relay started: history=%s epoch=%d", history, epoch)
+        COUNTERS.add(Rare.HISTORY_BEGUN, history != (self._history or history))
+        self._history = history
         producer = Producer(
             producer_settings(self._bootstrap_servers)
             | {
@@ -109,10 +120,12 @@ class Relay:
                     COUNTERS.add(Rare.RELAY_FENCED)
                     raise psycopg.OperationalError("another relay has taken over")
                 beat = time.monotonic()
-            if time.monotonic() - self._purged > PURGE_EVERY_SECONDS:
-                outbox.purge(KEEP_SENT_SECONDS, KEEP_REQUESTS_SECONDS)
-                self._purged = time.monotonic()
-            if not sent and not self._stopping.is_set():
+            self.watchdog.worked()
+            purging = time.monotonic() >= self._next_purge
+            if purging and not outbox.purge(max(PURGE_ROWS, 2 * len(sent))):
+                purging = False
+                self._next_purge = time.monotonic() + PURGE_EVERY_SECONDS
+            if not sent and not purging and not self._stopping.is_set():
                 outbox.wait(IDLE_SECONDS)
 
     def _send(self, producer: Producer, batch: Batch, epoch: int, history: str) -> bool:
@@ -142,6 +155,7 @@ class Relay:
             )
             # An idempotent producer stays broken after the broker lost its state: build another.
             producer.purge()
+            self.watchdog.failed(f"Kafka did not take the events: {reason}")
             COUNTERS.add(Rare.PRODUCER_REBUILT)
             self._stopping.wait(RETRY_SECONDS)
             return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -31,7 +30,6 @@ from write_service.events import OutboxEvent
 from write_service.follower_counts import FollowerCounts
 from write_service.tweets import Draft
 
-LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")
 
 _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
@@ -252,21 +250,13 @@ class Store:
         if history is None:
             # After the LSN was read: the new history begins behind the commits.
             cursor = await connection.execute(SQL["begin_history"], {"forced": False})
-            ((history, began),) = await cursor.fetchall()
-            note_history(history, began=began)
+            ((history,),) = await cursor.fetchall()
         return Moment(history, lsn)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         async with self._database.connection() as connection, connection.transaction():
             yield connection
-
-
-def note_history(history: str, *, began: bool) -> None:
-    """Count and log a history that this process has begun."""
-    if began:
-        COUNTERS.add(Rare.HISTORY_BEGUN)
-        LOG.warning("Postgres restarted or failed over; a new history began: history=%s", history)
 
 
 async def _claim_requests(

@@ -196,6 +196,23 @@ def test_flushall_under_a_running_worker_is_noticed(own: Fanfare) -> None:
         own.wait_counted(path, before)
 
 
+def test_one_checkpoint_that_vanishes_makes_all_lists_untrusted(own: Fanfare) -> None:
+    """As by eviction: a list that lacks a tweet is no longer served once it is noticed."""
+    before = own.rare_paths()
+    bob, alice = own.cached_pair(5)
+    list_ = home_list(alice.id)
+    newest = own.oracle(alice)[0]
+    assert own.redis.lrem(own.keys.for_list(list_), 0, str(newest)) == 1
+    assert own.whole_timeline(alice) == own.oracle(alice)[1:]
+    assert own.redis.delete(own.keys.checkpoint(list_.shard, 7))
+    own.wait_counted(Rare.FENCE_CREATED, before)
+    own.wait_drained()
+    assert own.whole_timeline(alice) == own.oracle(alice)
+    own.tweet(bob)
+    own.wait_drained()
+    own.wait_exact(alice)
+
+
 def test_a_list_does_not_outlive_its_fence(own: Fanfare) -> None:
     """One progress key is lost and the group's offsets are elsewhere: the list is built anew."""
     bob, alice = own.cached_pair(5)

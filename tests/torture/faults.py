@@ -299,9 +299,9 @@ DEAR = (
     *("stop_redis", "start_redis", "empty_redis", "copy_redis_files", "restore_redis_files"),
     *("kill_worker", "restart_worker", "kill_write", "kill_read", "replace_worker"),
     *("change_threshold", "kill_replica", "crash_postgres", "crash_kafka", "lose_kafka"),
-    *("reset_offsets", "refuse_records", "replay_since", "replay_letter"),
+    *("reset_offsets", "refuse_records", "replay_since", "replay_letter", "fill_redis"),
     *("copy_servers", "restore_servers", "hold_replication", "fail_over", "begin_database_anew"),
-    *("stop_redis", "refuse_records", "replay_letter", "kill_replica"),
+    *("stop_redis", "refuse_records", "replay_letter", "kill_replica", "fill_redis"),
     *("copy_servers", "copy_servers"),
 )
 FAULTS = (*CHEAP, *DEAR, "star")

@@ -39,6 +39,12 @@ class RedisFaults:
         """Empty Redis with FLUSHALL."""
         return self._world.redis_up and bool(self._world.clients.redis.flushall())
 
+    def fill_redis(self, _: int) -> bool:
+        """Leave Redis no memory for any write, until the end of the story or its restart."""
+        if self._world.redis_up:
+            self._world.fill_redis(full=True)
+        return self._world.redis_up
+
     def copy_redis(self, _: int) -> bool:
         """Keep a copy of Redis for later."""
         if self._world.redis_up:
@@ -47,7 +53,7 @@ class RedisFaults:
 
     def restore_redis(self, which: int) -> bool:
         """Fail over to the copy, which breaks the connections, or behind a proxy does not."""
-        if self._copy is None or not self._world.redis_up:
+        if self._copy is None or not self._world.redis_up or self._world.redis_full:
             return False
         redis: Any = self._world.clients.redis
         pipeline = redis.pipeline(transaction=True)
@@ -83,7 +89,7 @@ class RedisFaults:
 
     def abandon_build(self, which: int) -> bool:
         """Leave the list of a builder who died long ago, made to live on by a reader's refresh."""
-        if not self._world.redis_up:
+        if not self._world.redis_up or self._world.redis_full:
             return False
         clients = self._world.clients
         redis, key = clients.redis, clients.keys.for_list(home_list(self._cast.user(which)))

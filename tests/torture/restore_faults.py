@@ -65,6 +65,7 @@ class RestoreFaults(RedisFaults):
         dump = copies.pop(DUMP, None)
         if copies:
             restoring.restore(self._world.system, copies)
+            self._world.redis_full &= REDIS not in copies
         if KAFKA in copies:
             self._world.meet_restored_kafka()
         if POSTGRES in copies:
@@ -124,7 +125,7 @@ class RestoreFaults(RedisFaults):
 
     def evict(self, which: int) -> bool:
         """Let Redis run out of memory for a moment: it evicts, and then perhaps refuses writes."""
-        if not self._world.redis_up:
+        if not self._world.redis_up or self._world.redis_full:
             return False
         redis: Any = self._world.clients.redis
         used = int(redis.info("memory")["used_memory"])

@@ -89,6 +89,7 @@ class World:
         self.replica_lost = False
         """Whether the replica has what the primary, restored from a copy, has lost."""
         self.records_refused = False
+        self.redis_full = False
         self.postgres_crashed_at = -math.inf
         self.pull_followers = NO_PULL
         self._crowd: tuple[int, int] | None = None
@@ -182,6 +183,13 @@ class World:
         self.clients.set_record_bytes(1 if refuse else RECORD_BYTES)
         self.records_refused = refuse
 
+    def fill_redis(self, *, full: bool) -> None:
+        """Have Redis refuse what needs memory, or give it all that it wants again."""
+        redis = self.clients.redis
+        redis.config_set("maxmemory-policy", "noeviction" if full else "volatile-lru")
+        redis.config_set("maxmemory", int(full))
+        self.redis_full = full
+
     def crowd(self) -> tuple[int, int]:
         """Return the first and the last id of many users who follow whom they are told to."""
         if self._crowd is None:
@@ -215,6 +223,7 @@ class World:
             self.replay_paused = False
         if self.records_refused:
             self.refuse_records(refuse=False)
+        self.fill_redis(full=False)
         for name in ("write", "read"):
             if not self.system.processes[name].running:
                 self.system.processes[name].start()

@@ -1,0 +1,56 @@
+"""Fetched records, as waves for the shards of Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from core.counters import COUNTERS, Rare
+from core.history import Moment
+from core.keys import Keys
+from core.progress import Progress
+from fanout_worker.batch import Wave, waves
+from fanout_worker.followers import FollowerArrays
+from fanout_worker.records import Record, base_of, effective, places
+
+
+class Applier:
+    """Makes waves of records, each from where its shard stands."""
+
+    def __init__(self, followers: FollowerArrays, ttl_seconds: int) -> None:
+        """Use the arrays; ttl_seconds: for bodies."""
+        self._followers = followers
+        self._ttl_seconds = ttl_seconds
+
+    def nothing(self, keys: Keys) -> Iterator[Wave]:
+        """Return what only moves the fences of all shards."""
+        return waves((), {}, keys, self._ttl_seconds)
+
+    def waves(
+        self,
+        records: Mapping[int, Sequence[Record]],
+        fences: Mapping[int, Sequence[Progress]],
+        keys: Keys,
+        history: str,
+    ) -> Iterator[Wave]:
+        """Yield what applies the records; records: by partition; fences: by partition, then shard.
+
+        Reads followers that are not known from Postgres, and raises what that raises.
+        """
+        counting: dict[int, list[Record]] = {}
+        lsns = []
+        for partition, read in records.items():
+            base = base_of(fences[partition])
+            lsns += [record.wal_position for record in read]
+            lsns += [fence.wal_position for fence in fences[partition]]
+            counting[partition] = effective(read, base.offset, base.epoch)
+            fresh = sum(record.offset >= base.offset for record in read)
+            COUNTERS.add(Rare.STALE_EPOCH_SKIPPED, fresh - len(counting[partition]))
+            COUNTERS.add(Rare.REPLAYED, sum(record.replayed for record in counting[partition]))
+        followers = self._followers.after(counting, Moment(history, max(lsns)))
+        for place, shards in places([fences[partition] for partition in records]).items():
+            applied = [
+                record
+                for (offset, epoch), read in zip(place, counting.values(), strict=True)
+                for record in effective(read, offset, epoch)
+            ]
+            yield from waves(applied, followers, keys, self._ttl_seconds, shards)

@@ -1,0 +1,161 @@
+"""Servers whose settings would break a promise: refused at start, and told while running."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import pytest
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from support import Fanfare, wait_until
+
+from cli.system import System
+from core.findings import Severity
+from core.health_probe import probe
+from core.inspection import inspect_servers
+from core.server_checks import CHECK_SECONDS
+from write_service.relay import HEALTH_NAME
+
+NOTICED_SECONDS = CHECK_SECONDS + 30
+
+Broken = Callable[[Fanfare], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="module")
+def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system whose servers are set up wrongly."""
+    with Fanfare(start_system()) as clients:
+        yield clients
+
+
+@contextmanager
+def _evicting(own: Fanfare) -> Iterator[None]:
+    own.redis.config_set("maxmemory-policy", "allkeys-lru")
+    yield
+    own.redis.config_set("maxmemory-policy", "volatile-lru")
+
+
+@contextmanager
+def _acknowledging_early(own: Fanfare) -> Iterator[None]:
+    # Only for this role, as a new connection of Fanfare's has it.
+    own.sql("ALTER ROLE fanfare SET synchronous_commit = off")
+    yield
+    own.sql("ALTER ROLE fanfare RESET synchronous_commit")
+
+
+@contextmanager
+def _without_full_pages(own: Fanfare) -> Iterator[None]:
+    own.sql("ALTER SYSTEM SET full_page_writes = off")
+    own.sql("SELECT pg_reload_conf()")
+    yield
+    own.sql("ALTER SYSTEM RESET full_page_writes")
+    own.sql("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def _electing_uncleanly(own: Fanfare) -> Iterator[None]:
+    admin = AdminClient({"bootstrap.servers": own.settings.kafka_address(), "log_level": 0})
+    for value in ("true", "false"):
+        entry = ConfigEntry(
+            "unclean.leader.election.enable", value, incremental_operation=AlterConfigOpType.SET
+        )
+        topic = ConfigResource(ResourceType.TOPIC, own.settings.topic, incremental_configs=[entry])
+        for done in admin.incremental_alter_configs([topic]).values():
+            done.result(10)
+        if value == "true":
+            yield
+
+
+def _serves(own: Fanfare) -> dict[str, bool]:
+    settings = own.settings
+    write = settings.write_service_target()
+    return {
+        "write": probe(write) is None,
+        "relay": probe(write, HEALTH_NAME) is None,
+        "read": probe(settings.read_service_target()) is None,
+        "worker": probe(f"127.0.0.1:{settings.worker_port}") is None,
+    }
+
+
+def _refusal(own: Fanfare, package: str) -> str:
+    """Return the last line of a process that must not start."""
+    ports = {"FANFARE_WORKER_PORT": "0", "FANFARE_WRITE_PORT": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-m", package],
+        env=own.system._environment | ports,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    return ended.stderr.splitlines()[-1]
+
+
+def test_the_embedded_servers_have_good_settings(own: Fanfare) -> None:
+    """Nothing at all is found."""
+    assert inspect_servers(own.settings) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "refused", "troubled"),
+    [
+        pytest.param(
+            {"maxmemory-policy": _evicting, "unclean.leader.election.enable": _electing_uncleanly},
+            {"fanout_worker", "write_service"},
+            {"worker", "relay"},
+            id="Redis and Kafka",
+        ),
+        pytest.param(
+            {"synchronous_commit": _acknowledging_early, "full_page_writes": _without_full_pages},
+            {"fanout_worker", "write_service"},
+            {"worker", "relay", "write"},
+            id="Postgres",
+        ),
+    ],
+)
+def test_an_unsafe_setting_is_refused_at_start_and_told_while_running(
+    own: Fanfare, broken: dict[str, Broken], refused: set[str], troubled: set[str]
+) -> None:
+    """With the cause and the cure; what depends on the server is NOT_SERVING until it is right."""
+    assert all(_serves(own).values())
+    with ExitStack() as stack:
+        for spoil in broken.values():
+            stack.enter_context(spoil(own))
+        wait_until(lambda: len(inspect_servers(own.settings)) == len(broken), "all are found")
+        findings = inspect_servers(own.settings)
+        for word in broken:
+            (found,) = [finding for finding in findings if word in finding.text]
+            assert found.severity is Severity.ERROR
+        sentences = {f"fanfare: {finding.text}." for finding in findings}
+        for package in refused:
+            assert _refusal(own, package) in sentences
+        wait_until(
+            lambda: {name for name, serves in _serves(own).items() if not serves} == troubled,
+            f"{troubled} do not serve",
+            NOTICED_SECONDS,
+        )
+    wait_until(lambda: all(_serves(own).values()), "all serve again", NOTICED_SECONDS)
+    worker_log = (own.settings.state_dir / "logs" / "worker.log").read_text()
+    for word in broken:
+        # Told once, although it is looked at every few seconds.
+        assert len(re.findall(rf"server setting: {word} ", worker_log)) == 1
+        assert f"server setting corrected: {word} " in worker_log
+
+
+def test_the_read_service_tells_what_is_wrong_with_redis_and_serves(own: Fanfare) -> None:
+    """Postgres can answer every read."""
+    with _evicting(own):
+        second, target = own.system.another_read_service(1)
+        assert probe(target) is None
+        second.stop()
+    assert "server setting: maxmemory-policy is allkeys-lru" in second.log_path.read_text()
