@@ -169,7 +169,7 @@ def replay(place: str | None) -> None:
     """
     settings = load_settings()
     letters = _DeadLetters(settings)
-    store = Store(settings.primary_dsn(), settings.replica_dsn())
+    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
     try:
         moment, _ = store.now()
         sent, unreadable = _resend(letters, moment, place)

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import LiteralString, Self
 
-import psycopg
 from confluent_kafka import Consumer, TopicPartition
 from redis import Redis
 
+from core import postgres
 from core.history import OtherHistoryError
 from core.kafka import GROUP, PARTITIONS, client_settings
 from core.keys import Keys
+from core.postgres import BlockingConnection
 from core.progress import Progress
-from core.settings import Settings
+from core.settings import DEFAULT_SILENCE_SECONDS, Settings
 from core.shards import SHARDS
 from fanout_worker.topic import Topic
 
 KAFKA_SECONDS = 10.0
+COMMAND_SECONDS = 3600.0
+
+_NO_TIMEOUTS: LiteralString = """
+SELECT set_config('statement_timeout', '0', false),
+    set_config('idle_in_transaction_session_timeout', '0', false)
+"""
 
 
 @dataclass(frozen=True)
@@ -139,9 +146,13 @@ def current_keys(settings: Settings) -> Keys:
 
 
 @contextmanager
-def connect(dsn: str) -> Iterator[psycopg.Connection]:
-    """Yield a connection to Postgres in autocommit, for a command of a person's."""
-    with psycopg.connect(
-        dsn, autocommit=True, connect_timeout=5, application_name="fanfare-cli"
-    ) as connection:
+def connect(dsn: str) -> Iterator[BlockingConnection]:
+    """Yield a connection to Postgres in autocommit, for a command of a person's.
+
+    Its statements may take long, and are given up only after COMMAND_SECONDS. A server that is
+    gone is noticed by TCP within seconds.
+    """
+    with postgres.connect(dsn, "cli", DEFAULT_SILENCE_SECONDS) as connection:
+        connection.execute(_NO_TIMEOUTS)
+        connection.silence_seconds = COMMAND_SECONDS
         yield connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 import psycopg
 
+from cli.feed import connect
 from core.settings import load_settings
 from core.tokens import SETTLE_SECONDS, create_key
 
@@ -37,7 +38,7 @@ def new() -> None:
 def admin(username: str, *, revoke: bool) -> None:
     """Make a user an administrator; it shows in their next access token, in ten minutes at most."""
     try:
-        with psycopg.connect(load_settings().primary_dsn(), autocommit=True) as connection:
+        with connect(load_settings().primary_dsn()) as connection:
             cursor = connection.execute(
                 "UPDATE users SET admin = %s WHERE lower(username) = lower(%s)",
                 (not revoke, username),

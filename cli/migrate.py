@@ -9,6 +9,7 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
 
+from cli.feed import connect
 from core.findings import MANY_REPLICAS, MIN_IN_SYNC
 from core.kafka import PARTITIONS, client_settings, dead_letter_topic
 from core.settings import Settings, load_settings
@@ -46,7 +47,7 @@ def apply_migrations(dsn: str) -> list[str]:
         key=lambda file: file.name,
     )
     applied = []
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
+    with connect(dsn) as connection:
         # Two at once would apply the same file twice.
         connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
         connection.execute(

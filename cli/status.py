@@ -1,8 +1,11 @@
-"""`fanfare status`: what there is, what waits, and who answers."""
+"""`fanfare status`: what there is, what waits, who answers, and whether all of it is right."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import click
 import psycopg
@@ -13,57 +16,134 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.feed import Feed, connect, current_keys
+from cli.feed import Feed, Partition, connect, current_keys
+from cli.replication import look, verdict
 from core.health_probe import gateway_serves, probe
 from core.history import OtherHistoryError
 from core.settings import Settings, load_settings
 
-Rows = Iterable[tuple[str, str]]
+# The relay sends an event within milliseconds, and after a restart of Kafka within some 15 s.
+MAX_OUTBOX_SECONDS = 30.0
+# The worker moves each partition that waits well within this time, its pauses after a failure
+# included.
+STILL_SECONDS = 10.0
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    label: str
+    text: str
+    wrong: bool = False
+
+
+Rows = Iterable[Row]
 
 
 @click.command()
 def command() -> None:
-    """Show users, tweets, follows, the outbox, the lag of each partition, cached timelines."""
+    """Show what there is, what waits and who serves; exit with 1 when any of it is not right."""
     settings = load_settings()
-    table = Table(show_header=False, box=None)
     with Feed(settings) as feed:
         parts: list[tuple[str, Callable[[], Rows]]] = [
             ("Postgres", lambda: _counts(settings)),
             ("Postgres", lambda: _outbox(feed)),
+            ("replica", lambda: _replica(settings)),
             ("Kafka or Redis", lambda: _partitions(feed)),
             ("Redis", lambda: _cached(settings)),
             ("processes", lambda: _processes(settings)),
         ]
-        for name, rows in parts:
-            try:
-                for label, value in rows():
-                    table.add_row(label, value)
-            except (psycopg.Error, KafkaException, RedisError, OtherHistoryError) as error:
-                said = escape(str(error).splitlines()[0])
-                table.add_row(name, f"[red]does not answer: {said}[/red]")
+        rows = [row for name, part in parts for row in _answers(name, part)]
+    table = Table(show_header=False, box=None)
+    for row in rows:
+        text = escape(row.text)
+        table.add_row(row.label, f"[red]{text}[/red]" if row.wrong else text)
     Console().print(table)
+    wrong = dict.fromkeys(row.label for row in rows if row.wrong)
+    if wrong:
+        # In words too: there is no red in a file.
+        click.echo(f"Not right: {', '.join(wrong)}.", err=True)
+        sys.exit(1)
+
+
+def outbox_row(count: int, age: float) -> Row:
+    """Return the row for so many events that wait, the oldest for so many seconds."""
+    text = f"{count:,}" + (f", the oldest for {age:.1f} s" if count else "")
+    return Row("outbox waiting", text, wrong=age > MAX_OUTBOX_SECONDS)
+
+
+def partition_row(partition: Partition, *, still: bool) -> Row:
+    """Return the row for a partition; still: it had to move in STILL_SECONDS and has not."""
+    lag = "no checkpoint yet" if partition.lag is None else f"lag {partition.lag:,}"
+    committed = "none" if partition.committed is None else f"{partition.committed:,}"
+    text = f"{lag} (end {partition.end:,}, committed {committed})"
+    if still:
+        text += f", and has not moved for {STILL_SECONDS:.0f} s"
+    return Row(f"partition {partition.number}", text, wrong=still)
+
+
+def watch_partitions(
+    partitions: Callable[[], list[Partition]],
+    pause: Callable[[float], None] = time.sleep,
+) -> Rows:
+    """Yield the rows of all partitions, after looking whether those that wait move.
+
+    Lag is what load makes, and is right as long as it is being worked off.
+
+    Args:
+        partitions: looks at them.
+        pause: lets so many seconds pass.
+    """
+    found = partitions()
+    # Those with lag, and those of which nobody knows: none may stay as it is.
+    waiting = {partition.number: partition.applied for partition in found if partition.lag != 0}
+    left = STILL_SECONDS
+    while waiting and left > 0:
+        pause(POLL_SECONDS)
+        left -= POLL_SECONDS
+        found = partitions()
+        for partition in found:
+            before = waiting.get(partition.number)
+            if partition.lag == 0 or partition.applied != before:
+                waiting.pop(partition.number, None)
+    for partition in found:
+        yield partition_row(partition, still=partition.number in waiting)
+
+
+def _answers(name: str, part: Callable[[], Rows]) -> list[Row]:
+    """Return a part's rows, and a wrong one where it cannot be asked."""
+    rows = []
+    try:
+        for row in part():
+            rows.append(row)  # noqa: PERF402 - those before a failure are shown too
+    except (psycopg.Error, KafkaException, RedisError, OtherHistoryError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        rows.append(Row(name, f"does not answer: {said[0]}", wrong=True))
+    return rows
 
 
 def _counts(settings: Settings) -> Rows:
     with connect(settings.primary_dsn()) as connection:
         for table in ("users", "tweets", "follows"):
             row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608 - our own names
-            yield table, f"{row[0]:,}" if row else "?"
+            yield Row(table, f"{row[0]:,}" if row else "?")
 
 
 def _outbox(feed: Feed) -> Rows:
-    count, age = feed.waiting()
-    yield "outbox waiting", f"{count:,}" + (f", the oldest for {age:.1f} s" if count else "")
+    yield outbox_row(*feed.waiting())
+
+
+def _replica(settings: Settings) -> Rows:
+    primary, replica = settings.primary_dsn(), settings.replica_dsn()
+    if primary != replica:
+        text, wrong = verdict(look(primary, replica), settings.max_replica_lag)
+        yield Row("replica", text, wrong=wrong)
 
 
 def _partitions(feed: Feed) -> Rows:
-    for partition in feed.partitions():
-        lag = "no fence yet" if partition.lag is None else f"lag {partition.lag:,}"
-        committed = "none" if partition.committed is None else f"{partition.committed:,}"
-        yield (
-            f"partition {partition.number}",
-            f"{lag} (end {partition.end:,}, committed {committed})",
-        )
+    return watch_partitions(feed.partitions)
 
 
 def _cached(settings: Settings) -> Rows:
@@ -71,7 +151,7 @@ def _cached(settings: Settings) -> Rows:
         # A scan of all keys, in steps that keep nobody waiting.
         timelines = current_keys(settings).timelines
         count = sum(1 for _ in redis.scan_iter(timelines, count=10_000))
-        yield "cached timelines", f"{count:,}"
+        yield Row("cached timelines", f"{count:,}")
 
 
 def _processes(settings: Settings) -> Rows:
@@ -81,13 +161,14 @@ def _processes(settings: Settings) -> Rows:
         "fan-out worker": f"127.0.0.1:{settings.worker_port}",
     }
     for name, target in targets.items():
-        yield name, _verdict(target, serving=probe(target, tls_dir=settings.tls_dir) is None)
+        yield _verdict(name, target, serving=probe(target, tls_dir=settings.tls_dir) is None)
     for name, port in (
         ("gateway, commands", settings.rest_write_port),
         ("gateway, queries", settings.rest_read_port),
     ):
-        yield name, _verdict(f"127.0.0.1:{port}", serving=gateway_serves(port, settings.tls_dir))
+        serving = gateway_serves(port, settings.tls_dir)
+        yield _verdict(name, f"127.0.0.1:{port}", serving=serving)
 
 
-def _verdict(target: str, *, serving: bool) -> str:
-    return "[green]serving[/green]" if serving else f"[red]not serving[/red] {target}"
+def _verdict(name: str, target: str, *, serving: bool) -> Row:
+    return Row(name, "serving" if serving else f"not serving {target}", wrong=not serving)

@@ -89,6 +89,11 @@ class System:
         self.settings = Settings(**own)  # type: ignore[arg-type]
         self.processes: dict[str, Server] = {}
 
+    @property
+    def servers(self) -> list[Server]:
+        """All that was started: the stack's servers and the processes."""
+        return [*self.stack.servers, *self.processes.values()]
+
     def start(self) -> None:
         """Start everything and wait until all of it serves.
 

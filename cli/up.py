@@ -7,6 +7,7 @@ import shlex
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,13 +20,17 @@ from cli.migrate import MigrateError
 from cli.system import ServicePorts, System
 from core.settings import Settings, load_settings
 from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
+from embedded.supervisor import Supervisor
 
 
 @click.command()
 @click.option("--replica", is_flag=True, help="Run a replica of Postgres too, for the queries.")
 @click.option("--auth", is_flag=True, help="Have callers say who they are, by access tokens.")
 def up(*, replica: bool, auth: bool) -> None:
-    """Start everything on the fixed ports and stay until Ctrl-C; data stay in the state folder."""
+    """Start everything on the fixed ports and stay until Ctrl-C; data stay in the state folder.
+
+    What dies is named and started again; what does not stay up ends everything, with status 1.
+    """
     settings = load_settings()
     console = Console()
     system = System(
@@ -42,7 +47,7 @@ def up(*, replica: bool, auth: bool) -> None:
         with system:
             console.print(_places(system.settings), markup=False, highlight=False, soft_wrap=True)
             try:
-                _watch(system)
+                Supervisor(system.servers, _reporter(console)).watch()
             finally:
                 console.print("\nStopping ...")
     except (StackError, MigrateError) as error:
@@ -110,6 +115,16 @@ def _places(settings: Settings) -> str:
     return text
 
 
+def _reporter(console: Console) -> Callable[[str], None]:
+    """Return a function that prints lines as they are, with the time before the first."""
+
+    def report(lines: str) -> None:
+        text = f"{time.strftime('%H:%M:%S')} {lines}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    return report
+
+
 def _next(settings: Settings, tls_dir: Path | None) -> str:
     scheme, curl, grpcurl = client_options(tls_dir)
     post = f"curl{curl} -H 'Content-Type: application/json' "
@@ -142,15 +157,6 @@ def _interrupt_on_signals() -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-
-
-def _watch(system: System) -> NoReturn:
-    """Wait for Ctrl-C; raises StackError when a process ends by itself."""
-    while True:
-        for process in system.processes.values():
-            if not process.running:
-                raise StackError(f"{process.name} ended by itself: {process.log_path} says why.")
-        time.sleep(1)
 
 
 def _fixed_ports_are_free(settings: Settings) -> bool:

@@ -264,6 +264,15 @@ class TooManyCallsError(RetryableError):
         super().__init__("this process has as many calls under way as it takes: try again")
 
 
+class ShuttingDownError(RetryableError):
+    """This process takes no more calls because it is being stopped; nothing was done."""
+
+    reason = ErrorReason.ERROR_REASON_SHUTTING_DOWN
+
+    def __init__(self) -> None:
+        super().__init__("this process is shutting down and did nothing: retry")
+
+
 class RateLimitedError(RetryableError):
     """The caller makes more calls than they may."""
 
@@ -322,6 +331,7 @@ CODES: dict[type[FanfareError], grpc.StatusCode] = {
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     RateLimitedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCallsError: grpc.StatusCode.UNAVAILABLE,
+    ShuttingDownError: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
     InternalError: grpc.StatusCode.INTERNAL,
 }

@@ -31,7 +31,7 @@ from core.findings import (
     topic_findings,
 )
 from core.kafka import client_settings
-from core.postgres import connection_arguments
+from core.postgres import connect
 from core.settings import Settings
 
 TIMEOUT_SECONDS = 5.0
@@ -54,7 +54,7 @@ class UnansweredError(Exception):
 
 def postgres_check(settings: Settings) -> Check:
     """Return a check of the Postgres primary."""
-    return partial(_inspect_postgres, settings.primary_dsn())
+    return partial(_inspect_postgres, settings.primary_dsn(), settings.silence_seconds)
 
 
 def redis_check(settings: Settings) -> Check:
@@ -78,11 +78,11 @@ def inspect_servers(settings: Settings) -> list[Finding]:
     return sorted(found, key=lambda finding: -finding.severity)
 
 
-def _inspect_postgres(dsn: str) -> list[Finding]:
+def _inspect_postgres(dsn: str, silence_seconds: float) -> list[Finding]:
     try:
         # A connection of its own, as a new one has what ALTER ROLE and ALTER DATABASE set.
         with (
-            psycopg.connect(dsn, **connection_arguments("checks")) as connection,
+            connect(dsn, "checks", silence_seconds) as connection,
             connection.cursor(row_factory=class_row(PostgresSettings)) as cursor,
         ):
             settings = cursor.execute(_POSTGRES).fetchone()

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from core.settings import SettingsError
+from core.settings import DEFAULT_SILENCE_SECONDS, SettingsError
 
 PARTITIONS = 12
 GROUP = "fanfare.fanout"
@@ -34,14 +34,19 @@ _UNUSABLE = (
 )
 
 
-def client_settings(address: str) -> dict[str, Any]:
+def client_settings(
+    address: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
+) -> dict[str, Any]:
     """Return librdkafka's settings for any client; it logs through Python's logging.
 
     The address is FANFARE_KAFKA_BOOTSTRAP_SERVERS: host:port, more of them after commas; over TLS
     as ssl://host:port?ca=FILE&cert=FILE&key=FILE, and with a password as
     sasl+ssl://user:password@host:port?ca=FILE&mechanism=PLAIN, each option being optional, and
     %-escapes for what a URL cannot hold. Raises SettingsError for anything else.
+
+    silence_seconds: after how long without an answer a connection is given up.
     """
+    milliseconds = int(silence_seconds * 1000)
     return {
         **(_secure(address) if "://" in address else {"bootstrap.servers": address}),
         "logger": logging.getLogger("librdkafka"),
@@ -49,12 +54,18 @@ def client_settings(address: str) -> dict[str, Any]:
         # log, that librdkafka would begin with, nor the 10 s apart that it would end with.
         "reconnect.backoff.ms": 500,
         "reconnect.backoff.max.ms": 1000,
+        # By default a minute, and half a minute to connect.
+        "socket.timeout.ms": milliseconds,
+        "socket.connection.setup.timeout.ms": milliseconds,
+        "socket.keepalive.enable": True,
     }
 
 
-def producer_settings(address: str) -> dict[str, Any]:
+def producer_settings(
+    address: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
+) -> dict[str, Any]:
     """Return settings for a producer that neither loses nor reorders records."""
-    return client_settings(address) | {
+    return client_settings(address, silence_seconds) | {
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": PARTITIONER,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -20,23 +21,35 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from core.access import AUTHENTICATION, Check, Gate, Peer
+from core.calls import Calls
 from core.errors import (
     FanfareError,
     InternalError,
     InvalidRequestError,
     MalformedRequestError,
     MethodNotFoundError,
-    TooManyCallsError,
     to_status,
 )
 from core.process import StartError
+from core.sockets import connections, stop_listening
 from core.tasks import start
 from core.tls import Certificates
 
 LOG = logging.getLogger(__name__)
+# Maximum duration of a drain. Calls that take longer are cut off.
 DRAIN_SECONDS = 10.0
-# At once. More would only wait, each with its request in memory, and be late for all.
-MAX_CALLS = 2000
+# During a drain: a connection is closed this long after its first call was refused, by when its
+# client has read so and stopped using it.
+REFUSED_SECONDS = 0.1
+# A connection without any call is closed after this time. The longer it is, the less likely is a
+# call that crosses with the end of its connection, and whose outcome its client cannot know.
+SILENT_SECONDS = 1.0
+DRAIN_POLL_SECONDS = 0.02
+# Ping clients so often, and give up a connection whose client does not answer.
+KEEPALIVE_SECONDS = 10.0
+KEEPALIVE_TIMEOUT_SECONDS = 5.0
+# Clients may send pings this often, also without calls. More of them end the connection.
+CLIENT_PING_SECONDS = 5.0
 # With TLS: how long a connection may go on with a certificate that a new one would not be made by.
 CONNECTION_SECONDS = 600.0
 # How long a port may be closed that grpc has given up.
@@ -69,7 +82,13 @@ class Server:
         None where it is off. shared: other processes may listen there too.
         """
         # Else one process a port: a second one must fail at once instead of sharing it unnoticed.
-        self._options = [("grpc.so_reuseport", int(shared))]
+        self._options = [
+            ("grpc.so_reuseport", int(shared)),
+            ("grpc.keepalive_time_ms", int(KEEPALIVE_SECONDS * 1000)),
+            ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", int(CLIENT_PING_SECONDS * 1000)),
+        ]
         if certificates is not None:
             self._options += [
                 ("grpc.max_connection_age_ms", int(CONNECTION_SECONDS * 1000)),
@@ -127,13 +146,52 @@ class Server:
             await self._health.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 
     async def drain(self) -> None:
-        """Report NOT_SERVING, take no more calls, and let those under way finish."""
+        """Free the port, refuse new calls, let those under way finish, and close all connections.
+
+        Health reports NOT_SERVING. New calls get ShuttingDownError, which says that nothing was
+        done. Takes DRAIN_SECONDS at most.
+        """
         for part in ("", *self._parts):
             await self.set_serving(serving=False, part=part)
-        if self._keeping_open is not None and self._server is not None:
-            self._keeping_open.cancel()
-            await asyncio.wait([self._keeping_open])
-            await asyncio.gather(self._server.stop(DRAIN_SECONDS), *self._ending)
+        if self._keeping_open is None or self._server is None:
+            return
+        self._keeping_open.cancel()
+        await asyncio.wait([self._keeping_open])
+        # In this order: a client that is refused opens another connection, which must reach
+        # another process.
+        stop_listening(self.port)
+        self._calls.refuse()
+        LOG.info("draining port=%d calls=%d", self.port, self._calls.under_way)
+        await self._close_connections()
+        await asyncio.gather(self._server.stop(None), *self._ending)
+
+    async def _close_connections(self) -> None:
+        """Close each connection once its calls are answered and its client has been told.
+
+        grpc's own stop() cannot do this: calls that arrive until clients have read its GOAWAY get
+        the status CANCELLED without details, which clients do not retry.
+        """
+        began = time.monotonic()
+        while (now := time.monotonic()) < began + DRAIN_SECONDS:
+            if not self._close_quiet_connections(began, now):
+                return
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        LOG.warning("drain timed out port=%d calls=%d", self.port, self._calls.under_way)
+        for _, connection in connections(self.port):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def _close_quiet_connections(self, began: float, now: float) -> int:
+        """Return how many connections there were."""
+        count = 0
+        busy = self._calls.ports()
+        refused_at = self._calls.refused_at
+        for port, connection in connections(self.port):
+            count += 1
+            is_due = now >= refused_at.get(port, began + SILENT_SECONDS) + REFUSED_SECONDS
+            if is_due and port not in busy:
+                with suppress(OSError):  # the client has just closed it
+                    connection.shutdown(socket.SHUT_RDWR)
+        return count
 
     async def _open(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._options)
@@ -186,24 +244,6 @@ class Server:
         await server.stop(None)
 
 
-class Calls:
-    """The calls under way in one process; health and reflection do not count."""
-
-    def __init__(self) -> None:
-        self.under_way = 0
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Count one call more while it runs; raises TooManyCallsError above MAX_CALLS."""
-        if self.under_way >= MAX_CALLS:
-            raise TooManyCallsError
-        self.under_way += 1
-        try:
-            yield
-        finally:
-            self.under_way -= 1
-
-
 def violations(message: Message, *, only_first: bool = False) -> list[tuple[str, str]]:
     """Return what breaks the contract's rules: pairs of field path and what it must be.
 
@@ -232,12 +272,12 @@ def guard(
 
     async def handle(request: bytes, context: Context) -> bytes:
         try:
-            with calls.one():
-                message = _parse(request_class, request)
-                if check is not None:
-                    await check(message, Peer(context))
-                answer = await method(message, context)
-                return answer if isinstance(answer, bytes) else answer.SerializeToString()
+            calls.enter(context)
+            message = _parse(request_class, request)
+            if check is not None:
+                await check(message, Peer(context))
+            answer = await method(message, context)
+            return answer if isinstance(answer, bytes) else answer.SerializeToString()
         except FanfareError as error:
             status = to_status(error)
         except (asyncio.CancelledError, grpc.aio.AbortError):

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "FANFARE_"
 STACK_FILE = "stack.json"
 SECRETS_DIR = "FANFARE_SECRETS_DIR"
+DEFAULT_SILENCE_SECONDS = 15.0
 
 # How addresses begin; the libraries know the rest.
 _DSN = (r"postgres(ql)?://|\s*\w+\s*=", "postgresql://user:password@host:5432/database")
@@ -55,6 +56,8 @@ class Settings(BaseSettings):
     rest_write_port: int = Field(default=8081, ge=0, le=65535)
     rest_read_port: int = Field(default=8080, ge=0, le=65535)
     bind: str = "127.0.0.1"
+    # Another process may listen on the same ports, so that a successor can start before this ends.
+    share_ports: bool = False
     # Nothing hides what callers say, their tokens if they have any, from those on the way.
     allow_unauthenticated_plaintext: bool = False
     # A folder of keys: with it callers must say who they are.
@@ -75,15 +78,22 @@ class Settings(BaseSettings):
     # The fan-out worker keeps so many follower ids in memory, of 8 bytes each.
     cached_followers: int = Field(default=50_000_000, ge=0)
     topic: str = "fanfare.feed.v1"
+    # After so long without a sign from a server that owes an answer, its connection is given up.
+    silence_seconds: float = Field(default=DEFAULT_SILENCE_SECONDS, ge=1, le=3600)
 
     def primary_dsn(self) -> str:
         """Return the DSN of the Postgres primary; raises SettingsError when none is known."""
         return self._address("postgres_dsn", self.postgres_dsn)
 
     def replica_dsn(self) -> str:
-        """Return the DSN that queries go to: the replica's, or the primary's where none is set."""
+        """Return the DSN that queries go to: the replica's, or the primary's where none is set.
+
+        Where neither is set, the embedded stack's record has both.
+        """
         if self.postgres_replica_dsn is None:
-            return self.primary_dsn()
+            primary = self.primary_dsn()
+            if self.postgres_dsn is not None:
+                return primary
         return self._address("postgres_replica_dsn", self.postgres_replica_dsn)
 
     def redis_address(self) -> str:

@@ -21,6 +21,22 @@ LOG = logging.getLogger(__name__)
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"
 LOOK_SECONDS = 5.0
 
+# For channels to our processes. By default grpc never asks whether a connection still works.
+CHANNEL_OPTIONS = [
+    # As often as our servers allow; after the timeout the channel connects anew.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # Of the two the one that counts: by default a minute, whatever the keepalive's is.
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # By default grpc leaves a service that was away for a while alone for two minutes, and waits
+    # for 20 s for one that accepts the connection and says nothing.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+]
+
 
 @dataclass(frozen=True)
 class Files:
@@ -133,8 +149,9 @@ def client_context(folder: Path | None) -> ssl.SSLContext | None:
 def open_channel(target: str, folder: Path | None) -> grpc.Channel:
     """Return a channel to one of our processes, by TLS where there is a folder of certificates."""
     if folder is None:
-        return grpc.insecure_channel(target)
-    return grpc.secure_channel(target, Certificates(folder).files().channel_credentials)
+        return grpc.insecure_channel(target, CHANNEL_OPTIONS)
+    credentials = Certificates(folder).files().channel_credentials
+    return grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
 
 
 def _configuration(files: Files) -> grpc.ServerCertificateConfiguration:

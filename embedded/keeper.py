@@ -70,7 +70,11 @@ def _prctl(libc: ctypes.CDLL, option: int, *arguments: int) -> None:
 
 
 def keep(order: dict[str, Any]) -> int:
-    """Run the server until it ends or the parent is gone; return its exit status."""
+    """Run the server until it ends or the parent is gone.
+
+    Returns:
+        Its exit status, or 128 and the number of the signal that ended it, as a shell says it.
+    """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
     def before() -> None:
@@ -105,7 +109,8 @@ def keep(order: dict[str, Any]) -> int:
             os.killpg(server.pid, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
-    return server.wait()
+    status = server.wait()
+    return status if status >= 0 else 128 - status
 
 
 def _order() -> dict[str, Any]:
@@ -120,13 +125,13 @@ def _order() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Do as ordered; return the server's exit status, the signal's number if it was killed."""
+    """Do as ordered; return what keep() does, or 1 if the server could not be run."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Whoever signals all processes signals the parent too, and that decides. A handler and
         # not SIG_IGN, which the server would inherit.
         signal.signal(number, lambda *_: None)
     try:
-        return abs(keep(_order()))
+        return keep(_order())
     except PermissionError as error:
         cure = "open the folders above it to all users, or put it elsewhere"
         print(f"{error.filename} is closed to its user: {cure}", flush=True)  # noqa: T201

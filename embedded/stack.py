@@ -117,6 +117,11 @@ class Stack:
         """The Kafka that was started."""
         return self._servers["kafka"]
 
+    @property
+    def servers(self) -> list[Server]:
+        """All servers that were started."""
+        return list(self._servers.values())
+
     def start(self) -> None:
         """Start what is not given, and wait until all of it answers.
 
@@ -205,7 +210,7 @@ class Stack:
 
     def _stop_servers(self) -> None:
         with ThreadPoolExecutor(3) as pool:
-            list(pool.map(Server.stop, list(self._servers.values())))
+            list(pool.map(lambda server: server.stop(), self.servers))
 
     def _postgres(self) -> Server:
         return pg.postgres(self._state_dir / "postgres", self._ports.postgres, self._password)
@@ -213,7 +218,9 @@ class Stack:
     def _replica(self) -> Server:
         ports = self._ports
         folder = self._state_dir / "postgres-replica"
-        return pg.replica(folder, ports.replica, self._password, ports.postgres)
+        return pg.Replica(
+            folder, ports.replica, self._password, self._state_dir / "postgres", ports.postgres
+        )
 
     def _valkey(self) -> Server:
         return valkey(self._state_dir / "valkey", self._ports.redis)

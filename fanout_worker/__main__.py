@@ -26,15 +26,18 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             "Kafka": topic_check(settings),
         }
     )
-    store = Store(settings.primary_dsn(), settings.replica_dsn())
+    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
     worker = Worker(
         settings,
         store,
-        Shards(settings.redis_address(), settings.timeline_length),
+        Shards(settings.redis_address(), settings.timeline_length, settings.silence_seconds),
         FollowerArrays(store.followers, store.follower_pages, settings.cached_followers),
     )
     server = Server(
-        settings.bind, settings.worker_port, certificates=certificates(settings.tls_dir)
+        settings.bind,
+        settings.worker_port,
+        certificates=certificates(settings.tls_dir),
+        shared=settings.share_ports,
     )
 
     await checks.start()

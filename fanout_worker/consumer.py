@@ -60,7 +60,10 @@ class Worker:
         self._store = store
         self._shards = shards
         self._checkpoints = Checkpoints(
-            shards, Topic(bootstrap_servers, topic), store, settings.redis_prefix
+            shards,
+            Topic(bootstrap_servers, topic, settings.silence_seconds),
+            store,
+            settings.redis_prefix,
         )
         self._followers = followers
         self._applier = Applier(followers, settings.timeline_ttl_seconds())
@@ -79,7 +82,7 @@ class Worker:
         self._kafka_answers = True
         self.watchdog = Watchdog()
         self._consumer = Consumer(
-            client_settings(bootstrap_servers)
+            client_settings(bootstrap_servers, settings.silence_seconds)
             | {
                 "group.id": GROUP,
                 "partition.assignment.strategy": "range",

@@ -24,7 +24,6 @@ from fanout_worker.batch import Part, Wave
 from fanout_worker.resp import pack
 
 LOG = logging.getLogger(__name__)
-TIMEOUT_SECONDS = 10.0
 RECEIVE_BYTES = 1 << 20
 
 # By partition.
@@ -85,14 +84,17 @@ class Shards:
     Redis works. The other methods are for when nothing is under way.
     """
 
-    def __init__(self, url: str, length: int) -> None:
-        """Use the Redis at the URL; length: how many ids a list keeps."""
+    def __init__(self, url: str, length: int, silence_seconds: float) -> None:
+        """Use the Redis at the URL.
+
+        length: how many ids a list keeps. silence_seconds: how long an answer may take.
+        """
         # Those of the history that is applied; nothing is asked before it is known.
         self.keys = Keys.of("", "")
         self._pool = ConnectionPool.from_url(
             url,
             max_connections=SHARDS + 1,
-            socket_timeout=TIMEOUT_SECONDS,
+            socket_timeout=silence_seconds,
             socket_connect_timeout=2.0,
             retry=Retry(NoBackoff(), 0),
         )

@@ -7,17 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import psycopg
-from psycopg.rows import TupleRow
 
 from core.history import Moment, OtherHistoryError
-from core.postgres import HAS_REACHED, connection_arguments
+from core.postgres import HAS_REACHED, BlockingConnection, connect
 from core.queries import load_queries
 from fanout_worker.followers import Followers
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("fanout_worker")
-
-Connection = psycopg.Connection[TupleRow]
 
 # Followers read at once of a user who has too many to keep: 8 MB.
 PAGE = 1_000_000
@@ -26,10 +23,11 @@ PAGE = 1_000_000
 class Store:
     """Connections to the primary and the replica, made when first needed and after they break."""
 
-    def __init__(self, primary_dsn: str, replica_dsn: str) -> None:
+    def __init__(self, primary_dsn: str, replica_dsn: str, silence_seconds: float) -> None:
         self._primary_dsn = primary_dsn
         self._replica_dsn = replica_dsn
-        self._connections: dict[str, Connection] = {}
+        self._silence_seconds = silence_seconds
+        self._connections: dict[str, BlockingConnection] = {}
 
     def close(self) -> None:
         """Close the connections; the next use makes new ones."""
@@ -85,7 +83,7 @@ class Store:
             parameters["before"] = before
             yield _ids(ids)
 
-    def _at(self, moment: Moment) -> Connection:
+    def _at(self, moment: Moment) -> BlockingConnection:
         if self._replica_dsn != self._primary_dsn:
             try:
                 replica = self._connect(self._replica_dsn)
@@ -98,15 +96,15 @@ class Store:
             raise OtherHistoryError
         return primary
 
-    def _connect(self, dsn: str) -> Connection:
+    def _connect(self, dsn: str) -> BlockingConnection:
         connection = self._connections.get(dsn)
         if connection is None or connection.closed:
-            connection = psycopg.Connection.connect(dsn, **connection_arguments("worker"))
+            connection = connect(dsn, "worker", self._silence_seconds)
             self._connections[dsn] = connection
         return connection
 
 
-def _has_reached(connection: Connection, moment: Moment) -> bool:
+def _has_reached(connection: BlockingConnection, moment: Moment) -> bool:
     parameters = {"history": moment.history, "lsn": moment.lsn}
     return connection.execute(HAS_REACHED, parameters).fetchone() == (True,)
 

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from core.feed_events import UnreadableEventError, parse
 from core.kafka import GROUP, client_settings
+from core.settings import DEFAULT_SILENCE_SECONDS
 
 KAFKA_SECONDS = 10.0
 
@@ -18,8 +19,15 @@ KAFKA_SECONDS = 10.0
 class Topic:
     """Asks by the admin client: on a consumer's connection each question waits for a fetch."""
 
-    def __init__(self, bootstrap_servers: str, name: str) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        name: str,
+        silence_seconds: float = DEFAULT_SILENCE_SECONDS,
+    ) -> None:
+        """Ask about this topic; silence_seconds: how long a connection may owe an answer."""
         self._name = name
+        self._silence_seconds = silence_seconds
         self._bootstrap_servers = bootstrap_servers
         self._admin = self._connect()
 
@@ -62,7 +70,7 @@ class Topic:
         found: dict[int, int] = {}
         # A member of no group: it is told where to read, and commits nothing.
         consumer = Consumer(
-            client_settings(self._bootstrap_servers)
+            client_settings(self._bootstrap_servers, self._silence_seconds)
             | {"group.id": f"{GROUP}.look", "enable.auto.commit": False}
             | {"auto.offset.reset": "error", "enable.auto.offset.store": False}
         )
@@ -104,7 +112,7 @@ class Topic:
             raise KafkaException("Kafka did not answer in time") from error
 
     def _connect(self) -> AdminClient:
-        return AdminClient(client_settings(self._bootstrap_servers))
+        return AdminClient(client_settings(self._bootstrap_servers, self._silence_seconds))
 
 
 def _event_id(value: bytes) -> int:

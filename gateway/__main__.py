@@ -37,8 +37,10 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     )
     trusted = parse_networks(settings.trusted_proxies)
     tls = None if own is None else own.http_context()
-    commands = Server(settings.bind, settings.rest_write_port, write, cors, trusted, tls)
-    queries = Server(settings.bind, settings.rest_read_port, read, cors, trusted, tls)
+    commands, queries = (
+        Server(settings.bind, port, service, cors, trusted, tls, shared=settings.share_ports)
+        for port, service in ((settings.rest_write_port, write), (settings.rest_read_port, read))
+    )
 
     await commands.start()
     await queries.start()

@@ -44,19 +44,23 @@ class Listener:
         self._server = server
         self._tls = tls
         self._sockets: list[socket.socket] = []
-        self._accepting: list[asyncio.Task[None]] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._refusing: set[asyncio.Task[None]] = set()
         self._is_full = False
         self._refusal = _refusal()
 
-    def start(self, bind: str, port: int) -> int:
-        """Listen and return the port, a free one for 0. Raises OSError if that cannot be."""
+    def start(self, bind: str, port: int, *, shared: bool = False) -> int:
+        """Listen and return the port, a free one for 0; shared: other processes may listen there.
+
+        Raises OSError if that cannot be.
+        """
         found = socket.getaddrinfo(bind.strip("[]"), port, type=socket.SOCK_STREAM)
         absent = None
         for family, address in dict.fromkeys((info[0], info[4]) for info in found):
             try:
-                listening = socket.create_server(address, family=family, backlog=_BACKLOG)
+                listening = socket.create_server(
+                    address, family=family, backlog=_BACKLOG, reuse_port=shared
+                )
             except OSError as error:
                 if error.errno not in _ABSENT:
                     self.close()
@@ -67,38 +71,58 @@ class Listener:
                 self._sockets.append(listening)
         if absent is not None and not self._sockets:
             raise absent
-        self._accepting = [asyncio.create_task(self._accept(each)) for each in self._sockets]
+        for each in self._sockets:
+            self._resume(each)
         return int(self._sockets[0].getsockname()[1])
 
     def close(self) -> None:
-        """Accept no more connections; those that are open stay so."""
-        for task in (*self._accepting, *self._connecting, *self._refusing):
-            task.cancel()
+        """Accept no more connections, after those that clients think are open already."""
         for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+            self._accept(listening)
             listening.close()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+    @property
+    def count(self) -> int:
+        """How many connections there are, those whose TLS handshake is under way included."""
+        return len(self._server.connections) + len(self._connecting)
+
+    def abort(self) -> None:
+        """Close the connections that have not reached the server."""
+        for task in (*self._connecting, *self._refusing):
+            task.cancel()
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    def _accept(self, listening: socket.socket) -> None:
+        """Accept the connections that wait."""
         while True:
             try:
-                connection, _ = await loop.sock_accept(listening)
+                connection, _ = listening.accept()
+            except BlockingIOError:
+                return
             except OSError as error:
                 LOG.warning("no connection can be accepted: %s", error)
-                await asyncio.sleep(PAUSE_SECONDS)
-                continue
-            was_full, self._is_full = self._is_full, self._count() >= MAX_CONNECTIONS
-            if not self._is_full:
-                start(self._connect(connection), self._connecting)
-                continue
-            if not was_full:
-                LOG.warning("there are %d connections to a port: more are refused", self._count())
-            if self._tls is None and len(self._refusing) < MAX_REFUSALS:
-                start(self._refuse(connection), self._refusing)
-            else:
-                connection.close()
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listening)
+                loop.call_later(PAUSE_SECONDS, self._resume, listening)
+                return
+            connection.setblocking(False)
+            self._take(connection)
 
-    def _count(self) -> int:
-        return len(self._server.connections) + len(self._connecting)
+    def _take(self, connection: socket.socket) -> None:
+        was_full, self._is_full = self._is_full, self.count >= MAX_CONNECTIONS
+        if not self._is_full:
+            start(self._connect(connection), self._connecting)
+            return
+        if not was_full:
+            LOG.warning("there are %d connections to a port: more are refused", self.count)
+        if self._tls is None and len(self._refusing) < MAX_REFUSALS:
+            start(self._refuse(connection), self._refusing)
+        else:
+            connection.close()
 
     async def _connect(self, connection: socket.socket) -> None:
         # What fails here is the client's: it went away, or did not speak TLS in time.

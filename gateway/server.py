@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Sequence
 from itertools import chain
 from typing import cast
@@ -39,6 +40,10 @@ from gateway.service import Service
 LOG = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
+# During a drain an idle connection stays open this long for its next request, whose answer tells
+# the client to connect again. A request that crosses with the end of its connection would fail.
+LINGER_SECONDS = 2.0
+LINGER_POLL_SECONDS = 0.02
 BODY_SECONDS = 30.0
 # grpc's default limit for a message, which JSON of this size does not exceed, as lists are short.
 MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -65,16 +70,20 @@ class Server:
         cors: Cors,
         trusted: Sequence[Network],
         tls: ssl.SSLContext | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         """Prepare a server at the port; tls: for HTTPS, None for HTTP.
 
-        trusted: the proxies that are believed about the addresses they call for.
+        trusted: the proxies that are believed about the addresses they call for. shared: other
+        processes may listen there too.
         """
         self._bind = bind
         self.port = port
         self._service = service
         self._cors = cors
         self._tls = tls
+        self._shared = shared
         self._draining = False
         self._listener: Listener | None = None
         application = web.Application(
@@ -103,7 +112,7 @@ class Server:
         server.request_factory = guarded(server.request_factory)
         self._listener = Listener(server, self._tls)
         try:
-            self.port = self._listener.start(self._bind, self.port)
+            self.port = self._listener.start(self._bind, self.port, shared=self._shared)
         except OSError as error:
             raise StartError(
                 f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "
@@ -114,10 +123,19 @@ class Server:
         LOG.info("serving %s on port %d", names, self.port)
 
     async def drain(self) -> None:
-        """Report NOT_SERVING, take no more requests, and let those under way finish."""
+        """Free the port, and close each connection after its next answer.
+
+        Health reports NOT_SERVING. Requests under way finish, within DRAIN_SECONDS.
+        """
         self._draining = True
         if self._listener is not None:
             self._listener.close()
+            until = time.monotonic() + LINGER_SECONDS
+            # At least once, so that connections accepted just now are known to the server.
+            await asyncio.sleep(LINGER_POLL_SECONDS)
+            while self._listener.count and time.monotonic() < until:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(LINGER_POLL_SECONDS)
+            self._listener.abort()
         await self._runner.cleanup()
 
     async def _health(self, _request: web.Request) -> web.Response:
@@ -133,6 +151,12 @@ class Server:
 
     @web.middleware
     async def _answer_always(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await self._answer(request, handler)
+        if self._draining:
+            response.force_close()
+        return response
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN)
         try:
             response = await handler(request)

@@ -30,10 +30,11 @@ BUILD_SECONDS = 10.0
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the queries until stopping is set."""
     checks = ServerChecks({"Redis": redis_check(settings)})
-    primary = Database(settings.primary_dsn(), "read")
+    silence = settings.silence_seconds
+    primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
     replica = primary
     if settings.replica_dsn() != settings.primary_dsn():
-        replica = Database(settings.replica_dsn(), "read")
+        replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
     cache = Cache(
         settings.redis_address(),
         settings.redis_prefix,
@@ -46,7 +47,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
     gate = Gate.of(settings, PublicKeys(settings.auth_keys)) if settings.auth_keys else None
-    shared = settings.read_processes > 1
+    shared = settings.share_ports or settings.read_processes > 1
     server = Server(
         settings.bind, settings.read_port, gate, certificates(settings.tls_dir), shared=shared
     )

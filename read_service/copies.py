@@ -20,7 +20,7 @@ def run_copies(serve: Serve) -> None:
     with start_errors():
         settings = load_settings()
         count = settings.read_processes
-        if count > 1:
+        if count > 1 and not settings.share_ports:
             _check_port(settings.bind, settings.read_port)
     if count == 1:
         run(serve)

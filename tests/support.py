@@ -227,6 +227,7 @@ class Fanfare:
         """Run `fanfare` with these arguments against the system, as a person would."""
         names = {name: str(getattr(self.settings, name)) for name in PORTS} | {
             "postgres_dsn": self.settings.primary_dsn(),
+            "postgres_replica_dsn": self.settings.replica_dsn(),
             "redis_url": self.settings.redis_address(),
             "kafka_bootstrap_servers": self.settings.kafka_address(),
         }

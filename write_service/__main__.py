@@ -31,12 +31,14 @@ from write_service.store import Store
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands, and relay their events, until stopping is set."""
     checks = ServerChecks({"Postgres": postgres_check(settings), "Kafka": topic_check(settings)})
-    database = Database(settings.primary_dsn(), "write")
+    database = Database(settings.primary_dsn(), "write", silence_seconds=settings.silence_seconds)
     store = Store(database, settings.pull_followers)
     tweets = GroupCommit(store.create_tweets)
     passwords = Passwords()
     positions = Positions(store.committed)
-    relay = Relay(settings.primary_dsn(), settings.kafka_address(), settings.topic)
+    relay = Relay(
+        settings.primary_dsn(), settings.kafka_address(), settings.topic, settings.silence_seconds
+    )
     gate = None
     sessions: AuthService | NoAuthService = NoAuthService()
     if settings.auth_keys is not None:
@@ -44,7 +46,13 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         gate = Gate.of(settings, keys, store)
         signer = Signer(settings.auth_keys)
         sessions = AuthService(SessionStore(database), passwords, signer, keys)
-    server = Server(settings.bind, settings.write_port, gate, certificates(settings.tls_dir))
+    server = Server(
+        settings.bind,
+        settings.write_port,
+        gate,
+        certificates(settings.tls_dir),
+        shared=settings.share_ports,
+    )
     server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
     service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
     server.add_service(service, WriteService(store, tweets, passwords, positions))

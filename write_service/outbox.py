@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-import psycopg
-
-from core.postgres import connection_arguments
+from core.postgres import connect
 from core.queries import load_queries
+from core.settings import DEFAULT_SILENCE_SECONDS
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")
@@ -53,9 +52,10 @@ class Batch:
 class Outbox:
     """A connection that may hold the relay's lock."""
 
-    def __init__(self, dsn: str) -> None:
-        """Connect; raises psycopg.OperationalError when Postgres does not answer."""
-        self._connection = psycopg.Connection.connect(dsn, **connection_arguments("relay"))
+    def __init__(self, dsn: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS) -> None:
+        """Connect; raises psycopg.OperationalError, as every method here, without an answer."""
+        self._connection = connect(dsn, "relay", silence_seconds)
+        self._silence_seconds = silence_seconds
         # By query, where the last purge ended.
         self._purged: dict[str, datetime] = {}
         # A marking that a crash of Postgres takes back is the last ones', and its events are sent
@@ -69,7 +69,24 @@ class Outbox:
     def lock(self) -> bool:
         """Return whether this connection holds the one lock that all relays compete for."""
         cursor = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (RELAY_LOCK,))
-        return bool(cursor.fetchone() == (True,))
+        if cursor.fetchone() == (True,):
+            return True
+        self._end_silent_relay()
+        return False
+
+    def _end_silent_relay(self) -> None:
+        """End the session that has the lock if its relay is gone, and nothing told Postgres.
+
+        That is so while a proxy that hangs keeps the connection open. A relay that works asks far
+        more often; one that only stalled takes its place behind this one.
+        """
+        quiet = {"lock": RELAY_LOCK, "seconds": 2 * self._silence_seconds}
+        ended = self._connection.execute(SQL["end_silent_relay"], quiet).fetchall()
+        if ended:
+            LOG.warning(
+                "ended the session of a relay that was silent for %g s: pid=%d",
+                *(2 * self._silence_seconds, ended[0][0]),
+            )
 
     def listen(self) -> None:
         """Have wait() woken after every commit that leaves an event."""

@@ -14,7 +14,11 @@ WHERE id = %(user_id)s
 RETURNING id, username, bio, created_at, updated_at
 
 -- name: allow_long_statements
-SET LOCAL statement_timeout = '120s'
+-- A timer of the transaction that runs already can only be switched off, not set to more.
+-- Which is not there before Postgres 17.
+SELECT set_config(name, CASE name WHEN 'transaction_timeout' THEN '0' ELSE '120s' END, true)
+FROM pg_settings
+WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
 
 -- name: lock_user_for_deletion
 SELECT id FROM users WHERE id = %(user_id)s FOR UPDATE
@@ -148,6 +152,14 @@ SELECT
     valid_history(), -- null: begin_history() has not been called on this server yet
     (SELECT last_value - 1 FROM follows_seq_seq),
     pg_notify('fanfare_outbox', '')
+
+-- name: end_silent_relay
+-- Not idle_session_timeout: it does not run after a pipeline, which psycopg ends with a Flush.
+SELECT pid, pg_terminate_backend(pid)
+FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND granted
+    AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND state_change < clock_timestamp() - %(seconds)s * interval '1 second'
 
 -- name: begin_history
 SELECT begin_history(forced => %(forced)s)

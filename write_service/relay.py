@@ -45,8 +45,11 @@ Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
 class Relay:
     """A thread that carries events to Kafka while it holds the relay's lock."""
 
-    def __init__(self, dsn: str, bootstrap_servers: str, topic: str) -> None:
+    def __init__(
+        self, dsn: str, bootstrap_servers: str, topic: str, silence_seconds: float
+    ) -> None:
         self._dsn = dsn
+        self._silence_seconds = silence_seconds
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
         self.watchdog = Watchdog()
@@ -67,7 +70,7 @@ class Relay:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                outbox = Outbox(self._dsn)
+                outbox = Outbox(self._dsn, self._silence_seconds)
                 try:
                     self._relay(outbox)
                 finally:
@@ -99,7 +102,7 @@ class Relay:
         COUNTERS.add(Rare.HISTORY_BEGUN, history != (self._history or history))
         self._history = history
         producer = Producer(
-            producer_settings(self._bootstrap_servers)
+            producer_settings(self._bootstrap_servers, self._silence_seconds)
             | {
                 "linger.ms": 1,
                 "message.timeout.ms": DELIVERY_SECONDS * 1000,

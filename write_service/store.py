@@ -32,6 +32,9 @@ from write_service.tweets import Draft
 
 SQL = load_queries("write_service")
 
+# As allow_long_statements says.
+LONG_STATEMENT_SECONDS = 120.0
+
 _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
     "users_username_key": UsernameTakenError,
     "users_email_key": EmailTakenError,
@@ -108,6 +111,7 @@ class Store:
             user = {"user_id": user_id}
             # Somebody with a million followers has a million events to leave.
             await connection.execute(SQL["allow_long_statements"])
+            connection.silence_seconds += LONG_STATEMENT_SECONDS
             # Waits for the tweets and follows under way that hold the user, and stops new ones.
             cursor = await connection.execute(SQL["lock_user_for_deletion"], user)
             if await cursor.fetchone() is None:

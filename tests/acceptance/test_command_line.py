@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from support import PORTS, Fanfare, wait_until
 from core.health_probe import gateway_serves
 from core.settings import PREFIX
 from embedded.stack import default_parts_dir, free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _environment(state_dir: Path, **settings: str) -> dict[str, str]:
@@ -93,6 +96,67 @@ def test_up_serves_until_it_is_told_to_stop(
         finally:
             up.send_signal(number)
             assert up.wait(60) == 0, log.read_text()
+    assert not _left_behind(tmp_path)
+
+
+def _killed(parent: int, module: str) -> bool:
+    """Kill the process of a module that runs under this `fanfare up`; return whether there was one.
+
+    There is a keeper between the two.
+    """
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    keepers = {pid for pid, ppid, *_ in rows if int(ppid) == parent}
+    for pid, ppid, *command in rows:
+        if ppid in keepers and command[0].endswith(f"-m {module}"):
+            os.kill(int(pid), signal.SIGKILL)
+            return True
+    return False
+
+
+@pytest.mark.parametrize("restarts", [1, 0])
+def test_up_starts_again_what_dies_and_gives_up_with_status_1(
+    fanfare: Fanfare, tmp_path: Path, restarts: int
+) -> None:
+    """Whoever looks at the terminal sees what died; when it is of no use all of it is stopped."""
+    settings = {
+        "postgres_dsn": fanfare.settings.primary_dsn(),
+        "redis_url": fanfare.settings.redis_address(),
+        "kafka_bootstrap_servers": fanfare.settings.kafka_address(),
+    } | dict(zip(PORTS, (str(port) for port in free_ports(len(PORTS))), strict=True))
+    log = tmp_path / "up.log"
+    code = (
+        "import sys; from cli import main; from embedded import supervisor\n"
+        f"supervisor.MAX_RESTARTS = {restarts}; sys.argv = ['fanfare', 'up']; main.main()"
+    )
+    with log.open("w") as output:
+        up = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=_environment(tmp_path / "state", **settings),
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            wait_until(
+                lambda: "Fanfare is up" in log.read_text() or up.poll() is not None, "it is up"
+            )
+            assert _killed(up.pid, "read_service"), log.read_text()
+            last = "The read process runs again." if restarts else "Error: "
+            wait_until(lambda: last in log.read_text(), "it is told what came of it")
+        finally:
+            if restarts:
+                up.send_signal(signal.SIGINT)
+            status = up.wait(60)
+    told = log.read_text()
+    assert "The read process was ended by SIGKILL. The end of " in told
+    assert "INFO core.server: serving on port" in told  # the end of its log
+    assert status == (0 if restarts else 1), told
+    if not restarts:
+        assert "Error: The read process did not stay up in 0 restarts within 10 minutes: " in told
+    assert "Traceback" not in told
     assert not _left_behind(tmp_path)
 
 

@@ -22,7 +22,6 @@ from serving import serving
 from support import details
 
 from cli.certificates import Authority
-from core import server as core_server
 from core.health_probe import probe
 from core.server import Context
 from core.tls import certificates
@@ -49,7 +48,7 @@ class _Held:
 
 async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """UNAVAILABLE with RetryInfo, health goes on, and a place that is given back is taken again."""
-    monkeypatch.setattr(core_server, "MAX_CALLS", 2)
+    monkeypatch.setattr("core.calls.MAX_CALLS", 2)
     held = _Held()
     request = pb.GetUserRequest(user_id=1)
     async with (

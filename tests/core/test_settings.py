@@ -42,13 +42,19 @@ def test_the_environment_wins_over_the_record(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What the operator says counts more than what a stack recorded."""
-    (tmp_path / "stack.json").write_text(
-        json.dumps({"redis_url": "redis://record", "postgres_dsn": "record"})
-    )
+    record = {
+        "redis_url": "redis://record",
+        "postgres_dsn": "record",
+        "postgres_replica_dsn": "replica",
+    }
+    (tmp_path / "stack.json").write_text(json.dumps(record))
     monkeypatch.setenv("FANFARE_REDIS_URL", "redis://said")
     settings = load_settings()
     assert settings.redis_address() == "redis://said"
-    assert settings.primary_dsn() == settings.replica_dsn() == "record"
+    assert (settings.primary_dsn(), settings.replica_dsn()) == ("record", "replica")
+    monkeypatch.setenv("FANFARE_POSTGRES_DSN", "postgresql://said")
+    # The recorded replica is not one of that primary.
+    assert load_settings().replica_dsn() == "postgresql://said"
 
 
 def test_passwords_stay_out_of_representations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -93,6 +94,27 @@ def test_what_was_written_survives_a_restart_of_the_whole(tmp_path: Path) -> Non
     with Stack(state, default_parts_dir()) as second:
         assert _read(second, "kept") == (True, True, True)
     assert [path.name for path in tmp_path.iterdir()] == [state.name]
+
+
+def test_a_deleted_postgres_folder_is_made_anew_and_so_is_the_copy(tmp_path: Path) -> None:
+    """As the message about a lost password advises; the others keep what they have."""
+    with Stack(tmp_path, default_parts_dir(), replica=True) as first:
+        _write(first, "lost")
+    (tmp_path / "postgres" / "password").unlink()
+    with pytest.raises(StackError, match=r"delete .*postgres to begin anew"):
+        Stack(tmp_path, default_parts_dir(), replica=True).start()
+    shutil.rmtree(tmp_path / "postgres")
+    with Stack(tmp_path, default_parts_dir(), replica=True) as second:
+        with psycopg.connect(second.addresses.postgres_dsn, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept (value text)")
+        assert _read(second, "lost") == (False, True, True)
+        wait_until(lambda: _streams(second), "the replica streams")
+
+
+def _streams(stack: Stack) -> bool:
+    with psycopg.connect(stack.addresses.postgres_replica_dsn) as connection:
+        row = connection.execute("SELECT status FROM pg_stat_wal_receiver").fetchone()
+    return row == ("streaming",)
 
 
 def test_postgres_starts_after_a_kill_in_the_middle_of_queries(stack: Stack) -> None:
@@ -336,6 +358,24 @@ def test_a_server_told_to_stop_exits_by_itself(tmp_path: Path) -> None:
     with Stack(tmp_path, default_parts_dir()) as stack:
         os.kill(stack.valkey.pid, signal.SIGTERM)
         assert stack.valkey.wait() == 0
+
+
+def test_how_a_server_ended_is_told_as_a_shell_does(tmp_path: Path) -> None:
+    """A signal is not taken for an exit status."""
+    server = Server("sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True)
+    server.start()
+    os.kill(server.pid, signal.SIGKILL)
+    assert server.wait() == 128 + signal.SIGKILL
+
+
+def test_the_end_of_a_log_has_the_reason_and_not_where_in_java_it_was(tmp_path: Path) -> None:
+    """Lines of the run before are not of this one."""
+    log = tmp_path / "log"
+    log.write_text("of the run before\n")
+    says = "printf 'no room\\n\\tat org.apache.kafka.X\\n'; exit 3"
+    server = Server("It", ["/bin/sh", "-c", says], log, lambda: False)
+    server.launch()
+    assert (server.wait(), server.log_lines()) == (3, ["no room"])
 
 
 def test_no_cluster_id_looks_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,8 @@ def test_postgres_yields_followers_whole_and_in_pages(
     """Whole ones up to the limit and one more; the pages together have everybody once."""
     star, nobody = fanfare.user(), fanfare.user()
     crowd = sorted(fanfare.user(star).id for _ in range(7))
-    reader = Store(fanfare.settings.primary_dsn(), fanfare.settings.replica_dsn())
+    settings = fanfare.settings
+    reader = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
     now, _ = reader.now()
     found = {
         user: sorted(ids.tolist()) for user, ids in reader.followers([star.id, nobody.id], now, 9)

@@ -16,7 +16,7 @@ def test_a_redis_that_dies_while_it_is_connected_to_costs_no_connections(
     fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often that happens, the pool has enough for the next time."""
-    shards = Shards(fanfare.settings.redis_address(), 800)
+    shards = Shards(fanfare.settings.redis_address(), 800, fanfare.settings.silence_seconds)
     pool: Any = shards._pool
     connect, calls = pool.get_connection, itertools.count(1)
 

@@ -17,6 +17,12 @@ WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 
+@pytest.fixture(autouse=True)
+def _closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a gateway that stops close idle connections at once; the tests' client keeps some."""
+    monkeypatch.setattr("gateway.server.LINGER_SECONDS", 0.0)
+
+
 @pytest.fixture
 async def write() -> AsyncIterator[Fake]:
     """Yield a fake write service."""

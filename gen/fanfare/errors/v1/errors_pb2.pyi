@@ -128,6 +128,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     token was given out, and may have lost its command. Check whether the effect is there, and read
     without the token. Example: a token of a command that a failover to a lagging replica lost.
     """
+    ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 29
+    """UNAVAILABLE, with RetryInfo: the process is being stopped and takes no more calls; nothing was
+    done, and the same call to another process, or to its successor, may succeed.
+    Example: a call that arrives while the read service is replaced by another version.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every non-OK status carries a google.rpc.ErrorInfo whose domain is "fanfare"
@@ -240,5 +245,10 @@ ERROR_REASON_CONSISTENCY_TOKEN_LOST: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: the database was restored, failed over or restarted after the consistency
 token was given out, and may have lost its command. Check whether the effect is there, and read
 without the token. Example: a token of a command that a failover to a lagging replica lost.
+"""
+ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 29
+"""UNAVAILABLE, with RetryInfo: the process is being stopped and takes no more calls; nothing was
+done, and the same call to another process, or to its successor, may succeed.
+Example: a call that arrives while the read service is replaced by another version.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,186 @@
+"""Every process replaced by a successor under load, by the recipe of docs/operations.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Self
+
+import grpc
+import pytest
+from fanfare.common.v1.common_pb2 import User
+from fanfare.read.v1 import read_pb2 as r
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from fanfare.write.v1 import write_pb2 as w
+from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
+from support import Fanfare, wait_until
+
+from cli.system import System
+from embedded.server import Server
+
+GRPC_CALLERS = 16
+REST_CALLERS = 4
+# Calls of each kind that must succeed between two replacements.
+ENOUGH = 50
+PAUSE_SECONDS = 0.01
+CALL_SECONDS = 20.0
+MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
+PACKAGES = {
+    "write": "write_service",
+    "read": "read_service",
+    "worker": "fanout_worker",
+    "gateway": "gateway",
+}
+# The gateway listens on two ports.
+LISTENING = {"gateway": 2}
+
+
+@pytest.fixture(scope="module")
+def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+    """Return clients of a system whose processes share their ports with successors."""
+    with Fanfare(start_system(FANFARE_SHARE_PORTS="true")) as clients:
+        yield clients
+
+
+def _service_config() -> str:
+    """Return the service config that the manual tells clients to use."""
+    (block,) = re.findall(r"```json\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    return json.dumps(json.loads(block))
+
+
+class _Load:
+    """Callers that create tweets and read timelines, each with one call after the other."""
+
+    def __init__(self, clients: Fanfare, author: User, reader: User) -> None:
+        self._settings = clients.settings
+        self._author = author
+        self._reader = reader
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self.done: Counter[str] = Counter()
+        self.failed: list[str] = []
+        options = [("grpc.service_config", _service_config())]
+        alone = [*options, ("grpc.use_local_subchannel_pool", 1)]
+        # Half of the callers share connections, half have one each.
+        half = GRPC_CALLERS // 4
+        self._channels = [
+            grpc.insecure_channel(target, options=alone if number < half else options)
+            for target in (
+                self._settings.write_service_target(),
+                self._settings.read_service_target(),
+            )
+            for number in range(2 * half)
+        ]
+        writers, readers = self._channels[: 2 * half], self._channels[2 * half :]
+        rest = [self._write_by_rest, self._read_by_rest] * (REST_CALLERS // 2)
+        self._threads = [
+            *(threading.Thread(target=self._write, args=[channel]) for channel in writers),
+            *(threading.Thread(target=self._read, args=[channel]) for channel in readers),
+            *(threading.Thread(target=caller) for caller in rest),
+        ]
+
+    def __enter__(self) -> Self:
+        """Start the callers."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the calls under way end, and stop."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+        for channel in self._channels:
+            channel.close()
+
+    def wait_for_more(self) -> None:
+        """Wait until more calls of each kind have succeeded."""
+        before = self.done.copy()
+        kinds = ("write", "read", "rest write", "rest read")
+        wait_until(
+            lambda: self.failed or all(self.done[k] >= before[k] + ENOUGH for k in kinds),
+            "the callers go on",
+        )
+
+    def _write(self, channel: grpc.Channel) -> None:
+        # Without a request_id: a tweet that is created twice by a retry is found by its count.
+        request = w.CreateTweetRequest(user_id=self._author.id, content="x")
+        stub = WriteServiceStub(channel)
+        self._repeat("write", lambda: stub.CreateTweet(request, timeout=CALL_SECONDS))
+
+    def _read(self, channel: grpc.Channel) -> None:
+        request = r.GetHomeTimelineRequest(user_id=self._reader.id)
+        stub = ReadServiceStub(channel)
+        self._repeat("read", lambda: stub.GetHomeTimeline(request, timeout=CALL_SECONDS))
+
+    def _write_by_rest(self) -> None:
+        body = json.dumps({"user_id": self._author.id, "content": "x"})
+        port = self._settings.rest_write_port
+        connection = HTTPConnection("127.0.0.1", port, timeout=CALL_SECONDS)
+        self._repeat("rest write", lambda: _send(connection, "POST", "/tweets", body))
+        connection.close()
+
+    def _read_by_rest(self) -> None:
+        path = f"/timeline/{self._reader.id}"
+        port = self._settings.rest_read_port
+        connection = HTTPConnection("127.0.0.1", port, timeout=CALL_SECONDS)
+        self._repeat("rest read", lambda: _send(connection, "GET", path))
+        connection.close()
+
+    def _repeat(self, kind: str, call: Callable[[], object]) -> None:
+        # With a pause, as the machine has other work too: that of the processes that start.
+        while not self._stopping.wait(PAUSE_SECONDS):
+            try:
+                call()
+            except (grpc.RpcError, OSError, HTTPException, AssertionError) as error:
+                with self._lock:
+                    self.failed.append(f"{kind}: {error!r}")
+            else:
+                with self._lock:
+                    self.done[kind] += 1
+
+
+def _send(connection: HTTPConnection, verb: str, path: str, body: str | None = None) -> None:
+    """Send a request over the connection, another one where the last answer has closed it."""
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    connection.request(verb, path, body, headers)
+    answer = connection.getresponse()
+    text = answer.read()
+    assert answer.status in {200, 201}, f"{answer.status} {text.decode()}"
+
+
+def _replace(clients: Fanfare, name: str, run: str) -> None:
+    """Start a successor, wait until it listens, and stop the process that was there."""
+    system = clients.system
+    log = clients.settings.state_dir / "logs" / f"{run}.log"
+    needed = LISTENING.get(name, 1)
+    successor: Server = system._process(
+        run, PACKAGES[name], lambda: log.read_text().count(" on port ") >= needed
+    )
+    successor.start()
+    before = system.processes[name]
+    system.processes[name] = successor
+    before.terminate()
+    assert before.wait() == 0
+
+
+def test_every_process_is_replaced_without_a_failed_call(own: Fanfare) -> None:
+    """For gRPC callers with the manual's service config, and for REST callers with none."""
+    author = own.user()
+    reader = own.user(author)
+    with _Load(own, author, reader) as load:
+        for name in PACKAGES:
+            load.wait_for_more()
+            _replace(own, name, f"{name}-{uuid.uuid4().hex[:8]}")
+        load.wait_for_more()
+    assert load.failed == []
+    tweets = own.sql("SELECT count(*) FROM tweets WHERE user_id = %s", author.id)
+    assert tweets == [(load.done["write"] + load.done["rest write"],)]
+    own.wait_drained()
+    own.wait_exact(reader)
