@@ -58,6 +58,7 @@ class Drill:
         self.outcome = outcome
         self.clients = Fanfare(system)
         self.traffic = Traffic(self.clients, seed)
+        self.event_ids_may_repeat = False
         self._asleep = False
         self._lost: list[Deed] = []
         self._killed_at = self._up_at = time.monotonic()
@@ -159,7 +160,7 @@ class Drill:
         self._try_tokens("at the end", self._sample(before), lost=False, may_be_refused=True)
         after = [deed for deed in kept if deed.acknowledged_at > self._up_at]
         self._try_tokens("at the end", self._sample(after), lost=False)
-        found += wrong_events(self.clients)
+        found += wrong_events(self.clients, ids_may_repeat=self.event_ids_may_repeat)
         if found:
             told = Counter(found)
             lines = [
