@@ -59,6 +59,7 @@ class Drill:
         self.clients = Fanfare(system)
         self.traffic = Traffic(self.clients, seed)
         self.event_ids_may_repeat = False
+        self.replica_has_what_is_lost = False
         self._asleep = False
         self._lost: list[Deed] = []
         self._killed_at = self._up_at = time.monotonic()
@@ -240,7 +241,7 @@ class Drill:
     ) -> None:
         """Read with the tokens of commands; note each answer that a token forbids."""
         with ThreadPoolExecutor(8) as pool:
-            one = partial(self._try_token, lost=lost, may_be_refused=may_be_refused)
+            one = partial(self._try_token, when=when, lost=lost, may_be_refused=may_be_refused)
             for deed, told in zip(deeds, pool.map(one, deeds), strict=True):
                 # A process may learn of the restore a moment later, and refuse for another reason.
                 unsure = when == "at once" and told is not None and "UNAVAILABLE" in told
@@ -248,16 +249,17 @@ class Drill:
                     kind = "lost" if lost else "kept"
                     self.outcome.faults.append(f"token of a {kind} {deed.kind} {when}: {told}")
 
-    def _try_token(self, deed: Deed, *, lost: bool, may_be_refused: bool) -> str | None:
+    def _try_token(self, deed: Deed, when: str, *, lost: bool, may_be_refused: bool) -> str | None:
         try:
             state = self.traffic.read(deed)
         except grpc.RpcError as error:
             if reason(error) == TOKEN_LOST and (lost or may_be_refused):
                 return None
             return f"refused: {error.code().name}, {reason(error)}"
-        if lost:
-            return "answered"
-        return None if self.traffic.done(deed, state) else f"answered {state}"
+        shown = self.traffic.done(deed, state)
+        if lost and not (shown and self.replica_has_what_is_lost and when == "at once"):
+            return f"answered {state}"
+        return None if shown else f"answered {state}"
 
     def _sample(self, deeds: Sequence[Deed]) -> list[Deed]:
         """Return the last few of each kind, whose things no later command has touched."""
