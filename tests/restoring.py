@@ -260,7 +260,8 @@ def _frozen(*servers: Server) -> Iterator[None]:
         yield
     finally:
         for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it was ending when it was held up
+                os.kill(pid, signal.SIGCONT)
 
 
 def _stop(pid: int, stopped: list[int]) -> None:
@@ -280,7 +281,7 @@ def _stop(pid: int, stopped: list[int]) -> None:
 def _state(thread: Path) -> str:
     try:
         return (thread / "stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return "X"
 
 
