@@ -14,7 +14,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # theirs
 from support import wait_until
-from torture.redis_faults import RedisFaults
+from torture.restore_faults import RestoreFaults
 from torture.world import CALL_SECONDS, SETTLE_SECONDS, Cast, World
 
 from cli.migrate import migrate
@@ -25,7 +25,7 @@ REDELIVERED = (1, 5, 30, 200)
 REPLAYED_HOURS = ("0.001", "0.01", "0.1")
 
 
-class Faults(RedisFaults):
+class Faults(RestoreFaults):
     """Makes faults happen to a story's world."""
 
     def __init__(self, world: World, cast: Cast) -> None:
@@ -183,10 +183,6 @@ class Faults(RedisFaults):
         producer.produce(topic or settings.topic, value, str(key), headers=headers)
         producer.flush(CALL_SECONDS)
 
-    def _operator(self, *arguments: str) -> None:
-        done = self._world.clients.command(*arguments)
-        assert done.returncode == 0, f"fanfare {' '.join(arguments)}: {done.stderr}"
-
     # Processes and servers -------------------------------------------------------------------
 
     def stop_worker(self, _: int) -> bool:
@@ -266,6 +262,7 @@ class Faults(RedisFaults):
 
     def crash_postgres(self, _: int) -> bool:
         """Kill the primary and start it again."""
+        self._world.release_replica()
         self._world.system.stack.postgres.kill()
         self._world.system.stack.postgres.start()
         self._world.postgres_crashed_at = time.monotonic()
@@ -295,7 +292,7 @@ CHEAP = (
     *("flush_redis", "copy_redis", "restore_redis", "drop_list", "drop_body", "drop_progress"),
     *("abandon_build", "stop_worker", "continue_worker", "pause_replay", "resume_replay"),
     *("stale_record", "redeliver", "supersede_relay", "lose_records", "poison_record"),
-    "poison_event",
+    *("poison_event", "evict"),
 )
 # Those that take seconds to happen or to pass. Named twice: those that alone lead to a rare path.
 DEAR = (
@@ -303,7 +300,9 @@ DEAR = (
     *("kill_worker", "restart_worker", "kill_write", "kill_read", "replace_worker"),
     *("change_threshold", "kill_replica", "crash_postgres", "crash_kafka", "lose_kafka"),
     *("reset_offsets", "refuse_records", "replay_since", "replay_letter", "fill_redis"),
+    *("copy_servers", "restore_servers", "hold_replication", "fail_over", "begin_database_anew"),
     *("stop_redis", "refuse_records", "replay_letter", "kill_replica", "fill_redis"),
+    *("copy_servers", "copy_servers"),
 )
 FAULTS = (*CHEAP, *DEAR, "star")
 

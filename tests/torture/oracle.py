@@ -42,7 +42,11 @@ def compare(world: World, cast: Cast) -> None:
             _compare_timeline(world, user, size, expected)
         _compare_offset(world, user, expected)
         world.figures.timelines += 1
+    query = "SELECT id FROM users WHERE id = ANY(%s)"
+    there = {row[0] for row in world.clients.sql(query, cast.deleted)}
     for user in cast.deleted:
+        if user in there:
+            continue  # a new user has the id of one whom a restore has lost
         try:
             page = world.read.GetHomeTimeline(
                 r.GetHomeTimelineRequest(user_id=user), timeout=CALL_SECONDS

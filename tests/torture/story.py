@@ -23,6 +23,7 @@ from support import SECRET
 from torture.calls import CALL, Calls, reason
 from torture.faults import CHEAP, DEAR, Faults
 from torture.oracle import compare, timelines
+from torture.restore_faults import LOSSY
 from torture.world import Cast, World
 
 # How long the readers are held up, of which a third to come to where they wait.
@@ -57,6 +58,8 @@ class Done:
     author: int
     tweet: int | None
     token: str
+    created: bool = False
+    """Whether the command made the tweet."""
 
 
 class Story(RuleBasedStateMachine):
@@ -76,7 +79,7 @@ class Story(RuleBasedStateMachine):
     def begin(self, users: int, followed: int, dear: int, checks: int) -> None:
         """Let the users appear, the first of them followed by all."""
         self._dear, self._checks = dear, checks
-        self._cast.users += self._new_users(users)
+        self._cast.users += self._world.new_users(users)
         # Before anything can have been cached of these users, so no events are needed.
         self._world.clients.sql(
             "INSERT INTO follows (follower_id, followed_id) SELECT follower, followed"
@@ -254,13 +257,15 @@ class Story(RuleBasedStateMachine):
         """Let something go wrong that takes its time."""
         self._dear -= 1
         self._faults.happen(fault, which)
+        if fault in LOSSY:
+            self._check_lost()
 
     @precondition(lambda self: self._dear > 1 and not self._cast.stars)
     @rule()
     def star(self) -> None:
         """Let a user appear whom a crowd follows."""
         self._dear -= 1
-        (star,) = self._new_users(1)
+        (star,) = self._world.new_users(1)
         first, last = self._world.crowd()
         self._world.clients.sql(
             "INSERT INTO follows (follower_id, followed_id)"
@@ -296,19 +301,16 @@ class Story(RuleBasedStateMachine):
             raise
 
     def _compare(self) -> None:
+        # Copies that were kept are used at the latest now.
+        if self._faults.use_copies():
+            self._check_lost()
         self._world.repair()
-        # Files that were kept are used at the latest now.
         self._faults.happen("restore_redis_files", 0)
         self._world.settle()
         if self._cast.users:
             compare(self._world, self._cast)
 
     # Parts of the above ----------------------------------------------------------------------
-
-    def _new_users(self, count: int) -> list[int]:
-        names = [f"t_{uuid.uuid4().hex[:20]}" for _ in range(count)]
-        query = "INSERT INTO users (username) SELECT unnest(%s::text[]) RETURNING id"
-        return [row[0] for row in self._world.clients.sql(query, names)]
 
     def _tweet(self, user: int, *, retried: bool) -> None:
         request_id = str(uuid.uuid4())
@@ -321,7 +323,7 @@ class Story(RuleBasedStateMachine):
             again = self._calls.command("CreateTweet", request)
             assert again is None or again.tweet.id == answer.tweet.id, "a retry made another tweet"
         self._calls.created([answer.tweet])
-        self._done = Done(user, answer.tweet.id, answer.consistency_token)
+        self._done = Done(user, answer.tweet.id, answer.consistency_token, created=True)
 
     def _edge(self, method: str, request: type[Any], follower: int, followed: int) -> None:
         first, second = self._cast.user(follower), self._cast.user(followed)
@@ -356,6 +358,27 @@ class Story(RuleBasedStateMachine):
                 raise
             read = []
         assert read == rows, f"with a token tweet {done.tweet} is {read} instead of {rows}"
+
+    def _check_lost(self) -> None:
+        """Check that no read believes the token of a tweet that a restore has lost."""
+        done, self._done = self._done, None
+        if done is None or not done.created:
+            return
+        if self._world.clients.sql("SELECT 1 FROM tweets WHERE id = %s", done.tweet):
+            return
+        request = r.GetTweetRequest(tweet_id=done.tweet or 0, consistency_token=done.token)
+        try:
+            self._world.read.GetTweet(request, **CALL)
+        except grpc.RpcError as error:
+            told = error.code(), reason(error)
+            refused = {"CONSISTENCY_TOKEN_LOST", "NOT_YET_CONSISTENT"}
+            if told[1] in refused or told[0] == grpc.StatusCode.UNAVAILABLE:
+                self._count("read with lost token refused")
+                return
+            raise AssertionError(
+                f"the token of a tweet that was lost is answered: {told}"
+            ) from None
+        raise AssertionError("a tweet that was lost is shown for its token")
 
     def _count(self, operation: str) -> None:
         self._world.figures.operations[operation] += 1

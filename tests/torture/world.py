@@ -6,18 +6,21 @@ import contextlib
 import math
 import os
 import signal
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import grpc
 import psycopg
+import restoring
 from confluent_kafka.admin import AdminClient
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 from support import RECORD_BYTES, Fanfare, wait_until
 from torture.figures import Figures
 
+from cli.feed import Feed
 from cli.system import System
 from core.counters import Rare
 from core.health_probe import probe
@@ -81,6 +84,10 @@ class World:
         self.worker_stopped = False
         self.second_worker: Server | None = None
         self.replay_paused = False
+        self.held_sender: int | None = None
+        """The primary's process that sends to the replica, while it is held up."""
+        self.replica_lost = False
+        """Whether the replica has what the primary, restored from a copy, has lost."""
         self.records_refused = False
         self.redis_full = False
         self.postgres_crashed_at = -math.inf
@@ -118,6 +125,32 @@ class World:
         """Make a new client of Kafka: one that knew an earlier Kafka may wait for it for ever."""
         servers = self.system.settings.kafka_address()
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+
+    def meet_restored_kafka(self) -> None:
+        """Do the same after Kafka came back from an older copy, which may refuse records."""
+        self.meet_kafka()
+        self.clients.feed.close()
+        self.clients.feed = Feed(self.system.settings)
+        self.refuse_records(refuse=self.records_refused)
+
+    def release_replica(self) -> None:
+        """Let the replica have what was held back from it."""
+        if self.held_sender is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.held_sender, signal.SIGCONT)
+            self.held_sender = None
+
+    def repair_replica(self) -> None:
+        """Copy the replica anew if it has what the primary has lost."""
+        if self.replica_lost:
+            restoring.rebuild_replica(self.system)
+            self.replica_lost = self.replay_paused = False
+
+    def new_users(self, count: int) -> list[int]:
+        """Let users appear; return their ids."""
+        names = [f"t_{uuid.uuid4().hex[:20]}" for _ in range(count)]
+        query = "INSERT INTO users (username) SELECT unnest(%s::text[]) RETURNING id"
+        return [row[0] for row in self.clients.sql(query, names)]
 
     @property
     def worker(self) -> Server:
@@ -168,10 +201,19 @@ class World:
             self._crowd = (rows[0][0], rows[0][1])
         return self._crowd
 
+    def forget_lost_crowd(self) -> None:
+        """Have the crowd appear again if a restored database does not have it."""
+        query = "SELECT count(*) FROM users WHERE starts_with(username, 'crowd_')"
+        count = self.clients.sql(query)
+        if count != [(CROWD,)]:
+            self._crowd = None
+
     # The way back ----------------------------------------------------------------------------
 
     def repair(self) -> None:
         """Start what is down and let go on what is held up; without waiting for the feed."""
+        self.release_replica()
+        self.repair_replica()
         stack = self.system.stack
         for server in (stack.postgres, stack.replica, stack.valkey, stack.kafka):
             if not server.running:
