@@ -27,16 +27,21 @@ class Progress:
     """The highest relay epoch seen in the partition."""
     topic_id: str
     """Which topic the offset is of: one created anew under the old name has another id."""
+    last: int = 0
+    """The event id of the record before the offset; 0: not known. If another record stands there,
+    Kafka was restored from an older copy, and offsets stand for other records than they did."""
 
     def encode(self) -> bytes:
         """Return the key's value."""
-        return f"{self.offset} {self.wal_position} {self.epoch} {self.topic_id}".encode()
+        return (
+            f"{self.offset} {self.wal_position} {self.epoch} {self.topic_id} {self.last}".encode()
+        )
 
     @classmethod
     def decode(cls, value: bytes) -> Progress:
         """Return what a key's value says."""
-        offset, wal_position, epoch, topic_id = value.decode().split(" ")
-        return cls(int(offset), int(wal_position), int(epoch), topic_id)
+        offset, wal_position, epoch, topic_id, last = value.decode().split(" ")
+        return cls(int(offset), int(wal_position), int(epoch), topic_id, int(last))
 
 
 def progress_key(shard: int, partition: int) -> str:

@@ -53,7 +53,7 @@ class Rules:
     drops, and a reader builds anew between two parts, gets tweets of the author once more."""
     lost_records_wipe: bool = True
     """When Kafka does not have the records behind a progress key, or the topic is another one,
-    Redis is emptied. Else the lists lack what the lost records told of."""
+    the key is removed. Else the lists lack what the lost records told of."""
     lists_follow_their_fence: bool = True
     """All lists and bodies are removed before an absent progress key is created. Else those that
     outlived the key lack what is below the offset of the new one."""
@@ -105,6 +105,8 @@ class Rules:
     missing_asked_of_primary: bool = True
     """A tweet that a replica lacks is looked up on the primary. Else one too new for the replica
     counts as deleted."""
+    hot_by_history: bool = True
+    """Bodies in process are of a history. Else a text of a lost history is shown in the next."""
     hot_kept_when_parsed: bool = True
     """The read service keeps a body in process at the moment in which its tracked read is parsed.
     Else it keeps, a step later, what a change that was parsed meanwhile has made old."""
@@ -120,6 +122,40 @@ class Rules:
     tokens_need_position: bool = True
     """A read with a consistency token is answered by a Postgres that has its position. Else the
     command's effect may be missing."""
+
+    restart_begins_history: bool = True
+    """A history is valid on the server that it began on, until that restarts. Else a copy that
+    was restored goes on with the history, and gives out its positions and ids once more."""
+    keys_by_history: bool = True
+    """The keys in Redis are those of a history. Else lists and positions of a lost one count."""
+    records_by_history: bool = True
+    """Workers count only the records of their history. Else a relay of a lost one is believed,
+    and the epochs of the present one are below those seen."""
+    history_checked_before_build: bool = True
+    """What is built is read from a Postgres that says it is at the history. Else from a replica
+    of another, whose positions mean something else."""
+    history_bumps_epoch: bool = True
+    """A history begins with a new epoch. Else a relay under the former one marks as sent what it
+    has sent for nobody."""
+    event_ids_never_repeat: bool = True
+    """A history draws event ids from the clock on. Else it gives out those of lost events."""
+    history_before_event_ids: bool = True
+    """A command sees to it that the history is valid before it draws event ids. Else the first
+    ones on a restored copy are those of lost events."""
+    last_record_compared: bool = True
+    """A worker that looks for its place compares the record before it with the one that it went
+    past. Else a Kafka restored from a copy has given its offset to another one."""
+    place_with_connection: bool = True
+    """A worker whose connection to Kafka broke looks for its place. Else Kafka was restored
+    meanwhile, and is beyond its place again before it fetches."""
+    tokens_by_history: bool = True
+    """A token is honoured under its own history. Else a lost command's is, at a position that
+    came again."""
+    ended_lsn_bounds_tokens: bool = True
+    """A token of an ended history is honoured up to the last position known to be shared. Else
+    that of a lost command is."""
+    token_of_the_commits_server: bool = True
+    """A token is of the server that has committed. Else of one that took over, and lacks it."""
 
 
 ALL_RULES = Rules()
