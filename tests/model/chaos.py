@@ -75,9 +75,14 @@ class Chaos:
 
     def restore_kafka(self) -> bool:
         """Have Kafka go on from an older copy."""
-        if not self._copies.kafka:
+        applied = forks.is_applied(self.world)
+        if not self._copies.kafka or not (applied or self.world.rng.random() < 0.2):
             return False
-        if forks.restore_kafka(self.world, self._copies):
+        forks.restore_kafka(self.world, self._copies)
+        for name in WORKERS:
+            self._stall(name)  # until they are connected again
+        if not applied:
+            # That records are lost which are not beyond any progress key, nobody sees.
             self._recover()
         return True
 
@@ -104,10 +109,9 @@ class Chaos:
         if not (copies.redis and copies.kafka and copies.postgres):
             return False
         forks.restore_postgres(self.world, copies)
-        unapplied = forks.restore_kafka(self.world, copies)
-        if forks.restore_redis(self.world, copies) or unapplied:
-            self.world.tell("chaos", "nobody recovers: a new history begins anyway")
-        return True
+        forks.restore_kafka(self.world, copies)
+        forks.restore_redis(self.world, copies)
+        return True  # and a new history begins: nobody needs to recover
 
     def restart_postgres(self) -> bool:
         """Restart the primary."""
@@ -118,6 +122,11 @@ class Chaos:
         """Promote the replica."""
         self.actors.append(Actor("former primary", forks.fail_over(self.world)))
         return True
+
+    def fail_back(self) -> bool:
+        """Go back to the former primary."""
+        self.actors.append(Actor("former primary", forks.fail_back(self.world)))
+        return False
 
     def clone_replica(self) -> bool:
         """Have a new replica."""
@@ -254,6 +263,7 @@ FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "all restored": Chaos.restore_all,
     "Postgres restarted": Chaos.restart_postgres,
     "Postgres failed over": Chaos.fail_over,
+    "Postgres failed back": Chaos.fail_back,
     "replica cloned": Chaos.clone_replica,
     "Postgres begun anew": Chaos.begin_anew,
     "recovered": Chaos.recover,

@@ -42,17 +42,15 @@ def restore_redis(world: World, copies: Copies) -> bool:
     return restored != world.kafka.restored
 
 
-def restore_kafka(world: World, copies: Copies) -> bool:
-    """Have Kafka go on from a copy; return whether the operator must recover."""
-    applied = _is_applied(world)
+def restore_kafka(world: World, copies: Copies) -> None:
+    """Have Kafka go on from a copy."""
     world.kafka.restore(world.rng.choice(copies.kafka))
     world.unpaged.add(world.postgres.now.relay.history)
     ends = [world.kafka.end(partition) for partition in range(PARTITIONS)]
     world.tell("chaos", "Kafka is restored from a copy up to", ends)
-    return not applied
 
 
-def _is_applied(world: World) -> bool:
+def is_applied(world: World) -> bool:
     """Return whether all that Kafka has was applied to Redis."""
     progress = world.space(world.postgres.now.relay.history).progress
     for partition in range(PARTITIONS):
@@ -91,21 +89,45 @@ def _start(world: World, past: Sequence[Snapshot]) -> None:
     """Start Postgres on an older state; it is the same server as before to who does not look."""
     world.postgres.stop()
     server = None if world.rules.restart_begins_history else world.postgres.server
-    world.promote(Postgres(world.rules, world.clock, past, server))
+    world.promote(Postgres(world.rules, world.clock, _written(world, past), server))
+
+
+def _written(world: World, past: Sequence[Snapshot]) -> list[Snapshot]:
+    """Return the past with what a server writes to the WAL as it starts, which changes nothing."""
+    return [*past] + [past[-1]] * world.rng.choice((0, 1, 3))
 
 
 def fail_over(world: World) -> Steps[None]:
     """Promote the replica; whoever has a session with the former primary keeps it for a while."""
-    former = world.postgres
-    past = world.replica.source.snapshots[: world.replica.replayed + 1]
-    world.promote(Postgres(world.rules, world.clock, past))
+    former, replica = world.postgres, world.replica
+    past = replica.source.snapshots[: replica.replayed + 1]
+    world.promote(Postgres(world.rules, world.clock, _written(world, past)))
     world.tell("chaos", "Postgres fails over to the replica at", world.postgres.position)
-    if world.rng.random() < 0.5:
+    if world.rng.random() < 0.7:
         clone(world)
+        if world.rng.random() < 0.5:
+            world.replica.replayed = replica.replayed
+            world.tell("chaos", "which is only at", replica.replayed)
+    yield from _stop_later(world, former)
+
+
+def fail_back(world: World) -> Steps[None]:
+    """Send new sessions to a former primary that has not stopped."""
+    former = [server for server in world.servers if server.running and server is not world.postgres]
+    if former:
+        left, world.postgres = world.postgres, world.rng.choice(former)
+        world.figures["fault: Postgres failed back"] += 1
+        world.tell("chaos", "Postgres fails back to", world.postgres.valid_history())
+        yield from _stop_later(world, left)
+
+
+def _stop_later(world: World, former: Postgres) -> Steps[None]:
+    """Stop a former primary, whose sessions go on for a while."""
     for _ in range(world.rng.choice((0, 0, 20, 100))):
         yield
-    former.stop()
-    world.tell("chaos", "the former primary stops")
+    if former is not world.postgres:
+        former.stop()
+        world.tell("chaos", "a former primary stops")
 
 
 def clone(world: World) -> None:

@@ -254,6 +254,13 @@ class Replica:
         """What a statement sees."""
         return self.source.snapshots[self.replayed]
 
+    def history(self, rules: Rules) -> str | None:
+        """Return which history it shows, None if it follows a server with another to come."""
+        relay = self.now.relay
+        if rules.replica_of_the_server and relay.server != self.source.server:
+            return None
+        return relay.history
+
     def check(self) -> None:
         """Raise SessionLostError if it has stopped."""
         if not self.running:

@@ -67,7 +67,8 @@ def page_with_token(
     """Return the first page of a home timeline, as new as the token; None: it is refused."""
     world.figures["pages with a token"] += 1
     replica, primary = world.replica, world.postgres
-    on_replica = _reached(world.rules, replica.now.relay, replica.replayed, token)
+    on_replica = replica.history(world.rules) is not None or not world.rules.tokens_by_history
+    on_replica &= _reached(world.rules, replica.now.relay, replica.replayed, token)
     yield
     try:
         if on_replica:

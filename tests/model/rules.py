@@ -57,6 +57,9 @@ class Rules:
     lists_follow_their_fence: bool = True
     """All lists and bodies are removed before an absent progress key is created. Else those that
     outlived the key lack what is below the offset of the new one."""
+    created_at_end: bool = True
+    """An absent progress key is created at the end of the log, whatever the group has committed.
+    Else, where Kafka was restored from a copy, events are applied whose successors are lost."""
     unreadable_end_a_batch: bool = True
     """What stands before an unreadable record is applied before all is dropped for its sake. Else
     an older version, or a follow, is set after the drop, and nothing corrects it."""
@@ -134,6 +137,9 @@ class Rules:
     history_checked_before_build: bool = True
     """What is built is read from a Postgres that says it is at the history. Else from a replica
     of another, whose positions mean something else."""
+    replica_of_the_server: bool = True
+    """A replica is believed only while it follows the server on which its history began. Else one
+    of a server that has not begun its own counts what that wrote to the WAL as of the former."""
     history_bumps_epoch: bool = True
     """A history begins with a new epoch. Else a relay under the former one marks as sent what it
     has sent for nobody."""

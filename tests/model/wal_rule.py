@@ -31,7 +31,7 @@ def read_at(
     needed = position or 0
 
     def has() -> bool:
-        same = replica.now.relay.history == history or not rules.history_checked_before_build
+        same = replica.history(rules) == history or not rules.history_checked_before_build
         return same and replica.replayed >= needed
 
     try:

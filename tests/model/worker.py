@@ -139,7 +139,8 @@ class Worker:
         places, lasts = {}, {}
         for partition, (low, high) in ranges.items():
             committed = kafka.committed.get(partition, -1)
-            places[partition] = committed if low <= committed <= high else high
+            at_end = self.world.rules.created_at_end or not low <= committed <= high
+            places[partition] = high if at_end else committed
         yield
         for partition, place in places.items():
             there = place <= kafka.end(partition)
