@@ -98,6 +98,13 @@ class Chaos:
         forks.restore_postgres(self.world, self._copies)
         return True
 
+    def put_back_postgres(self) -> bool:
+        """Load an older state into Postgres while it runs."""
+        if not self._copies.postgres or not forks.put_back(self.world, self._copies):
+            return False
+        self._recover()
+        return True
+
     def copy_all(self) -> bool:
         """Copy all servers at one moment, to restore them later."""
         self._copies.take(self.world, ["redis", "kafka", "postgres"])
@@ -259,6 +266,7 @@ FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "Kafka restored": Chaos.restore_kafka,
     "Postgres copied": Chaos.copy_postgres,
     "Postgres restored": Chaos.restore_postgres,
+    "Postgres put back": Chaos.put_back_postgres,
     "all copied": Chaos.copy_all,
     "all restored": Chaos.restore_all,
     "Postgres restarted": Chaos.restart_postgres,

@@ -47,6 +47,7 @@ def _transaction(world: World, who: str, command: Command) -> Steps[Acknowledged
     session = object()
     if rules.history_before_event_ids:
         postgres.begin_history()
+    history = postgres.now.relay.history
     ids = [] if rules.outbox_ids_after_locks else [postgres.draw_outbox_id()]
     yield
     while not postgres.lock(session, *command.locks(postgres.now)):
@@ -71,9 +72,12 @@ def _transaction(world: World, who: str, command: Command) -> Steps[Acknowledged
     yield
     if position is None:
         return None
-    asked = postgres if rules.token_of_the_commits_server else world.postgres
-    asked.check()
-    done = Acknowledged(postgres, position, asked.moment())
+    asked = world.postgres  # by a session of its own
+    token = asked.moment()
+    if rules.token_of_the_commits_history and token.history != history:
+        world.tell(who, f"answers nothing: committed in {history}, and it is {token.history} now")
+        return None
+    done = Acknowledged(postgres, position, token)
     world.acknowledged.append(done)
     return done
 

@@ -85,6 +85,18 @@ def begin_anew(world: World) -> None:
     world.tell("chaos", "Postgres begins anew")
 
 
+def put_back(world: World, copies: Copies) -> bool:
+    """Load an older state into the running primary; return whether that could be done."""
+    history = world.postgres.now.relay.history
+    if not world.postgres.put_back(world.rng.choice(copies.postgres)[-1]):
+        return False
+    world.loaded.append(world.postgres.now)
+    world.unpaged |= {history, world.postgres.now.relay.history}
+    world.put_back |= {history, world.postgres.now.relay.history}
+    world.tell("chaos", "Postgres is put back while it runs, at", world.postgres.position)
+    return True
+
+
 def _start(world: World, past: Sequence[Snapshot]) -> None:
     """Start Postgres on an older state; it is the same server as before to who does not look."""
     world.postgres.stop()
@@ -139,7 +151,7 @@ def clone(world: World) -> None:
 
 def recover(world: World) -> Steps[None]:
     """Run `fanfare recover`, some time after."""
-    for _ in range(world.rng.choice((1, 20, 100))):
+    for _ in range(world.rng.choice((0, 0, 20, 300))):
         yield
     history = world.postgres.begin_history(forced=True)
     world.tell("operator", f"recovers: {history} begins")

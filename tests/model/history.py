@@ -17,7 +17,7 @@ from model.worker import Worker
 from model.world import Steps, ViolationError, World
 
 MAX_STEPS = 30_000
-TOKENS = 8
+TOKENS = 20
 """How many tokens are tried at the end."""
 ASKER = "asker"
 

@@ -184,6 +184,13 @@ class Postgres:
         changed = replace(change(self.now), outbox=outbox, outbox_ids=self._last_outbox_id)
         self.snapshots.append(changed)
 
+    def put_back(self, past: Snapshot) -> bool:
+        """Load an older state into the running server; return False if rows are locked."""
+        if self._locks:
+            return False
+        self.snapshots.append(replace(past, outbox_ids=self._last_outbox_id))
+        return True
+
     # The outbox and the relay --------------------------------------------------------------
 
     def unsent(self) -> list[Row]:
@@ -193,7 +200,8 @@ class Postgres:
 
     def mark(self, ids: Sequence[int], sent_at: int | None) -> None:
         """Mark rows as sent, or as unsent."""
-        rows = {i: replace(self.now.outbox[i], sent_at=sent_at) for i in ids}
+        outbox = self.now.outbox
+        rows = {i: replace(outbox[i], sent_at=sent_at) for i in ids if i in outbox}
         self.snapshots.append(replace(self.now, outbox={**self.now.outbox, **rows}))
 
     def next_epoch(self) -> tuple[str, int]:
@@ -226,12 +234,14 @@ class Postgres:
         if valid is not None and not forced:
             return valid
         before = self.now.relay
-        ended = {**before.ended, before.history: before.lsn} if before.history else before.ended
+        shared = before.lsn
+        if forced and self._rules.forced_end_refuses_tokens:
+            shared = -1
+        ended = {**before.ended, before.history: shared} if before.history else before.ended
         if self._rules.event_ids_never_repeat:
             self._last_outbox_id = max(self._last_outbox_id, self._clock.microseconds())
         history = f"h{self._clock.tick()}"
-        bump = self._rules.history_bumps_epoch
-        self._set(RelayState(history, self.server, before.epoch + bump, self.position, ended))
+        self._set(RelayState(history, self.server, before.epoch, self.position, ended))
         return history
 
     def moment(self) -> Moment:

@@ -54,7 +54,7 @@ class Relay:
             while delivered:
                 yield
                 _check(postgres, session)
-                if self.world.chance(0.05) and _may_beat(postgres, stamp.epoch):
+                if self.world.chance(0.1) and _may_beat(postgres, stamp):
                     postgres.heartbeat()
                 early = postgres.position
                 if not rules.position_after_selection:
@@ -70,7 +70,7 @@ class Relay:
                     yield
                     delivered = yield from self._send(rows, replace(stamp, position=position))
                     if delivered:
-                        self._mark(postgres, session, rows, stamp.epoch)
+                        self._mark(postgres, session, rows, stamp)
                         cursor = rows[-1].id
 
     def _send(self, rows: Sequence[Row], stamp: Stamp) -> Steps[bool]:
@@ -87,9 +87,12 @@ class Relay:
             yield
         return True
 
-    def _mark(self, postgres: Postgres, session: object, rows: Sequence[Row], epoch: int) -> None:
+    def _mark(self, postgres: Postgres, session: object, rows: Sequence[Row], stamp: Stamp) -> None:
         _check(postgres, session)
-        if self.world.rules.newest_epoch_marks and epoch != postgres.now.relay.epoch:
+        rules, newest = self.world.rules, postgres.now.relay
+        if (rules.newest_epoch_marks and stamp.epoch != newest.epoch) or (
+            rules.marks_by_history and stamp.history != newest.history
+        ):
             postgres.relay_lock = None
             raise SessionLostError
         ids = [row.id for row in rows]
@@ -103,10 +106,11 @@ def _check(postgres: Postgres, session: object) -> None:
         raise SessionLostError
 
 
-def _may_beat(postgres: Postgres, epoch: int) -> bool:
+def _may_beat(postgres: Postgres, stamp: Stamp) -> bool:
     """Return whether there is something to say, and this relay is the one to say it."""
     relay = postgres.now.relay
-    return epoch == relay.epoch and postgres.position > relay.lsn + 1
+    newest = (stamp.history, stamp.epoch) == (relay.history, relay.epoch)
+    return newest and postgres.position > relay.lsn + 1
 
 
 def _append(world: World, who: str, row: Row, stamp: Stamp) -> None:

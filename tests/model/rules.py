@@ -140,9 +140,9 @@ class Rules:
     replica_of_the_server: bool = True
     """A replica is believed only while it follows the server on which its history began. Else one
     of a server that has not begun its own counts what that wrote to the WAL as of the former."""
-    history_bumps_epoch: bool = True
-    """A history begins with a new epoch. Else a relay under the former one marks as sent what it
-    has sent for nobody."""
+    marks_by_history: bool = True
+    """Rows are marked as sent only under the relay's own history. Else a relay of the former one
+    marks what it has sent to workers that do not count it, and may have the newest epoch."""
     event_ids_never_repeat: bool = True
     """A history draws event ids from the clock on. Else it gives out those of lost events."""
     history_before_event_ids: bool = True
@@ -160,8 +160,12 @@ class Rules:
     ended_lsn_bounds_tokens: bool = True
     """A token of an ended history is honoured up to the last position known to be shared. Else
     that of a lost command is."""
-    token_of_the_commits_server: bool = True
-    """A token is of the server that has committed. Else of one that took over, and lacks it."""
+    forced_end_refuses_tokens: bool = True
+    """Of a history that is ended by force, no token is honoured. Else the database was put back
+    while it ran, and the heartbeat is of a position after what was lost."""
+    token_of_the_commits_history: bool = True
+    """A command is answered with a token only if its transaction was at the token's history. Else
+    the token is of a history that has lost the command."""
 
 
 ALL_RULES = Rules()

@@ -11,7 +11,7 @@ from typing import TypeVar
 from model.events import Event
 from model.hot_bodies import HotBodies
 from model.kafka import Kafka
-from model.postgres import Clock, Moment, Postgres, Replica
+from model.postgres import Clock, Moment, Postgres, Replica, Snapshot
 from model.redis import Redis, Space
 from model.rules import Rules
 
@@ -74,6 +74,10 @@ class World:
     acknowledged: list[Acknowledged] = field(default_factory=list)
     unpaged: set[str] = field(default_factory=set)
     """For the checks alone: histories during which an older copy of Kafka took over."""
+    put_back: set[str] = field(default_factory=set)
+    """For the checks alone: histories during which an older state was loaded into Postgres."""
+    loaded: list[Snapshot] = field(default_factory=list)
+    """For the checks alone: the commits that loaded an older state."""
     quiet: bool = False
     """The history is over: no more chance, the rest is drained."""
     _token: int = 0
