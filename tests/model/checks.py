@@ -50,7 +50,7 @@ def check_token(world: World, done: Acknowledged, viewer: int) -> Steps[None]:
     commit = done.server.snapshots[at]
     for server in world.servers:
         if at <= server.position and server.snapshots[at] is commit:
-            later = _until_loaded(world, server.snapshots[at:])
+            later = _until_lost(world, commit, server.snapshots[at:], at)
             if tweets in [snapshot.timeline(viewer, limit=limit) for snapshot in later]:
                 return
     raise ViolationError(
@@ -59,19 +59,18 @@ def check_token(world: World, done: Acknowledged, viewer: int) -> Steps[None]:
 
 
 def _is_doubted(world: World) -> bool:
-    """Return whether an older state was loaded, and a server does not know that the history ended.
-
-    The operator has not recovered yet, or the replica is not so far.
-    """
-    servers = world.postgres.now, world.replica.now
-    return any(snapshot.relay.history in world.put_back for snapshot in servers)
+    """Return whether an older state was loaded, and a server does not know it yet."""
+    return world.postgres.now.doubted or world.replica.now.doubted
 
 
-def _until_loaded(world: World, snapshots: Sequence[Snapshot]) -> Sequence[Snapshot]:
-    """Return the snapshots before an older state was loaded."""
-    for at, snapshot in enumerate(snapshots):
-        if any(snapshot is loaded for loaded in world.loaded):
-            return snapshots[:at]
+def _until_lost(
+    world: World, commit: Snapshot, snapshots: Sequence[Snapshot], at: int
+) -> Sequence[Snapshot]:
+    """Return the snapshots before an older state was loaded that lacks the commit."""
+    for number, snapshot in enumerate(snapshots):
+        for loaded, past in world.loaded:
+            if snapshot is loaded and (len(past) <= at or past[at] is not commit):
+                return snapshots[:number]
     return snapshots
 
 

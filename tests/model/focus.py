@@ -104,6 +104,7 @@ FOCUSES: Mapping[str, Focus] = {
             "Postgres failed over": 3,
             "Postgres failed back": 1,
             "replica cloned": 2,
+            "relay's session ended": 2,
             "key expired": 1,
             "recovered": 0.3,
         },

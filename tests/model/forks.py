@@ -88,11 +88,11 @@ def begin_anew(world: World) -> None:
 def put_back(world: World, copies: Copies) -> bool:
     """Load an older state into the running primary; return whether that could be done."""
     history = world.postgres.now.relay.history
-    if not world.postgres.put_back(world.rng.choice(copies.postgres)[-1]):
+    past = world.rng.choice(copies.postgres)
+    if not world.postgres.put_back(past[-1]):
         return False
-    world.loaded.append(world.postgres.now)
+    world.loaded.append((world.postgres.now, past))
     world.unpaged |= {history, world.postgres.now.relay.history}
-    world.put_back |= {history, world.postgres.now.relay.history}
     world.tell("chaos", "Postgres is put back while it runs, at", world.postgres.position)
     return True
 
@@ -135,7 +135,7 @@ def fail_back(world: World) -> Steps[None]:
 
 def _stop_later(world: World, former: Postgres) -> Steps[None]:
     """Stop a former primary, whose sessions go on for a while."""
-    for _ in range(world.rng.choice((0, 0, 20, 100))):
+    for _ in range(world.rng.choice((0, 20, 100, 300))):
         yield
     if former is not world.postgres:
         former.stop()

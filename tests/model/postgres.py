@@ -58,6 +58,8 @@ class Snapshot:
     outbox_ids: int = 0
     """How far the outbox's sequence was."""
     relay: RelayState = RelayState()
+    doubted: bool = False
+    """For the checks alone: an older state was loaded, and no operator has recovered since."""
 
     def timeline(
         self, viewer: int, before: int = FROM_THE_TOP, limit: int | None = None
@@ -188,7 +190,7 @@ class Postgres:
         """Load an older state into the running server; return False if rows are locked."""
         if self._locks:
             return False
-        self.snapshots.append(replace(past, outbox_ids=self._last_outbox_id))
+        self.snapshots.append(replace(past, outbox_ids=self._last_outbox_id, doubted=True))
         return True
 
     # The outbox and the relay --------------------------------------------------------------
@@ -234,14 +236,15 @@ class Postgres:
         if valid is not None and not forced:
             return valid
         before = self.now.relay
-        shared = before.lsn
+        ended = {**before.ended, before.history: before.lsn} if before.history else before.ended
         if forced and self._rules.forced_end_refuses_tokens:
-            shared = -1
-        ended = {**before.ended, before.history: shared} if before.history else before.ended
+            ended = dict.fromkeys(ended, -1)
         if self._rules.event_ids_never_repeat:
             self._last_outbox_id = max(self._last_outbox_id, self._clock.microseconds())
         history = f"h{self._clock.tick()}"
         self._set(RelayState(history, self.server, before.epoch, self.position, ended))
+        if forced:
+            self.snapshots[-1] = replace(self.now, doubted=False)
         return history
 
     def moment(self) -> Moment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -74,10 +74,8 @@ class World:
     acknowledged: list[Acknowledged] = field(default_factory=list)
     unpaged: set[str] = field(default_factory=set)
     """For the checks alone: histories during which an older copy of Kafka took over."""
-    put_back: set[str] = field(default_factory=set)
-    """For the checks alone: histories during which an older state was loaded into Postgres."""
-    loaded: list[Snapshot] = field(default_factory=list)
-    """For the checks alone: the commits that loaded an older state."""
+    loaded: list[tuple[Snapshot, Sequence[Snapshot]]] = field(default_factory=list)
+    """For the checks alone: the commits that loaded an older state, and that state's past."""
     quiet: bool = False
     """The history is over: no more chance, the rest is drained."""
     _token: int = 0
