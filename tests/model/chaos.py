@@ -219,7 +219,8 @@ class Chaos:
         """Kill a relay; the other one may take over."""
         name = self.world.rng.choice(RELAYS)
         self._replace(name, Relay(self.world, name).run())
-        self.world.postgres.relay_lock = None
+        for server in self.world.servers:
+            server.relay_lock = None
         self.world.tell("chaos", f"{name} is killed")
         return True
 
