@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from model.events import SHARDS, Event, Kind
 from model.kafka import Record
-from model.redis import Deleted, ListKey, Redis, author_list, home
+from model.postgres import Moment
+from model.redis import Deleted, ListKey, Space, author_list, home
 from model.rules import Rules
 from model.wal_rule import read_at
 from model.world import Steps, World
@@ -24,34 +25,49 @@ Arrays = dict[int, set[int]]
 class Command:
     """A command of a transaction; it returns the length of the list that it pushed to."""
 
-    run: Callable[[Redis], int | None]
+    run: Callable[[Space], int | None]
     list: ListKey | None = None
     """The list that it pushes to."""
 
 
-def effective(rules: Rules, records: Iterable[Placed], offset: int, epoch: int) -> list[Record]:
-    """Return the records from the offset on that count: none of a relay that was replaced."""
-    counting = []
-    for at, record in records:
-        if at < offset or not record.readable:
-            continue
-        if not record.replayed:
-            if rules.old_epochs_skipped and record.epoch < epoch:
+@dataclass(frozen=True)
+class Counting:
+    """Which records count in a history."""
+
+    rules: Rules
+    history: str
+
+    def effective(self, records: Iterable[Placed], offset: int, epoch: int) -> list[Record]:
+        """Return the records from the offset on that count.
+
+        None of another history, and none of a relay that was replaced.
+        """
+        counting = []
+        for at, record in records:
+            if at < offset or not record.readable:
                 continue
-            epoch = max(epoch, record.epoch)
-        counting.append(record)
-    return counting
+            if self.rules.records_by_history and record.history != self.history:
+                continue
+            if not record.replayed:
+                if self.rules.old_epochs_skipped and record.epoch < epoch:
+                    continue
+                epoch = max(epoch, record.epoch)
+            counting.append(record)
+        return counting
 
-
-def advanced(rules: Rules, fence: Progress, records: Sequence[Placed], end: int) -> Progress:
-    """Return the fence after the records below the end."""
-    counting = effective(rules, records, fence.offset, fence.epoch)
-    return replace(
-        fence,
-        offset=max(fence.offset, end),
-        wal_position=max([fence.wal_position, *(record.wal_position for record in counting)]),
-        epoch=max([fence.epoch, *(record.epoch for record in counting if not record.replayed)]),
-    )
+    def advanced(self, fence: Progress, records: Sequence[Placed]) -> Progress:
+        """Return the fence after the records."""
+        counting = self.effective(records, fence.offset, fence.epoch)
+        at, last = records[-1]
+        if at < fence.offset:
+            return fence
+        return replace(
+            fence,
+            offset=at + 1,
+            wal_position=max([fence.wal_position, *(record.wal_position for record in counting)]),
+            epoch=max([fence.epoch, *(record.epoch for record in counting if not record.replayed)]),
+            last=last.id if last.readable else 0,
+        )
 
 
 def commands_by_shard(
@@ -87,12 +103,12 @@ def _body(rules: Rules, record: Record) -> Command:
     if tweet is None:
         raise AssertionError(event)
     if _only_drops(rules, record):
-        return Command(lambda redis: redis.put_body(tweet.id, None))
+        return Command(lambda space: space.put_body(tweet.id, None))
     body = Deleted() if event.kind is Kind.DELETED else tweet
     if event.kind is Kind.CREATED:
         # SET NX: the first version replaces nothing, not even a lease.
-        return Command(lambda redis: redis.put_body(tweet.id, redis.bodies.get(tweet.id, body)))
-    return Command(lambda redis: redis.set_newer_body(tweet.id, body))
+        return Command(lambda space: space.put_body(tweet.id, space.bodies.get(tweet.id, body)))
+    return Command(lambda space: space.set_newer_body(tweet.id, body))
 
 
 def _dropped(
@@ -115,14 +131,14 @@ def _dropped(
 
 
 def _drop(key: ListKey) -> Command:
-    def run(redis: Redis) -> None:
-        redis.lists.pop(key, None)
+    def run(space: Space) -> None:
+        space.lists.pop(key, None)
 
     return Command(run)
 
 
 def _push(key: ListKey, ids: Sequence[int]) -> Command:
-    return Command(lambda redis: redis.push(key, ids), key)
+    return Command(lambda space: space.push(key, ids), key)
 
 
 class FollowerArrays:
@@ -136,10 +152,10 @@ class FollowerArrays:
         """Forget the arrays of a partition's authors."""
         self._arrays.pop(partition, None)
 
-    def after(self, partition: int, records: Sequence[Record], position: int) -> Steps[Arrays]:
+    def after(self, partition: int, records: Sequence[Record], needed: Moment) -> Steps[Arrays]:
         """Return the followers as of the last record, of the authors whose tweets need them.
 
-        An array not yet known is read from a Postgres that has the position.
+        An array not yet known is read from a Postgres that has reached the moment.
         """
         rules = self._world.rules
         arrays = self._arrays.setdefault(partition, {})
@@ -148,10 +164,10 @@ class FollowerArrays:
                 arrays.pop(record.event.user, None)
         tweeting = {record.event.user for record in records if _needs_followers(rules, record)}
         if unknown := tweeting - arrays.keys():
-            needed = position if rules.wal_rule_for_arrays else 0
             arrays |= yield from read_at(
                 self._world,
-                needed,
+                needed.history,
+                needed.lsn if rules.wal_rule_for_arrays else 0,
                 lambda now: {author: now.followers(author) for author in unknown},
             )
         before = {author: set(arrays[author]) for author in tweeting}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from model import forks
 from model.events import PARTITIONS, SHARDS
-from model.redis import Copy
+from model.forks import Copies
+from model.redis import Space
 from model.relay import Relay, replay_dead_letters, replay_since
 from model.worker import Worker
 from model.world import Steps, World
@@ -33,7 +35,7 @@ class Chaos:
     world: World
     actors: list[Actor]
     weights: dict[str, float]
-    _copies: list[Copy] = field(default_factory=list)
+    _copies: Copies = field(default_factory=Copies)
 
     def strike(self) -> None:
         """Let one fault happen."""
@@ -53,18 +55,99 @@ class Chaos:
         self.world.tell("chaos", "FLUSHALL")
         return True
 
-    def copy(self) -> bool:
+    def copy_redis(self) -> bool:
         """Copy Redis, to restore it later."""
-        self._copies = [*self._copies[-1:], self.world.redis.copy()]
+        self._copies.take(self.world, ["redis"])
         return False
 
-    def restore(self) -> bool:
+    def restore_redis(self) -> bool:
         """Have Redis go on from an older copy."""
-        if not self._copies:
+        if not self._copies.redis:
             return False
-        copy = self.world.rng.choice(self._copies)
-        self.world.redis.restore(copy)
-        self.world.tell("chaos", "Redis is restored from a copy:", copy.progress, copy.lists)
+        if forks.restore_redis(self.world, self._copies):
+            self._recover()
+        return True
+
+    def copy_kafka(self) -> bool:
+        """Copy Kafka, to restore it later."""
+        self._copies.take(self.world, ["kafka"])
+        return False
+
+    def restore_kafka(self) -> bool:
+        """Have Kafka go on from an older copy."""
+        applied = forks.is_applied(self.world)
+        if not self._copies.kafka or not (applied or self.world.rng.random() < 0.2):
+            return False
+        forks.restore_kafka(self.world, self._copies)
+        for name in WORKERS:
+            self._stall(name)  # until they are connected again
+        if not applied:
+            # That records are lost which are not beyond any progress key, nobody sees.
+            self._recover()
+        return True
+
+    def copy_postgres(self) -> bool:
+        """Copy Postgres, to restore it later."""
+        self._copies.take(self.world, ["postgres"])
+        return False
+
+    def restore_postgres(self) -> bool:
+        """Have Postgres go on from an older copy."""
+        if not self._copies.postgres:
+            return False
+        forks.restore_postgres(self.world, self._copies)
+        return True
+
+    def put_back_postgres(self) -> bool:
+        """Load an older state into Postgres while it runs."""
+        if not self._copies.postgres or not forks.put_back(self.world, self._copies):
+            return False
+        self._recover()
+        return True
+
+    def copy_all(self) -> bool:
+        """Copy all servers at one moment, to restore them later."""
+        self._copies.take(self.world, ["redis", "kafka", "postgres"])
+        return False
+
+    def restore_all(self) -> bool:
+        """Have all servers go on from older copies, at once; each perhaps of another moment."""
+        copies = self._copies
+        if not (copies.redis and copies.kafka and copies.postgres):
+            return False
+        forks.restore_postgres(self.world, copies)
+        forks.restore_kafka(self.world, copies)
+        forks.restore_redis(self.world, copies)
+        return True  # and a new history begins: nobody needs to recover
+
+    def restart_postgres(self) -> bool:
+        """Restart the primary."""
+        forks.restart_postgres(self.world)
+        return True
+
+    def fail_over(self) -> bool:
+        """Promote the replica."""
+        self.actors.append(Actor("former primary", forks.fail_over(self.world)))
+        return True
+
+    def fail_back(self) -> bool:
+        """Go back to the former primary."""
+        self.actors.append(Actor("former primary", forks.fail_back(self.world)))
+        return False
+
+    def clone_replica(self) -> bool:
+        """Have a new replica."""
+        forks.clone(self.world)
+        return True
+
+    def begin_anew(self) -> bool:
+        """Have an empty database."""
+        forks.begin_anew(self.world)
+        return True
+
+    def recover(self) -> bool:
+        """Run `fanfare recover` for no reason."""
+        self._recover()
         return True
 
     def redis_away(self) -> bool:
@@ -81,24 +164,24 @@ class Chaos:
 
     def expire(self) -> bool:
         """Let a list or a body expire; a list being built and a lease do so too."""
-        redis = self.world.redis
-        if redis.lists and self.world.rng.random() < 0.6:
-            list_ = self.world.rng.choice(list(redis.lists))
-            del redis.lists[list_]
+        space = self._space()
+        if space.lists and self.world.rng.random() < 0.6:
+            list_ = self.world.rng.choice(list(space.lists))
+            del space.lists[list_]
             self.world.tell("chaos", f"{list_} expires")
-        elif redis.bodies:
-            body = self.world.rng.choice(list(redis.bodies))
-            redis.put_body(body, None)
+        elif space.bodies:
+            body = self.world.rng.choice(list(space.bodies))
+            space.put_body(body, None)
             self.world.tell("chaos", f"the body of t{body} expires")
         return True
 
     def lose_progress(self) -> bool:
         """Lose one progress key, and not the lists of its shard."""
         key = (self.world.rng.randrange(SHARDS), self.world.rng.randrange(PARTITIONS))
-        self.world.redis.lose_progress(key)
+        self._space().remove_progress(key)
         # A copy without the key, restored between a worker's drop and its creation of the key,
         # would need both faults in those two milliseconds.
-        self._copies.clear()
+        self._copies.redis.clear()
         self.world.tell("chaos", f"progress {key[0]}/{key[1]} is lost")
         return True
 
@@ -136,7 +219,8 @@ class Chaos:
         """Kill a relay; the other one may take over."""
         name = self.world.rng.choice(RELAYS)
         self._replace(name, Relay(self.world, name).run())
-        self.world.postgres.relay_lock = None
+        for server in self.world.servers:
+            server.relay_lock = None
         self.world.tell("chaos", f"{name} is killed")
         return True
 
@@ -157,6 +241,12 @@ class Chaos:
         self.actors.append(Actor("operator", replay_dead_letters(self.world)))
         return False
 
+    def _recover(self) -> None:
+        self.actors.append(Actor("operator", forks.recover(self.world)))
+
+    def _space(self) -> Space:
+        return self.world.space(self.world.postgres.now.relay.history)
+
     def _stall(self, name: str) -> None:
         """Let an actor take no step for a while, most of the time."""
         for actor in self.actors:
@@ -171,8 +261,21 @@ class Chaos:
 
 FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "Redis emptied": Chaos.flush,
-    "Redis copied": Chaos.copy,
-    "Redis restored": Chaos.restore,
+    "Redis copied": Chaos.copy_redis,
+    "Redis restored": Chaos.restore_redis,
+    "Kafka copied": Chaos.copy_kafka,
+    "Kafka restored": Chaos.restore_kafka,
+    "Postgres copied": Chaos.copy_postgres,
+    "Postgres restored": Chaos.restore_postgres,
+    "Postgres put back": Chaos.put_back_postgres,
+    "all copied": Chaos.copy_all,
+    "all restored": Chaos.restore_all,
+    "Postgres restarted": Chaos.restart_postgres,
+    "Postgres failed over": Chaos.fail_over,
+    "Postgres failed back": Chaos.fail_back,
+    "replica cloned": Chaos.clone_replica,
+    "Postgres begun anew": Chaos.begin_anew,
+    "recovered": Chaos.recover,
     "Redis away": Chaos.redis_away,
     "reader's connection broken": Chaos.break_connection,
     "key expired": Chaos.expire,

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from model.events import Event, Kind, Tweet
-from model.postgres import Change, Postgres, Row, Snapshot
-from model.world import Steps, World
+from model.postgres import Change, Clock, Row, SessionLostError, Snapshot
+from model.world import Acknowledged, Steps, World
 
 Locks = tuple[set[object], set[object]]
 """(shared, exclusive)"""
@@ -33,15 +33,27 @@ class Command:
     effect: Callable[[Snapshot], Effect | None]
 
 
-def run(world: World, who: str, command: Command) -> Steps[int | None]:
-    """Run a command's transaction; return its commit's position, None if nothing was committed."""
-    postgres = world.postgres
+def run(world: World, who: str, command: Command) -> Steps[Acknowledged | None]:
+    """Run a command; return None if nothing was committed, or nobody was told so."""
+    try:
+        return (yield from _transaction(world, who, command))
+    except SessionLostError:
+        world.tell(who, "has lost its session")
+        return None
+
+
+def _transaction(world: World, who: str, command: Command) -> Steps[Acknowledged | None]:
+    postgres, rules = world.postgres, world.rules
     session = object()
-    ids = [] if world.rules.outbox_ids_after_locks else [postgres.draw_outbox_id()]
+    if rules.history_before_event_ids:
+        postgres.begin_history()
+    history = postgres.now.relay.history
+    ids = [] if rules.outbox_ids_after_locks else [postgres.draw_outbox_id()]
     yield
-    while not postgres.lock(session, *command.locks(postgres.primary)):
+    while not postgres.lock(session, *command.locks(postgres.now)):
         yield
-    effect = command.effect(postgres.primary)
+        postgres.check()
+    effect = command.effect(postgres.now)
     yield
     position = None
     if effect is not None:
@@ -49,6 +61,7 @@ def run(world: World, who: str, command: Command) -> Steps[int | None]:
             ids.append(postgres.draw_outbox_id())
         while world.chance(0.4):
             yield
+        postgres.check()
         if not world.chance(0.03):  # rolled back
             rows = [Row(id_, event) for id_, event in zip(ids, effect.events, strict=False)]
             postgres.commit(effect.change, rows)
@@ -57,12 +70,21 @@ def run(world: World, who: str, command: Command) -> Steps[int | None]:
             world.tell(who, f"commits at {position}:", *(f"#{row.id}{row.event}" for row in rows))
     postgres.unlock(session)
     yield
-    return position
+    if position is None:
+        return None
+    asked = world.postgres  # by a session of its own
+    token = asked.moment()
+    if rules.token_of_the_commits_history and token.history != history:
+        world.tell(who, f"answers nothing: committed in {history}, and it is {token.history} now")
+        return None
+    done = Acknowledged(postgres, position, token)
+    world.acknowledged.append(done)
+    return done
 
 
-def create_tweet(postgres: Postgres, author: int, pull_followers: int) -> Command:
+def create_tweet(clock: Clock, author: int, pull_followers: int) -> Command:
     """Return the command that creates a tweet; it decides whether the tweet is pulled."""
-    tweet = Tweet(postgres.draw_tweet_id(), author)
+    tweet = Tweet(clock.tick(), author)
 
     def effect(now: Snapshot) -> Effect | None:
         if author not in now.users:
@@ -84,14 +106,14 @@ def create_tweet(postgres: Postgres, author: int, pull_followers: int) -> Comman
     return Command(lambda _: ({("user", author)}, set()), effect)
 
 
-def update_tweet(tweet_id: int) -> Command:
+def update_tweet(clock: Clock, tweet_id: int) -> Command:
     """Return the command that gives a tweet a new text."""
 
     def effect(now: Snapshot) -> Effect | None:
         if tweet_id not in now.tweets:
             return None
         old = now.tweets[tweet_id]
-        new = old._replace(version=old.version + 1)
+        new = old._replace(version=old.version + 1, text=clock.tick())
         return Effect(
             lambda then: replace(then, tweets={**then.tweets, tweet_id: new}),
             [Event(Kind.UPDATED, new.author, new)],

@@ -11,11 +11,12 @@ SHARDS = 2
 
 
 class Tweet(NamedTuple):
-    """A tweet; its text is a new one in each version."""
+    """A tweet; its text is a new one in each version, and in each history that has the version."""
 
     id: int
     author: int
     version: int = 1
+    text: int = 0
 
 
 class Kind(Enum):

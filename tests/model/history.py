@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from model import commands
 from model.chaos import FAULTS, RELAYS, WORKERS, Actor, Chaos
 from model.checks import check_exact, check_pagination, check_token, is_drained
 from model.events import PARTITIONS
 from model.focus import FOCUSES, Focus
-from model.postgres import Snapshot
 from model.relay import Relay
 from model.rules import Rules
 from model.worker import Worker
 from model.world import Steps, ViolationError, World
 
 MAX_STEPS = 30_000
+TOKENS = 20
+"""How many tokens are tried at the end."""
+ASKER = "asker"
 
 
 @dataclass
@@ -70,6 +72,7 @@ class _History:
         ]
         self._actors += self._clients
         self._actors += [Actor(f"reader {number}", _reader(world)) for number in range(3)]
+        self._actors.append(Actor(ASKER, _asker(world)))
         self._chaos = Chaos(world, self._actors, focus.draw_faults(rng, list(FAULTS)))
         self._fault_rate = rng.choice(focus.fault_rates)
         self._replica_rate = rng.choice(focus.replica_rates)
@@ -85,8 +88,8 @@ class _History:
             if follower != followed and rng.random() < 0.4
         )
         postgres = self.world.postgres
-        postgres.commit(lambda _: Snapshot(users=frozenset(users), follows=edges))
-        postgres.replayed = postgres.position
+        postgres.commit(lambda now: replace(now, users=frozenset(users), follows=edges))
+        self.world.replica.replay(postgres.position)
         self.world.assigned = {p: rng.choice(WORKERS) for p in range(PARTITIONS)}
 
     def run(self) -> None:
@@ -108,10 +111,18 @@ class _History:
         while any(_is_temporary(actor) for actor in self._actors) or not is_drained(world):
             self._step()
         world.tell("", "---- drained")
+        self._compare()
+
+    def _compare(self) -> None:
+        """Compare all timelines with the oracle, and try tokens."""
+        world, rng = self.world, self.world.rng
         self._expire_unfinished()
-        for viewer in sorted(world.postgres.primary.users):
+        users = sorted(world.postgres.now.users)
+        for viewer in users:
             for _ in range(2):
                 self._finish(check_exact(world, viewer, rng.randint(1, 4)))
+        for done in rng.sample(world.acknowledged, min(TOKENS, len(world.acknowledged))):
+            self._finish(check_token(world, done, rng.choice(users)))
 
     def _step(self) -> None:
         """Let one actor take a step."""
@@ -137,17 +148,16 @@ class _History:
         return actor.weight
 
     def _replicate(self) -> None:
-        postgres, rng = self.world.postgres, self.world.rng
-        if postgres.replayed < postgres.position and rng.random() < self._replica_rate:
-            ahead = rng.choice((1, 1, 2, 100))
-            postgres.replayed = min(postgres.position, postgres.replayed + ahead)
+        replica, rng = self.world.replica, self.world.rng
+        if replica.replayed < replica.source.position and rng.random() < self._replica_rate:
+            replica.replay(rng.choice((1, 2, 4, 100)))
 
     def _expire_unfinished(self) -> None:
         """Let time pass: the placeholders of builders that died expire."""
-        redis = self.world.redis
-        for key, elements in list(redis.lists.items()):
-            if elements[-1].startswith(b"B"):
-                del redis.lists[key]
+        for space in self.world.redis.spaces.values():
+            for key, elements in list(space.lists.items()):
+                if elements[-1].startswith(b"B"):
+                    del space.lists[key]
 
     def _finish(self, steps: Steps[None]) -> None:
         for _ in steps:
@@ -156,14 +166,24 @@ class _History:
 
 
 def _is_temporary(actor: Actor) -> bool:
-    return actor.name not in {*RELAYS, *WORKERS}
+    return actor.name not in {*RELAYS, *WORKERS, ASKER}
 
 
 def _reader(world: World) -> Steps[None]:
     while not world.quiet:
         yield
-        users = sorted(world.postgres.primary.users)
+        users = sorted(world.postgres.now.users)
         yield from check_pagination(world, world.rng.choice(users))
+
+
+def _asker(world: World) -> Steps[None]:
+    """Ask the primary which history is valid, for the read service."""
+    while True:
+        yield
+        if world.quiet or world.chance(0.3):
+            known = world.postgres.valid_history()
+            yield
+            world.known = known
 
 
 def _client(world: World, who: str, count: int, focus: Focus) -> Steps[None]:
@@ -172,22 +192,27 @@ def _client(world: World, who: str, count: int, focus: Focus) -> Steps[None]:
         command = _draw(world, focus)
         if command is None:
             continue
-        committed = yield from commands.run(world, who, command)
-        if committed is not None and world.chance(0.3):
-            users = sorted(world.postgres.primary.users)
-            yield from check_token(world, committed, world.rng.choice(users))
+        done = yield from commands.run(world, who, command)
+        if done is not None and world.chance(0.3):
+            done = world.rng.choice([done, world.rng.choice(world.acknowledged)])
+            users = sorted(world.postgres.now.users)
+            yield from check_token(world, done, world.rng.choice(users))
 
 
 def _draw(world: World, focus: Focus) -> commands.Command | None:
     """Draw a command."""
-    rng, now = world.rng, world.postgres.primary
+    rng, now = world.rng, world.postgres.now
     users = sorted(now.users)
     (kind,) = rng.choices(list(focus.commands), list(focus.commands.values()))
     if kind == "create":
-        return commands.create_tweet(world.postgres, rng.choice(users), world.pull_followers)
+        return commands.create_tweet(world.clock, rng.choice(users), world.pull_followers)
     if kind in {"update", "delete"} and now.tweets:
         tweet = rng.choice(sorted(now.tweets))
-        return commands.update_tweet(tweet) if kind == "update" else commands.delete_tweet(tweet)
+        return (
+            commands.update_tweet(world.clock, tweet)
+            if kind == "update"
+            else commands.delete_tweet(tweet)
+        )
     if kind == "follow":
         return commands.follow(*rng.sample(users, 2))
     if kind == "unfollow" and now.follows:

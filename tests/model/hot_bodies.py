@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from model.events import Tweet
-from model.redis import Answer, Body, Deleted, Redis, RedisAwayError
+from model.redis import Answer, Body, BodyKey, Deleted, Redis, RedisAwayError, Space
 from model.rules import Rules
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class HotBodies:
     """The bodies of tweets in the process."""
 
     def __init__(self, rules: Rules, redis: Redis) -> None:
-        self.bodies: dict[int, Tweet | Deleted] = {}
+        self.bodies: dict[BodyKey, Tweet | Deleted] = {}
         self._rules = rules
         self._redis = redis
         self._connection = redis.connection
@@ -42,26 +42,34 @@ class HotBodies:
         for message in self._redis.sent:
             if isinstance(message, Answer):
                 if self._rules.hot_kept_when_parsed:
-                    self.keep(message.bodies)
-            elif message.tweet_id is None:
+                    self.keep(message.history, message.bodies)
+            elif message.body is None:
                 self.bodies.clear()
             else:
-                self.bodies.pop(message.tweet_id, None)
+                self.bodies.pop(self._key(*message.body), None)
         self._redis.sent.clear()
 
-    def read(self, ids: Sequence[int]) -> Steps[Mapping[int, Body | None]]:
+    def known(self, history: str, ids: Sequence[int]) -> dict[int, Tweet | Deleted]:
+        """Return those of the bodies that are here."""
+        keys = {tweet_id: self._key(history, tweet_id) for tweet_id in ids}
+        return {id_: self.bodies[key] for id_, key in keys.items() if key in self.bodies}
+
+    def read(self, history: str, space: Space, ids: Sequence[int]) -> Steps[dict[int, Body | None]]:
         """Return bodies by a tracked read, and keep them."""
         connection = self.connect()
-        answer = self._redis.read_tracked(ids)
+        answer = space.read_tracked(ids)
         yield
         self.parse(connection)
         if not self._rules.hot_kept_when_parsed:
             yield
-            self.keep(answer.bodies)
-        return answer.bodies
+            self.keep(history, answer.bodies)
+        return dict(answer.bodies)
 
-    def keep(self, bodies: Mapping[int, Body | None]) -> None:
+    def keep(self, history: str, bodies: Mapping[int, Body | None]) -> None:
         """Keep bodies, and no leases."""
         for tweet_id, body in bodies.items():
             if isinstance(body, Tweet | Deleted):
-                self.bodies[tweet_id] = body
+                self.bodies[self._key(history, tweet_id)] = body
+
+    def _key(self, history: str, tweet_id: int) -> BodyKey:
+        return (history if self._rules.hot_by_history else "", tweet_id)

@@ -11,7 +11,10 @@ from model.events import PARTITIONS, Event
 class Record:
     """A record of a partition."""
 
+    id: int
+    """The event's."""
     event: Event
+    history: str
     wal_position: int
     epoch: int
     readable: bool = True
@@ -20,11 +23,24 @@ class Record:
     """A dead letter sent again."""
 
 
+@dataclass(frozen=True)
+class KafkaCopy:
+    """What an older copy of Kafka holds."""
+
+    topic_id: int
+    partitions: list[list[Record]]
+    low: list[int]
+    committed: dict[int, int]
+
+
 class Kafka:
     """The topic, and the offsets that the consumer group has committed."""
 
     def __init__(self) -> None:
         self.topic_id = 1
+        self.restored = 0
+        """How often an older copy took over; connections to what was before are broken."""
+        self._topics = 1
         self.partitions: list[list[Record]] = [[] for _ in range(PARTITIONS)]
         self.low = [0] * PARTITIONS
         """The first offset that each partition still has."""
@@ -41,9 +57,35 @@ class Kafka:
         """Return the offset after the last record."""
         return len(self.partitions[partition])
 
+    def last(self, partition: int, offset: int) -> int | None:
+        """Return the id of the event before the offset, None if Kafka does not have it.
+
+        0 if nothing can stand there, or nobody can read it.
+        """
+        if not offset:
+            return 0
+        if not self.low[partition] < offset <= self.end(partition):
+            return None
+        record = self.partitions[partition][offset - 1]
+        return record.id if record.readable else 0
+
     def create_anew(self) -> None:
         """Delete the topic with all records and create one of its name."""
-        self.topic_id += 1
+        self._topics += 1
+        self.topic_id = self._topics
         self.partitions = [[] for _ in range(PARTITIONS)]
         self.low = [0] * PARTITIONS
         self.committed = {}
+
+    def copy(self) -> KafkaCopy:
+        """Return what a copy taken now holds."""
+        partitions = [list(records) for records in self.partitions]
+        return KafkaCopy(self.topic_id, partitions, list(self.low), dict(self.committed))
+
+    def restore(self, copy: KafkaCopy) -> None:
+        """Go on from a copy: what came after it is lost, and its offsets are given out again."""
+        self.restored += 1
+        self.topic_id = copy.topic_id
+        self.partitions = [list(records) for records in copy.partitions]
+        self.low = list(copy.low)
+        self.committed = dict(copy.committed)

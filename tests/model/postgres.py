@@ -1,16 +1,47 @@
 """Postgres: a primary whose every commit is a snapshot, and a replica that shows an older one.
 
-A WAL position is the number of a snapshot. The oracle is a query of the newest.
+A WAL position is the number of a snapshot. The oracle is a query of the newest. What goes on from
+an older state, a restored copy or a replica that took over, is another `Postgres`, whose snapshots
+begin with the same ones: the histories fork, and positions, sequences and epochs repeat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from model.events import Event, Tweet
+from model.rules import Rules
 
 FROM_THE_TOP = 1 << 40
+
+
+class SessionLostError(Exception):
+    """Postgres has ended the session."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the outbox."""
+
+    id: int
+    event: Event
+    sent_at: int | None = None
+    """The WAL position at which it was marked as sent; None: not yet."""
+
+
+@dataclass(frozen=True)
+class RelayState:
+    """The row of relay_state, and the table of the histories that have ended."""
+
+    history: str = ""
+    server: int = 0
+    """On which server the history began: it is valid there alone."""
+    epoch: int = 0
+    lsn: int = 0
+    """A position of this history: the relay's heartbeat."""
+    ended: Mapping[str, int] = field(default_factory=dict)
+    """By history that this database has left behind: up to which position all of it is here."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +53,13 @@ class Snapshot:
     follows: frozenset[tuple[int, int]] = frozenset()
     """(follower, followed)."""
     pulled: frozenset[int] = frozenset()
+    outbox: Mapping[int, Row] = field(default_factory=dict)
+    """By id."""
+    outbox_ids: int = 0
+    """How far the outbox's sequence was."""
+    relay: RelayState = RelayState()
+    doubted: bool = False
+    """For the checks alone: an older state was loaded, and no operator has recovered since."""
 
     def timeline(
         self, viewer: int, before: int = FROM_THE_TOP, limit: int | None = None
@@ -51,60 +89,76 @@ class Snapshot:
 Change = Callable[[Snapshot], Snapshot]
 
 
-@dataclass
-class Row:
-    """A row of the outbox."""
+@dataclass(frozen=True)
+class Moment:
+    """A position in a history: what a consistency token holds."""
 
-    id: int
-    event: Event
-    sent_at: int | None = None
-    """When it was marked as sent; None: not yet."""
-    place: tuple[int, int] | None = None
-    """For the checks alone: (topic, offset) of its last copy in Kafka."""
+    history: str
+    lsn: int
+
+
+class Clock:
+    """The clock, which no restore sets back, and what is drawn from it."""
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._microseconds = 0
+
+    def tick(self) -> int:
+        """Return a number above all before: a tweet's id, its text, a server's start."""
+        self._ticks += 1
+        return self._ticks
+
+    def microseconds(self) -> int:
+        """Return the time; events are drawn more slowly than it goes on."""
+        self._microseconds += 10_000
+        return self._microseconds
 
 
 class Postgres:
-    """The primary and its replica, with the locks and the outbox of the primary."""
+    """A primary, with its locks; one that was stopped ends all sessions."""
 
-    def __init__(self) -> None:
-        self.snapshots = [Snapshot()]
-        self.replayed = 0
-        """How far the replica is."""
-        self.outbox: list[Row] = []
-        self.epoch = 0
+    def __init__(
+        self, rules: Rules, clock: Clock, past: Sequence[Snapshot] = (), server: int | None = None
+    ) -> None:
+        """Start on the past, up to its last commit; server: if nobody can see that it is new."""
+        self.snapshots = list(past) or [Snapshot()]
+        self.server = clock.tick() if server is None else server
+        self.running = True
         self.relay_lock: object | None = None
         """The session that holds the relay's advisory lock."""
-        self.marked = 0
-        """How often rows were marked: the clock of sent_at."""
+        self._rules = rules
+        self._clock = clock
         self._locks: dict[object, list[object]] = {}
         self._exclusive: set[object] = set()
-        self._last_outbox_id = 0
-        self._last_tweet_id = 0
+        self._last_outbox_id = self.now.outbox_ids
+
+    def check(self) -> None:
+        """Raise SessionLostError if this server has stopped."""
+        if not self.running:
+            raise SessionLostError
+
+    def stop(self) -> None:
+        """Stop: all sessions end."""
+        self.running = False
+        self.relay_lock = None
 
     @property
     def position(self) -> int:
-        """The primary's WAL position."""
+        """The WAL position."""
         return len(self.snapshots) - 1
 
     @property
-    def primary(self) -> Snapshot:
-        """What a statement on the primary sees."""
+    def now(self) -> Snapshot:
+        """What a statement sees."""
         return self.snapshots[-1]
 
-    @property
-    def replica(self) -> Snapshot:
-        """What a statement on the replica sees."""
-        return self.snapshots[self.replayed]
+    # Commands ------------------------------------------------------------------------------
 
     def draw_outbox_id(self) -> int:
         """Return the next number of the outbox's sequence."""
         self._last_outbox_id += 1
         return self._last_outbox_id
-
-    def draw_tweet_id(self) -> int:
-        """Return the next tweet id."""
-        self._last_tweet_id += 1
-        return self._last_tweet_id
 
     def lock(self, session: object, shared: set[object], exclusive: set[object]) -> bool:
         """Lock rows; return False, with none locked, when another session holds one."""
@@ -128,9 +182,104 @@ class Postgres:
 
     def commit(self, change: Change, rows: Sequence[Row] = ()) -> None:
         """Commit a transaction: its change and its rows in the outbox."""
-        self.snapshots.append(change(self.primary))
-        self.outbox += rows
+        outbox = {**self.now.outbox, **{row.id: row for row in rows}}
+        changed = replace(change(self.now), outbox=outbox, outbox_ids=self._last_outbox_id)
+        self.snapshots.append(changed)
+
+    def put_back(self, past: Snapshot) -> bool:
+        """Load an older state into the running server; return False if rows are locked."""
+        if self._locks:
+            return False
+        self.snapshots.append(replace(past, outbox_ids=self._last_outbox_id, doubted=True))
+        return True
+
+    # The outbox and the relay --------------------------------------------------------------
 
     def unsent(self) -> list[Row]:
         """Return the rows not marked as sent, in the order of their ids."""
-        return sorted((row for row in self.outbox if row.sent_at is None), key=lambda row: row.id)
+        unsent = (row for row in self.now.outbox.values() if row.sent_at is None)
+        return sorted(unsent, key=lambda row: row.id)
+
+    def mark(self, ids: Sequence[int], sent_at: int | None) -> None:
+        """Mark rows as sent, or as unsent."""
+        outbox = self.now.outbox
+        rows = {i: replace(outbox[i], sent_at=sent_at) for i in ids if i in outbox}
+        self.snapshots.append(replace(self.now, outbox={**self.now.outbox, **rows}))
+
+    def next_epoch(self) -> tuple[str, int]:
+        """Return the valid history, begun if there is none, and a new epoch of it."""
+        history = self.begin_history()
+        self.take_epoch()
+        return history, self.now.relay.epoch
+
+    def take_epoch(self) -> None:
+        """Bump the epoch: whoever has an older one may not mark."""
+        self._set(replace(self.now.relay, epoch=self.now.relay.epoch + 1))
+
+    def heartbeat(self) -> None:
+        """Note a position of this history."""
+        self._set(replace(self.now.relay, lsn=self.position))
+
+    def _set(self, state: RelayState) -> None:
+        self.snapshots.append(replace(self.now, relay=state, outbox_ids=self._last_outbox_id))
+
+    # Histories -----------------------------------------------------------------------------
+
+    def valid_history(self) -> str | None:
+        """Return the history, None if it began on another server."""
+        relay = self.now.relay
+        return relay.history if relay.server == self.server else None
+
+    def begin_history(self, *, forced: bool = False) -> str:
+        """Begin a new history, unless there is a valid one; return which it is."""
+        valid = self.valid_history()
+        if valid is not None and not forced:
+            return valid
+        before = self.now.relay
+        ended = {**before.ended, before.history: before.lsn} if before.history else before.ended
+        if forced and self._rules.forced_end_refuses_tokens:
+            ended = dict.fromkeys(ended, -1)
+        if self._rules.event_ids_never_repeat:
+            self._last_outbox_id = max(self._last_outbox_id, self._clock.microseconds())
+        history = f"h{self._clock.tick()}"
+        self._set(RelayState(history, self.server, before.epoch, self.position, ended))
+        if forced:
+            self.snapshots[-1] = replace(self.now, doubted=False)
+        return history
+
+    def moment(self) -> Moment:
+        """Return a moment not before any commit so far."""
+        position = self.position
+        return Moment(self.begin_history(), position)
+
+
+class Replica:
+    """A replica, which shows what its primary was; it follows no other."""
+
+    def __init__(self, source: Postgres) -> None:
+        """Clone a primary."""
+        self.source = source
+        self.replayed = source.position
+        self.running = True
+
+    @property
+    def now(self) -> Snapshot:
+        """What a statement sees."""
+        return self.source.snapshots[self.replayed]
+
+    def history(self, rules: Rules) -> str | None:
+        """Return which history it shows, None if it follows a server with another to come."""
+        relay = self.now.relay
+        if rules.replica_of_the_server and relay.server != self.source.server:
+            return None
+        return relay.history
+
+    def check(self) -> None:
+        """Raise SessionLostError if it has stopped."""
+        if not self.running:
+            raise SessionLostError
+
+    def replay(self, commits: int) -> None:
+        """Replay so many commits, while the primary runs."""
+        if self.source.running:
+            self.replayed = min(self.source.position, self.replayed + commits)

@@ -7,13 +7,15 @@ What a window of a list says is decided by core/timeline.py itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from model.events import SHARDS, Tweet
-from model.postgres import FROM_THE_TOP, Snapshot
+from model.postgres import FROM_THE_TOP, Moment, RelayState, SessionLostError, Snapshot
 from model.redis import LENGTH, Body, Deleted, Lease, ListKey, RedisAwayError, author_list, home
-from model.wal_rule import read_at
+from model.rules import Rules
+from model.wal_rule import HistoryEndedError, read_at
 from model.world import Steps, World
 
 from core.timeline import Window, WindowState, merged, read_window, separator
@@ -27,60 +29,111 @@ TRIES = 8
 
 def page(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet]]:
     """Return a page of a home timeline, as a read without a consistency token gets it."""
-    try:
-        found = yield from _cached(world, viewer, before, limit)
-    except RedisAwayError:
-        found = None
-    if found is not None:
-        world.figures["pages from Redis"] += 1
-        return found
+    history = world.known
+    if history is not None:
+        try:
+            found = yield from _cached(world, history, viewer, before, limit)
+        except (RedisAwayError, HistoryEndedError):
+            found = None
+        if found is not None:
+            world.figures["pages from Redis"] += 1
+            return found
     world.figures["pages from Postgres"] += 1
-    try:
-        position = applied(world, viewer % SHARDS) if world.rules.pages_at_position else None
-    except RedisAwayError:
-        position = None
+    return (yield from _from_postgres(world, history, viewer, before, limit))
+
+
+def _from_postgres(
+    world: World, history: str | None, viewer: int, before: int, limit: int
+) -> Steps[list[Tweet]]:
+    position = None
+    if history is not None:
+        with suppress(RedisAwayError):
+            if world.rules.pages_at_position:
+                position = applied(world, history, viewer % SHARDS)
+        yield
+        with suppress(HistoryEndedError):
+            return (
+                yield from read_at(
+                    world, history, position, lambda now: now.timeline(viewer, before, limit)
+                )
+            )
     yield
-    return (yield from read_at(world, position, lambda now: now.timeline(viewer, before, limit)))
+    return world.postgres.now.timeline(viewer, before, limit)
 
 
-def page_with_token(world: World, viewer: int, token: int, limit: int) -> Steps[list[Tweet]]:
-    """Return the first page of a home timeline, as new as the token."""
-    needed = token if world.rules.tokens_need_position else None
+def page_with_token(
+    world: World, viewer: int, token: Moment, limit: int
+) -> Steps[list[Tweet] | None]:
+    """Return the first page of a home timeline, as new as the token; None: it is refused."""
     world.figures["pages with a token"] += 1
-    return (yield from read_at(world, needed, lambda now: now.timeline(viewer, limit=limit)))
+    replica, primary = world.replica, world.postgres
+    on_replica = replica.history(world.rules) is not None or not world.rules.tokens_by_history
+    on_replica &= _reached(world.rules, replica.now.relay, replica.replayed, token)
+    yield
+    try:
+        if on_replica:
+            replica.check()
+            return replica.now.timeline(viewer, limit=limit)
+        if world.rules.tokens_by_history:
+            if primary.valid_history() is None:
+                world.figures["tokens refused"] += 1
+                return None
+            if not _reached(world.rules, primary.now.relay, primary.position, token):
+                world.figures["tokens refused"] += 1
+                return None
+        yield
+        primary.check()
+        return primary.now.timeline(viewer, limit=limit)
+    except SessionLostError:
+        return None
 
 
-def applied(world: World, shard: int) -> int | None:
+def _reached(rules: Rules, relay: RelayState, position: int, token: Moment) -> bool:
+    """Return whether a Postgres has what was committed up to the token's moment."""
+    if not rules.tokens_need_position:
+        return True
+    if not rules.tokens_by_history:
+        return position >= token.lsn
+    if token.history == relay.history:
+        return position >= token.lsn
+    if token.history not in relay.ended:
+        return False
+    return token.lsn <= relay.ended[token.history] or not rules.ended_lsn_bounds_tokens
+
+
+def applied(world: World, history: str, shard: int) -> int | None:
     """Return up to where in the WAL a shard has been told; None if nobody tells it."""
     world.redis.check()
-    found = world.redis.shard_progress(shard)
+    found = world.space(history).shard_progress(shard)
     positions = [progress.wal_position for progress in found if progress is not None]
     return max(positions) if len(positions) == len(found) else None
 
 
-def _cached(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet] | None]:
+def _cached(
+    world: World, history: str, viewer: int, before: int, limit: int
+) -> Steps[list[Tweet] | None]:
     """Return the page from Redis; None when the lists cannot give it."""
     if limit > LENGTH:
         return None
     for length in (limit + LOG_ROOM, None) if before == FROM_THE_TOP else (None,):
-        window = yield from _window(world, viewer, length)
+        window = yield from _window(world, history, viewer, length)
         if window is None:
             return None
-        found = yield from _readable(world, window, before, limit)
+        found = yield from _readable(world, history, window, before, limit)
         if found is not None:
             return found
     return None
 
 
-def _window(world: World, viewer: int, length: int | None) -> Steps[Window | None]:
+def _window(world: World, history: str, viewer: int, length: int | None) -> Steps[Window | None]:
     """Return what the viewer's list and those of the pulled authors say together."""
-    own = yield from _windows(world, [home(viewer)], length)
+    own = yield from _windows(world, history, [home(viewer)], length)
     if own is None:
         return None
     lists = [author_list(author) for author in own[0].pulled]
     if not lists:
         return own[0]
-    pulled = yield from _windows(world, lists, length)
+    pulled = yield from _windows(world, history, lists, length)
     if pulled is None:
         return None
     world.figures["merges"] += 1
@@ -91,7 +144,9 @@ def _window(world: World, viewer: int, length: int | None) -> Steps[Window | Non
     return merged([*own, *pulled])
 
 
-def _readable(world: World, window: Window, before: int, limit: int) -> Steps[list[Tweet] | None]:
+def _readable(
+    world: World, history: str, window: Window, before: int, limit: int
+) -> Steps[list[Tweet] | None]:
     """Return the tweets of a window, or None if it does not reach down to them."""
     ids = [id_ for id_ in window.ids if id_ < before]
     tweets: list[Tweet] = []
@@ -99,7 +154,7 @@ def _readable(world: World, window: Window, before: int, limit: int) -> Steps[li
     while len(tweets) < limit and at < len(ids):
         chunk = ids[at : at + max(limit - len(tweets), REFILL if at else 0)]
         at += len(chunk)
-        found = yield from _tweets(world, chunk)
+        found = yield from _tweets(world, history, chunk)
         tweets += [found[id_] for id_ in chunk if id_ in found]
     return tweets[:limit] if len(tweets) >= limit or window.floor == 0 else None
 
@@ -108,17 +163,17 @@ def _readable(world: World, window: Window, before: int, limit: int) -> Steps[li
 
 
 def _windows(
-    world: World, lists: Sequence[ListKey], length: int | None
+    world: World, history: str, lists: Sequence[ListKey], length: int | None
 ) -> Steps[list[Window] | None]:
     """Return readable windows on lists, building and compacting as needed; None: not now."""
-    redis = world.redis
+    redis, space = world.redis, world.space(history)
     found: dict[ListKey, Window] = {}
     lengths: dict[ListKey, int | None] = dict.fromkeys(lists, length)
     for _ in range(TRIES):
         absent = []
         connection = world.hot.connect()
         for key, wanted in list(lengths.items()):
-            elements = redis.lists.get(key, [])[:wanted]
+            elements = space.lists.get(key, [])[:wanted]
             window = read_window(elements, whole=wanted is None or len(elements) < wanted)
             if window.state is WindowState.READABLE:
                 found[key] = window
@@ -130,38 +185,40 @@ def _windows(
             elif window.state is WindowState.UNSORTED:
                 yield
                 redis.check()
-                redis.compact(key, keep_below_floor=not world.rules.compaction_cuts_at_floor)
+                space.compact(key, keep_below_floor=not world.rules.compaction_cuts_at_floor)
                 world.figures["compactions"] += 1
-                world.tell("reader", f"compacts {key} to {redis.lists.get(key)}")
+                world.tell("reader", f"compacts {key} to {space.lists.get(key)}")
             else:
                 return None
         yield
         # The list's answer comes behind all that Redis sent before it.
         world.hot.parse(connection)
-        if absent and not (yield from _build(world, absent)):
+        if absent and not (yield from _build(world, history, absent)):
             return None
         if not lengths:
             return [found[key] for key in lists]
     return None
 
 
-def _build(world: World, lists: Sequence[ListKey]) -> Steps[bool]:
+def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
     """Build absent lists; return False when one could not be."""
-    redis = world.redis
+    redis, space = world.redis, world.space(history)
     token = world.new_token()
-    early = _position(world, lists)
+    early = _position(world, history, lists)
     yield
     redis.check()
     mine = []
     for key in lists:
-        if redis.begin_build(key, token):
+        if space.begin_build(key, token):
             mine.append(key)
             world.tell("reader", f"begins to build {key}")
     yield
-    position = _position(world, lists) if world.rules.placeholder_before_position else early
+    position = (
+        _position(world, history, lists) if world.rules.placeholder_before_position else early
+    )
     if not mine or position is None:
         for key in mine:
-            redis.abandon_build(key, token)
+            space.abandon_build(key, token)
         return False
     built = []
     needed = position if world.rules.wal_rule_for_lists else 0
@@ -169,16 +226,16 @@ def _build(world: World, lists: Sequence[ListKey]) -> Steps[bool]:
         yield
         if world.chance(0.03):
             return False  # the builder dies, and leaves its placeholder
-        base = yield from read_at(world, needed, partial(_base, key))
+        base = yield from read_at(world, history, needed, partial(_base, key))
         yield
         redis.check()
-        built.append(_finish(world, key, token, base))
+        built.append(_finish(world, history, key, token, base))
     return len(built) == len(lists) and all(built)
 
 
-def _position(world: World, lists: Sequence[ListKey]) -> int | None:
+def _position(world: World, history: str, lists: Sequence[ListKey]) -> int | None:
     """Return the position that what is built must have; None if nothing may be built."""
-    positions = [applied(world, shard) for shard in sorted({key.shard for key in lists})]
+    positions = [applied(world, history, shard) for shard in sorted({key.shard for key in lists})]
     known = [position for position in positions if position is not None]
     return max(known) if len(known) == len(positions) else None
 
@@ -191,14 +248,16 @@ def _base(key: ListKey, now: Snapshot) -> tuple[list[int], list[int]]:
     return now.tweets_of(key.user, LENGTH), []
 
 
-def _finish(world: World, key: ListKey, token: str, base: tuple[list[int], list[int]]) -> bool:
+def _finish(
+    world: World, history: str, key: ListKey, token: str, base: tuple[list[int], list[int]]
+) -> bool:
     ids, pulled = base
     complete = len(ids) < LENGTH
-    redis = world.redis
+    space = world.space(history)
     if world.rules.builds_lose_to_drops:
-        built = redis.finish_build(key, token, ids, separator(pulled), complete=complete)
+        built = space.finish_build(key, token, ids, separator(pulled), complete=complete)
     else:
-        redis.replace(key, ids, separator(pulled), complete=complete)
+        space.replace(key, ids, separator(pulled), complete=complete)
         built = True
     world.figures["builds"] += built
     world.tell("reader", f"builds {key}:" if built else f"may not build {key}:", ids, pulled)
@@ -208,53 +267,54 @@ def _finish(world: World, key: ListKey, token: str, base: tuple[list[int], list[
 # Bodies --------------------------------------------------------------------------------
 
 
-def _tweets(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+def _tweets(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
     """Return those of the tweets that exist; their ids were in a list a moment ago."""
-    hot = world.hot.bodies
-    bodies: dict[int, Body | None] = {id_: hot[id_] for id_ in ids if id_ in hot}
+    bodies: dict[int, Body | None] = {**world.hot.known(history, ids)}
     world.figures["bodies in process"] += len(bodies)
     if unknown := [id_ for id_ in ids if id_ not in bodies]:
-        bodies |= yield from world.hot.read(unknown)
+        bodies |= yield from world.hot.read(history, world.space(history), unknown)
     else:
         yield
     tweets = {id_: body for id_, body in bodies.items() if isinstance(body, Tweet)}
     missing = [id_ for id_, body in bodies.items() if body is None or isinstance(body, Lease)]
     if missing:
-        tweets |= yield from _fill(world, missing)
+        tweets |= yield from _fill(world, history, missing)
     return tweets
 
 
-def _fill(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+def _fill(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
     """Read tweets from Postgres and leave them in Redis, as far as the leases allow."""
-    redis = world.redis
+    redis, space = world.redis, world.space(history)
     token = world.new_token()
     redis.check()
-    leased = [tweet_id for tweet_id in ids if tweet_id not in redis.bodies]
+    leased = [tweet_id for tweet_id in ids if tweet_id not in space.bodies]
     for tweet_id in leased:
-        redis.put_body(tweet_id, Lease(token))
+        space.put_body(tweet_id, Lease(token))
     yield
     shards = sorted({tweet_id % SHARDS for tweet_id in ids})
-    positions = [applied(world, shard) for shard in shards]
+    positions = [applied(world, history, shard) for shard in shards]
     known = [position for position in positions if position is not None]
     may_fill = len(known) == len(positions)
     position = max(known) if may_fill and world.rules.wal_rule_for_bodies else None
     yield
-    found = yield from read_at(world, position, lambda now: _existing(now, ids))
+    found = yield from read_at(world, history, position, lambda now: _existing(now, ids))
     lacking = [tweet_id for tweet_id in ids if tweet_id not in found]
     if lacking and world.rules.missing_asked_of_primary:
         yield
-        found |= _existing(world.postgres.primary, lacking)
+        if world.rules.history_checked_before_build and (world.postgres.valid_history() != history):
+            raise HistoryEndedError
+        found |= _existing(world.postgres.now, lacking)
     yield
     redis.check()
     for tweet_id in leased if world.rules.bodies_under_lease else ids:
         body = found.get(tweet_id, Deleted()) if may_fill else None
         if world.rules.bodies_under_lease:
-            redis.fill_body(tweet_id, token, body)
+            space.fill_body(tweet_id, token, body)
         elif body is not None:
-            redis.put_body(tweet_id, body)
+            space.put_body(tweet_id, body)
         world.tell("reader", f"fills t{tweet_id} with {body}")
     if not world.rules.hot_only_tracked:
-        world.hot.keep(found)
+        world.hot.keep(history, found)
     return found
 
 

@@ -1,7 +1,8 @@
 """Redis: the shapes of its keys, and the scripts and commands that change them.
 
-Each method is atomic, as a command or script of Redis is. The scripts are those of
-core/timeline.py and core/bodies.py, in Python; a list holds the elements that it holds there.
+The keys of a history are a `Space` of their own: all begin with the history's id. Each method is
+atomic, as a command or script of Redis is. The scripts are those of core/timeline.py and
+core/bodies.py, in Python; a list holds the elements that it holds there.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class Lease:
 
 
 Body = Tweet | Deleted | Lease
+BodyKey = tuple[str, int]
+"""(history, tweet id)"""
 ProgressKey = tuple[int, int]
 """(shard, partition)"""
 List = list[bytes]
@@ -71,40 +74,41 @@ List = list[bytes]
 class Answer:
     """What a tracked read is answered."""
 
+    history: str
     bodies: Mapping[int, Body | None]
 
 
 @dataclass(frozen=True)
 class Changed:
-    """What is pushed when a tracked body changes; None: any may have."""
+    """What is pushed when a tracked body changes."""
 
-    tweet_id: int | None
+    body: BodyKey | None
+    """None: any may have."""
 
 
 @dataclass
-class Copy:
-    """What an older copy of Redis holds."""
+class SpaceCopy:
+    """What an older copy of Redis holds of a history."""
 
     progress: dict[ProgressKey, Progress]
     lists: dict[ListKey, List]
     bodies: dict[int, Body]
 
 
+Copy = Mapping[str, SpaceCopy]
+
+
 class Redis:
-    """The keys of Redis."""
+    """A server of Redis: the keys of all histories, and who is connected."""
 
     def __init__(self) -> None:
         self.up = True
-        self.progress: dict[ProgressKey, Progress] = {}
-        self.lists: dict[ListKey, List] = {}
-        self.bodies: dict[int, Body] = {}
-        self.writes: dict[ProgressKey, int] = {}
-        """How often each progress key was written: what WATCH watches."""
+        self.spaces: dict[str, Space] = {}
         self.incarnation = 0
         """Connections to an earlier one are broken."""
         self.connection = 0
         """The read service's; it has broken so many times."""
-        self.tracked: set[int] = set()
+        self.tracked: set[BodyKey] = set()
         """The bodies of whose next change that connection is told."""
         self.sent: list[Answer | Changed] = []
         """What was sent on that connection and is not parsed, in order."""
@@ -113,6 +117,67 @@ class Redis:
         """Raise RedisAwayError if Redis is away, or a connection to it is of an earlier one."""
         if not self.up or (incarnation is not None and incarnation != self.incarnation):
             raise RedisAwayError
+
+    def space(self, history: str) -> Space:
+        """Return the keys of a history."""
+        return self.spaces.setdefault(history, Space(self, history))
+
+    def flush(self) -> None:
+        """FLUSHALL."""
+        for space in self.spaces.values():
+            space.clear()
+        self.tracked.clear()
+        self.sent.append(Changed(None))
+
+    def copy(self) -> Copy:
+        """Return what a copy taken now holds."""
+        return {name: space.copy() for name, space in self.spaces.items()}
+
+    def restore(self, copy: Copy) -> None:
+        """Go on from a copy; all connections break."""
+        self.incarnation += 1
+        self.break_connection()
+        for space in self.spaces.values():
+            space.clear()
+        for name, kept in copy.items():
+            self.space(name).restore(kept)
+
+    def break_connection(self) -> None:
+        """Lose the read service's connection, with what was on its way and what it tracked."""
+        self.connection += 1
+        self.tracked.clear()
+        self.sent.clear()
+
+
+class Space:
+    """The keys of a history."""
+
+    def __init__(self, redis: Redis, history: str) -> None:
+        self.progress: dict[ProgressKey, Progress] = {}
+        self.lists: dict[ListKey, List] = {}
+        self.bodies: dict[int, Body] = {}
+        self.writes: dict[ProgressKey, int] = {}
+        """How often each progress key was written: what WATCH watches."""
+        self._redis = redis
+        self._history = history
+
+    def clear(self) -> None:
+        """Lose all keys."""
+        for key in list(self.progress):
+            self.remove_progress(key)
+        self.lists.clear()
+        self.bodies.clear()
+
+    def copy(self) -> SpaceCopy:
+        """Return what a copy taken now holds."""
+        lists = {key: list(elements) for key, elements in self.lists.items()}
+        return SpaceCopy(dict(self.progress), lists, dict(self.bodies))
+
+    def restore(self, copy: SpaceCopy) -> None:
+        """Go on from a copy."""
+        self.progress = dict(copy.progress)
+        self.lists = {key: list(elements) for key, elements in copy.lists.items()}
+        self.bodies = dict(copy.bodies)
 
     # Progress ------------------------------------------------------------------------------
 
@@ -125,40 +190,10 @@ class Redis:
         """MGET all progress keys of a shard."""
         return [self.progress.get((shard, partition)) for partition in range(PARTITIONS)]
 
-    def lose_progress(self, key: ProgressKey) -> None:
-        """Lose one progress key."""
+    def remove_progress(self, key: ProgressKey) -> None:
+        """Remove a progress key, or lose it."""
         self.progress.pop(key, None)
         self.writes[key] = self.writes.get(key, 0) + 1
-
-    # Whole Redis ---------------------------------------------------------------------------
-
-    def flush(self) -> None:
-        """FLUSHALL."""
-        for key in list(self.progress):
-            self.lose_progress(key)
-        self.lists.clear()
-        self.bodies.clear()
-        self.tracked.clear()
-        self.sent.append(Changed(None))
-
-    def copy(self) -> Copy:
-        """Return what a copy taken now holds."""
-        lists = {key: list(elements) for key, elements in self.lists.items()}
-        return Copy(dict(self.progress), lists, dict(self.bodies))
-
-    def restore(self, copy: Copy) -> None:
-        """Go on from a copy; all connections break."""
-        self.incarnation += 1
-        self.break_connection()
-        self.progress = dict(copy.progress)
-        self.lists = {key: list(elements) for key, elements in copy.lists.items()}
-        self.bodies = dict(copy.bodies)
-
-    def break_connection(self) -> None:
-        """Lose the read service's connection, with what was on its way and what it tracked."""
-        self.connection += 1
-        self.tracked.clear()
-        self.sent.clear()
 
     # Lists ---------------------------------------------------------------------------------
 
@@ -227,9 +262,10 @@ class Redis:
 
     def read_tracked(self, ids: Iterable[int]) -> Answer:
         """CLIENT CACHING YES, MGET: send bodies, and later the first change of each."""
-        answer = Answer({tweet_id: self.bodies.get(tweet_id) for tweet_id in ids})
-        self.tracked |= answer.bodies.keys()
-        self.sent.append(answer)
+        bodies = {tweet_id: self.bodies.get(tweet_id) for tweet_id in ids}
+        answer = Answer(self._history, bodies)
+        self._redis.tracked |= {(self._history, tweet_id) for tweet_id in bodies}
+        self._redis.sent.append(answer)
         return answer
 
     def set_newer_body(self, tweet_id: int, body: Tweet | Deleted) -> None:
@@ -248,9 +284,10 @@ class Redis:
 
     def put_body(self, tweet_id: int, body: Body | None) -> None:
         """Set a body, or remove it for None: every change of a single body is made here."""
-        if tweet_id in self.tracked:
-            self.tracked.remove(tweet_id)
-            self.sent.append(Changed(tweet_id))
+        key = (self._history, tweet_id)
+        if key in self._redis.tracked:
+            self._redis.tracked.remove(key)
+            self._redis.sent.append(Changed(key))
         if body is None:
             self.bodies.pop(tweet_id, None)
         else:

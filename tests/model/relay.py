@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from model.kafka import Record
-from model.postgres import Row
-from model.world import Steps, World
+from model.postgres import Postgres, Row, SessionLostError
+from model.world import Steps, ViolationError, World
 
 
-class SessionLostError(Exception):
-    """Postgres has ended the session."""
+@dataclass(frozen=True)
+class Stamp:
+    """What a relay puts on its records."""
+
+    history: str
+    epoch: int
+    position: int = 0
 
 
 @dataclass
@@ -24,126 +29,142 @@ class Relay:
     def run(self) -> Steps[None]:
         """Compete for the lock, and relay while it is held."""
         while True:
+            yield
+            postgres = self.world.postgres
             session = object()
-            while self.world.postgres.relay_lock is not None:
-                yield
-            self.world.postgres.relay_lock = session
             try:
-                yield from self._relay(session)
+                while postgres.relay_lock is not None:
+                    yield
+                    postgres.check()
+                postgres.relay_lock = session
+                yield from self._relay(postgres, session)
             except SessionLostError:
                 self.world.tell(self.name, "has lost its session, starts again")
 
-    def _relay(self, session: object) -> Steps[None]:
-        postgres = self.world.postgres
-        epoch = 0
+    def _relay(self, postgres: Postgres, session: object) -> Steps[None]:
+        rules = self.world.rules
+        stamp = Stamp("", 0)
         cursor = 0  # for the rule left out
         while True:
-            if not epoch or self.world.rules.new_producer_new_epoch:
-                epoch = self._next_epoch(session)
+            if not stamp.epoch or rules.new_producer_new_epoch:
+                _check(postgres, session)
+                stamp = Stamp(*postgres.next_epoch())
+                self.world.tell(self.name, f"runs with epoch {stamp.epoch} of {stamp.history}")
             delivered = True
             while delivered:
                 yield
-                self._check(session)
+                _check(postgres, session)
+                if self.world.chance(0.1) and _may_beat(postgres, stamp):
+                    postgres.heartbeat()
                 early = postgres.position
-                if not self.world.rules.position_after_selection:
+                if not rules.position_after_selection:
                     yield
                 rows = postgres.unsent()
-                if not self.world.rules.unsent_rows:
+                if not rules.unsent_rows:
                     rows = [row for row in rows if row.id > cursor]
                 rows = rows[: self.world.rng.choice((1, 2, 4, 100))]
                 yield
                 if rows:
-                    self._check(session)
-                    late = self.world.rules.position_after_selection
-                    position = postgres.position if late else early
+                    _check(postgres, session)
+                    position = postgres.position if rules.position_after_selection else early
                     yield
-                    delivered = yield from self._send(rows, position, epoch)
+                    delivered = yield from self._send(rows, replace(stamp, position=position))
                     if delivered:
-                        self._mark(session, rows, epoch)
+                        self._mark(postgres, session, rows, stamp)
                         cursor = rows[-1].id
 
-    def _send(self, rows: Sequence[Row], position: int, epoch: int) -> Steps[bool]:
+    def _send(self, rows: Sequence[Row], stamp: Stamp) -> Steps[bool]:
         """Send the rows; return False if their delivery was not reported."""
         for sent, row in enumerate(rows):
             if self.world.chance(self.world.undelivered):
                 # What is on its way may arrive yet.
                 rest = rows[sent:] if self.world.chance(0.7) else []
-                self.world.in_flight.append(_late(self.world, rest, position, epoch))
-                self.world.tell(self.name, f"gives up its producer of epoch {epoch}")
+                self.world.in_flight.append(_late(self.world, rest, stamp))
+                self.world.tell(self.name, f"gives up its producer of epoch {stamp.epoch}")
                 self.world.figures["fault: producer rebuilt"] += 1
                 return False
-            _append(self.world, self.name, row, position, epoch)
+            _append(self.world, self.name, row, stamp)
             yield
         return True
 
-    def _mark(self, session: object, rows: Sequence[Row], epoch: int) -> None:
-        self._check(session)
-        postgres = self.world.postgres
-        if self.world.rules.newest_epoch_marks and epoch != postgres.epoch:
+    def _mark(self, postgres: Postgres, session: object, rows: Sequence[Row], stamp: Stamp) -> None:
+        _check(postgres, session)
+        rules, newest = self.world.rules, postgres.now.relay
+        if (rules.newest_epoch_marks and stamp.epoch != newest.epoch) or (
+            rules.marks_by_history and stamp.history != newest.history
+        ):
             postgres.relay_lock = None
             raise SessionLostError
-        postgres.marked += 1
-        for row in rows:
-            row.sent_at = postgres.marked
-        self.world.tell(self.name, "marks", [row.id for row in rows], "as sent")
-
-    def _next_epoch(self, session: object) -> int:
-        self._check(session)
-        self.world.postgres.epoch += 1
-        self.world.tell(self.name, f"runs with epoch {self.world.postgres.epoch}")
-        return self.world.postgres.epoch
-
-    def _check(self, session: object) -> None:
-        """Raise SessionLostError if the session, and with it the lock, is gone."""
-        if self.world.postgres.relay_lock is not session:
-            raise SessionLostError
+        ids = [row.id for row in rows]
+        postgres.mark(ids, postgres.position)
+        self.world.tell(self.name, "marks", ids, "as sent")
 
 
-def _append(world: World, who: str, row: Row, position: int, epoch: int) -> None:
+def _check(postgres: Postgres, session: object) -> None:
+    """Raise SessionLostError if the session, and with it the lock, is gone."""
+    if postgres.relay_lock is not session:
+        raise SessionLostError
+
+
+def _may_beat(postgres: Postgres, stamp: Stamp) -> bool:
+    """Return whether there is something to say, and this relay is the one to say it."""
+    relay = postgres.now.relay
+    newest = (stamp.history, stamp.epoch) == (relay.history, relay.epoch)
+    return newest and postgres.position > relay.lsn + 1
+
+
+def _append(world: World, who: str, row: Row, stamp: Stamp) -> None:
+    if world.events.setdefault(row.id, row.event) is not row.event:
+        raise ViolationError(f"event {row.id} is {world.events[row.id]} and {row.event}")
     readable = not world.chance(world.unreadable)
-    offset = world.kafka.append(Record(row.event, position, epoch, readable))
+    offset = world.kafka.append(
+        Record(row.id, row.event, stamp.history, stamp.position, stamp.epoch, readable)
+    )
     world.figures["records"] += 1
     world.figures["fault: unreadable record"] += not readable
     world.tell(
         who,
         f"sends #{row.id}{row.event} to {row.event.partition}/{offset},",
-        f"epoch {epoch}, position {position}",
+        f"epoch {stamp.epoch} of {stamp.history}, position {stamp.position}",
         "" if readable else "UNREADABLE",
     )
-    row.place = (world.kafka.topic_id, offset)
+    world.places[stamp.history, row.id] = (world.kafka.topic_id, offset)
 
 
-def _late(world: World, rows: Sequence[Row], position: int, epoch: int) -> Steps[None]:
+def _late(world: World, rows: Sequence[Row], stamp: Stamp) -> Steps[None]:
     """Deliver what a producer that was given up had on its way."""
-    topic = world.kafka.topic_id
+    kafka = world.kafka
+    connection = (kafka.topic_id, kafka.restored)
     for row in rows:
         yield
-        if world.kafka.topic_id == topic:
-            _append(world, "in flight", row, position, epoch)
+        if (kafka.topic_id, kafka.restored) == connection:
+            _append(world, "in flight", row, stamp)
 
 
 def replay_since(world: World) -> Steps[None]:
     """Unmark the rows sent lately, so that the relay sends them again in their order."""
-    postgres = world.postgres
     if not world.rules.replay_takes_epoch:
         yield
-    else:
-        postgres.epoch += 1
-    since = world.rng.randint(0, postgres.marked)
-    again = [row for row in postgres.outbox if row.sent_at is not None and row.sent_at > since]
-    for row in again:
-        row.sent_at = None
-    world.tell("operator", "replays", [row.id for row in again])
+    postgres = world.postgres
+    if world.rules.replay_takes_epoch:
+        postgres.take_epoch()
+    since = world.rng.randint(0, postgres.position)
+    rows = postgres.now.outbox.values()
+    again = [row.id for row in rows if row.sent_at is not None and row.sent_at > since]
+    postgres.mark(again, None)
+    world.tell("operator", "replays", again)
     world.figures["fault: replay"] += 1
 
 
 def replay_dead_letters(world: World) -> Steps[None]:
     """Send some dead letters again, at the primary's position of now."""
     letters = [letter for letter in world.kafka.dead_letters if world.rng.random() < 0.6]
-    position = world.postgres.position
+    now = world.postgres.moment()
     for letter in letters:
         yield
-        again = replace(letter, wal_position=position, readable=True, replayed=True)
+        again = replace(
+            letter, history=now.history, wal_position=now.lsn, readable=True, replayed=True
+        )
         offset = world.kafka.append(again)
         place = f"{letter.event.partition}/{offset}"
         world.tell("operator", f"replays the dead letter {letter.event} to {place}")

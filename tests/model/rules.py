@@ -53,10 +53,13 @@ class Rules:
     drops, and a reader builds anew between two parts, gets tweets of the author once more."""
     lost_records_wipe: bool = True
     """When Kafka does not have the records behind a progress key, or the topic is another one,
-    Redis is emptied. Else the lists lack what the lost records told of."""
+    the key is removed. Else the lists lack what the lost records told of."""
     lists_follow_their_fence: bool = True
     """All lists and bodies are removed before an absent progress key is created. Else those that
     outlived the key lack what is below the offset of the new one."""
+    created_at_end: bool = True
+    """An absent progress key is created at the end of the log, whatever the group has committed.
+    Else, where Kafka was restored from a copy, events are applied whose successors are lost."""
     unreadable_end_a_batch: bool = True
     """What stands before an unreadable record is applied before all is dropped for its sake. Else
     an older version, or a follow, is set after the drop, and nothing corrects it."""
@@ -105,6 +108,8 @@ class Rules:
     missing_asked_of_primary: bool = True
     """A tweet that a replica lacks is looked up on the primary. Else one too new for the replica
     counts as deleted."""
+    hot_by_history: bool = True
+    """Bodies in process are of a history. Else a text of a lost history is shown in the next."""
     hot_kept_when_parsed: bool = True
     """The read service keeps a body in process at the moment in which its tracked read is parsed.
     Else it keeps, a step later, what a change that was parsed meanwhile has made old."""
@@ -120,6 +125,47 @@ class Rules:
     tokens_need_position: bool = True
     """A read with a consistency token is answered by a Postgres that has its position. Else the
     command's effect may be missing."""
+
+    restart_begins_history: bool = True
+    """A history is valid on the server that it began on, until that restarts. Else a copy that
+    was restored goes on with the history, and gives out its positions and ids once more."""
+    keys_by_history: bool = True
+    """The keys in Redis are those of a history. Else lists and positions of a lost one count."""
+    records_by_history: bool = True
+    """Workers count only the records of their history. Else a relay of a lost one is believed,
+    and the epochs of the present one are below those seen."""
+    history_checked_before_build: bool = True
+    """What is built is read from a Postgres that says it is at the history. Else from a replica
+    of another, whose positions mean something else."""
+    replica_of_the_server: bool = True
+    """A replica is believed only while it follows the server on which its history began. Else one
+    of a server that has not begun its own counts what that wrote to the WAL as of the former."""
+    marks_by_history: bool = True
+    """Rows are marked as sent only under the relay's own history. Else a relay of the former one
+    marks what it has sent to workers that do not count it, and may have the newest epoch."""
+    event_ids_never_repeat: bool = True
+    """A history draws event ids from the clock on. Else it gives out those of lost events."""
+    history_before_event_ids: bool = True
+    """A command sees to it that the history is valid before it draws event ids. Else the first
+    ones on a restored copy are those of lost events."""
+    last_record_compared: bool = True
+    """A worker that looks for its place compares the record before it with the one that it went
+    past. Else a Kafka restored from a copy has given its offset to another one."""
+    place_with_connection: bool = True
+    """A worker whose connection to Kafka broke looks for its place. Else Kafka was restored
+    meanwhile, and is beyond its place again before it fetches."""
+    tokens_by_history: bool = True
+    """A token is honoured under its own history. Else a lost command's is, at a position that
+    came again."""
+    ended_lsn_bounds_tokens: bool = True
+    """A token of an ended history is honoured up to the last position known to be shared. Else
+    that of a lost command is."""
+    forced_end_refuses_tokens: bool = True
+    """Of a history that is ended by force, no token is honoured. Else the database was put back
+    while it ran, and the heartbeat is of a position after what was lost."""
+    token_of_the_commits_history: bool = True
+    """A command is answered with a token only if its transaction was at the token's history. Else
+    the token is of a history that has lost the command."""
 
 
 ALL_RULES = Rules()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from model.batch import Command
 from model.events import SHARDS
-from model.redis import LENGTH, TRIM_SLACK
+from model.redis import LENGTH, TRIM_SLACK, Space
 from model.world import Steps, ViolationError, World
 
 from core.progress import Progress
@@ -22,11 +22,17 @@ class Shards:
     def __init__(self, world: World, name: str) -> None:
         self.world = world
         self.name = name
+        self.history = ""
         self._incarnation = world.redis.incarnation
 
     def connect(self) -> None:
         """Connect anew."""
         self._incarnation = self.world.redis.incarnation
+
+    @property
+    def space(self) -> Space:
+        """The keys of the worker's history."""
+        return self.world.space(self.history)
 
     def look(self, partitions: Sequence[int]) -> Steps[dict[tuple[int, int], Progress | None]]:
         """Return what the progress keys say, by (shard, partition)."""
@@ -34,48 +40,45 @@ class Shards:
         for shard in range(SHARDS):
             self.check()
             for partition in partitions:
-                found[shard, partition] = self.world.redis.progress.get((shard, partition))
+                found[shard, partition] = self.space.progress.get((shard, partition))
             yield
         return found
 
-    def wipe(self, shard: int, partition: int, fence: Progress) -> Steps[None]:
-        """Empty Redis, if the progress key still says this."""
-        redis = self.world.redis
+    def remove(self, shard: int, partition: int, fence: Progress) -> Steps[None]:
+        """Remove a progress key whose records are lost, if it still says this."""
+        space = self.space
         key = (shard, partition)
         self.check()
-        writes = redis.writes.get(key)
-        if redis.progress.get(key) != fence:
+        writes = space.writes.get(key)
+        if space.progress.get(key) != fence:
             return
         yield
         self.check()
-        if redis.writes.get(key) != writes:
+        if space.writes.get(key) != writes:
             return
         kafka = self.world.kafka
-        if fence.topic_id == str(kafka.topic_id):
+        if not kafka.restored and fence.topic_id == str(kafka.topic_id):
             low, end = kafka.low[partition], kafka.end(partition)
             if low <= fence.offset <= end:
-                raise ViolationError(f"{self.name} empties Redis, and Kafka has what comes after")
+                raise ViolationError(f"{self.name} starts anew, and Kafka has what comes after")
         if not self.world.rules.lost_records_wipe:
             low, topic = kafka.low[partition], str(kafka.topic_id)
-            redis.set_progress(key, replace(fence, offset=low, topic_id=topic))
+            last = kafka.last(partition, low) or 0
+            space.set_progress(key, replace(fence, offset=low, topic_id=topic, last=last))
             return
-        redis.flush()
-        self.world.figures["wipes"] += 1
-        self.world.tell(self.name, f"empties Redis: Kafka lost what came after {fence}")
+        space.remove_progress(key)
+        self.world.figures["progress removed"] += 1
+        self.world.tell(self.name, f"removes progress {shard}/{partition}: lost came after {fence}")
 
     def drop_all(self) -> Steps[None]:
         """Remove all lists and bodies, one kind after the other."""
-        redis = self.world.redis
-        for kind in ("timeline", "author"):
-            redis.check()
-            for key in [key for key in redis.lists if key.kind == kind]:
-                del redis.lists[key]
-            yield
-        redis.check()
-        for tweet_id in list(redis.bodies):
-            redis.put_body(tweet_id, None)
-        self.world.tell(self.name, "has removed all lists and bodies")
-        yield
+        yield from remove_lists(self.world, self.history)
+        self.world.tell(self.name, f"has removed all lists and bodies of {self.history}")
+
+    def remove_ended(self, histories: Iterable[str]) -> Steps[None]:
+        """Remove the keys of histories that have ended."""
+        for history in histories:
+            yield from remove_history(self.world, history)
 
     def apply(
         self, work: Sequence[list[Command]], before: Sequence[Fences], after: Sequence[Fences]
@@ -112,29 +115,29 @@ class Shards:
         self, shard: int, commands: Sequence[Command], before: Fences, after: Fences
     ) -> Steps[bool]:
         """Run one transaction, if the progress keys are as believed and nobody touches them."""
-        redis = self.world.redis
+        space = self.space
         fenced = self.world.rules.fences_compared
         self.check()
-        writes = {p: redis.writes.get((shard, p)) for p in before}
-        if fenced and any(redis.progress.get((shard, p)) != f for p, f in before.items()):
+        writes = {p: space.writes.get((shard, p)) for p in before}
+        if fenced and any(space.progress.get((shard, p)) != f for p, f in before.items()):
             return False
         yield
         self.check()
-        if fenced and any(redis.writes.get((shard, p)) != n for p, n in writes.items()):
+        if fenced and any(space.writes.get((shard, p)) != n for p, n in writes.items()):
             return False
-        lengths = [command.run(redis) for command in commands]
+        lengths = [command.run(space) for command in commands]
         for partition, fence in after.items():
-            redis.set_progress((shard, partition), fence)
+            space.set_progress((shard, partition), fence)
         self.world.tell(
             self.name,
             f"applies {len(commands)} commands to shard {shard}:",
-            {p: (f.offset, f.wal_position, f.epoch) for p, f in after.items()},
+            {p: (f.offset, f.wal_position, f.epoch, f.last) for p, f in after.items()},
         )
         yield
         self.check()
         for command, length in zip(commands, lengths, strict=True):
             if command.list is not None and (length or 0) > LENGTH + TRIM_SLACK:
-                redis.trim(command.list)
+                space.trim(command.list)
         return True
 
     def check(self) -> None:
@@ -144,3 +147,29 @@ class Shards:
 
 def _cut(commands: list[Command], size: int) -> list[list[Command]]:
     return [commands[at : at + size] for at in range(0, len(commands), size)] or [[]]
+
+
+def remove_lists(world: World, history: str) -> Steps[None]:
+    """Remove all lists and bodies of a history, one kind after the other."""
+    space = world.space(history)
+    for kind in ("timeline", "author"):
+        world.redis.check()
+        for key in [key for key in space.lists if key.kind == kind]:
+            del space.lists[key]
+        yield
+    world.redis.check()
+    for tweet_id in list(space.bodies):
+        space.put_body(tweet_id, None)
+    yield
+
+
+def remove_history(world: World, history: str) -> Steps[None]:
+    """Remove all keys of a history that has ended."""
+    if not world.rules.keys_by_history:
+        return
+    space = world.space(history)
+    for key in list(space.progress):
+        world.redis.check()
+        space.remove_progress(key)
+        yield
+    yield from remove_lists(world, history)

@@ -1,24 +1,53 @@
-"""The WAL rule: take the position first, then read a replica that has it, else the primary."""
+"""The WAL rule: take the position first, then read a replica that has it, else the primary.
+
+A position is one of a history: a Postgres of another history does not have it, whatever it says.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from model.postgres import Snapshot
+from model.postgres import SessionLostError, Snapshot
 from model.world import Steps, World
 
 T = TypeVar("T")
 
 
-def read_at(world: World, position: int | None, query: Callable[[Snapshot], T]) -> Steps[T]:
-    """Return the query's answer from a Postgres that has the position, if there is one."""
-    postgres = world.postgres
+class HistoryEndedError(Exception):
+    """No Postgres that answers is at this history."""
+
+
+def read_at(
+    world: World, history: str, position: int | None, query: Callable[[Snapshot], T]
+) -> Steps[T]:
+    """Return the query's answer from a Postgres that has the position of the history.
+
+    Raises:
+        HistoryEndedError: there is none.
+    """
+    rules = world.rules
+    replica, primary = world.replica, world.postgres
     needed = position or 0
-    if world.rules.position_checked_before_read:
-        has = postgres.replayed >= needed
+
+    def has() -> bool:
+        same = replica.history(rules) == history or not rules.history_checked_before_build
+        return same and replica.replayed >= needed
+
+    try:
+        if not rules.position_checked_before_read:
+            answer = query(replica.now)
+            yield
+            return answer if has() else query(primary.now)
+        on_replica = has()
         yield
-        return query(postgres.replica if has else postgres.primary)
-    answer = query(postgres.replica)
-    yield
-    return answer if postgres.replayed >= needed else query(postgres.primary)
+        if on_replica:
+            replica.check()
+            return query(replica.now)
+        if rules.history_checked_before_build and primary.valid_history() != history:
+            raise HistoryEndedError
+        yield
+        primary.check()
+        return query(primary.now)
+    except SessionLostError:
+        raise HistoryEndedError from None

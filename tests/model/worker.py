@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from model.batch import (
-    Command,
-    FollowerArrays,
-    Placed,
-    advanced,
-    commands_by_shard,
-    effective,
-)
+from model.batch import Command, Counting, FollowerArrays, Placed, commands_by_shard
 from model.events import SHARDS
+from model.postgres import Moment
 from model.redis import RedisAwayError
 from model.shards import Fences, Shards
+from model.wal_rule import HistoryEndedError
 from model.world import Steps, World
 
 from core.progress import Progress
@@ -31,6 +26,8 @@ class Worker:
         self._fences: dict[int, list[Progress]] = {}
         self._places: dict[int, int] = {}
         self._topic = 0
+        self._restored = 0
+        self._history: str | None = None
         self._followers = FollowerArrays(world)
         self._shards = Shards(world, name)
 
@@ -44,9 +41,16 @@ class Worker:
             except RedisAwayError:
                 self._forget(self._assigned)
                 self._shards.connect()
+            except HistoryEndedError:
+                self._forget(self._assigned)
+                self._history = None
 
     def _step(self) -> Steps[None]:
         self._poll()
+        if self._history is None or self.world.quiet or self.world.chance(0.1):
+            yield from self._ask_history()
+        if self._history is None:
+            return
         if self._assigned - self._fences.keys():
             yield from self._find_place()
         yield
@@ -55,6 +59,19 @@ class Worker:
             yield from self._apply(batch)
         elif self.world.quiet or self.world.chance(0.3):
             yield from self._check_fences()
+
+    def _ask_history(self) -> Steps[None]:
+        """Ask the primary which history is valid, and move to it."""
+        relay = self.world.postgres.now.relay
+        history = self.world.postgres.valid_history()
+        yield
+        if history != self._history:
+            self.world.tell(self.name, f"moves to {history}")
+            self._forget(self._assigned)
+            self._history = history
+            if history is not None:
+                self._shards.history = history
+                yield from self._shards.remove_ended(relay.ended)
 
     def _poll(self) -> None:
         """Learn from the group which partitions are this worker's now."""
@@ -78,7 +95,7 @@ class Worker:
         self._forget(partitions)
         if world.rules.fences_before_ranges:
             found = yield from self._shards.look(partitions)
-        topic = kafka.topic_id
+        topic, restored = kafka.topic_id, kafka.restored
         yield
         ranges = {p: (kafka.low[p], kafka.end(p)) for p in partitions}
         yield
@@ -86,8 +103,12 @@ class Worker:
             found = yield from self._shards.look(partitions)
         for (shard, partition), fence in found.items():
             low, high = ranges[partition]
-            if fence and not (fence.topic_id == str(topic) and low <= fence.offset <= high):
-                yield from self._shards.wipe(shard, partition, fence)
+            if fence and not (
+                fence.topic_id == str(topic)
+                and low <= fence.offset <= high
+                and self._is_last(partition, fence)
+            ):
+                yield from self._shards.remove(shard, partition, fence)
                 return
         if absent := [key for key, fence in found.items() if fence is None]:
             if world.rules.lists_follow_their_fence:
@@ -105,7 +126,7 @@ class Worker:
                     if of == partition and fence is not None
                 ]
                 self._places[partition] = _base(self._fences[partition]).offset
-            self._topic = kafka.topic_id
+            self._topic, self._restored = kafka.topic_id, restored
             world.tell(self.name, "goes on from", {p: self._places[p] for p in partitions})
 
     def _create(
@@ -114,21 +135,34 @@ class Worker:
         ranges: Mapping[int, tuple[int, int]],
         topic: int,
     ) -> Steps[None]:
-        postgres, redis = self.world.postgres, self.world.redis
-        places = {}
+        kafka, space = self.world.kafka, self._shards.space
+        places, lasts = {}, {}
         for partition, (low, high) in ranges.items():
-            committed = self.world.kafka.committed.get(partition, -1)
-            places[partition] = committed if low <= committed <= high else high
+            committed = kafka.committed.get(partition, -1)
+            at_end = self.world.rules.created_at_end or not low <= committed <= high
+            places[partition] = high if at_end else committed
         yield
-        position, epoch = postgres.position, postgres.epoch
+        for partition, place in places.items():
+            there = place <= kafka.end(partition)
+            lasts[partition] = (kafka.last(partition, place) or 0) if there else 0
+        yield
+        postgres = self.world.postgres
+        if postgres.valid_history() != self._history:
+            raise HistoryEndedError
+        position, epoch = postgres.position, postgres.now.relay.epoch
         for shard, partition in absent:
             yield
             self._shards.check()
-            if (shard, partition) not in redis.progress:
-                fence = Progress(places[partition], position, epoch, str(topic))
-                redis.set_progress((shard, partition), fence)
+            if (shard, partition) not in space.progress:
+                fence = Progress(places[partition], position, epoch, str(topic), lasts[partition])
+                space.set_progress((shard, partition), fence)
                 self.world.tell(self.name, f"creates progress {shard}/{partition}: {fence}")
         yield
+
+    def _is_last(self, partition: int, fence: Progress) -> bool:
+        """Return whether the record before the fence is the one that was there."""
+        last = self.world.kafka.last(partition, fence.offset)
+        return last in {None, fence.last} or not self.world.rules.last_record_compared
 
     def _check_fences(self) -> Steps[None]:
         """Forget the partitions whose progress keys are not where this worker left them."""
@@ -148,7 +182,11 @@ class Worker:
         batch: dict[int, list[Placed]] = {}
         for partition in list(self._fences):
             place, end = self._places[partition], kafka.end(partition)
-            if self._topic != kafka.topic_id or not kafka.low[partition] <= place <= end:
+            if (
+                self._topic != kafka.topic_id
+                or (self._restored != kafka.restored and self.world.rules.place_with_connection)
+                or not kafka.low[partition] <= place <= end
+            ):
                 self._forget([partition])
                 continue
             end = min(end, place + self.world.rng.choice((1, 2, 5, 100)))
@@ -187,12 +225,11 @@ class Worker:
             self._places[partition] = _base(fences).offset
 
     def _apply_readable(self, batch: Mapping[int, list[Placed]]) -> Steps[None]:
-        rules = self.world.rules
         work = yield from self._commands(batch)
         before = self._by_shard(batch)
         after = [
             {
-                partition: advanced(rules, fence, batch[partition], batch[partition][-1][0] + 1)
+                partition: self._counting.advanced(fence, batch[partition])
                 for partition, fence in fences.items()
             }
             for fences in before
@@ -200,9 +237,14 @@ class Worker:
         if (yield from self._move(work, before, after)):
             self.world.figures["batches"] += 1
             yield
+            kafka = self.world.kafka
             for partition, records in batch.items():
-                if self._topic == self.world.kafka.topic_id:
+                if (self._topic, self._restored) == (kafka.topic_id, kafka.restored):
                     self.world.kafka.committed[partition] = records[-1][0] + 1
+
+    @property
+    def _counting(self) -> Counting:
+        return Counting(self.world.rules, self._shards.history)
 
     def _commands(self, batch: Mapping[int, list[Placed]]) -> Steps[list[list[Command]]]:
         """Return what to do, by shard, to apply the records from each shard's fences on."""
@@ -213,14 +255,15 @@ class Worker:
             base = _base(fences)
             positions = [record.wal_position for _, record in records if record.readable]
             positions += [fence.wal_position for fence in fences]
-            counting = effective(rules, records, base.offset, base.epoch)
-            followers |= yield from self._followers.after(partition, counting, max(positions))
+            counting = self._counting.effective(records, base.offset, base.epoch)
+            needed = Moment(self._shards.history, max(positions))
+            followers |= yield from self._followers.after(partition, counting, needed)
         work = []
         for shard in range(SHARDS):
             counting = []
             for partition, records in batch.items():
                 fence = self._fences[partition][shard]
-                counting += effective(rules, records, fence.offset, fence.epoch)
+                counting += self._counting.effective(records, fence.offset, fence.epoch)
             work.append(commands_by_shard(rules, counting, followers)[shard])
         return work
 

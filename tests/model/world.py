@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from model.events import Event
 from model.hot_bodies import HotBodies
 from model.kafka import Kafka
-from model.postgres import Postgres
-from model.redis import Redis
+from model.postgres import Clock, Moment, Postgres, Replica, Snapshot
+from model.redis import Redis, Space
 from model.rules import Rules
 
 T = TypeVar("T")
@@ -22,6 +23,16 @@ Steps = Generator[None, None, T]
 
 class ViolationError(Exception):
     """A promise was broken."""
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """A command that was answered."""
+
+    server: Postgres
+    """Where it was committed."""
+    position: int
+    token: Moment
 
 
 @dataclass
@@ -38,7 +49,15 @@ class World:
     """How often a delivery to Kafka is not reported."""
     telling: bool = False
     """Whether the story is kept."""
-    postgres: Postgres = field(default_factory=Postgres)
+    clock: Clock = field(default_factory=Clock)
+    postgres: Postgres = field(init=False)
+    """The primary to which new sessions go; those of a former one may not have ended yet."""
+    replica: Replica = field(init=False)
+    """The replica to which new sessions go; perhaps one of a former primary."""
+    servers: list[Postgres] = field(default_factory=list)
+    """For the checks alone: all primaries that ever were."""
+    known: str | None = None
+    """Which history the read service takes for valid."""
     kafka: Kafka = field(default_factory=Kafka)
     redis: Redis = field(default_factory=Redis)
     hot: HotBodies = field(init=False)
@@ -48,13 +67,33 @@ class World:
     """Which worker the consumer group gives a partition to."""
     in_flight: list[Steps[None]] = field(default_factory=list)
     """Records that a given-up producer had on their way to Kafka."""
+    places: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    """For the checks alone, by history and event: (topic, offset) of the last copy in Kafka."""
+    events: dict[int, Event] = field(default_factory=dict)
+    """For the checks alone: which event has an id."""
+    acknowledged: list[Acknowledged] = field(default_factory=list)
+    unpaged: set[str] = field(default_factory=set)
+    """For the checks alone: histories during which an older copy of Kafka took over."""
+    loaded: list[tuple[Snapshot, Sequence[Snapshot]]] = field(default_factory=list)
+    """For the checks alone: the commits that loaded an older state, and that state's past."""
     quiet: bool = False
     """The history is over: no more chance, the rest is drained."""
     _token: int = 0
 
     def __post_init__(self) -> None:
-        """Start the read service's process."""
+        """Start Postgres, and the read service's process."""
+        self.promote(Postgres(self.rules, self.clock))
+        self.replica = Replica(self.postgres)
         self.hot = HotBodies(self.rules, self.redis)
+
+    def promote(self, postgres: Postgres) -> None:
+        """Let this be the primary from now on."""
+        self.postgres = postgres
+        self.servers.append(postgres)
+
+    def space(self, history: str) -> Space:
+        """Return the keys in Redis of a history."""
+        return self.redis.space(history if self.rules.keys_by_history else "")
 
     def tell(self, who: str, *what: object) -> None:
         """Add a line to the story."""
