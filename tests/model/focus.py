@@ -66,6 +66,16 @@ FOCUSES: Mapping[str, Focus] = {
         users=(2,),
         pull_followers=(0,),
     ),
+    "fences": Focus(
+        faults={"rebalance": 5, "key expired": 2},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.03, 0.06),
+        commands=_EDGES,
+        commands_each=(16,),
+        users=(3,),
+        pull_followers=(0,),
+    ),
     "redis": Focus(
         faults={"Redis emptied": 2, "progress key lost": 2, "relay's session ended": 2},
         unreadable=(0.0,),

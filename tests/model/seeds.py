@@ -20,6 +20,7 @@ BROKEN = {
     "replay_takes_epoch": Recorded("replay", 50),
     "new_producer_new_epoch": Recorded("relay", 2766),
     "old_epochs_skipped": Recorded("relay", 646),
+    "fences_compared": Recorded("fences", 400),
     "parts_keep_offset": Recorded("all", 0),
     "parts_move_position": Recorded("lag", 1772),
     "fences_before_ranges": Recorded("worker", 5),
