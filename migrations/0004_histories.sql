@@ -41,9 +41,9 @@ CREATE FUNCTION valid_history() RETURNS text LANGUAGE sql STABLE AS $$
 $$;
 
 -- Begins a new history unless the current one is valid; with forced, in any case. Returns the
--- current one. Whoever enqueues an event calls it first. The epoch moves on, so that a relay that works for the former history may not mark
--- its events as sent. Event ids go on from the clock in microseconds: fewer than a million events
--- a second were ever drawn, so what a lost history drew is below.
+-- current one. Whoever enqueues an event calls it first. Event ids go on from the clock in
+-- microseconds: fewer than a million events a second were ever drawn, so what a lost history drew
+-- is below.
 CREATE FUNCTION begin_history(forced boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     state relay_state;
@@ -71,7 +71,6 @@ BEGIN
     UPDATE relay_state SET
         history = left(replace(gen_random_uuid()::text, '-', ''), 10),
         server = server_identity(),
-        epoch = epoch + 1,
         lsn = (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint,
         seen_at = clock_timestamp()
     RETURNING history INTO state.history;

@@ -23,6 +23,7 @@ LOG = logging.getLogger(__name__)
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
+NEVER = 1 << 62
 
 Result = Tweet | FanfareError
 # The results of drafts, in order, and a moment not before their commit.
@@ -63,11 +64,7 @@ class GroupCommit:
         self._waiting.extend(entries)
         self._arrived.set()
         answers = [await future for _, future in entries]
-        moments = [moment for _, moment in answers if moment is not None]
-        # Groups commit in the order of their drafts: a history that began meanwhile is the last's.
-        current = [moment for moment in moments if moment.history == moments[-1].history]
-        latest = max(current, key=lambda moment: moment.lsn, default=None)
-        return [result for result, _ in answers], latest
+        return [result for result, _ in answers], _latest([moment for _, moment in answers])
 
     async def _commit_groups(self) -> None:
         while True:
@@ -99,3 +96,12 @@ class GroupCommit:
         for (_, future), result in zip(group, results, strict=True):
             if not future.done():  # done: its caller has gone
                 future.set_result((result, moment))
+
+
+def _latest(moments: Sequence[Moment | None]) -> Moment | None:
+    """Return the moment that is not before any of the others."""
+    known = [moment for moment in moments if moment is not None]
+    if len({moment.history for moment in known}) > 1:
+        # The first groups may be lost with their history: no database has come to this moment.
+        return Moment(known[0].history, NEVER)
+    return max(known, key=lambda moment: moment.lsn, default=None)

@@ -109,13 +109,15 @@ class Outbox:
             raise RuntimeError("relay_state is empty: run `fanfare migrate`")
         return int(row[0]), str(row[1])
 
-    def heartbeat(self, epoch: int) -> bool:
-        """Note the LSN of now in the database; return whether the epoch is still the newest.
+    def heartbeat(self, epoch: int, history: str) -> bool:
+        """Note the LSN of now in the database; return whether the relay is still the newest.
 
         If the database is at an earlier epoch, it was put back to an older state while it ran: then
         a new history begins.
         """
-        row = self._connection.execute(SQL["heartbeat"], {"epoch": epoch}).fetchone()
+        row = self._connection.execute(
+            SQL["heartbeat"], {"epoch": epoch, "history": history}
+        ).fetchone()
         newest = row[0] if row is not None else None
         if newest is None:
             LOG.error("epoch %d is unknown: the database was put back to an older state", epoch)
@@ -123,8 +125,8 @@ class Outbox:
                 self._connection.execute(SQL["begin_history"], {"forced": True})
         return bool(newest)
 
-    def next_batch(self, limit: int, sent: Batch, epoch: int) -> Batch | None:
-        """Mark a batch as sent, and return the events to be sent next; None under a newer epoch.
+    def next_batch(self, limit: int, sent: Batch, epoch: int, history: str) -> Batch | None:
+        """Mark a batch as sent, and return the events to be sent next; None after a newer relay.
 
         In one round trip, for a relay that keeps up does this for every few events. Of the
         unsent ones the first in order: never "those after the last", since ids are drawn before
@@ -133,10 +135,13 @@ class Outbox:
         with self._connection.pipeline():
             marked = None
             if sent.rows:
-                ids = [row.id for row in sent.rows]
-                marked = self._connection.execute(
-                    SQL["mark_sent"], {"ids": ids, "lsn": sent.wal_position, "epoch": epoch}
-                )
+                marks = {
+                    "ids": [row.id for row in sent.rows],
+                    "lsn": sent.wal_position,
+                    "epoch": epoch,
+                    "history": history,
+                }
+                marked = self._connection.execute(SQL["mark_sent"], marks)
             unsent = self._connection.execute(SQL["unsent_events"], {"limit": limit}, binary=True)
             # After the rows: it must not be before the commit of any of them.
             position = self._connection.execute(SQL["wal_position"])

@@ -114,12 +114,12 @@ class Relay:
         beat = 0.0
         while sent.rows or not self._stopping.is_set():
             limit = 0 if self._stopping.is_set() else BATCH
-            batch = outbox.next_batch(limit, sent, epoch)
+            batch = outbox.next_batch(limit, sent, epoch, history)
             sent = batch or Batch([], 0)
             if sent.rows and not self._send(producer, sent, epoch, history):
                 return
             if batch is None or time.monotonic() - beat > HEARTBEAT_SECONDS:
-                if not outbox.heartbeat(epoch) or batch is None:
+                if not outbox.heartbeat(epoch, history) or batch is None:
                     COUNTERS.add(Rare.RELAY_FENCED)
                     raise psycopg.OperationalError("another relay has taken over")
                 beat = time.monotonic()
