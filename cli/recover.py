@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import click
 import psycopg
@@ -14,25 +12,9 @@ from redis.exceptions import RedisError
 
 from cli.feed import connect
 from core.scan import unlink_all
-from core.settings import Settings, load_settings
+from core.settings import load_settings
 
 STEP = 10_000
-
-
-@dataclass(frozen=True)
-class Found:
-    """What Postgres and Redis say of histories."""
-
-    history: str | None
-    """The current one of the database."""
-    is_valid: bool
-    """Whether it began on the server as it runs now."""
-    heartbeat_seconds: float
-    """How long ago a relay was last at work."""
-    ended: int
-    """How many histories the database has left behind."""
-    keys: Counter[str]
-    """How many keys each history has in Redis."""
 
 
 @click.command()
@@ -40,69 +22,72 @@ class Found:
 def command(*, dry_run: bool) -> None:
     """Begin a new history: all timelines in Redis are built anew from what Postgres has now.
 
-    A restart, restore or failover of Postgres is noticed without it. It is for what nothing shows:
-    rows put back in a running server, Kafka restored from a copy so that offsets stand for other
-    records, or doubt. Safe at any time and as often as you like; until timelines are built again,
-    Postgres answers. Consistency tokens of the last second before it may be refused afterwards.
+    A restart, restore or failover of Postgres is noticed without it. It is for what nothing shows,
+    such as rows put back in a running server or records missing from a restored Kafka, and for
+    doubt. Safe at any time and as often as you like; until timelines are built again, Postgres
+    answers. Consistency tokens given out before it are refused afterwards.
     """
     settings = load_settings()
     try:
-        with Redis.from_url(settings.redis_address(), socket_timeout=10) as redis:
-            found = look(settings, redis)
-            for line in _report(found):
-                click.echo(line)
-            if dry_run:
-                click.echo("Nothing was changed (--dry-run).")
-                return
-            history = begin(settings)
-            click.echo(f"Began history {history}; workers and readers follow within two seconds.")
-            removed = _remove_others(redis, settings.redis_prefix, history)
-            click.echo(f"Removed {removed:,} keys of other histories from Redis.")
+        with connect(settings.primary_dsn()) as connection:
+            history = _report_postgres(connection)
+            if not dry_run:
+                history = _begin(connection)
+                click.echo(f"Began history {history}; workers and readers follow in two seconds.")
     except psycopg.Error as error:
         raise click.ClickException(f"Postgres does not answer: {error}") from error
+    try:
+        with Redis.from_url(settings.redis_address(), socket_timeout=10) as redis:
+            _report_redis(redis, settings.redis_prefix, history)
+            if dry_run:
+                click.echo("Nothing was changed (--dry-run).")
+            else:
+                removed = _remove_others(redis, settings.redis_prefix, history)
+                click.echo(f"Removed {removed:,} keys of other histories from Redis.")
     except RedisError as error:
-        raise click.ClickException(f"Redis does not answer: {error}") from error
+        # Nobody reads those keys: they only take memory.
+        click.echo(
+            f"Redis does not answer, so keys of other histories stay in it: {error}; to remove "
+            "them, run this command again.",
+            err=True,
+        )
 
 
-def look(settings: Settings, redis: Redis) -> Found:
-    """Return what there is; raises psycopg.Error and RedisError when a server does not answer."""
-    with connect(settings.primary_dsn()) as connection:
-        row = connection.execute(
-            "SELECT history, valid_history() IS NOT NULL,"
-            " extract(epoch FROM clock_timestamp() - seen_at),"
-            " (SELECT count(*) FROM ended_histories) FROM relay_state"
-        ).fetchone()
+def _report_postgres(connection: psycopg.Connection) -> str:
+    """Say what the database knows of histories; return the current one."""
+    row = connection.execute(
+        "SELECT coalesce(history, ''), valid_history() IS NOT NULL,"
+        " extract(epoch FROM clock_timestamp() - seen_at),"
+        " (SELECT count(*) FROM ended_histories) FROM relay_state"
+    ).fetchone()
     if row is None:
         raise psycopg.OperationalError("relay_state is empty: run `fanfare migrate`")
-    kept = _histories(settings.redis_prefix)
-    everything = redis.scan_iter(f"{settings.redis_prefix}*", count=STEP)
-    matches = filter(None, map(kept.match, everything))
-    keys = Counter(match.group(1).decode() for match in matches)
-    return Found(row[0], row[1], float(row[2]), row[3], keys)
+    history, is_valid, heartbeat_seconds, ended = row
+    state = "valid" if is_valid else "ended by a restart, restore or failover"
+    click.echo(
+        f"Postgres: history {history or 'none'} ({state}), {ended} before it; last heartbeat of a "
+        f"relay {heartbeat_seconds:.0f} s ago"
+    )
+    return str(history)
 
 
-def begin(settings: Settings) -> str:
-    """Begin a new history and wake the relay; return the history. Raises psycopg.Error."""
-    with connect(settings.primary_dsn()) as connection:
-        row = connection.execute("SELECT begin_history(forced => true)").fetchone()
-        connection.execute("SELECT pg_notify('fanfare_outbox', '')")
+def _begin(connection: psycopg.Connection) -> str:
+    """Begin a new history and wake the relay; return the history."""
+    row = connection.execute("SELECT begin_history(forced => true)").fetchone()
+    connection.execute("SELECT pg_notify('fanfare_outbox', '')")
     return str(row[0]) if row is not None else ""
 
 
-def _report(found: Found) -> Iterator[str]:
-    if found.history is None:
-        yield "Postgres: no history has begun yet"
-    else:
-        state = "valid" if found.is_valid else "ended by a restart, restore or failover"
-        yield (
-            f"Postgres: history {found.history} ({state}), {found.ended} before it; "
-            f"last heartbeat of a relay {found.heartbeat_seconds:.0f} s ago"
-        )
-    for history, count in found.keys.most_common():
-        which = "this history" if history == found.history else "another history"
-        yield f"Redis: {count:,} keys of {which}, {history}"
-    if not found.keys:
-        yield "Redis: no keys of any history"
+def _report_redis(redis: Redis, prefix: str, current: str) -> None:
+    """Say how many keys each history has in Redis."""
+    everything = redis.scan_iter(f"{prefix}*", count=STEP)
+    matches = filter(None, map(_histories(prefix).match, everything))
+    keys = Counter(match.group(1).decode() for match in matches)
+    for history, count in keys.most_common():
+        which = "the current history" if history == current else "another history"
+        click.echo(f"Redis: {count:,} keys of {which}, {history}")
+    if not keys:
+        click.echo("Redis: no keys of any history")
 
 
 def _histories(prefix: str) -> re.Pattern[bytes]:

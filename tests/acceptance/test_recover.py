@@ -49,7 +49,7 @@ def test_rows_put_back_behind_our_back_show_after_recover(own: Fanfare) -> None:
     dry = own.command("recover", "--dry-run")
     assert (dry.returncode, _history(own)) == (0, before)
     assert f"history {before} (valid)" in dry.stdout
-    assert "keys of this history" in dry.stdout
+    assert f"keys of the current history, {before}" in dry.stdout
     own.redis.set("another:key", "stays")
     done = own.command("recover")
     assert done.returncode == 0, done.stderr
@@ -65,6 +65,23 @@ def test_rows_put_back_behind_our_back_show_after_recover(own: Fanfare) -> None:
     left = {key.split(b":")[1].decode() for key in own.redis.scan_iter("fanfare:*")}
     assert left == {_history(own)}
     assert own.redis.get("another:key") == b"stays"
+    own.tweet(bob)
+    own.wait_drained()
+    own.wait_exact(alice)
+
+
+def test_recover_needs_no_redis(own: Fanfare) -> None:
+    """The new history begins all the same; what is left in Redis is only said."""
+    bob, alice = own.cached_pair(2)
+    before = _history(own)
+    own.system.stack.valkey.kill()
+    try:
+        done = own.command("recover")
+    finally:
+        own.system.stack.valkey.start()
+    assert done.returncode == 0, done.stderr
+    assert "run this command again" in done.stderr
+    assert _history(own) != before
     own.tweet(bob)
     own.wait_drained()
     own.wait_exact(alice)
