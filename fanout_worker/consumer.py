@@ -234,7 +234,9 @@ class Worker:
     def _fetch(self) -> list[Message]:
         """Return what has come; wait for it if nothing else is to be done."""
         first = self._consumer.poll(0 if self._under_way else IDLE_SECONDS)
-        fetched = [first, *self._consumer.consume(BATCH - 1, timeout=0)] if first else []
+        fetched = []
+        if first is not None:  # and not by its truth: a message without a value counts as false
+            fetched = [first, *self._consumer.consume(BATCH - 1, timeout=0)]
         if self._is_disconnected:
             # What was fetched may be from before and after: it is fetched again, from the place.
             self._is_disconnected = False

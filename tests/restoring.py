@@ -135,7 +135,9 @@ def fail_over(system: System, sender: int) -> None:
     if not replica.running:
         replica.start()
     with psycopg.connect(system.settings.replica_dsn(), autocommit=True) as connection:
-        assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
+        # Without waiting, for what is replayed meanwhile may cancel the query.
+        connection.execute("SELECT pg_promote(wait => false)")
+    wait_until(lambda: _is_primary(system), "the replica is promoted", 120)
     replica.stop()
     with primary._lock():
         data = data_folder(system, POSTGRES)
@@ -143,6 +145,14 @@ def fail_over(system: System, sender: int) -> None:
         data_folder(system, REPLICA).rename(data)
     primary.start()
     rebuild_replica(system)
+
+
+def _is_primary(system: System) -> bool:
+    try:
+        with psycopg.connect(system.settings.replica_dsn(), autocommit=True) as connection:
+            return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
+    except psycopg.OperationalError:
+        return False  # replaying took the session
 
 
 def rebuild_replica(system: System) -> None:
