@@ -240,19 +240,19 @@ MOMENTS: dict[str, Scenario] = {
     for told, order in ORDERS.items()
 }
 SHORT: dict[str, Scenario] = {
-    "base copy": base_copy,
     "base copy, records unread": base_copy_with_records_unread,
-    "point in time": point_in_time,
     "volume snapshot": volume_snapshot,
-    "dump into a new database": dump_into_new_database,
     "dump into the same tables": dump_into_the_same_tables,
-    "Redis alone": redis_alone,
     "Kafka alone, records unread": kafka_alone,
-    "all of one moment": everything_of_one_moment,
     **dict(list(MOMENTS.items())[:1]),
     "database begun anew": database_begun_anew,
 }
 LONG: dict[str, Scenario] = {
+    "base copy": base_copy,
+    "point in time": point_in_time,
+    "dump into a new database": dump_into_new_database,
+    "Redis alone": redis_alone,
+    "all of one moment": everything_of_one_moment,
     "restart": restart,
     "cold copy": cold_copy,
     "dump into new tables": dump_into_new_tables,
