@@ -48,6 +48,12 @@ def _caught_up(clients: Fanfare) -> bool:
     return _on_replica(clients, query) == [(True,)]
 
 
+def _is_used(clients: Fanfare) -> bool:
+    """Return whether the read service asks the replica; after a restart it looks at it first."""
+    log = clients.system.processes["read"].log_path.read_text()
+    return log.rfind("replica answers queries again") >= log.rfind("replica is left out")
+
+
 def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
     """What the replica does not have yet, a plain list does not show; a look-up by id does."""
     bob = replicated.user()
@@ -224,6 +230,7 @@ def test_a_dead_replica_costs_nothing_but_the_primarys_work(replicated: Fanfare)
     alice = replicated.user(bob)
     replicated.tweets(bob, 60)
     replicated.wait_drained()
+    wait_until(lambda: _is_used(replicated), "the read service uses the replica")
     replicated.system.stack.replica.kill()
     try:
         replicated.redis.delete(replicated.keys.for_list(home_list(alice.id)))
