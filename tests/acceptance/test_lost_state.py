@@ -6,19 +6,22 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from fanfare.common.v1.common_pb2 import User
+from fanfare.events.v1.events_pb2 import FeedEvent, UserUnfollowed
 from fanfare.write.v1 import write_pb2 as w
 from support import Fanfare, ids, wait_until
 
 from cli.migrate import migrate
 from cli.system import System
 from core.counters import Rare
-from core.kafka import GROUP, PARTITIONS
+from core.kafka import GROUP, PARTITIONS, producer_settings
+from core.progress import Progress
 from core.shards import SHARDS
 from core.timeline import home_list
 from fanout_worker.batch import PART
@@ -143,6 +146,64 @@ def test_a_topic_made_anew_is_told_from_the_old(own: Fanfare) -> None:
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
     own.wait_counted(Rare.LOST_RECORDS_NOTICED, before)
+
+
+def test_another_record_before_the_offset_is_noticed(own: Fanfare) -> None:
+    """Kafka went on from an older copy: what the lists lack nobody can tell."""
+    before = own.rare_paths()
+    bob, alice = own.cached_pair(5)
+    number = _send_foreign_record(own, bob)
+    own.wait_drained()
+    worker = own.system.processes["worker"]
+    worker.stop()
+    newest, *_ = own.oracle(alice)
+    assert own.redis.lrem(own.keys.for_list(home_list(alice.id)), 0, str(newest)) == 1
+    passed = own.feed.partitions()[number]
+    for shard in range(SHARDS):
+        key = own.keys.checkpoint(shard, passed.number)
+        value = own.redis.get(key)
+        assert isinstance(value, bytes)
+        progress = Progress.decode(value)
+        assert (progress.offset, progress.last > 0) == (passed.end, True)
+        own.redis.set(key, replace(progress, last=progress.last - 1).encode())
+    worker.start()
+    own.wait_counted(Rare.LOST_RECORDS_NOTICED, before)
+    own.wait_drained()
+    own.wait_exact(alice)
+
+
+def _send_foreign_record(own: Fanfare, user: User) -> int:
+    """Send a record of another history, and return the partition of the user's events."""
+    delivered: list[int | None] = []
+    producer = Producer(producer_settings(own.settings.kafka_address()))
+    lost = FeedEvent(
+        event_id=7,
+        history="0123456789",
+        relay_epoch=1 << 40,
+        user_unfollowed=UserUnfollowed(follower_id=user.id, followed_id=user.id),
+    )
+    producer.produce(
+        own.settings.topic,
+        lost.SerializeToString(),
+        str(user.id),
+        on_delivery=lambda _, message: delivered.append(message.partition()),
+    )
+    assert producer.flush(10) == 0
+    (partition,) = delivered
+    assert partition is not None
+    return partition
+
+
+def test_records_of_another_history_are_skipped(own: Fanfare) -> None:
+    """Whatever they say, and however new their relay seems to be."""
+    before = own.rare_paths()
+    bob, alice = own.cached_pair(3)
+    _send_foreign_record(own, bob)
+    own.wait_counted(Rare.FOREIGN_RECORD_SKIPPED, before)
+    tweet = own.tweet(bob)
+    own.wait_drained()
+    assert own.whole_timeline(alice)[0] == tweet.id
+    own.wait_exact(alice)
 
 
 def test_a_worker_that_slept_while_its_partitions_moved_does_no_harm(own: Fanfare) -> None:
