@@ -168,15 +168,18 @@ SELECT begin_history(forced => %(forced)s)
 UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch, history
 
 -- name: heartbeat
--- Returns whether the relay is still the newest: false if another one took over, or a new history
--- began, and null if the database is older than this relay, which took a later epoch.
-WITH newest AS MATERIALIZED (SELECT epoch, history FROM relay_state FOR UPDATE),
+-- Returns whether the relay is still the newest: false if another one took over, or its history has
+-- ended, and null if the database is older than this relay, which took a later epoch.
+WITH newest AS MATERIALIZED (
+    SELECT epoch, history = %(history)s AND server = server_identity() AS is_at_history
+    FROM relay_state FOR UPDATE
+),
 noted AS (
     UPDATE relay_state
     SET lsn = (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint, seen_at = clock_timestamp()
-    FROM newest WHERE newest.epoch = %(epoch)s AND newest.history = %(history)s
+    FROM newest WHERE newest.epoch = %(epoch)s AND is_at_history
 )
-SELECT CASE WHEN epoch >= %(epoch)s THEN epoch = %(epoch)s AND history = %(history)s END FROM newest
+SELECT CASE WHEN epoch >= %(epoch)s THEN epoch = %(epoch)s AND is_at_history END FROM newest
 
 -- name: unsent_events
 SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT %(limit)s
@@ -186,11 +189,13 @@ SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
 
 -- name: mark_sent
 -- A relay that takes the next epoch waits for the marking, or the marking sees its epoch. The history
--- too must be the relay's: epochs repeat after older rows were put back.
+-- too must be the relay's, and valid: epochs repeat after older rows were put back.
 -- Notes the batch's LSN too: it is of this history, and a replica that has the row has the commits.
 -- Returns a row if the relay is the newest, also when there is nothing to mark.
 WITH newest AS MATERIALIZED (
-    SELECT FROM relay_state WHERE epoch = %(epoch)s AND history = %(history)s FOR UPDATE
+    SELECT FROM relay_state
+    WHERE epoch = %(epoch)s AND history = %(history)s AND server = server_identity()
+    FOR UPDATE
 ),
 noted AS (
     UPDATE relay_state SET lsn = %(lsn)s, seen_at = clock_timestamp() FROM newest

@@ -163,6 +163,16 @@ def test_nothing_of_another_history_is_read(own: Fanfare) -> None:
     own.redis.delete(foreign.for_list(home_list(alice.id)))
 
 
+def test_a_history_begins_though_nobody_writes(own: Fanfare) -> None:
+    """The relay finds that its history is no longer valid, with nothing to send."""
+    _, alice = own.cached_pair(2)
+    before = _history(own)
+    own.sql("UPDATE relay_state SET server = 'another'")
+    wait_until(lambda: _history(own) != before, "a new history has begun")
+    own.wait_drained()
+    own.wait_exact(alice)
+
+
 def test_a_database_put_back_while_it_runs_is_noticed_by_the_relay(own: Fanfare) -> None:
     """Its epoch is below the relay's own: rows, epochs and positions are of an older state."""
     bob, alice = own.cached_pair(3)

@@ -14,6 +14,8 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 from torture.world import CALL_SECONDS, Cast, World
 
+from core.consistency import decode_token
+
 # How long a call is tried again after the primary crashed: its pool finds out call by call.
 RECOVER_SECONDS = 60.0
 # A service that was restarted a moment ago is waited for.
@@ -39,6 +41,12 @@ class Calls:
             if error.code() == grpc.StatusCode.NOT_FOUND:
                 return None
             raise
+
+    def is_in_doubt(self, token: str) -> bool:
+        """Return whether a consistency token is of a history that has ended."""
+        moment = decode_token(token)
+        ((history,),) = self._world.clients.sql("SELECT history FROM relay_state")
+        return moment is not None and moment.history != history
 
     def timeline(self, user: int, limit: int, token: str = "") -> r.GetHomeTimelineResponse:
         """Return a page of a timeline."""
