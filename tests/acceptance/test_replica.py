@@ -32,7 +32,8 @@ def _on_replica(clients: Fanfare, query: str) -> list[tuple[object, ...]]:
 
 @contextmanager
 def _paused(clients: Fanfare) -> Iterator[None]:
-    """Keep the replica from replaying what the primary writes."""
+    """Keep the replica, which the read service uses, from replaying what the primary writes."""
+    wait_until(lambda: _is_used(clients), "the read service uses the replica")
     _on_replica(clients, "SELECT pg_wal_replay_pause()")
     paused = "SELECT pg_get_wal_replay_pause_state()"
     wait_until(lambda: _on_replica(clients, paused) == [("paused",)], "replay is paused")
@@ -49,9 +50,11 @@ def _caught_up(clients: Fanfare) -> bool:
 
 
 def _is_used(clients: Fanfare) -> bool:
-    """Return whether the read service asks the replica; after a restart it looks at it first."""
+    """Return whether the read service asks the replica, and Redis; not just after a restart."""
     log = clients.system.processes["read"].log_path.read_text()
-    return log.rfind("replica answers queries again") >= log.rfind("replica is left out")
+    ((history,),) = clients.sql("SELECT history FROM relay_state")
+    follows = log.rpartition("reading timelines of history=")[2].startswith(history)
+    return follows and log.rfind("queries again") >= log.rfind("replica is left out")
 
 
 def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
