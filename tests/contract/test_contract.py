@@ -5,8 +5,6 @@ from __future__ import annotations
 import filecmp
 import subprocess
 import sys
-import tarfile
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -74,8 +72,8 @@ def test_the_contract_breaks_no_client(image: Path, tmp_path: Path) -> None:
     archive = _git("archive", base, "protos") if base else None
     if archive is None:
         pytest.skip("no earlier commit here to compare the contract with")
-    with tarfile.open(fileobj=BytesIO(archive)) as tar:
-        tar.extractall(tmp_path, filter="data")
+    # By the program: Python's own module has safe filters only from 3.11.4 on.
+    subprocess.run(["tar", "-xf", "-", "-C", str(tmp_path)], input=archive, check=True)
     against = tmp_path / "base.binpb"
     generate.build_image(tmp_path / "protos", against)
     _buf("breaking", image, "--against", against, "--exclude-imports")
