@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
@@ -50,3 +52,19 @@ async def serving(
         yield server
     finally:
         await server.drain()
+
+
+class Held:
+    """A ReadService whose calls wait until they are released."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Semaphore(0)
+        self.release = asyncio.Event()
+
+    def __getattr__(self, _name: str) -> Callable[[Any, Context], Awaitable[bytes]]:
+        return self._answer
+
+    async def _answer(self, _request: Any, _context: Context) -> bytes:
+        self.entered.release()
+        await self.release.wait()
+        return b""

@@ -17,7 +17,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from http2 import START, frame
-from serving import serving
+from serving import Held, serving
 from support import details
 
 from core import server as core_server
@@ -28,22 +28,6 @@ DEADLINE_SECONDS = 8.0
 READ = pb.DESCRIPTOR.services_by_name["ReadService"]
 REQUEST = pb.GetUserRequest(user_id=1)
 PING, GOAWAY, ACK = 6, 7, 1
-
-
-class _Held:
-    """A ReadService whose calls wait until they are released."""
-
-    def __init__(self) -> None:
-        self.entered = asyncio.Semaphore(0)
-        self.release = asyncio.Event()
-
-    def __getattr__(self, _name: str) -> Callable[[Any, Context], Awaitable[bytes]]:
-        return self._answer
-
-    async def _answer(self, _request: Any, _context: Context) -> bytes:
-        self.entered.release()
-        await self.release.wait()
-        return b""
 
 
 class _Brief:
@@ -74,7 +58,7 @@ def _bind(port: int) -> bool:
 
 async def test_calls_under_way_finish_and_later_ones_are_refused() -> None:
     """With details that say that nothing was done; the port is free at once."""
-    held = _Held()
+    held = Held()
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
         serving(READ, servicer=held) as server,
@@ -158,7 +142,7 @@ async def test_a_drain_has_an_end(
 ) -> None:
     """A call that takes longer is UNAVAILABLE, without details: nobody knows what it did."""
     monkeypatch.setattr(core_server, "DRAIN_SECONDS", 0.2)
-    held = _Held()
+    held = Held()
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
         serving(READ, servicer=held) as server,

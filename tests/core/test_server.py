@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,38 +17,21 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from http2 import opening
-from serving import serving
+from serving import Held, serving
 from support import details
 
 from cli.certificates import Authority
 from core.health_probe import probe
-from core.server import Context
 from core.tls import certificates
 
 DEADLINE_SECONDS = 10.0
 READ = pb.DESCRIPTOR.services_by_name["ReadService"]
 
 
-class _Held:
-    """A ReadService whose calls wait until they are released."""
-
-    def __init__(self) -> None:
-        self.entered = asyncio.Semaphore(0)
-        self.release = asyncio.Event()
-
-    def __getattr__(self, _name: str) -> Callable[[Any, Context], Awaitable[bytes]]:
-        return self._answer
-
-    async def _answer(self, _request: Any, _context: Context) -> bytes:
-        self.entered.release()
-        await self.release.wait()
-        return b""
-
-
 async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """UNAVAILABLE with RetryInfo, health goes on, and a place that is given back is taken again."""
     monkeypatch.setattr("core.calls.MAX_CALLS", 2)
-    held = _Held()
+    held = Held()
     request = pb.GetUserRequest(user_id=1)
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
@@ -92,7 +74,7 @@ async def test_a_path_that_ends_grpcs_server_does_not_end_ours(
     A call that is under way is answered, also where a drain begins meanwhile, and then the
     connection that did it is closed.
     """
-    held = _Held()
+    held = Held()
     folder, context = None, None
     if tls:
         folder = tmp_path
@@ -137,7 +119,7 @@ def _channel(port: int, folder: Path | None) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(target, own.files().channel_credentials)
 
 
-async def _until_taken(stub: Any, request: pb.GetUserRequest, held: _Held) -> Any:
+async def _until_taken(stub: Any, request: pb.GetUserRequest, held: Held) -> Any:
     """Return a call that got in; the server hears of a cancelled one a little later."""
     while True:
         call = stub.GetUser(request)
@@ -152,7 +134,7 @@ async def _until_taken(stub: Any, request: pb.GetUserRequest, held: _Held) -> An
 
 async def test_more_metadata_than_grpc_takes_is_refused() -> None:
     """RESOURCE_EXHAUSTED by grpc itself, before our code; a token's size is no trouble."""
-    held = _Held()
+    held = Held()
     held.release.set()
     request = pb.GetUserRequest(user_id=1)
     async with (
