@@ -279,15 +279,16 @@ class Drill:
 
     def _wait_applied(self) -> None:
         """Wait until what was written until now has taken effect."""
-        author = self.traffic.users[0]
-        tweet = self.traffic.command("tweet", author)
-        assert tweet is not None
-        followers = "SELECT follower_id FROM follows WHERE followed_id = %s LIMIT 1"
-        ((reader,),) = self.clients.sql(followers, author)
-        request = r.GetHomeTimelineRequest(user_id=reader, limit=100)
+        clients = self.clients
+        ((last,),) = clients.sql("SELECT max(id) FROM outbox")
+        unsent = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND id <= %s"
+        wait_until(lambda: not clients.sql(unsent, last), "the events of until now are sent")
+        ends = {partition.number: partition.end for partition in clients.feed.partitions()}
 
-        def shown() -> bool:
-            tweets = self.clients.read.GetHomeTimeline(request).tweets
-            return tweet.thing[1] in {other.id for other in tweets}
+        def applied() -> bool:
+            return all(
+                partition.applied is not None and partition.applied >= ends[partition.number]
+                for partition in clients.feed.partitions()
+            )
 
-        wait_until(shown, "a new tweet shows")
+        wait_until(applied, "the events of until now are applied")
