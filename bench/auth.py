@@ -7,8 +7,8 @@ from fanfare.read.v1 import read_pb2 as r
 from bench.figures import Figure
 from bench.loads import CALLERS, GET_HOME_TIMELINE, ghz, home_requests
 from bench.session import Bench
-from core.access import METADATA_KEY
-from core.tokens import Caller, Signer, create_key
+from core.auth.access_tokens import Caller, Signer, create_key
+from core.auth.authorizer import METADATA_KEY
 
 GOAL = 1.1
 MICRO = 1e6

@@ -12,11 +12,11 @@ from fanfare.events.v1.events_pb2 import FeedEvent, TweetCreated
 from redis import Redis
 
 from bench.session import BenchError
-from cli.feed import Feed
-from core.keys import Keys
-from core.messages import tweet
-from core.progress import Progress
-from core.shards import SHARDS
+from core.feed.checkpoints import Progress
+from core.feed.keys import Keys
+from core.feed.sharding import SHARDS
+from core.rpc.messages import tweet
+from ops.feed_status import Feed
 
 DRAIN_SECONDS = 120.0
 POLL_SECONDS = 0.002

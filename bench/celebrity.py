@@ -14,8 +14,8 @@ from bench import backlog
 from bench.figures import Figure
 from bench.raw_valkey import send
 from bench.session import CALL_SECONDS, Bench, BenchError
-from cli.feed import Feed
-from core.timeline import COMPLETE, author_list, home_list, separator
+from core.feed.timeline_lists import COMPLETE, author_list, home_list, separator
+from ops.feed_status import Feed
 
 # User ids beyond those of any graph: stars, then the crowd.
 FIRST = 1_000_000_000

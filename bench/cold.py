@@ -12,8 +12,8 @@ from redis import Redis
 
 from bench.figures import Figure
 from bench.session import CALL_SECONDS, Bench, BenchError
-from core.queries import load_queries
-from core.timeline import home_list
+from core.feed.timeline_lists import home_list
+from core.storage.queries import load_queries
 
 FACTOR, EXTRA_MS, P50_GOAL_MS = 1.5, 2.0, 10.0
 # psycopg prepares a statement when it has run a few times; so do the read service's connections.

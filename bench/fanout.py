@@ -23,9 +23,9 @@ from bench.cpu import cpu_seconds
 from bench.figures import Figure
 from bench.raw_valkey import Recorder, send
 from bench.session import CALL_SECONDS, Bench, BenchError
-from cli.feed import Feed
-from cli.verify import compare
 from embedded.server import Server
+from ops.feed_status import Feed
+from ops.verify import compare
 
 STALE_SECONDS = 600.0
 # A relay that kept up has sent a few at a time.

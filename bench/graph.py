@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from cli.imports import Rejects, by_rank, parse_follow, parse_post, read_lines
+from ops.imports import Rejects, by_rank, parse_follow, parse_post, read_lines
 
 FOLLOWS = "follows.txt.gz"
 POSTS = "posts.jsonl.gz"

@@ -16,7 +16,7 @@ from redis import Redis
 from bench.figures import Figure
 from bench.loads import GET_HOME_TIMELINE, ghz, home_requests
 from bench.session import Bench
-from core.timeline import COMPLETE, home_list, separator
+from core.feed.timeline_lists import COMPLETE, home_list, separator
 
 FLAT = 1.2
 KILOBYTES_GOAL = 10.0

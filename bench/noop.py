@@ -14,8 +14,8 @@ from pathlib import Path
 
 from fanfare.read.v1 import read_pb2 as r
 
-from core.process import run
-from core.server import Context, Server
+from core.rpc.server import Context, Server
+from core.runtime.process import run
 from core.settings import Settings
 
 

@@ -24,11 +24,11 @@ from bench.loads import (
     home_requests,
 )
 from bench.session import CALL_SECONDS, Bench, BenchError
-from cli.system import ROOT
-from core.health_probe import probe
-from core.timeline import home_list
+from core.feed.timeline_lists import home_list
+from core.rpc.health_probe import probe
 from embedded.ports import HOST, free_ports
 from embedded.server import Server
+from ops.system import ROOT
 
 CPU_GOAL = 1.4
 SHARE_GOAL = 0.75

@@ -19,13 +19,13 @@ from redis import Redis
 
 from bench.cpu import cpu_used
 from bench.graph import Graph, load
-from cli.feed import Feed, current_keys
-from cli.system import System
-from core.keys import Keys
+from core.feed.keys import Keys
+from core.feed.timeline_lists import home_list
 from core.settings import Settings
-from core.timeline import home_list
 from embedded.server import Server
 from embedded.stack import default_parts_dir
+from ops.feed_status import Feed, current_keys
+from ops.system import System
 
 CALL_SECONDS = 60.0
 WARM_SECONDS = 300.0

@@ -17,9 +17,9 @@ from bench.graph import Graph, made_up_graph, real_graph
 from bench.rows import ROWS, Row
 from bench.session import Bench, BenchError, Profile, started
 from bench.tools import missing
-from cli.migrate import MigrateError
-from cli.system import ROOT
 from embedded.stack import StackError
+from ops.migrate import MigrateError
+from ops.system import ROOT
 
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 DOCS = ROOT / "docs"

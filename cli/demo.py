@@ -18,10 +18,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from rich.console import Console
 
-from cli.certificates import client_options
-from core.access import METADATA_KEY
+from core.auth.authorizer import METADATA_KEY
+from core.rpc.tls import client_context, open_channel
 from core.settings import Settings
-from core.tls import client_context, open_channel
+from ops.certificates import client_options
 
 FAN_OUT_SECONDS = 30.0
 CALL_SECONDS = 10.0

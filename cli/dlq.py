@@ -13,18 +13,18 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 from rich.console import Console
 from rich.table import Table
 
-from cli.feed import KAFKA_SECONDS
-from core.feed_events import REPLAYED_HEADER, UnreadableEventError, parse, user_of
-from core.history import Moment, OtherHistoryError
-from core.kafka import (
+from core.feed.events import REPLAYED_HEADER, UnreadableEventError, parse, user_of
+from core.feed.history import Moment, OtherHistoryError
+from core.settings import Settings, load_settings
+from core.storage.kafka import (
     PLACE_HEADER,
     REASON_HEADER,
     client_settings,
     dead_letter_topic,
     producer_settings,
 )
-from core.settings import Settings, load_settings
 from fanout_worker.store import Store
+from ops.feed_status import KAFKA_SECONDS
 
 # Its committed offset says which letters have been replayed.
 DLQ_GROUP = "fanfare.dlq"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 import psycopg
 
-from cli.feed import connect
+from core.auth.access_tokens import SETTLE_SECONDS, create_key
 from core.settings import load_settings
-from core.tokens import SETTLE_SECONDS, create_key
+from ops.feed_status import connect
 
 
 @click.group()

@@ -27,10 +27,10 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from cli.channel import service_channel
-from cli.feed import Feed, connect
-from cli.imports import Post, Rejects, by_rank, parse_follow, parse_post, read_lines
 from core.settings import Settings, load_settings
+from ops.channel import service_channel
+from ops.feed_status import Feed, connect
+from ops.imports import Post, Rejects, by_rank, parse_follow, parse_post, read_lines
 from write_service import events
 
 CHUNK = 20_000

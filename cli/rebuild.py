@@ -7,11 +7,11 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cli.feed import current_keys
-from core.history import OtherHistoryError
-from core.scan import unlink_all
+from core.feed.history import OtherHistoryError
+from core.feed.timeline_lists import author_list, home_list
 from core.settings import load_settings
-from core.timeline import author_list, home_list
+from core.storage.scan import unlink_all
+from ops.feed_status import current_keys
 
 
 @click.command()

@@ -10,9 +10,9 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from cli.feed import connect
-from core.scan import unlink_all
 from core.settings import load_settings
+from core.storage.scan import unlink_all
+from ops.feed_status import connect
 
 STEP = 10_000
 

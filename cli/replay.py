@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import psycopg
 
-from cli.feed import connect
 from core.settings import load_settings
+from ops.feed_status import connect
 
 
 @click.command()

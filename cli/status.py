@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.feed import Feed, Partition, connect, current_keys
-from cli.replication import look, verdict
-from core.health_probe import gateway_serves, probe
-from core.history import OtherHistoryError
+from core.feed.history import OtherHistoryError
+from core.rpc.health_probe import gateway_serves, probe
 from core.settings import Settings, load_settings
+from ops.feed_status import Feed, Partition, connect, current_keys
+from ops.replication import look, verdict
 
 # The relay sends an event within milliseconds, and after a restart of Kafka within some 15 s.
 MAX_OUTBOX_SECONDS = 30.0

@@ -14,13 +14,13 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
-from cli.certificates import client_options
 from cli.demo import Demo, DemoError
-from cli.migrate import MigrateError
-from cli.system import ServicePorts, System
 from core.settings import Settings, load_settings
 from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
 from embedded.supervisor import Supervisor
+from ops.certificates import client_options
+from ops.migrate import MigrateError
+from ops.system import ServicePorts, System
 
 
 @click.command()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from core.health import reporting
-from core.inspection import postgres_check, redis_check, topic_check
-from core.process import run
-from core.server import Server
-from core.server_checks import ServerChecks
+from core.rpc.health import reporting
+from core.rpc.server import Server
+from core.rpc.tls import certificates
+from core.runtime.process import run
 from core.settings import Settings
-from core.tls import certificates
+from core.storage.inspection import postgres_check, redis_check, topic_check
+from core.storage.server_checks import ServerChecks
 from fanout_worker.consumer import Worker
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.shards import Shards

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from core.counters import COUNTERS, Rare
-from core.history import Moment
-from core.keys import Keys
-from core.progress import Progress
+from core.feed.checkpoints import Progress
+from core.feed.history import Moment
+from core.feed.keys import Keys
+from core.runtime.metrics import COUNTERS, Rare
 from fanout_worker.batch import Wave, waves
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.records import Record, base_of, effective, places

@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core import bodies
-from core.counters import COUNTERS, Rare
-from core.keys import Keys
-from core.shards import SHARDS, shard_of
-from core.timeline import HOME, TimelineList, author_list, home_list
+from core.feed import tweet_cache as bodies
+from core.feed.keys import Keys
+from core.feed.sharding import SHARDS, shard_of
+from core.feed.timeline_lists import HOME, TimelineList, author_list, home_list
+from core.runtime.metrics import COUNTERS, Rare
 from fanout_worker.followers import Followers, Pages
 from fanout_worker.records import Record
 from fanout_worker.resp import pack, pack_arguments, pack_push

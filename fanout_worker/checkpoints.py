@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from core.counters import COUNTERS, Rare
-from core.history import Moment
-from core.keys import Keys
-from core.progress import Progress
-from core.shards import SHARDS
+from core.feed.checkpoints import Progress
+from core.feed.history import Moment
+from core.feed.keys import Keys
+from core.feed.sharding import SHARDS
+from core.runtime.metrics import COUNTERS, Rare
 from fanout_worker.shards import Shards
 from fanout_worker.store import Store
 from fanout_worker.topic import Topic

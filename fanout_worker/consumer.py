@@ -17,14 +17,14 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from redis.exceptions import RedisError
 
-from core.counters import COUNTERS, Rare
-from core.history import OtherHistoryError
-from core.kafka import GROUP, client_settings
-from core.progress import Progress
-from core.redis_memory import is_out_of_memory
+from core.feed.checkpoints import Progress
+from core.feed.history import OtherHistoryError
+from core.feed.sharding import SHARDS
+from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.watchdog import Watchdog
 from core.settings import Settings
-from core.shards import SHARDS
-from core.watchdog import Watchdog
+from core.storage.kafka import GROUP, client_settings
+from core.storage.redis_memory import is_out_of_memory
 from fanout_worker.apply import Applier
 from fanout_worker.batch import Wave
 from fanout_worker.checkpoints import Checkpoints

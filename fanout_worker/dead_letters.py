@@ -6,8 +6,8 @@ import logging
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from core.counters import COUNTERS, Rare
-from core.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
+from core.runtime.metrics import COUNTERS, Rare
+from core.storage.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
 
 LOG = logging.getLogger(__name__)
 FLUSH_SECONDS = 10.0

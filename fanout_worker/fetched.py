@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import Message
 
-from core.counters import COUNTERS, Rare
-from core.feed_events import UnreadableEventError
+from core.feed.events import UnreadableEventError
+from core.runtime.metrics import COUNTERS, Rare
 from fanout_worker.records import Record, is_of, read_record
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.feed_events import user_of
-from core.history import Moment
+from core.feed.events import user_of
+from core.feed.history import Moment
 from fanout_worker.records import Record
 
 Followers = NDArray[np.int64]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 from confluent_kafka import Message
 from fanfare.events.v1.events_pb2 import FeedEvent
 
-from core.feed_events import REPLAYED_HEADER, parse
-from core.progress import Progress
+from core.feed.checkpoints import Progress
+from core.feed.events import REPLAYED_HEADER, parse
 
 
 class Record(NamedTuple):

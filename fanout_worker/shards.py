@@ -14,12 +14,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from core.counters import COUNTERS, Rare
-from core.keys import Keys
-from core.progress import Progress
-from core.scan import unlink_all
-from core.shards import SHARDS
-from core.timeline import TRIM_SLACK
+from core.feed.checkpoints import Progress
+from core.feed.keys import Keys
+from core.feed.sharding import SHARDS
+from core.feed.timeline_lists import TRIM_SLACK
+from core.runtime.metrics import COUNTERS, Rare
+from core.storage.scan import unlink_all
 from fanout_worker.batch import Part, Wave
 from fanout_worker.resp import pack
 

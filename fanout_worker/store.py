@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import psycopg
 
-from core.history import Moment, OtherHistoryError
-from core.postgres import HAS_REACHED, BlockingConnection, connect
-from core.queries import load_queries
+from core.feed.history import Moment, OtherHistoryError
+from core.storage.postgres import HAS_REACHED, BlockingConnection, connect
+from core.storage.queries import load_queries
 from fanout_worker.followers import Followers
 
 LOG = logging.getLogger(__name__)

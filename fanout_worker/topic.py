@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # theirs
 
-from core.feed_events import UnreadableEventError, parse
-from core.kafka import GROUP, client_settings
+from core.feed.events import UnreadableEventError, parse
 from core.settings import DEFAULT_SILENCE_SECONDS
+from core.storage.kafka import GROUP, client_settings
 
 KAFKA_SECONDS = 10.0
 

@@ -8,11 +8,11 @@ from fanfare.auth.v1 import auth_pb2
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 
-from core.addresses import parse_networks
-from core.process import run
+from core.auth.access_tokens import PublicKeys
+from core.auth.addresses import parse_networks
+from core.rpc.tls import certificates
+from core.runtime.process import run
 from core.settings import Settings
-from core.tls import certificates
-from core.tokens import PublicKeys
 from gateway.cors import Cors
 from gateway.server import Server
 from gateway.service import Service

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from core.process import StartError
+from core.runtime.process import StartError
 
 EXPOSED = "Fanfare-Consistency-Token, Retry-After"
 PREFLIGHT_SECONDS = 600

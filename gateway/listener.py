@@ -17,7 +17,7 @@ from typing import cast
 from aiohttp import web
 
 from core.errors import TooManyCallsError
-from core.tasks import start
+from core.runtime.tasks import start
 from gateway.failures import refusal
 
 LOG = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ import grpc.aio
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from core.access import METADATA_KEY
-from core.addresses import FORWARDED_KEY, Network, client_address
+from core.auth.access_tokens import MAX_TOKEN_BYTES
+from core.auth.addresses import FORWARDED_KEY, Network, client_address
+from core.auth.authorizer import METADATA_KEY
 from core.errors import (
     BodyTooLargeError,
     FanfareError,
@@ -26,8 +27,7 @@ from core.errors import (
     UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
-from core.process import StartError
-from core.tokens import MAX_TOKEN_BYTES
+from core.runtime.process import StartError
 from gateway.answers import answer
 from gateway.cors import Cors
 from gateway.failures import failure, refusal

@@ -18,9 +18,9 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from core.access import AUTHENTICATION
-from core.tasks import start
-from core.tls import CHANNEL_OPTIONS, Certificates, Files
+from core.auth.authorizer import AUTHENTICATION
+from core.rpc.tls import CHANNEL_OPTIONS, Certificates, Files
+from core.runtime.tasks import start
 
 CALL_SECONDS = 10.0
 # A call that a stopping process has refused waits this long for another process.

@@ -24,7 +24,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 
-from core.access import rule_of
+from core.auth.authorizer import rule_of
 from gateway.routes import NO_CONTENT, Route, routes
 
 SERVICES = {

@@ -6,16 +6,16 @@ import asyncio
 
 from fanfare.read.v1 import read_pb2
 
-from core.access import Gate
-from core.inspection import redis_check
-from core.postgres import Database
-from core.server import Server
-from core.server_checks import ServerChecks
+from core.auth.access_tokens import PublicKeys
+from core.auth.authorizer import Gate
+from core.rpc.server import Server
+from core.rpc.tls import certificates
+from core.runtime.prefork import run_prefork
 from core.settings import Settings
-from core.tls import certificates
-from core.tokens import PublicKeys
+from core.storage.inspection import redis_check
+from core.storage.postgres import Database
+from core.storage.server_checks import ServerChecks
 from read_service.cache import Cache
-from read_service.copies import run_copies
 from read_service.history_watch import HistoryWatch
 from read_service.home import HomeTimelines
 from read_service.lists import Lists
@@ -72,4 +72,4 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    run_copies(serve)
+    run_prefork(serve, "read_service.__main__")

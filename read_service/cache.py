@@ -13,14 +13,15 @@ from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
-from core import bodies, timeline
-from core.counters import COUNTERS, Rare
-from core.history import Moment
-from core.keys import Keys
-from core.progress import required_wal_position
-from core.redis_memory import is_out_of_memory
-from core.shards import shard_of
-from core.timeline import TimelineList
+from core.feed import timeline_lists as timeline
+from core.feed import tweet_cache as bodies
+from core.feed.checkpoints import required_wal_position
+from core.feed.history import Moment
+from core.feed.keys import Keys
+from core.feed.sharding import shard_of
+from core.feed.timeline_lists import TimelineList
+from core.runtime.metrics import COUNTERS, Rare
+from core.storage.redis_memory import is_out_of_memory
 from read_service.hot_bodies import HotBodies
 from read_service.stream import TRACKED, Command, Replies, Stream
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 
-from core.counters import COUNTERS, Rare
 from core.errors import DatabaseUnavailableError, OverloadedError
-from core.postgres import Database
-from core.queries import load_queries
+from core.runtime.metrics import COUNTERS, Rare
+from core.storage.postgres import Database
+from core.storage.queries import load_queries
 from read_service.cache import Cache
 from read_service.store import Store
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from core.counters import COUNTERS, Rare
 from core.errors import DatabaseUnavailableError, UserNotFoundError
-from core.history import Moment, OtherHistoryError
-from core.timeline import Window, author_list, home_list, merged, newest
+from core.feed.history import Moment, OtherHistoryError
+from core.feed.timeline_lists import Window, author_list, home_list, merged, newest
+from core.runtime.metrics import COUNTERS, Rare
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.lists import Lists
 from read_service.pages import FROM_THE_TOP

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.bodies import id_of, is_lease, tweet_of
-from core.messages import delimited
+from core.feed.tweet_cache import id_of, is_lease, tweet_of
+from core.rpc.messages import delimited
 from read_service.store import Item
 
 

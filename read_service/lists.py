@@ -9,10 +9,10 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 
-from core.counters import COUNTERS, Rare
 from core.errors import UserNotFoundError
-from core.history import Moment
-from core.timeline import TimelineList, Window, WindowState, home_list, read_window
+from core.feed.history import Moment
+from core.feed.timeline_lists import TimelineList, Window, WindowState, home_list, read_window
+from core.runtime.metrics import COUNTERS, Rare
 from read_service.cache import Base, Cache
 from read_service.store import Store
 

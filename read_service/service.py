@@ -9,7 +9,6 @@ from typing import Protocol
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as pb
 
-from core.consistency import decode_token
 from core.errors import (
     AuthenticationOffError,
     FanfareError,
@@ -19,9 +18,10 @@ from core.errors import (
     UserNotFoundError,
     to_status,
 )
-from core.history import Moment
-from core.messages import delimited, field_tag, timestamp
-from core.server import Context
+from core.feed.consistency_tokens import decode_token
+from core.feed.history import Moment
+from core.rpc.messages import delimited, field_tag, timestamp
+from core.rpc.server import Context
 from read_service.home import HomeTimelines
 from read_service.pages import (
     FROM_THE_TOP,

@@ -9,16 +9,16 @@ from typing import Any, LiteralString
 
 from fanfare.common.v1.common_pb2 import User
 
-from core import messages
-from core.counters import COUNTERS, Rare
 from core.errors import (
     ConsistencyTokenLostError,
     DatabaseUnavailableError,
     NotYetConsistentError,
 )
-from core.history import Moment, OtherHistoryError
-from core.postgres import HAS_REACHED, Connection, Database
-from core.queries import load_queries
+from core.feed.history import Moment, OtherHistoryError
+from core.rpc import messages
+from core.runtime.metrics import COUNTERS, Rare
+from core.storage.postgres import HAS_REACHED, Connection, Database
+from core.storage.queries import load_queries
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("read_service")

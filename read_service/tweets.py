@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from core.bodies import DELETED, body, is_lease, tweet_of
-from core.history import Moment, OtherHistoryError
-from core.messages import delimited
+from core.feed.history import Moment, OtherHistoryError
+from core.feed.tweet_cache import DELETED, body, is_lease, tweet_of
+from core.rpc.messages import delimited
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.store import Item, Store
 

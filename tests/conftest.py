@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import MARKS, Fanfare
+from helpers.support import MARKS, Fanfare
 
-from cli.system import System
 from embedded.stack import default_parts_dir
+from ops.system import System
 
 
 @pytest.fixture(scope="session")

@@ -8,16 +8,16 @@ from functools import partial
 from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
-from core.access import Gate
-from core.health import reporting
-from core.inspection import postgres_check, topic_check
-from core.postgres import Database
-from core.process import run
-from core.server import Server
-from core.server_checks import ServerChecks
+from core.auth.access_tokens import PublicKeys, Signer
+from core.auth.authorizer import Gate
+from core.rpc.health import reporting
+from core.rpc.server import Server
+from core.rpc.tls import certificates
+from core.runtime.process import run
 from core.settings import Settings
-from core.tls import certificates
-from core.tokens import PublicKeys, Signer
+from core.storage.inspection import postgres_check, topic_check
+from core.storage.postgres import Database
+from core.storage.server_checks import ServerChecks
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords

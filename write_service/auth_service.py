@@ -5,10 +5,10 @@ from __future__ import annotations
 from fanfare.auth.v1 import auth_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from core.auth.access_tokens import ALGORITHM, Caller, PublicKeys, Signer, public_bytes
 from core.errors import AuthenticationOffError, InvalidCredentialsError
-from core.messages import timestamp
-from core.server import Context
-from core.tokens import ALGORITHM, Caller, PublicKeys, Signer, public_bytes
+from core.rpc.messages import timestamp
+from core.rpc.server import Context
 from write_service.passwords import Passwords
 from write_service.session_store import Account, Session, SessionStore
 from write_service.sessions import RefreshToken

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from fanfare.common.v1.common_pb2 import Tweet
 
-from core import messages
 from core.errors import DatabaseUnavailableError, FanfareError, RequestIdReusedError
-from core.postgres import Connection
-from core.queries import load_queries
+from core.rpc import messages
+from core.storage.postgres import Connection
+from core.storage.queries import load_queries
 from write_service.tweets import Draft
 
 SQL = load_queries("write_service")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 
-from core.feed_events import user_of
-from core.messages import delimited, field_tag
+from core.feed.events import user_of
+from core.rpc.messages import delimited, field_tag
 
 _CREATED_FIELD = field_tag(pb.FeedEvent.TWEET_CREATED_FIELD_NUMBER)
 _TWEET_FIELD = field_tag(pb.TweetCreated.TWEET_FIELD_NUMBER)

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import FanfareError, InternalError, OverloadedError
-from core.history import Moment
+from core.feed.history import Moment
 from write_service.tweets import Draft
 
 LOG = logging.getLogger(__name__)

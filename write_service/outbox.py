@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from core.postgres import connect
-from core.queries import load_queries
 from core.settings import DEFAULT_SILENCE_SECONDS
+from core.storage.postgres import connect
+from core.storage.queries import load_queries
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")

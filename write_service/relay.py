@@ -17,10 +17,10 @@ import psycopg
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from fanfare.events.v1.events_pb2 import FeedEvent
 
-from core.counters import COUNTERS, Rare
-from core.kafka import producer_settings
-from core.messages import timestamp
-from core.watchdog import Watchdog
+from core.rpc.messages import timestamp
+from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.watchdog import Watchdog
+from core.storage.kafka import producer_settings
 from write_service.outbox import Batch, Outbox, Row
 
 LOG = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.errors import InvalidCredentialsError, InvalidRefreshTokenError
-from core.postgres import Database
-from core.queries import load_queries
+from core.storage.postgres import Database
+from core.storage.queries import load_queries
 from write_service.sessions import LIFE_SECONDS, MAX_SESSIONS, RefreshToken
 
 SQL = load_queries("write_service")

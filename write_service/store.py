@@ -11,8 +11,6 @@ from typing import Concatenate, ParamSpec, TypeVar
 from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
 
-from core import messages
-from core.counters import COUNTERS, Rare
 from core.errors import (
     EmailTakenError,
     FanfareError,
@@ -21,9 +19,11 @@ from core.errors import (
     UsernameTakenError,
     UserNotFoundError,
 )
-from core.history import Moment
-from core.postgres import Connection, Database
-from core.queries import load_queries
+from core.feed.history import Moment
+from core.rpc import messages
+from core.runtime.metrics import COUNTERS, Rare
+from core.storage.postgres import Connection, Database
+from core.storage.queries import load_queries
 from write_service import events
 from write_service.claims import claim_requests
 from write_service.events import OutboxEvent

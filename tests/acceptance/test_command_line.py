@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import PORTS, Fanfare, wait_until
+from helpers.support import PORTS, Fanfare, wait_until
 
-from core.health_probe import gateway_serves
+from core.rpc.health_probe import gateway_serves
 from core.settings import PREFIX
 from embedded.stack import default_parts_dir, free_ports
 
@@ -152,7 +152,7 @@ def test_up_starts_again_what_dies_and_gives_up_with_status_1(
             status = up.wait(60)
     told = log.read_text()
     assert "The read process was ended by SIGKILL. The end of " in told
-    assert "INFO core.server: serving on port" in told  # the end of its log
+    assert "INFO core.rpc.server: serving on port" in told  # the end of its log
     assert status == (0 if restarts else 1), told
     if not restarts:
         assert "Error: The read process did not stay up in 0 restarts within 10 minutes: " in told

@@ -11,11 +11,11 @@ import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.message_factory import GetMessageClass
-from support import Failure, Fanfare, details, failure, ids
+from helpers.support import Failure, Fanfare, details, failure, ids
 
-from cli.system import System
-from core.consistency import encode_token
-from core.history import Moment
+from core.feed.consistency_tokens import encode_token
+from core.feed.history import Moment
+from ops.system import System
 
 
 def _at(fanfare: Fanfare, lsn: int) -> Moment:

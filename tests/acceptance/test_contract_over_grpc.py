@@ -11,9 +11,9 @@ import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.message import Message
-from support import SECRET, Failure, Fanfare, details, failure, ids
+from helpers.support import SECRET, Failure, Fanfare, details, failure, ids
 
-from core.counters import Rare
+from core.runtime.metrics import Rare
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 

@@ -14,9 +14,9 @@ import grpc
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
-from support import Fanfare, ids, wait_until
+from helpers.support import Fanfare, ids, wait_until
 
-from cli.system import System
+from ops.system import System
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support import Fanfare
+from helpers.support import Fanfare
 
-from core import postgres
 from core.errors import DatabaseUnavailableError, OverloadedError
+from core.storage import postgres
 
 
 async def test_callers_above_the_limit_do_not_wait(

@@ -9,12 +9,12 @@ from confluent_kafka import Producer
 from fanfare.common.v1.common_pb2 import User
 from fanfare.events.v1 import events_pb2 as pb
 from fanfare.write.v1 import write_pb2 as w
-from support import Fanfare, ids, wait_until
+from helpers.support import Fanfare, ids, wait_until
 
-from cli.system import System
-from core.counters import Rare
-from core.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
-from core.timeline import home_list
+from core.feed.timeline_lists import home_list
+from core.runtime.metrics import Rare
+from core.storage.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
+from ops.system import System
 
 Headers = dict[str, str | bytes | None]
 

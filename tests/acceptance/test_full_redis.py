@@ -8,12 +8,12 @@ import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from support import Fanfare, ids, wait_until
+from helpers.support import Fanfare, ids, wait_until
 
-from cli.system import System
-from core.counters import Rare
-from core.health_probe import probe
-from core.timeline import home_list
+from core.feed.timeline_lists import home_list
+from core.rpc.health_probe import probe
+from core.runtime.metrics import Rare
+from ops.system import System
 
 FILLER_BYTES = 4_000_000
 

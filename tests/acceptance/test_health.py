@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from support import Fanfare, wait_until
+from helpers.support import Fanfare, wait_until
 
-from cli.system import System
-from core.health_probe import probe
+from core.rpc.health_probe import probe
+from ops.system import System
 from write_service.relay import HEALTH_NAME
 
 # A client of Kafka waits for an answer for up to 20 s before it gives up.

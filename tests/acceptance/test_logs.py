@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 
 import pytest
-from http2 import opening
-from support import Fanfare, wait_until
+from helpers.http2 import opening
+from helpers.support import Fanfare, wait_until
 
-from core.health_probe import probe
+from core.rpc.health_probe import probe
 
 # Not the run's own mark, as what follows is searched for here already.
 WORD = b"whispered"

@@ -15,16 +15,16 @@ from confluent_kafka.admin import AdminClient
 from fanfare.common.v1.common_pb2 import User
 from fanfare.events.v1.events_pb2 import FeedEvent, UserUnfollowed
 from fanfare.write.v1 import write_pb2 as w
-from support import Fanfare, ids, wait_until
+from helpers.support import Fanfare, ids, wait_until
 
-from cli.migrate import migrate
-from cli.system import System
-from core.counters import Rare
-from core.kafka import GROUP, PARTITIONS, producer_settings
-from core.progress import Progress
-from core.shards import SHARDS
-from core.timeline import home_list
+from core.feed.checkpoints import Progress
+from core.feed.sharding import PARTITIONS, SHARDS
+from core.feed.timeline_lists import home_list
+from core.runtime.metrics import Rare
+from core.storage.kafka import GROUP, producer_settings
 from fanout_worker.batch import PART
+from ops.migrate import migrate
+from ops.system import System
 
 
 @pytest.fixture(scope="module")

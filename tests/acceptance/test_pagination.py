@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import pytest
 from fanfare.common.v1.common_pb2 import User
 from fanfare.write.v1 import write_pb2 as w
+from helpers.support import Fanfare, ids
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from support import Fanfare, ids
 
-from cli.system import System
-from core.timeline import home_list
+from core.feed.timeline_lists import home_list
+from ops.system import System
 
 # The first pages come from the list in Redis, the others from below it.
 LENGTH = 25

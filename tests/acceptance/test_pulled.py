@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fanfare.write.v1 import write_pb2 as w
-from support import Fanfare, ids, wait_until
+from helpers.support import Fanfare, ids, wait_until
 
-from cli.system import System
-from core.counters import Rare
-from core.timeline import author_list, home_list, separator
+from core.feed.timeline_lists import author_list, home_list, separator
+from core.runtime.metrics import Rare
+from ops.system import System
 
 THRESHOLD = 2
 

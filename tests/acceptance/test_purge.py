@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from support import Fanfare, wait_until
+from helpers.support import Fanfare, wait_until
 
-from cli.system import System
-from core.postgres import connection_arguments
+from core.storage.postgres import connection_arguments
+from ops.system import System
 from write_service.outbox import KEEP_REQUESTS_SECONDS, KEEP_SENT_SECONDS, Outbox
 
 LIMIT = 100

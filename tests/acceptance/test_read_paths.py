@@ -12,11 +12,11 @@ import pytest
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from support import Fanfare, ids, wait_until
+from helpers.support import Fanfare, ids, wait_until
 
-from core import bodies
-from core.counters import Rare
-from core.timeline import TRIM_SLACK, home_list
+from core.feed import tweet_cache as bodies
+from core.feed.timeline_lists import TRIM_SLACK, home_list
+from core.runtime.metrics import Rare
 from read_service.home import LOG_ROOM
 from read_service.lists import MAX_BUILDERS
 

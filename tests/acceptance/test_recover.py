@@ -8,14 +8,14 @@ import grpc
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from support import Failure, Fanfare, failure, ids, wait_until
+from helpers.support import Failure, Fanfare, failure, ids, wait_until
 
-from cli.system import System
-from core.consistency import decode_token, encode_token
-from core.counters import Rare
-from core.history import Moment
-from core.keys import Keys
-from core.timeline import home_list
+from core.feed.consistency_tokens import decode_token, encode_token
+from core.feed.history import Moment
+from core.feed.keys import Keys
+from core.feed.timeline_lists import home_list
+from core.runtime.metrics import Rare
+from ops.system import System
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from support import RECORD_BYTES, Fanfare, ids, wait_until
+from helpers.support import RECORD_BYTES, Fanfare, ids, wait_until
 
-from cli.system import System
-from core.counters import Rare
-from core.kafka import producer_settings
+from core.runtime.metrics import Rare
+from core.storage.kafka import producer_settings
+from ops.system import System
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from support import Failure, Fanfare, failure, ids, wait_until
+from helpers.support import Failure, Fanfare, failure, ids, wait_until
 
-from cli.system import System
-from core.counters import Rare
-from core.timeline import home_list
+from core.feed.timeline_lists import home_list
+from core.runtime.metrics import Rare
+from ops.system import System
 
 
 @pytest.fixture(scope="module")

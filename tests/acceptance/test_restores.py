@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import restoring
-from drill import COMMANDS, Drill, Outcome
-from restoring import KAFKA, POSTGRES, REDIS
+from helpers import restoring
+from helpers.drill import COMMANDS, Drill, Outcome
+from helpers.restoring import KAFKA, POSTGRES, REDIS
 
-from cli.system import System
+from ops.system import System
 
 # Authors of more followers are pulled: the first user at once, others as the drill goes on.
 PULL_FOLLOWERS = 6

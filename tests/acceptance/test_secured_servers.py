@@ -10,17 +10,17 @@ from urllib.parse import quote
 import psycopg
 import pytest
 import redis
+from helpers.secured import PASSWORD, secure_kafka, tls_front
+from helpers.support import Fanfare
 from pydantic import SecretStr
-from secured import PASSWORD, secure_kafka, tls_front
-from support import Fanfare
 
-from cli.certificates import Authority
-from cli.system import System
 from core.settings import Settings
 from embedded import postgres as pg
 from embedded.ports import HOST, free_ports
 from embedded.stack import default_parts_dir
 from embedded.valkey import valkey
+from ops.certificates import Authority
+from ops.system import System
 
 
 def _addresses(stack: ExitStack, folder: Path, authority: Path) -> Settings:

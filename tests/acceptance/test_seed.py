@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from support import Fanfare, wait_until
+from helpers.support import Fanfare, wait_until
 
-from cli.system import System
+from ops.system import System
 
 
 @pytest.fixture(scope="module")

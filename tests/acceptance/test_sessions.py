@@ -22,14 +22,14 @@ from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1 import write_pb2 as w
+from helpers.support import SECRET, Fanfare, failure, wait_until
 from psycopg import sql
-from support import SECRET, Fanfare, failure, wait_until
 
-from cli.certificates import Authority
-from cli.system import System
-from core.consistency import encode_token
-from core.history import Moment
-from core.tls import client_context, open_channel
+from core.feed.consistency_tokens import encode_token
+from core.feed.history import Moment
+from core.rpc.tls import client_context, open_channel
+from ops.certificates import Authority
+from ops.system import System
 from write_service.sessions import MAX_SESSIONS
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED

@@ -26,18 +26,18 @@ from fanfare.common.v1.common_pb2 import Tweet, User
 from fanfare.events.v1 import events_pb2 as pb
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
+from helpers.silent_proxy import HOST, SilentProxy
+from helpers.support import Fanfare, wait_until
 from redis.exceptions import RedisError
-from silent_proxy import HOST, SilentProxy
-from support import Fanfare, wait_until
 
-from cli.feed import Feed
-from cli.system import System
+from core.feed.timeline_lists import home_list
 from core.settings import Settings
-from core.timeline import home_list
 from embedded.jars import kafka_jars
 from embedded.kafka import kafka
 from embedded.ports import free_ports
 from embedded.stack import Stack, default_parts_dir
+from ops.feed_status import Feed
+from ops.system import System
 
 SILENCE_SECONDS = 2.0
 # How long a fault lasts that passes by itself.

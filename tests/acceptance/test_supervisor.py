@@ -13,11 +13,11 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
-from support import Fanfare, wait_until
+from helpers.support import Fanfare, wait_until
 
-from cli.system import System
 from embedded.stack import default_parts_dir
 from embedded.supervisor import Supervisor
+from ops.system import System
 
 KAFKA_DISK = "64m"
 WAL_SEGMENTS = 20  # of 16 MB: more than the embedded primary keeps for its replica

@@ -12,12 +12,12 @@ import grpc
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
+from helpers.support import Failure, Fanfare, details, failure, ids, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import Failure, Fanfare, details, failure, ids, wait_until
 
-from cli.system import System
-from core.timeline import home_list
+from core.feed.timeline_lists import home_list
+from ops.system import System
 
 
 @pytest.fixture(scope="module", params=["0", "1", "2", "everybody"])

@@ -16,13 +16,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
     ConfigResource,
     ResourceType,
 )
-from support import Fanfare, wait_until
+from helpers.support import Fanfare, wait_until
 
-from cli.system import System
-from core.findings import Severity
-from core.health_probe import probe
-from core.inspection import inspect_servers
-from core.server_checks import CHECK_SECONDS
+from core.rpc.health_probe import probe
+from core.storage.findings import Severity
+from core.storage.inspection import inspect_servers
+from core.storage.server_checks import CHECK_SECONDS
+from ops.system import System
 from write_service.relay import HEALTH_NAME
 
 NOTICED_SECONDS = CHECK_SECONDS + 30

@@ -13,7 +13,7 @@ from model.rules import Rules
 from model.wal_rule import read_at
 from model.world import Steps, World
 
-from core.progress import Progress
+from core.feed.checkpoints import Progress
 
 Placed = tuple[int, Record]
 """A record with its offset."""

@@ -9,7 +9,7 @@ from model.postgres import FROM_THE_TOP, Row, Snapshot
 from model.reader import page, page_with_token
 from model.world import Acknowledged, Steps, ViolationError, World
 
-from core.progress import Progress
+from core.feed.checkpoints import Progress
 
 
 def read_all(world: World, viewer: int, limit: int) -> Steps[list[Tweet]]:

@@ -1,7 +1,7 @@
 """The read service: pages from lists in Redis, else from Postgres.
 
 See read_service/home.py, lists.py and tweets.py; the bodies in process are in hot_bodies.py here.
-What a window of a list says is decided by core/timeline.py itself.
+What a window of a list says is decided by core/feed/timeline_lists.py itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from model.rules import Rules
 from model.wal_rule import HistoryEndedError, read_at
 from model.world import Steps, World
 
-from core.timeline import Window, WindowState, merged, read_window, separator
+from core.feed.timeline_lists import Window, WindowState, merged, read_window, separator
 
 LOG_ROOM = 1
 """How much longer than the page the first window is."""

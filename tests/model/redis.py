@@ -1,8 +1,8 @@
 """Redis: the shapes of its keys, and the scripts and commands that change them.
 
 The keys of a history are a `Space` of their own: all begin with the history's id. Each method is
-atomic, as a command or script of Redis is. The scripts are those of core/timeline.py and
-core/bodies.py, in Python; a list holds the elements that it holds there.
+atomic, as a command or script of Redis is. The scripts are those of core/feed/timeline_lists.py and
+core/feed/tweet_cache.py, in Python; a list holds the elements that it holds there.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from model.events import PARTITIONS, SHARDS, Tweet
 
-from core.progress import Progress
-from core.timeline import COMPLETE, SEPARATOR
+from core.feed.checkpoints import Progress
+from core.feed.timeline_lists import COMPLETE, SEPARATOR
 
 LENGTH = 4
 """How many ids a list keeps."""

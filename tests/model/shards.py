@@ -10,7 +10,7 @@ from model.events import SHARDS
 from model.redis import LENGTH, TRIM_SLACK, Space
 from model.world import Steps, ViolationError, World
 
-from core.progress import Progress
+from core.feed.checkpoints import Progress
 
 Fences = dict[int, Progress]
 """By partition."""

@@ -13,7 +13,7 @@ from model.shards import Fences, Shards
 from model.wal_rule import HistoryEndedError
 from model.world import Steps, World
 
-from core.progress import Progress
+from core.feed.checkpoints import Progress
 
 
 class Worker:

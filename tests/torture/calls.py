@@ -14,7 +14,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 from torture.world import CALL_SECONDS, Cast, World
 
-from core.consistency import decode_token
+from core.feed.consistency_tokens import decode_token
 
 # How long a call is tried again after the primary crashed: its pool finds out call by call.
 RECOVER_SECONDS = 60.0

@@ -13,12 +13,13 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # theirs
-from support import wait_until
+from helpers.support import wait_until
 from torture.restore_faults import RestoreFaults
 from torture.world import CALL_SECONDS, SETTLE_SECONDS, Cast, World
 
-from cli.migrate import migrate
-from core.kafka import GROUP, PARTITIONS, PLACE_HEADER, dead_letter_topic, producer_settings
+from core.feed.sharding import PARTITIONS
+from core.storage.kafka import GROUP, PLACE_HEADER, dead_letter_topic, producer_settings
+from ops.migrate import migrate
 
 THRESHOLDS = (0, 1, 2, 100_000)
 REDELIVERED = (1, 5, 30, 200)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.counters import Rare
+from core.runtime.metrics import Rare
 
 # Rare paths that stories do not take, each with the reason and the place of its own test.
 EXEMPT: dict[Rare, str] = {}

@@ -9,7 +9,7 @@ import grpc
 from fanfare.read.v1 import read_pb2 as r
 from torture.world import CALL_SECONDS, Cast, World
 
-from core.timeline import home_list
+from core.feed.timeline_lists import home_list
 
 PAGE_SIZES = (3, 20, 1, 100)
 # A timeline is not read in more pages than this; small pages of long ones only from the top.

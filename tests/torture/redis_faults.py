@@ -9,9 +9,8 @@ from typing import Any
 
 from torture.world import Cast, World
 
-from core.kafka import PARTITIONS
-from core.shards import SHARDS
-from core.timeline import author_list, home_list
+from core.feed.sharding import PARTITIONS, SHARDS
+from core.feed.timeline_lists import author_list, home_list
 
 ABANDONED_SECONDS = 11
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import restoring
-from restoring import KAFKA, POSTGRES, REDIS
+from helpers import restoring
+from helpers.restoring import KAFKA, POSTGRES, REDIS
 from torture.redis_faults import RedisFaults
 from torture.world import Cast, World
 

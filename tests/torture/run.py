@@ -24,8 +24,8 @@ from torture.figures import EXEMPT, Figures, never_taken
 from torture.story import Story
 from torture.world import NO_PULL, World
 
-from cli.system import System
 from embedded.stack import default_parts_dir
+from ops.system import System
 
 # Small: pages below the cached list, trimming and compaction are reached with few tweets.
 TIMELINE_LENGTH = 25

@@ -16,10 +16,10 @@ from typing import Any
 import grpc
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
+from helpers.support import SECRET
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from psycopg import connect
-from support import SECRET
 from torture.calls import CALL, Calls, reason
 from torture.faults import CHEAP, DEAR, Faults
 from torture.oracle import compare, timelines

@@ -10,7 +10,7 @@ from torture.figures import Figures
 from torture.run import TIMELINE_LENGTH, play
 from torture.world import NO_PULL, World
 
-from cli.system import System
+from ops.system import System
 
 SEED = 1
 STORIES = 8

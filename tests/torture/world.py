@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 
 import grpc
 import psycopg
-import restoring
 from confluent_kafka.admin import AdminClient
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from support import RECORD_BYTES, Fanfare, wait_until
+from helpers import restoring
+from helpers.support import RECORD_BYTES, Fanfare, wait_until
 from torture.figures import Figures
 
-from cli.feed import Feed
-from cli.system import System
-from core.counters import Rare
-from core.health_probe import probe
+from core.rpc.health_probe import probe
+from core.runtime.metrics import Rare
 from embedded.server import Server
 from embedded.stack import StackError
+from ops.feed_status import Feed
+from ops.system import System
 
 # Far more than anything takes: several runs may share a small machine.
 CALL_SECONDS = 60.0

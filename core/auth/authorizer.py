@@ -1,0 +1,230 @@
+"""Who may call what: the contract's access rules, enforced before a method runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, Protocol, Self
+
+import grpc.aio
+from fanfare.auth.v1 import access_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+
+from core.auth.access_tokens import Caller, PublicKeys, Verifier
+from core.auth.addresses import (
+    FORWARDED_KEY,
+    Network,
+    client_address,
+    owner_of,
+    parse_networks,
+    peer_address,
+)
+from core.auth.rate_limits import Limits
+from core.errors import PermissionDeniedError, UnauthenticatedError
+from core.settings import Settings
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+AuthorOf = Callable[[int], Awaitable[int | None]]
+IsAdmin = Callable[[int], Awaitable[bool]]
+
+
+class Accounts(Protocol):
+    """What the primary knows that rules ask for."""
+
+    async def tweet_author(self, tweet_id: int) -> int | None:
+        """Return the author of a tweet, None where there is no such tweet."""
+
+    async def is_admin(self, user_id: int) -> bool:
+        """Return whether the user is an administrator now."""
+
+
+class Peer:
+    """What the server knows of who calls, each asked of grpc only when it is needed."""
+
+    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._context = context
+
+    @property
+    def metadata(self) -> Metadata:
+        """The call's metadata."""
+        return self._context.invocation_metadata() or ()
+
+    @property
+    def address(self) -> str:
+        """Where the call comes from, as grpc writes it."""
+        return self._context.peer()
+
+    @property
+    def names(self) -> list[str]:
+        """The common names of the certificate that the connection was made with."""
+        return [name.decode() for name in self._context.auth_context().get("x509_common_name", ())]
+
+
+Check = Callable[[Message, Peer], Awaitable[None]]
+
+METADATA_KEY = "authorization"
+# The health service knows this name where callers are asked who they are.
+AUTHENTICATION = "fanfare.auth.v1.access"
+_SCHEME = "bearer "
+_NOBODY = Caller()
+
+
+class _NoTokenError(Exception):
+    """The call has no token at all."""
+
+
+def rule_of(method: MethodDescriptor) -> access_pb2.AccessRule:
+    """Return the method's rule. Raises ValueError for a method that has none, or a broken one."""
+    options = method.GetOptions()
+    if not options.HasExtension(access_pb2.access):
+        raise ValueError(f"{method.full_name} has no fanfare.auth.v1.access option: add one")
+    rule = options.Extensions[access_pb2.access]
+    kind = rule.WhichOneof("users")
+    if kind is None or (kind in {"public", "nobody"} and not getattr(rule, kind)):
+        raise ValueError(f"{method.full_name} does not say which users may call it")
+    if kind in {"user_field", "tweet_field"}:
+        _path(method, getattr(rule, kind))
+    return rule
+
+
+def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
+    fields = []
+    message: Descriptor | None = method.input_type
+    for name in path.split("."):
+        field = message.fields_by_name.get(name) if message is not None else None
+        if field is None:
+            raise ValueError(f"{method.full_name} has no field {path}, which its access rule names")
+        fields.append(field)
+        message = field.message_type
+    if fields[-1].type != FieldDescriptor.TYPE_INT64:
+        raise ValueError(f"{path} of {method.full_name} is not an id")
+    return fields
+
+
+class Gate:
+    """Enforces the rules: one for each process, and none where authentication is off."""
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        limits: Limits,
+        trusted: Sequence[Network],
+        services: Collection[str] = (),
+        accounts: Accounts | None = None,
+    ) -> None:
+        """Check tokens by the verifier and count calls by the limits.
+
+        trusted: the proxies that are believed about addresses. services: the common names of
+        certificates whose holders call as services where they send no token and call for nobody
+        else. accounts: for methods whose rule names a tweet or administrators.
+        """
+        self._verifier = verifier
+        self._limits = limits
+        self._trusted = tuple(trusted)
+        self._services = frozenset(services)
+        self._accounts = accounts
+
+    @classmethod
+    def of(cls, settings: Settings, keys: PublicKeys, accounts: Accounts | None = None) -> Self:
+        """Return the gate that the settings ask for; raises SettingsError."""
+        limits = Limits(settings.redis_address(), settings.redis_prefix)
+        trusted = parse_networks(settings.trusted_proxies)
+        return cls(Verifier(keys), limits, trusted, settings.service_names(), accounts)
+
+    def check(self, method: MethodDescriptor) -> Check:
+        """Return a coroutine function that lets the call pass, or raises.
+
+        It raises UnauthenticatedError, PermissionDeniedError and RateLimitedError. A method without
+        a usable rule is a mistake in the contract: ValueError, when the server is built.
+        """
+        rule = rule_of(method)
+        kind = str(rule.WhichOneof("users"))
+        fields = _path(method, getattr(rule, kind)) if kind.endswith("_field") else []
+        author_of, is_admin = self._asked(method, rule)
+        is_public, services = kind == "public", rule.services
+        per_minute, by_address = rule.calls_per_minute, rule.by_address
+
+        async def check(request: Message, peer: Peer) -> None:
+            caller = self._caller(peer, optional=is_public)
+            if per_minute and not caller.service:
+                named = None if by_address else caller.user_id
+                who = str(named or self._address(peer))
+                await self._limits.take(method.name, who, per_minute)
+            if is_public or (caller.service and services):
+                return
+            if caller.user_id is None:
+                raise PermissionDeniedError
+            # The token's word is ten minutes old at most, too old for what cannot be undone.
+            if is_admin and caller.admin and await is_admin(caller.user_id):
+                return
+            if kind == "nobody":
+                raise PermissionDeniedError
+            for id_ in _values(request, fields):
+                owner = await author_of(id_) if author_of else id_
+                if owner is not None and owner != caller.user_id:
+                    raise PermissionDeniedError
+
+        return check
+
+    def _asked(
+        self, method: MethodDescriptor, rule: access_pb2.AccessRule
+    ) -> tuple[AuthorOf | None, IsAdmin | None]:
+        """Return what the rule needs to ask the primary, each None where it does not."""
+        if not (rule.tweet_field or rule.admins):
+            return None, None
+        if self._accounts is None:
+            raise ValueError(f"{method.full_name} needs the primary, which is not known here")
+        return (
+            self._accounts.tweet_author if rule.tweet_field else None,
+            self._accounts.is_admin if rule.admins else None,
+        )
+
+    def _caller(self, peer: Peer, *, optional: bool) -> Caller:
+        try:
+            return self._verifier.caller(_token(peer.metadata))
+        except _NoTokenError:
+            if service := self._service(peer):
+                return Caller(service=service)
+            if optional:
+                return _NOBODY
+            raise UnauthenticatedError from None
+        except UnauthenticatedError:
+            if optional:
+                return _NOBODY
+            raise
+
+    def _service(self, peer: Peer) -> str | None:
+        # Whoever calls for another, as the gateway does, must not lend them its own name.
+        if not self._services or any(key == FORWARDED_KEY for key, _ in peer.metadata):
+            return None
+        return min(self._services.intersection(peer.names), default=None)
+
+    def _address(self, peer: Peer) -> str:
+        forwarded = ",".join(str(value) for key, value in peer.metadata if key == FORWARDED_KEY)
+        return owner_of(client_address(peer_address(peer.address), forwarded, self._trusted))
+
+
+def _token(metadata: Metadata) -> str:
+    """Return the access token; raises UnauthenticatedError, and _NoTokenError where is none."""
+    given = [value for key, value in metadata if key == METADATA_KEY]
+    if not given:
+        raise _NoTokenError
+    # Two could be read as either by those on the way.
+    if len(given) != 1 or not isinstance(given[0], str):
+        raise UnauthenticatedError
+    if given[0][: len(_SCHEME)].lower() != _SCHEME:
+        raise UnauthenticatedError
+    return given[0][len(_SCHEME) :].strip()
+
+
+def _values(message: Message, fields: Sequence[FieldDescriptor]) -> Iterator[int]:
+    """Yield every id that the path leads to."""
+    first, *left = fields
+    value = getattr(message, first.name)
+    for one in value if first.is_repeated else (value,):
+        if left:
+            yield from _values(one, left)
+        else:
+            yield one

@@ -1,0 +1,1 @@
+"""The gRPC server: its calls, health, TLS, and messages of the contract."""

@@ -1,0 +1,49 @@
+"""Turning a process's health NOT_SERVING while something that it needs is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from core.rpc.server import Server
+
+LOG = logging.getLogger(__name__)
+LOOK_SECONDS = 1.0
+
+# Returns what is wrong, as one sentence, or None.
+Trouble = Callable[[], str | None]
+
+
+@asynccontextmanager
+async def reporting(server: Server, *troubles: Trouble, part: str = "") -> AsyncIterator[None]:
+    """Ask for troubles once a second, and keep the server's health and the log up to date.
+
+    Args:
+        server: a server that has been started.
+        troubles: asked in this order; the first that is there is the reason in the log.
+        part: whose health to report, as named by Server.add_part(); "" for all services.
+    """
+    task = asyncio.create_task(_report(server, troubles, part))
+    try:
+        yield
+    finally:
+        # Before a drain: else this could report SERVING after the drain has reported the opposite.
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _report(server: Server, troubles: Sequence[Trouble], part: str) -> None:
+    name = part or "this process"
+    was_serving = True
+    while True:
+        reason = next(filter(None, (trouble() for trouble in troubles)), None)
+        if was_serving and reason is not None:
+            LOG.error("%s is NOT_SERVING: %s", name, reason)
+        elif not was_serving and reason is None:
+            LOG.info("%s is SERVING again", name)
+        if was_serving != (reason is None):
+            was_serving = reason is None
+            await server.set_serving(serving=was_serving, part=part)
+        await asyncio.sleep(LOOK_SECONDS)

@@ -1,0 +1,58 @@
+"""Ask a process for its health: `python -m core.rpc.health_probe HOST:PORT [SERVICE]`.
+
+Exits with 0 when it is SERVING, else with 1 and a sentence; for containers' health checks.
+"""
+
+from __future__ import annotations
+
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from core.rpc.tls import client_context, open_channel
+from core.runtime.process import start_errors
+from core.settings import load_settings
+
+TIMEOUT_SECONDS = 3.0
+
+
+def probe(target: str, service: str = "", tls_dir: Path | None = None) -> str | None:
+    """Return None when the service at the target is SERVING, else a sentence with the reason.
+
+    tls_dir: the folder of certificates, where TLS is on.
+    """
+    with open_channel(target, tls_dir) as channel:
+        try:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(
+                health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_SECONDS
+            )
+        except grpc.RpcError as error:
+            return f"{target} does not answer: {error}"
+    name = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    return None if name == "SERVING" else f"{target} is {name}"
+
+
+def gateway_serves(port: int, tls_dir: Path | None = None) -> bool:
+    """Return whether the gateway on this machine says at this port that it serves."""
+    scheme = "http" if tls_dir is None else "https"
+    try:
+        # The address is this machine's.
+        with urllib.request.urlopen(  # noqa: S310
+            f"{scheme}://127.0.0.1:{port}/health",
+            timeout=TIMEOUT_SECONDS,
+            context=client_context(tls_dir),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    with start_errors():
+        _target, _service = [*sys.argv[1:3], ""][:2]
+        sys.exit(probe(_target, _service, load_settings().tls_dir))

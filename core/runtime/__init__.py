@@ -1,0 +1,1 @@
+"""Running a process: start and stop, prefork, logs, metrics, background threads."""

@@ -1,0 +1,1 @@
+"""Postgres, Redis and Kafka: connections, addresses, and checks of their settings."""

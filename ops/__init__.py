@@ -1,0 +1,1 @@
+"""What an operator's commands do: the local system, migrations, imports, verification, recovery."""

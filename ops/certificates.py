@@ -1,0 +1,102 @@
+"""Certificates for the embedded stack: an authority of its own, and one certificate for all."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from core.rpc.tls import AUTHORITY, CERTIFICATE, KEY
+
+LIFE = timedelta(days=365)
+# Of a clock that is behind this one.
+EARLIER = timedelta(hours=1)
+
+
+class Authority:
+    """A certificate authority whose key is forgotten with it."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("Fanfare's own authority")
+        public = self._key.public_key()
+        self._certificate = (
+            _builder(self._name, self._name, public)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+            .add_extension(_usage(signs_certificates=True), critical=True)
+            .sign(self._key, SHA256())
+        )
+
+    def issue(self, folder: Path, common_name: str) -> None:
+        """Write a certificate for this machine's loopback, its key and the authority's into it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names: list[x509.GeneralName] = [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            x509.IPAddress(ipaddress.ip_address("::1")),
+        ]
+        certificate = (
+            _builder(_name(common_name), self._name, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .sign(self._key, SHA256())
+        )
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / KEY).touch(mode=0o600)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / KEY).write_bytes(pem)
+        (folder / CERTIFICATE).write_bytes(certificate.public_bytes(Encoding.PEM))
+        (folder / AUTHORITY).write_bytes(self._certificate.public_bytes(Encoding.PEM))
+
+
+def client_options(folder: Path | None) -> tuple[str, str, str]:
+    """Return the scheme of URLs, and what curl and grpcurl are told of the folder's certificates.
+
+    folder: None where TLS is off.
+    """
+    if folder is None:
+        return "http", "", "-plaintext"
+    files = {"cacert": AUTHORITY, "cert": CERTIFICATE, "key": KEY}
+    quoted = {name: shlex.quote(str(folder / file)) for name, file in files.items()}
+    grpcurl = " ".join(f"-{name} {file}" for name, file in quoted.items())
+    return "https", f" --cacert {quoted['cacert']}", grpcurl
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return x509.CertificateBuilder(
+        issuer, subject, key, x509.random_serial_number(), now - EARLIER, now + LIFE
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )

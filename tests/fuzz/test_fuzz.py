@@ -1,0 +1,244 @@
+"""Every RPC and REST path under random requests: valid ones, broken ones, and plain garbage.
+
+`FUZZ_CALLS=1100 pytest tests/fuzz/test_fuzz.py` makes so many calls of each RPC, path and
+port, 100,000 in all, each time others; by default they are few and the same ones.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+import yaml
+from fuzz.fuzzing import INTERNALS, METHODS, ROUTES, Fuzzed, Sender, requests, rest_requests
+from google.protobuf.descriptor import MethodDescriptor
+from helpers.http2 import START, opening
+from helpers.support import Fanfare, wait_until
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+)
+
+from core.auth.access_tokens import create_key
+from core.rpc.health_probe import probe
+from gateway.routes import Route
+from ops.system import System
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
+CALLS = int(os.environ.get("FUZZ_CALLS", "60"))
+SETTINGS = settings(
+    max_examples=CALLS,
+    derandomize="FUZZ_CALLS" not in os.environ,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+# Pools, caches and the allocator's arenas are filled by the first calls.
+GROWTH_MIB = 100
+REFUSED_EARLY = {
+    *("MALFORMED_REQUEST", "INVALID_REQUEST"),
+    *("UNAUTHENTICATED", "PERMISSION_DENIED", "RATE_LIMITED"),
+}
+HEADERS = {"Content-Type": "application/json"}
+SENT: Counter[str] = Counter()
+
+schema = schemathesis.openapi.from_dict(yaml.safe_load(DOCUMENT.read_text()))
+
+
+@pytest.fixture(scope="module")
+def fuzzed(
+    start_system: Callable[..., System], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fuzzed]:
+    """Yield a system of the module's own, whose callers say who they are, and from where."""
+    keys = tmp_path_factory.mktemp("keys")
+    create_key(keys)
+    proxies = "127.0.0.0/8"
+    system = start_system(FANFARE_AUTH_KEYS=str(keys), FANFARE_TRUSTED_PROXIES=proxies)
+    with Fanfare(system) as fanfare:
+        yield Fuzzed(fanfare, keys)
+    system.stop()
+
+
+@pytest.fixture
+def filled(fuzzed: Fuzzed) -> Fuzzed:
+    """Return the system with users and tweets that the tests before have not deleted."""
+    fuzzed.refill()
+    return fuzzed
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
+def test_no_request_makes_a_service_fail(filled: Fuzzed, method: MethodDescriptor) -> None:
+    """Each answer is the contract's: a message, or a refusal with a reason and no internals."""
+    outcomes: Counter[str] = Counter()
+
+    @SETTINGS
+    @given(st.data(), filled.senders())
+    def play(data: st.DataObject, sender: Sender) -> None:
+        SENT["calls"] += 1
+        outcomes[filled.call(method, data.draw(requests(method, sender)), sender.headers)] += 1
+
+    play()
+    print(f"{method.name}: {outcomes.total()} calls: {dict(outcomes)}")  # noqa: T201
+    # Else the strategies miss the method: nothing comes through to it, or nothing is refused.
+    assert set(outcomes) - REFUSED_EARLY
+    assert set(outcomes) - {"OK"}
+
+
+def _fetch(
+    port: int, verb: str, path: str, body: bytes | None, headers: dict[str, str]
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(verb, path, body, headers if body is None else headers | HEADERS)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("route", "port"),
+    ROUTES,
+    ids=lambda value: f"{value.verb}-{value.method.name}" if isinstance(value, Route) else "",
+)
+def test_no_rest_request_makes_the_gateway_fail(filled: Fuzzed, route: Route, port: str) -> None:
+    """Each answer is JSON: the message, or a status that tells no internals; never a 5xx."""
+    number = getattr(filled.settings, port)
+    outcomes: Counter[str] = Counter()
+
+    @SETTINGS
+    @given(st.data(), filled.senders())
+    def play(data: st.DataObject, sender: Sender) -> None:
+        path, body = data.draw(rest_requests(route, sender))
+        SENT["REST requests"] += 1
+        status, text = _fetch(number, route.verb, path, body, sender.headers)
+        assert status < 500, text
+        told = json.loads(text or "{}")
+        outcome = told["details"][0]["reason"] if status >= 400 else "OK"
+        outcomes[outcome] += 1
+        # Calls come one by one.
+        assert outcome != "OVERLOADED", told
+        if status >= 400:
+            assert not [word for word in INTERNALS if word in told["message"]], told
+
+    play()
+    print(f"{route.verb} {route.path}: {outcomes.total()} requests: {dict(outcomes)}")  # noqa: T201
+    # Else the strategies miss the path.
+    assert set(outcomes) - REFUSED_EARLY
+
+
+@pytest.mark.timeout(3600)
+@schema.parametrize()
+@SETTINGS
+@schema.given(data=st.data())
+def test_the_shim_answers_as_its_document_says(
+    case: schemathesis.Case[Any], data: st.DataObject, filled: Fuzzed
+) -> None:
+    """Statuses, content types and every field of every answer, by requests of schemathesis."""
+    sender = data.draw(filled.senders())
+    if isinstance(case.body, dict):
+        case.body = _existing(case.body, sender)
+    case.path_parameters = _existing(case.path_parameters, sender)
+    case.query = _existing(case.query, sender)
+    SENT["requests of schemathesis"] += 1
+    is_query = case.operation.definition.raw["tags"] == ["ReadService"]
+    ports = filled.settings
+    case.call_and_validate(
+        base_url=f"http://127.0.0.1:{ports.rest_read_port if is_query else ports.rest_write_port}",
+        headers=sender.headers,
+        checks=[
+            not_a_server_error,
+            content_type_conformance,
+            response_schema_conformance,
+        ],
+        timeout=20,
+    )
+
+
+def _existing(values: dict[str, Any], sender: Sender) -> dict[str, Any]:
+    """Return the values brought to what the document cannot say: ids that exist, plain text."""
+    brought: dict[str, Any] = {}
+    for name, value in values.items():
+        known = sender.tweets if name == "tweet_id" else sender.users
+        if name in {"page_token", "consistency_token"}:
+            continue  # opaque, and so never right
+        if name.endswith("_id") and str(value).isdecimal():
+            brought[name] = known[int(value) % len(known)]
+        elif name == "offset" and isinstance(value, int):
+            brought[name] = value % 10
+        elif isinstance(value, str):
+            brought[name] = "".join(filter(str.isprintable, value))
+        else:
+            brought[name] = value
+    return brought
+
+
+NAMES = st.sampled_from([b"authorization", b"grpc-timeout", b"grpc-encoding", b"x"])
+FRAMES = st.tuples(
+    st.integers(0, 100), st.integers(0, 12), st.integers(0, 255), st.integers(0, 2**32 - 1)
+).flatmap(
+    lambda head: st.binary(max_size=100).map(
+        lambda body: (
+            head[0].to_bytes(3, "big") + bytes(head[1:3]) + head[3].to_bytes(4, "big") + body
+        )
+    )
+)
+
+
+def _send(port: int, garbage: bytes) -> None:
+    def is_sent() -> bool:
+        # Some of it ends grpc's own server, which is started again.
+        with suppress(ConnectionError):
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                connection.sendall(garbage)
+            return True
+        return False
+
+    wait_until(is_sent, "it is sent")
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("port", ["write_port", "read_port", "rest_write_port", "rest_read_port"])
+def test_garbage_on_a_port_does_no_harm(fuzzed: Fuzzed, port: str) -> None:
+    """Plain bytes, and frames of HTTP/2 that no client sends; the server goes on serving others."""
+    number = getattr(fuzzed.settings, port)
+
+    @SETTINGS
+    @given(
+        st.one_of(
+            st.binary(max_size=500),
+            st.lists(FRAMES, max_size=8).map(lambda f: START + b"".join(f)),
+            st.builds(opening, st.binary(max_size=126), st.tuples(NAMES, st.binary(max_size=126))),
+            st.binary(max_size=100).map(lambda end: b"GET / HTTP/1.1\r\n" + end),
+        )
+    )
+    def play(garbage: bytes) -> None:
+        _send(number, garbage)
+        SENT["lots of garbage"] += 1
+
+    play()
+    if port.startswith("rest"):
+        assert _fetch(number, "GET", "/health", None, {})[0] == 200
+    else:
+        wait_until(lambda: probe(f"127.0.0.1:{number}") is None, "it serves")
+
+
+def test_what_was_fuzzed_has_not_grown(fuzzed: Fuzzed) -> None:
+    """No process has kept what it was sent."""
+    grown = fuzzed.growth_mib()
+    print(f"{SENT.total()} sent: {dict(SENT)}; MiB of growth: {grown}")  # noqa: T201
+    assert max(grown.values()) < GROWTH_MIB

@@ -1,0 +1,1 @@
+"""What tests share: clients, restores, traffic, and servers of their own."""

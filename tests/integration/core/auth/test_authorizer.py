@@ -1,0 +1,330 @@
+"""Who may call what: every RPC of the contract, tried by every kind of caller.
+
+The calls are made from the descriptors, so a new RPC is tried without a line here, and one without
+a rule fails.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fanfare.auth.v1 import access_pb2, auth_pb2
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from helpers.serving import Unlimited, serving
+
+from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
+from core.auth.authorizer import Gate, rule_of
+from core.rpc.server import violations
+
+SERVICES = [
+    write_pb2.DESCRIPTOR.services_by_name["WriteService"],
+    read_pb2.DESCRIPTOR.services_by_name["ReadService"],
+    auth_pb2.DESCRIPTOR.services_by_name["AuthService"],
+]
+METHODS = [method for service in SERVICES for method in service.methods]
+OWNER, STRANGER, ADMIN, TWEET = 7, 9, 1, 70
+VALUES: dict[str, Any] = {
+    "user_id": OWNER,
+    "follower_id": OWNER,
+    "followed_id": STRANGER,
+    "tweet_id": TWEET,
+    "user_ids": [OWNER, OWNER],
+    "tweet_ids": [TWEET],
+    "username": "alice",
+    "email": "alice@example.com",
+    "password": "pass123",
+    "content": "hello",
+    "refresh_token": "x",
+}
+OK = grpc.StatusCode.OK
+DENIED = grpc.StatusCode.PERMISSION_DENIED
+UNKNOWN = grpc.StatusCode.UNAUTHENTICATED
+
+
+class _Accounts:
+    """One tweet, and one administrator."""
+
+    async def tweet_author(self, tweet_id: int) -> int | None:
+        return OWNER if tweet_id == TWEET else None
+
+    async def is_admin(self, user_id: int) -> bool:
+        return user_id == ADMIN
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with one key."""
+    path = tmp_path_factory.mktemp("keys")
+    create_key(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+async def channel(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
+    """Yield a channel to a server of all services."""
+    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), (), (), _Accounts())
+    async with (
+        serving(*SERVICES, gate=gate) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        yield channel
+
+
+def _bearer(token: str) -> list[tuple[str, str]]:
+    return [("authorization", f"Bearer {token}")]
+
+
+def _unsigned(token: str, **header: object) -> str:
+    """Return the token with another header, and the same claims and signature."""
+    _, claims, signature = token.split(".")
+    text = json.dumps(header).encode()
+    return f"{base64.urlsafe_b64encode(text).rstrip(b'=').decode()}.{claims}.{signature}"
+
+
+@pytest.fixture(scope="module")
+def broken(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """Return metadata that name nobody, though they look like the owner's."""
+    private = next(folder.glob("*.private.pem")).read_bytes()
+    public = next(folder.glob("*.public.pem")).read_bytes()
+    kid = next(folder.glob("*.private.pem")).name.removesuffix(".private.pem")
+    token, _ = Signer(folder).sign(Caller(OWNER, admin=True))
+    now = int(time.time())
+    claims: dict[str, Any] = {
+        "iss": "fanfare",
+        "aud": "fanfare",
+        "sub": str(OWNER),
+        "jti": "1",
+        "iat": now,
+        "exp": now + 60,
+        "admin": True,
+    }
+    others = Ed25519PrivateKey.generate()
+
+    def signed(key: Any = private, kid: Any = kid, **changed: Any) -> list[tuple[str, str]]:
+        left = {name: value for name, value in (claims | changed).items() if value is not None}
+        return _bearer(jwt.encode(left, key, algorithm="EdDSA", headers={"kid": kid}))
+
+    hmac_key = jwt.utils.base64url_encode(public).decode()
+    cases = {
+        "expired": signed(iat=now - 700, exp=now - 100),
+        "forged": signed(key=others),
+        "wrong kid": signed(kid="another"),
+        "kid as a path": signed(kid=f"../{folder.name}/{kid}"),
+        "wrong audience": signed(aud="another"),
+        "audience among others": signed(aud=["fanfare", "another"]),
+        "wrong issuer": signed(iss="another"),
+        "from the future": signed(iat=now + 600, exp=now + 700),
+        "no subject": signed(sub=None),
+        "subject is no user": signed(sub="alice"),
+        "alg=none": _bearer(_unsigned(token, alg="none", kid=kid).rpartition(".")[0] + "."),
+        "alg=none, signed": _bearer(_unsigned(token, alg="none", kid=kid)),
+        "alg=HS256": _bearer(jwt.encode(claims, hmac_key, algorithm="HS256", headers={"kid": kid})),
+        "claims changed": _bearer(token[:60] + ("A" if token[60] != "A" else "B") + token[61:]),
+        "no signature": _bearer(token.rpartition(".")[0]),
+        "garbage": _bearer("a.b.c"),
+        "empty": _bearer(""),
+        "too long": _bearer(token + "A" * 4000),
+        "two": _bearer(token) * 2,
+        "another scheme": [("authorization", f"Basic {token}")],
+        "no scheme": [("authorization", token)],
+        "elsewhere": [("x-authorization", f"Bearer {token}")],
+    }
+    for name in ("iss", "aud", "exp", "iat", "jti"):
+        cases[f"no {name}"] = signed(**{name: None})
+    return cases
+
+
+@pytest.fixture(scope="module")
+def known(folder: Path) -> dict[str, list[tuple[str, str]]]:
+    """Return the metadata of callers that are known."""
+    sign = Signer(folder).sign
+    return {
+        "owner": _bearer(sign(Caller(OWNER))[0]),
+        "stranger": _bearer(sign(Caller(STRANGER))[0]),
+        "admin": _bearer(sign(Caller(ADMIN, admin=True))[0]),
+        "service": _bearer(sign(Caller(service="a-service"))[0]),
+    }
+
+
+def _fill(descriptor: Descriptor, values: dict[str, Any]) -> Message:
+    message = GetMessageClass(descriptor)()
+    for field in descriptor.fields:
+        if field.message_type is not None and field.is_repeated:
+            getattr(message, field.name).append(_fill(field.message_type, values))
+        elif field.name in values and field.is_repeated:
+            getattr(message, field.name).extend(values[field.name])
+        elif field.name in values:
+            setattr(message, field.name, values[field.name])
+    return message
+
+
+def _expected(rule: access_pb2.AccessRule, caller: str) -> grpc.StatusCode:
+    if rule.public:
+        return OK
+    allowed = {
+        "owner": not rule.nobody,
+        "stranger": False,
+        "service": rule.services,
+        "admin": rule.admins,
+    }
+    if caller not in allowed:
+        return UNKNOWN
+    return OK if allowed[caller] else DENIED
+
+
+async def _code(
+    channel: grpc.aio.Channel, method: MethodDescriptor, request: Message, metadata: Any
+) -> grpc.StatusCode:
+    call: Any = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
+    answer = call(request.SerializeToString(), metadata=metadata, timeout=20)
+    code: grpc.StatusCode = await answer.code()
+    return code
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.full_name))
+async def test_every_method_for_every_caller(
+    channel: grpc.aio.Channel,
+    known: dict[str, list[tuple[str, str]]],
+    broken: dict[str, list[tuple[str, str]]],
+    method: MethodDescriptor,
+) -> None:
+    """Whom the rule does not name is refused, and a token that is not valid is worth nothing."""
+    request = _fill(method.input_type, VALUES)
+    assert violations(request) == []
+    rule = rule_of(method)
+    callers = {"nobody": [], **known, **broken}
+    got = {
+        caller: await _code(channel, method, request, metadata)
+        for caller, metadata in callers.items()
+    }
+    assert got == {caller: _expected(rule, caller) for caller in callers}
+
+
+async def test_all_in_a_batch_must_be_the_callers(
+    channel: grpc.aio.Channel, known: dict[str, list[tuple[str, str]]]
+) -> None:
+    """One that is another's, wherever it stands, and nothing is done."""
+    batch = write_pb2.BatchCreateTweetsRequest(
+        requests=[
+            write_pb2.CreateTweetRequest(user_id=user, content="x") for user in (OWNER, STRANGER)
+        ]
+    )
+    method = SERVICES[0].methods_by_name["BatchCreateTweets"]
+    assert await _code(channel, method, batch, known["owner"]) is DENIED
+    assert await _code(channel, method, batch, known["service"]) is OK
+
+
+async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
+    """A token more must not buy more calls; other methods count their users."""
+    counted = []
+
+    class Counting(Unlimited):
+        async def take(self, method: str, caller: str, per_minute: int) -> None:
+            assert per_minute > 0
+            counted.append((method, caller))
+
+    gate = Gate(Verifier(PublicKeys(folder)), Counting(), (), (), _Accounts())
+    token, _ = Signer(folder).sign(Caller(OWNER))
+    async with (
+        serving(*SERVICES, gate=gate) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        for method in METHODS:
+            await _code(channel, method, _fill(method.input_type, VALUES), _bearer(token))
+    by_address = {"CreateUser", "CreateSession", "RefreshSession", "RevokeSession"}
+    assert dict(counted) == {
+        method.name: "127.0.0.1" if method.name in by_address else str(OWNER)
+        for method in METHODS
+        if method.name != "GetPublicKeys"
+    }
+
+
+async def test_a_former_administrators_token_is_a_users(
+    channel: grpc.aio.Channel, folder: Path
+) -> None:
+    """What deletes for good asks whether they still are one."""
+    token, _ = Signer(folder).sign(Caller(STRANGER, admin=True))
+    for name, request in (
+        ("DeleteTweet", write_pb2.DeleteTweetRequest(tweet_id=TWEET)),
+        ("DeleteUser", write_pb2.DeleteUserRequest(user_id=OWNER)),
+    ):
+        method = SERVICES[0].methods_by_name[name]
+        assert await _code(channel, method, request, _bearer(token)) is DENIED
+
+
+async def test_a_tweet_that_is_not_there_is_not_denied(
+    channel: grpc.aio.Channel, known: dict[str, list[tuple[str, str]]]
+) -> None:
+    """The method says NOT_FOUND then, to anybody who is known."""
+    method = SERVICES[0].methods_by_name["DeleteTweet"]
+    request = write_pb2.DeleteTweetRequest(tweet_id=TWEET + 1)
+    assert await _code(channel, method, request, known["stranger"]) is OK
+    assert await _code(channel, method, request, []) is UNKNOWN
+
+
+def _method(options: Callable[[Any], None]) -> MethodDescriptor:
+    """Return a method of a contract of its own, with these options."""
+    file = descriptor_pb2.FileDescriptorProto(name="a.proto", package="a")
+    message = file.message_type.add(name="M")
+    message.field.add(name="name", number=1, type=9, label=1)
+    method = file.service.add(name="S").method.add(name="Do", input_type=".a.M", output_type=".a.M")
+    options(method.options)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindServiceByName("a.S").methods_by_name["Do"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (lambda _: None, "no fanfare.auth.v1.access option"),
+        (lambda o: o.Extensions[access_pb2.access].SetInParent(), "which users may call"),
+        (
+            lambda o: setattr(o.Extensions[access_pb2.access], "public", False),
+            "which users may call",
+        ),
+        (
+            lambda o: setattr(o.Extensions[access_pb2.access], "user_field", "nothing"),
+            "has no field nothing",
+        ),
+        (
+            lambda o: setattr(o.Extensions[access_pb2.access], "user_field", "name"),
+            "not an id",
+        ),
+    ],
+)
+def test_a_method_without_a_usable_rule_is_refused(
+    folder: Path, options: Callable[[Any], None], reason: str
+) -> None:
+    """The server is not even built."""
+    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), ())
+    with pytest.raises(ValueError, match=reason):
+        gate.check(_method(options))
+
+
+def test_no_answer_but_ones_own_account_has_an_address() -> None:
+    """No message that another method answers with leads to a field for it."""
+
+    def leads(message: Descriptor, seen: frozenset[str]) -> bool:
+        inner = [field.message_type for field in message.fields if field.message_type]
+        return "email" in message.fields_by_name or any(
+            leads(each, seen | {each.full_name}) for each in inner if each.full_name not in seen
+        )
+
+    methods = [method for method in METHODS if leads(method.output_type, frozenset())]
+    assert [method.name for method in methods] == ["GetAccount"]

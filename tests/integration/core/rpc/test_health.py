@@ -1,0 +1,46 @@
+"""A process's health, turned by what it finds wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from helpers.serving import serving
+
+from core.rpc import health
+from core.rpc.health_probe import probe
+
+PART = "fanfare.part"
+
+
+async def _until(target: str, name: str, *, serves: bool) -> None:
+    async with asyncio.timeout(10):
+        while (await asyncio.to_thread(probe, target, name) is None) != serves:
+            pass
+
+
+@pytest.mark.parametrize("part", ["", PART])
+async def test_a_trouble_turns_the_health_and_back(
+    part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reason is logged once, and of two parts only the one in trouble is NOT_SERVING."""
+    monkeypatch.setattr(health, "LOOK_SECONDS", 0.01)
+    reasons: list[str | None] = [None]
+    async with serving() as server:
+        server.add_part(PART)
+        await server.set_serving(serving=True, part=PART)
+        target = f"127.0.0.1:{server.port}"
+        with caplog.at_level(logging.INFO, logger="core.rpc.health"):
+            async with health.reporting(server, lambda: None, lambda: reasons[0], part=part):
+                await _until(target, part, serves=True)
+                reasons[0] = "Redis is full"
+                await _until(target, part, serves=False)
+                await _until(target, "" if part else PART, serves=True)
+                reasons[0] = None
+                await _until(target, part, serves=True)
+    name = part or "this process"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{name} is NOT_SERVING: Redis is full",
+        f"{name} is SERVING again",
+    ]

@@ -1,0 +1,175 @@
+"""The server of every process under more calls than it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from fanfare.read.v1 import read_pb2 as pb
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from helpers.http2 import opening
+from helpers.serving import Held, serving
+from helpers.support import details
+
+from core.rpc.health_probe import probe
+from core.rpc.tls import certificates
+from ops.certificates import Authority
+
+DEADLINE_SECONDS = 10.0
+READ = pb.DESCRIPTOR.services_by_name["ReadService"]
+
+
+async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UNAVAILABLE with RetryInfo, health goes on, and a place that is given back is taken again."""
+    monkeypatch.setattr("core.rpc.calls.MAX_CALLS", 2)
+    held = Held()
+    request = pb.GetUserRequest(user_id=1)
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        serving(READ, servicer=held) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        under_way = [stub.GetUser(request) for _ in range(2)]
+        for _ in under_way:
+            await held.entered.acquire()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.GetUser(request)
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest())
+        # A caller that goes away gives its place back.
+        under_way[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await under_way[0]
+        third = await _until_taken(stub, request, held)
+        held.release.set()
+        assert await under_way[1] == await third == pb.GetUserResponse()
+
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    # The stubs ask for a Call, of which an AioRpcError has all that is used.
+    status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+    assert status is not None
+    info, retry = ErrorInfo(), RetryInfo()
+    assert status.details[0].Unpack(info)
+    assert info.reason == "TOO_MANY_CALLS"
+    assert status.details[1].Unpack(retry)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_path_that_ends_grpcs_server_does_not_end_ours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, tls: bool
+) -> None:
+    """The port that grpc gives up, at a path that is not UTF-8, is opened again.
+
+    A call that is under way is answered, also where a drain begins meanwhile, and then the
+    connection that did it is closed.
+    """
+    held = Held()
+    folder, context = None, None
+    if tls:
+        folder = tmp_path
+        Authority().issue(folder, "fanfare")
+        context = ssl.create_default_context(cafile=folder / "ca.crt")
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        context.set_alpn_protocols(["h2"])
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        serving(READ, servicer=held, certificates=certificates(folder)) as server,
+        _channel(server.port, folder) as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        under_way = stub.GetUser(pb.GetUserRequest(user_id=1))
+        await held.entered.acquire()
+        given_up = f"grpc has given up port {server.port} by a failure of its own"
+        attackers = []
+        for times in (1, 2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
+            writer.write(opening(b"/\xff"))
+            while caplog.text.count(given_up) < times:  # noqa: ASYNC110 - a log sets no event
+                await asyncio.sleep(0.01)
+            target = f"127.0.0.1:{server.port}"
+            while await asyncio.to_thread(probe, target, READ.full_name, folder) is not None:
+                pass
+            attackers.append((reader, writer))
+        draining = asyncio.create_task(server.drain())
+        await asyncio.sleep(0)
+        held.release.set()
+        assert await under_way == pb.GetUserResponse()
+        await draining
+        for reader, writer in attackers:
+            with suppress(ConnectionError):
+                await reader.read()
+            writer.transport.abort()
+
+
+def _channel(port: int, folder: Path | None) -> grpc.aio.Channel:
+    target, own = f"127.0.0.1:{port}", certificates(folder)
+    if own is None:
+        return grpc.aio.insecure_channel(target)
+    return grpc.aio.secure_channel(target, own.files().channel_credentials)
+
+
+async def _until_taken(stub: Any, request: pb.GetUserRequest, held: Held) -> Any:
+    """Return a call that got in; the server hears of a cancelled one a little later."""
+    while True:
+        call = stub.GetUser(request)
+        entered = asyncio.ensure_future(held.entered.acquire())
+        answered = asyncio.ensure_future(call.code())
+        await asyncio.wait([entered, answered], return_when=asyncio.FIRST_COMPLETED)
+        if entered.done():
+            answered.cancel()
+            return call
+        entered.cancel()
+
+
+async def test_more_metadata_than_grpc_takes_is_refused() -> None:
+    """RESOURCE_EXHAUSTED by grpc itself, before our code; a token's size is no trouble."""
+    held = Held()
+    held.release.set()
+    request = pb.GetUserRequest(user_id=1)
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        serving(READ, servicer=held) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.GetUser(request, metadata=[("authorization", "a" * 20_000)])
+        await stub.GetUser(request, metadata=[("authorization", "a" * 4000)])
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.timeout(30)
+async def test_a_request_with_a_million_mistakes_is_one_short_answer() -> None:
+    """It costs little more than its parsing; of a small request many mistakes are told."""
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        serving(READ) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        told = []
+        for ids in (1_000_000, 1001, 1000, 1):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await stub.BatchGetUsers(pb.BatchGetUsersRequest(user_ids=[0] * ids))
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            # The stubs ask for a Call, of which an AioRpcError has all that is used.
+            status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+            assert status is not None
+            told.append(details(status)[1])
+    assert told == [
+        ("user_ids",),
+        ("user_ids", *(f"user_ids[{n}]" for n in range(19))),
+        tuple(f"user_ids[{n}]" for n in range(20)),
+        ("user_ids[0]",),
+    ]

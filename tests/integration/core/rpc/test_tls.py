@@ -1,0 +1,171 @@
+"""Certificates that are asked for, and replaced while processes run."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from aiohttp import web
+from fanfare.read.v1 import read_pb2
+from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from helpers.serving import Unlimited, serving
+
+from core.auth.access_tokens import PublicKeys, Verifier, create_key
+from core.auth.authorizer import Gate
+from core.rpc import server as core_server
+from core.rpc import tls
+from core.rpc.server import Server
+from core.rpc.tls import Certificates
+from core.settings import SettingsError
+from gateway.service import Service
+from ops.certificates import Authority
+
+READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+DEADLINE_SECONDS = 20.0
+HOME = read_pb2.GetHomeTimelineRequest(user_id=7)
+
+
+@pytest.fixture(autouse=True)
+def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of certificates by an authority of their own."""
+    Authority().issue(tmp_path / "tls", "gateway")
+    return tmp_path / "tls"
+
+
+def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[Server]:
+    create_key(tmp_path / "keys")
+    gate = Gate(Verifier(PublicKeys(tmp_path / "keys")), Unlimited(), (), ["feed"])
+    return serving(READ, gate=gate, certificates=Certificates(folder))
+
+
+@pytest.fixture
+async def server(tmp_path: Path, folder: Path) -> AsyncIterator[Server]:
+    """Yield a server that asks for certificates, and takes the holder of `feed` for a service."""
+    async with _serving(tmp_path, folder) as server:
+        yield server
+
+
+async def _code(server: Server, files: tls.Files, *metadata: tuple[str, str]) -> grpc.StatusCode:
+    target = f"127.0.0.1:{server.port}"
+    async with grpc.aio.secure_channel(target, files.channel_credentials) as channel:
+        stub: Any = ReadServiceStub(channel)
+        code: grpc.StatusCode = await stub.GetHomeTimeline(
+            HOME, metadata=metadata, timeout=10
+        ).code()
+        return code
+
+
+async def test_only_named_certificates_make_a_service(
+    server: Server, folder: Path, tmp_path: Path
+) -> None:
+    """The others' holders must bring a token as anybody else; so does the gateway."""
+    assert await _code(server, Certificates(folder).files()) is grpc.StatusCode.UNAUTHENTICATED
+    authority = Authority()
+    for name, code in (("feed", grpc.StatusCode.OK), ("gateway", grpc.StatusCode.UNAUTHENTICATED)):
+        authority.issue(folder, "server")
+        authority.issue(tmp_path / name, name)
+        files = Certificates(tmp_path / name).files()
+        assert await _code(server, files) is code
+        # Who calls for somebody else, as the gateway does, is not the one who calls.
+        refused = await _code(server, files, ("x-forwarded-for", "203.0.113.9"))
+        assert refused is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_certificates_are_replaced_while_the_server_runs(
+    server: Server, folder: Path
+) -> None:
+    """The next connection is held against the new authority, and no longer against the old."""
+    old = Certificates(folder).files()
+    assert await _code(server, old) is grpc.StatusCode.UNAUTHENTICATED
+    Authority().issue(folder, "gateway")
+    assert await _code(server, old) is grpc.StatusCode.UNAVAILABLE
+    new = Certificates(folder).files()
+    assert await _code(server, new) is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_connection_of_before_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a certificate that is no good any more would be, for as long as it stays connected."""
+    monkeypatch.setattr(core_server, "CONNECTION_SECONDS", 0.2)
+    old = Certificates(folder).files()
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        _serving(tmp_path, folder) as server,
+        grpc.aio.secure_channel(f"127.0.0.1:{server.port}", old.channel_credentials) as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        assert await stub.GetHomeTimeline(HOME).code() is grpc.StatusCode.UNAUTHENTICATED
+        Authority().issue(folder, "gateway")
+        while await stub.GetHomeTimeline(HOME).code() is not grpc.StatusCode.UNAVAILABLE:
+            pass
+
+
+async def test_the_gateway_takes_new_certificates(server: Server, folder: Path) -> None:
+    """It connects anew with them, and its calls go on."""
+    service = Service(f"127.0.0.1:{server.port}", READ, certificates=Certificates(folder))
+    call = service.call(READ.methods_by_name["GetUser"])
+    request = read_pb2.GetUserRequest(user_id=7)
+    assert await call(request, ()) == read_pb2.GetUserResponse()
+    authority = Authority()
+    authority.issue(folder, "gateway")
+    first = service._channel
+    assert await call(request, ()) == read_pb2.GetUserResponse()
+    assert service._channel is not first
+    assert await service.health() == (True, "on")
+    await service.close()
+
+
+async def test_https_takes_new_certificates(folder: Path) -> None:
+    """From the next handshake on, though nobody asked in between."""
+
+    async def presented() -> bytes:
+        context = ssl.create_default_context(cafile=folder / "ca.crt")
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        found: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        return found
+
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    context = Certificates(folder).http_context()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    port = runner.addresses[0][1]
+    first = await presented()
+    assert await presented() == first
+    Authority().issue(folder, "another")
+    assert await presented() != first
+    await runner.cleanup()
+
+
+def test_files_that_do_not_fit_each_other_are_passed_over(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when one of them is written and the other not yet; at the start they are an error."""
+    certificates = Certificates(folder)
+    before = certificates.files()
+    Authority().issue(tmp_path / "other", "gateway")
+    (folder / "tls.crt").write_bytes((tmp_path / "other" / "tls.crt").read_bytes())
+    assert certificates.files() is before
+    assert f"what is in {folder} cannot be used, those of before are: " in caplog.text
+    with pytest.raises(SettingsError, match=r"FANFARE_TLS_DIR is .* cannot be used"):
+        Certificates(folder)
+    (folder / "tls.key").write_bytes((tmp_path / "other" / "tls.key").read_bytes())
+    assert (between := certificates.files()) is not before
+    whole = (folder / "ca.crt").read_bytes()
+    (folder / "ca.crt").write_bytes(whole[: len(whole) // 2])
+    assert certificates.files() is between
+    with pytest.raises(SettingsError, match=r"FANFARE_TLS_DIR is .* cannot be used"):
+        Certificates(tmp_path / "nothing")

@@ -1,0 +1,146 @@
+"""Connections that are silent, and those that only look so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from helpers.silent_proxy import HOST, SilentProxy
+from helpers.support import Fanfare
+
+from core.errors import DatabaseUnavailableError
+from core.storage.postgres import BlockingConnection, Database, ServerSilentError, connect
+
+SILENCE_SECONDS = 1.0
+
+
+@pytest.fixture
+def proxy(fanfare: Fanfare) -> Iterator[SilentProxy]:
+    """Return a proxy before Postgres."""
+    address = psycopg.conninfo.conninfo_to_dict(fanfare.settings.primary_dsn())
+    with SilentProxy(int(address["port"] or 0)) as proxy:
+        yield proxy
+
+
+async def _go_silent(database: Database, proxy: SilentProxy) -> None:
+    async with (
+        database.connection() as connection,
+        connection.pipeline(),
+        connection.transaction(),
+    ):
+        await connection.execute("SELECT 1")
+        proxy.mute_open()
+        cursor = await connection.execute("SELECT 2")
+        await cursor.fetchone()
+
+
+def _dsn(fanfare: Fanfare, proxy: SilentProxy) -> str:
+    dsn = fanfare.settings.primary_dsn()
+    return psycopg.conninfo.make_conninfo(dsn, host=HOST, port=proxy.port)
+
+
+async def test_one_silent_connection_replaces_all_that_are_idle(
+    fanfare: Fanfare, proxy: SilentProxy
+) -> None:
+    """The first caller finds out, and those after do not pay for it."""
+    dsn = _dsn(fanfare, proxy)
+    database = Database(dsn, "test", silence_seconds=SILENCE_SECONDS)
+    await database.open()
+    try:
+        async with (
+            database.connection() as one,
+            database.connection() as two,
+            database.connection() as three,
+        ):
+            before = {connection.pgconn.backend_pid for connection in (one, two, three)}
+        proxy.mute_open()
+        with pytest.raises(DatabaseUnavailableError):
+            async with database.connection() as connection:
+                await connection.execute("SELECT 1")
+        for _ in range(4):
+            async with database.connection() as connection:
+                await connection.execute("SELECT 1")
+                assert connection.pgconn.backend_pid not in before
+    finally:
+        await database.close()
+
+
+async def test_a_silent_transaction_and_pipeline_end_too(
+    fanfare: Fanfare, proxy: SilentProxy
+) -> None:
+    """Leaving them does not wait for the server once more."""
+    database = Database(_dsn(fanfare, proxy), "test", silence_seconds=SILENCE_SECONDS)
+    await database.open()
+    try:
+        with pytest.raises(DatabaseUnavailableError):
+            await _go_silent(database, proxy)
+    finally:
+        await database.close()
+
+
+async def test_a_slow_statement_ends_and_its_connection_stays(fanfare: Fanfare) -> None:
+    """Its own timeout is shorter than the bound of silence."""
+    dsn = fanfare.settings.primary_dsn()
+    database = Database(dsn, "test", silence_seconds=SILENCE_SECONDS, max_size=1)
+    await database.open()
+    try:
+        with pytest.raises(DatabaseUnavailableError) as error:
+            async with database.connection() as connection:
+                await connection.execute("SELECT pg_sleep(5)")
+        assert isinstance(error.value.__cause__, psycopg.errors.QueryCanceled)
+        async with database.connection() as again:
+            assert again is connection
+    finally:
+        await database.close()
+
+
+async def test_more_silence_is_allowed_for_one_use(fanfare: Fanfare) -> None:
+    """The next caller who gets the connection has the usual bound."""
+    dsn = fanfare.settings.primary_dsn()
+    database = Database(dsn, "test", silence_seconds=SILENCE_SECONDS, max_size=1)
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            await connection.execute("SET statement_timeout = '10s'")
+            connection.silence_seconds += 10
+            await connection.execute("SELECT pg_sleep(1.5)")
+        async with database.connection() as again:
+            assert again is connection
+            assert again.silence_seconds == SILENCE_SECONDS
+    finally:
+        await database.close()
+
+
+def test_a_silent_server_ends_a_thread_s_statement(fanfare: Fanfare, proxy: SilentProxy) -> None:
+    """And its connection is closed, so that the next use makes a new one."""
+    with connect(_dsn(fanfare, proxy), "test", SILENCE_SECONDS) as connection:
+        proxy.mute_open()
+        with pytest.raises(ServerSilentError):
+            connection.execute("SELECT 1")
+        assert connection.closed
+
+
+def test_waiting_for_notifications_is_not_silence(fanfare: Fanfare) -> None:
+    """They may well not come for longer than the bound."""
+    with connect(fanfare.settings.primary_dsn(), "test", SILENCE_SECONDS) as connection:
+        connection.execute("LISTEN nothing")
+        assert list(connection.notifies(timeout=2 * SILENCE_SECONDS)) == []
+        assert not connection.closed
+
+
+def test_a_server_that_trickles_is_not_silent(fanfare: Fanfare, proxy: SilentProxy) -> None:
+    """As long as something comes, the connection is waited for."""
+    with connect(_dsn(fanfare, proxy), "test", SILENCE_SECONDS) as connection:
+        connection.execute("SET statement_timeout = 0")
+        proxy.slow(0.05)
+        began = time.monotonic()
+        rows = _many(connection)
+        assert time.monotonic() - began > SILENCE_SECONDS
+    assert rows == 200_000
+
+
+def _many(connection: BlockingConnection) -> int:
+    ((text,),) = connection.execute("SELECT repeat('x', 200000)").fetchall()
+    return len(text)

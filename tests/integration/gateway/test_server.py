@@ -1,0 +1,389 @@
+"""HTTP in, gRPC to a fake service, HTTP out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import aiohttp
+import grpc
+import pytest
+from fanfare.common.v1.common_pb2 import Tweet, User
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2
+from helpers.serving import READ, WRITE
+
+from core import errors
+from core.rpc.server import Context
+from core.runtime.process import StartError
+from gateway.cors import Cors
+from gateway.server import MAX_BODY_BYTES, Server
+from gateway.service import Service
+
+from .fakes import Client, Fake, Held
+
+DEADLINE_SECONDS = 10.0
+
+
+async def _chunks(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def test_a_command_of_the_seed(commands: Client, write: Fake) -> None:
+    """POST /users answers 201, in the contract's names, empty fields printed, ids as strings."""
+    write.answers["CreateUser"] = write_pb2.CreateUserResponse(
+        user=User(id=1, username="alice", created_at=Timestamp(seconds=1)), consistency_token="t1"
+    )
+    reply = await commands.send(
+        "POST", "/users", {"username": "alice", "email": "a@example.com", "password": "pass123"}
+    )
+    assert (reply.status, reply.headers["Fanfare-Consistency-Token"]) == (201, "t1")
+    assert reply.json == {
+        "user": {"id": "1", "username": "alice", "bio": "", "created_at": "1970-01-01T00:00:01Z"},
+        "consistency_token": "t1",
+    }
+    assert write.requests == [
+        write_pb2.CreateUserRequest(username="alice", email="a@example.com", password="pass123")
+    ]
+
+
+async def test_a_query_of_the_seed(queries: Client, read: Fake) -> None:
+    """GET /timeline/1?limit=10&offset=0 fills the request from path and query."""
+    read.answers["GetHomeTimeline"] = read_pb2.GetHomeTimelineResponse(
+        tweets=[Tweet(id=2**60, user_id=2, content="Grüße 👋")]
+    )
+    reply = await queries.send("GET", "/timeline/1?limit=10&offset=0&page_token=a%2Bb")
+    assert reply.status == 200
+    assert reply.json == {
+        "tweets": [{"id": str(2**60), "user_id": "2", "content": "Grüße 👋"}],
+        "next_page_token": "",
+    }
+    assert read.requests == [read_pb2.GetHomeTimelineRequest(user_id=1, limit=10, page_token="a+b")]
+
+
+@pytest.mark.parametrize("verb", ["PUT", "PATCH"])
+async def test_a_path_and_a_body_fill_one_request(commands: Client, write: Fake, verb: str) -> None:
+    """The id may stand in the body too; an optional field that is sent empty is set."""
+    reply = await commands.send(verb, "/users/1", {"user_id": "1", "bio": ""})
+    assert reply.status == 200
+    assert write.requests == [write_pb2.UpdateUserRequest(user_id=1, bio="")]
+
+
+async def test_a_deletion_has_no_body(commands: Client, write: Fake) -> None:
+    """DELETE answers 204, with nothing but the token in its header."""
+    write.answers["UnfollowUser"] = write_pb2.UnfollowUserResponse(consistency_token="t2")
+    reply = await commands.send("DELETE", "/followers/1/2")
+    assert (reply.status, reply.body) == (204, b"")
+    assert reply.headers["Fanfare-Consistency-Token"] == "t2"
+    assert "Content-Type" not in reply.headers
+    assert write.requests == [write_pb2.UnfollowUserRequest(follower_id=1, followed_id=2)]
+
+
+async def test_an_empty_token_is_no_header(commands: Client) -> None:
+    """The header is left out while the service gives no token."""
+    reply = await commands.send("POST", "/followers", {"follower_id": 1, "followed_id": 2})
+    assert reply.status == 200
+    assert "Fanfare-Consistency-Token" not in reply.headers
+
+
+async def test_a_name_beside_an_id(queries: Client, read: Fake) -> None:
+    """/users/username/alice and /users/7 are two paths, and so is /users:batchGet."""
+    for path in ("/users/username/alice", "/users/7", "/users:batchGet?user_ids=1&user_ids=2"):
+        assert (await queries.send("GET", path)).status == 200
+    assert read.requests == [
+        read_pb2.GetUserByUsernameRequest(username="alice"),
+        read_pb2.GetUserRequest(user_id=7),
+        read_pb2.BatchGetUsersRequest(user_ids=[1, 2]),
+    ]
+
+
+async def test_the_largest_batches_pass(commands: Client, write: Fake, queries: Client) -> None:
+    """1,000 tweets of 280 escaped emoji, and a query of 1,000 long ids."""
+    item = {"user_id": str(2**62), "content": "👋" * 280}
+    reply = await commands.send("POST", "/tweets:batchCreate", {"requests": [item] * 1000})
+    assert reply.status == 200
+    assert len(write.requests[0].requests) == 1000  # type: ignore[attr-defined]
+    query = "&".join(f"tweet_ids={2**62 + i}" for i in range(1000))
+    assert (await queries.send("GET", f"/tweets:batchGet?{query}")).status == 200
+
+
+async def test_a_large_answer_passes(queries: Client, read: Fake) -> None:
+    """An answer over grpc's default limit of 4 MiB comes through."""
+    tweets = [Tweet(content="x" * 5000)] * 1000
+    read.answers["BatchGetTweets"] = read_pb2.BatchGetTweetsResponse(tweets=tweets)
+    reply = await queries.send("POST", "/tweets:batchGet", {"tweet_ids": [1]})
+    assert len(reply.json["tweets"]) == 1000
+
+
+async def test_head_is_get_without_the_body(queries: Client) -> None:
+    """HEAD answers what GET would, but for the body."""
+    reply = await queries.send("HEAD", "/users/1")
+    assert (reply.status, reply.body) == (200, b"")
+    assert reply.headers["Content-Length"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "allow"),
+    [
+        ("DELETE", "/users/1", "GET, HEAD"),
+        ("PUT", "/users:batchGet", "GET, HEAD, POST"),
+        ("OPTIONS", "/timeline/1", "GET, HEAD"),
+        ("POST", "/health", "GET, HEAD"),
+    ],
+)
+async def test_another_method_is_405(queries: Client, verb: str, path: str, allow: str) -> None:
+    """Allow lists every method of the path."""
+    reply = await queries.send(verb, path)
+    assert (reply.status, reply.headers["Allow"]) == (405, allow)
+    assert (reply.json["code"], reply.reason) == (12, "METHOD_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/tweet/1",
+        "/users/",
+        "/users/1/",
+        "//users/1",
+        "/users/%FF/x",
+        "/users/{user_id}",
+        "/users/1/2",
+    ],
+)
+async def test_another_path_is_404(queries: Client, path: str) -> None:
+    """There are no paths but those of the contract, and none ends with a slash."""
+    reply = await queries.send("GET", path)
+    assert (reply.status, reply.json["code"], reply.reason) == (404, 5, "PATH_NOT_FOUND")
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
+async def test_a_body_that_is_not_json_is_415(commands: Client, content_type: str) -> None:
+    """A body needs to say that it is JSON."""
+    reply = await commands.send("POST", "/users", b"{}", **{"Content-Type": content_type})
+    assert (reply.status, reply.json["code"]) == (415, 3)
+    assert reply.reason == "UNSUPPORTED_MEDIA_TYPE"
+
+
+async def test_a_charset_is_fine(commands: Client) -> None:
+    """Parameters of the media type change nothing."""
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    body = b'{"follower_id":1,"followed_id":2}'
+    assert (await commands.send("POST", "/followers", body, **headers)).status == 200
+
+
+async def test_a_body_over_the_limit_is_413(commands: Client) -> None:
+    """The limit holds for a declared length and for a stream without one."""
+    body = b'"' + b"x" * (MAX_BODY_BYTES - 2) + b'"'
+    assert (await commands.send("POST", "/tweets", body)).status == 400
+    reply = await commands.send("POST", "/tweets", body + b" ")
+    assert (reply.status, reply.reason) == (413, "BODY_TOO_LARGE")
+    reply = await commands.send("POST", "/tweets", _chunks(body, b" "))
+    assert (reply.status, reply.reason) == (413, "BODY_TOO_LARGE")
+
+
+async def test_a_compressed_body_is_415(commands: Client) -> None:
+    """It is refused unopened, be it broken or a small one that grows in memory."""
+    reply = await commands.send("POST", "/tweets", b"{}", **{"Content-Encoding": "deflate"})
+    assert (reply.status, reply.reason) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "reason"),
+    [
+        ("POST", "/users", None, "MALFORMED_REQUEST"),
+        ("POST", "/users", b'{"username": ', "MALFORMED_REQUEST"),
+        ("POST", "/users", {"nickname": "x"}, "MALFORMED_REQUEST"),
+        ("POST", "/users", {"username": "no spaces please"}, "INVALID_REQUEST"),
+        ("PUT", "/users/1", {"userId": 2, "bio": "x"}, "INVALID_REQUEST"),
+        ("PUT", "/users/1?bio=x", {"bio": "x"}, "MALFORMED_REQUEST"),
+        ("PUT", "/users/one", {"bio": "x"}, "INVALID_REQUEST"),
+        ("DELETE", "/users/1", {}, "MALFORMED_REQUEST"),
+        ("DELETE", "/users/1?force=1", None, "MALFORMED_REQUEST"),
+    ],
+)
+async def test_what_is_no_request_is_400(
+    commands: Client, verb: str, path: str, body: object, reason: str
+) -> None:
+    """The gateway and the service refuse in the same form."""
+    reply = await commands.send(verb, path, body)
+    assert (reply.status, reply.json["code"], reply.reason) == (400, 3, reason)
+
+
+async def test_an_error_of_the_service_keeps_its_details(queries: Client, read: Fake) -> None:
+    """Code, message, ErrorInfo and BadRequest arrive as google.rpc.Status in JSON."""
+    read.answers["GetUser"] = errors.UserNotFoundError(7)
+    reply = await queries.send("GET", "/users/7")
+    assert (reply.status, reply.reason) == (404, "USER_NOT_FOUND")
+    assert (reply.json["code"], reply.json["message"]) == (5, "there is no user 7")
+    reply = await queries.send("GET", "/users/0")
+    assert (reply.status, reply.reason) == (400, "INVALID_REQUEST")
+    assert reply.json["details"][1]["@type"] == "type.googleapis.com/google.rpc.BadRequest"
+    assert reply.json["details"][1]["field_violations"][0]["field"] == "user_id"
+
+
+async def test_too_much_work_is_429_with_retry_after(queries: Client, read: Fake) -> None:
+    """RetryInfo becomes whole seconds, rounded up."""
+    overloaded = errors.OverloadedError()
+    overloaded.retry_after = 1.2
+    read.answers["GetUser"] = overloaded
+    reply = await queries.send("GET", "/users/7")
+    assert (reply.status, reply.headers["Retry-After"], reply.reason) == (429, "2", "OVERLOADED")
+
+
+async def test_a_bug_in_the_service_keeps_its_secrets(queries: Client, read: Fake) -> None:
+    """Neither our INTERNAL nor grpc's own UNKNOWN tells a client what happened."""
+
+    async def abort(_request: object, context: Context) -> read_pb2.GetUserResponse:
+        await context.abort(grpc.StatusCode.UNKNOWN, "the password is hunter2")
+        raise AssertionError
+
+    for bug in (ValueError("the password is hunter2"), abort):
+        read.answers["GetUser"] = bug
+        reply = await queries.send("GET", "/users/7")
+        assert (reply.status, reply.json["code"], reply.reason) == (500, 13, "INTERNAL")
+        assert b"hunter2" not in reply.body
+
+
+async def test_a_bug_in_the_gateway_keeps_its_secrets(
+    queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets INTERNAL, the log the traceback."""
+    monkeypatch.setattr("gateway.server.answer", None)
+    reply = await queries.send("GET", "/users/7")
+    assert (reply.status, reply.json["code"], reply.reason) == (500, 13, "INTERNAL")
+    assert "NoneType" not in reply.json["message"]
+    assert "Traceback" in caplog.text
+
+
+async def test_a_service_that_is_away_is_503_and_comes_back(queries: Client, read: Fake) -> None:
+    """The gateway says to try again, keeps addresses to itself, and reconnects by itself."""
+    assert (await queries.send("GET", "/health")).json == {
+        "status": "SERVING",
+        "authentication": "off",
+    }
+    port = read.server.port
+    await read.server.drain()
+    reply = await queries.send("GET", "/users/7")
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+    assert (reply.json["code"], reply.reason) == (14, "SERVICE_UNAVAILABLE")
+    assert str(port) not in reply.json["message"]
+    reply = await queries.send("GET", "/health")
+    assert (reply.status, reply.json) == (
+        503,
+        {"status": "NOT_SERVING", "authentication": "unknown"},
+    )
+
+    again = Fake(READ)
+    again.server.port = port
+    await again.server.start()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while reply.status != 200:
+            await asyncio.sleep(0.02)
+            reply = await queries.send("GET", "/health")
+    assert (await queries.send("GET", "/users/7")).status == 200
+    await again.server.drain()
+
+
+async def test_health_follows_the_service(commands: Client, write: Fake) -> None:
+    """A service that is about to drain turns the gateway's health first."""
+    assert (await commands.send("GET", "/health")).status == 200
+    # Of this service alone: the gateway asks by its full name.
+    not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
+    await write.server._health.set(WRITE.full_name, not_serving)
+    reply = await commands.send("GET", "/health")
+    assert (reply.status, reply.json) == (503, {"status": "NOT_SERVING", "authentication": "off"})
+
+
+async def test_health_tells_of_a_drain(
+    read: Fake, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that is under way when the drain begins is no longer told SERVING."""
+    service = Service(f"127.0.0.1:{read.server.port}", READ)
+    server = Server("127.0.0.1", 0, service, Cors(""), ())
+    asked, release, ask = asyncio.Event(), asyncio.Event(), service.health
+
+    async def health() -> tuple[bool, str]:
+        asked.set()
+        await release.wait()
+        return await ask()
+
+    monkeypatch.setattr(service, "health", health)
+    await server.start()
+    check = asyncio.create_task(Client(session, server.port).send("GET", "/health"))
+    await asked.wait()
+    drain = asyncio.create_task(server.drain())
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await asyncio.sleep(0)  # the drain begins
+        release.set()
+        assert (await check).status == 503
+        await drain
+    await service.close()
+
+
+async def test_a_slow_service_is_504(
+    queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway waits for a bounded time."""
+    monkeypatch.setattr("gateway.service.CALL_SECONDS", 0.05)
+    read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        reply = await queries.send("GET", "/users/7")
+    assert (reply.status, reply.json["code"], reply.reason) == (504, 4, "DEADLINE_EXCEEDED")
+
+
+async def test_a_client_that_leaves_cancels_its_call(queries: Client, read: Fake) -> None:
+    """The service need not finish what nobody waits for."""
+    held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
+    _, writer = await asyncio.open_connection("127.0.0.1", queries.port)
+    writer.write(b"GET /users/7 HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await held.entered.wait()
+        writer.close()
+        await held.cancelled.wait()
+
+
+async def test_cross_origin_pages(queries: Client) -> None:
+    """A configured origin may call and read the token; another one, and a server without, not."""
+    ours = await queries.send("GET", "/users/1", Origin="https://app.example")
+    assert ours.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "Fanfare-Consistency-Token" in ours.headers["Access-Control-Expose-Headers"]
+    preflight = await queries.send("OPTIONS", "/users:batchGet", Origin="https://app.example")
+    assert preflight.status == 204
+    assert preflight.headers["Access-Control-Allow-Methods"] == "GET, HEAD, POST"
+    other = await queries.send("GET", "/users/1", Origin="https://evil.example")
+    assert (other.status, other.headers["Vary"]) == (200, "Origin")
+    assert "Access-Control-Allow-Origin" not in other.headers
+    assert (await queries.send("OPTIONS", "/users", Origin="https://evil.example")).status == 405
+    assert Cors("").headers("https://app.example") == {}
+    with pytest.raises(StartError, match="FANFARE_CORS_ORIGINS"):
+        Cors("https://app.example/path")
+
+
+async def test_a_taken_port_is_one_sentence(queries: Client) -> None:
+    """The sentence names the port and the cure."""
+    service = Service("127.0.0.1:1", READ)
+    with pytest.raises(StartError, match=rf"{queries.port}: another process has the port.*set"):
+        await Server("127.0.0.1", queries.port, service, Cors(""), ()).start()
+    await service.close()
+
+
+async def test_a_body_on_get_is_400(queries: Client) -> None:
+    """GET takes its request from path and query alone."""
+    reply = await queries.send("GET", "/users/1", {"user_id": 1})
+    assert (reply.status, reply.reason) == (400, "MALFORMED_REQUEST")
+    assert (await queries.send("GET", "/users/1", _chunks())).status == 200
+
+
+async def test_int64_is_taken_in_every_form_of_proto3_json(commands: Client, write: Fake) -> None:
+    """A number, a string, and a number with an exponent are one id."""
+    for text in ("1000", '"1000"', "1e3"):
+        body = f'{{"user_id": {text}, "content": "x"}}'
+        assert (await commands.send("POST", "/tweets", body)).status == 201
+        reply = await commands.send("PUT", "/users/1000", f'{{"user_id": {text}, "bio": "x"}}')
+        assert reply.status == 200, json.dumps(reply.json)
+    assert {getattr(request, "user_id") for request in write.requests} == {1000}  # noqa: B009

@@ -1,0 +1,158 @@
+"""Loading, status and verification against the running system."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+import pytest
+from fanfare.write.v1.write_pb2 import CreateUserRequest
+from helpers.support import SECRET, Fanfare
+
+from core.feed.timeline_lists import home_list
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a small community with a self-follow, a bad line and texts that are refused."""
+    folder = tmp_path_factory.mktemp("community")
+    chance = random.Random(7)
+    base = chance.randrange(10**9, 10**10)
+    edges = {(base + chance.randrange(30), base + chance.randrange(30)) for _ in range(200)}
+    lines = [f"{a} {b}" for a, b in sorted(edges) if a != b] + [f"{base} {base}", "nonsense"]
+    follows = folder / "follows.txt.gz"
+    follows.write_bytes(gzip.compress("\n".join(lines).encode()))
+    texts = [f"post {n} &lt;3" for n in range(300)] + ["x" * 281, "  "]
+    posts = folder / "posts.jsonl"
+    posts.write_text(
+        "".join(
+            json.dumps({"author": chance.randrange(20), "created_ms": n, "text": text}) + "\n"
+            for n, text in enumerate(texts)
+        )
+    )
+    return follows, posts
+
+
+def _counts(clients: Fanfare) -> tuple[int, ...]:
+    return tuple(
+        clients.sql(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608 - our own names
+        for table in ("users", "follows", "tweets")
+    )
+
+
+def test_loading_twice_loads_once_and_the_timelines_are_right(
+    fanfare: Fanfare, files: tuple[Path, Path]
+) -> None:
+    """Refused lines are named and passed over, a second run adds nothing, verify finds nothing."""
+    follows, posts = (str(path) for path in files)
+    before = _counts(fanfare)
+    first = fanfare.command("load", "--follows", follows, "--posts", posts)
+    assert first.returncode == 0, first.stderr
+    assert "1 refused: a self-follow" in first.stdout
+    assert "1 refused: not two user ids" in first.stdout
+    assert "must be at most 280 code points, has 281" in first.stdout
+    assert "must not be empty or only white space" in first.stdout
+    assert "300 tweets are in" in first.stdout
+    after = _counts(fanfare)
+    assert after[2] - before[2] == 300
+    second = fanfare.command("load", "--follows", follows, "--posts", posts)
+    assert second.returncode == 0, second.stderr
+    assert _counts(fanfare) == after
+    assert fanfare.sql("SELECT 1 FROM tweets WHERE content = 'post 0 <3'")
+    verified = fanfare.command("verify", "--sample", "30", "--seed", "1")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert verified.stdout.count(": 0 differ") == 3
+
+
+def test_an_account_of_somebodys_own_is_given_nothing(fanfare: Fanfare, tmp_path: Path) -> None:
+    """Neither follows nor tweets, not even by a name that differs in case; both are reported."""
+    first = random.Random(11).randrange(10**12, 10**13)
+    ids = [first, first + 1, first + 2]
+    owned = [_register(fanfare, f"u{ids[0]}"), _register(fanfare, f"U{ids[1]}")]
+    follows = tmp_path / "follows.txt"
+    follows.write_text("".join(f"{a} {b}\n" for a in ids for b in ids if a != b))
+    posts = tmp_path / "posts.jsonl"
+    posts.write_text("".join(json.dumps({"author": n, "text": f"by {n}"}) + "\n" for n in ids))
+    load = fanfare.command("load", "--follows", str(follows), "--posts", str(posts))
+    assert load.returncode == 0, load.stderr
+    assert "6 refused: a name that is somebody's own account" in load.stdout
+    assert "2 refused: an author who stands for no imported user" in load.stdout
+    assert not fanfare.sql("SELECT 1 FROM tweets WHERE user_id = ANY(%s)", owned)
+    assert not fanfare.sql(
+        "SELECT 1 FROM follows WHERE follower_id = ANY(%s) OR followed_id = ANY(%s)", owned, owned
+    )
+
+
+def test_what_a_file_says_is_printed_as_it_is(fanfare: Fanfare, tmp_path: Path) -> None:
+    """A refused line that looks like the console's own markup stops nothing."""
+    follows = tmp_path / "follows.txt"
+    follows.write_text("[/b] x\n")
+    load = fanfare.command("load", "--follows", str(follows))
+    assert load.returncode == 0, load.stderr
+    assert "line 1: [/b] x" in load.stdout
+
+
+def _register(clients: Fanfare, username: str) -> int:
+    request = CreateUserRequest(username=username, email=f"{username}@example.com", password=SECRET)
+    return clients.write.CreateUser(request).user.id
+
+
+def test_verify_tells_a_difference(fanfare: Fanfare) -> None:
+    """A tweet that vanished from Postgres behind everybody's back is found, with exit status 1."""
+    bob = fanfare.user()
+    alice = fanfare.user(bob)
+    tweets = fanfare.tweets(bob, 3)
+    fanfare.wait_drained()
+    fanfare.wait_exact(alice)
+    fanfare.sql("DELETE FROM tweets WHERE id = %s", tweets[1].id)
+    try:
+        verified = fanfare.command("verify", "--sample", "100000", "--seed", "1")
+    finally:
+        fanfare.sql("DELETE FROM follows WHERE followed_id = %s", bob.id)
+        fanfare.redis.flushall()
+    assert verified.returncode == 1
+    assert f"user {alice.id}: 1 tweets should not be there, such as {tweets[1].id}" in (
+        verified.stdout
+    )
+
+
+def test_status_shows_counts_lag_and_who_serves(fanfare: Fanfare) -> None:
+    """Every part has its line."""
+    fanfare.wait_drained()
+    status = fanfare.command("status")
+    assert status.returncode == 0, status.stderr
+    for label in ("users", "tweets", "follows", "outbox waiting", "partition 11", "cached"):
+        assert label in status.stdout
+    assert status.stdout.count("lag 0") == 12
+    assert status.stdout.count("serving") == 5
+    assert "not serving" not in status.stdout
+
+
+def test_a_file_that_cannot_be_read_is_one_sentence(fanfare: Fanfare, tmp_path: Path) -> None:
+    """A file that is not there, and one that is no gzip, name themselves."""
+    broken = tmp_path / "follows.txt.gz"
+    broken.write_text("no gzip")
+    for arguments in (["--follows", str(broken)], ["--follows", str(tmp_path / "absent")]):
+        failed = fanfare.command("load", *arguments)
+        assert failed.returncode in {1, 2}
+        assert "Error: " in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_rebuild_removes_one_timeline_or_all(fanfare: Fanfare) -> None:
+    """What it removes is built again by the next reader, and it wants to be told which."""
+    bob = fanfare.user()
+    alice, carol = fanfare.user(bob), fanfare.user(bob)
+    fanfare.tweets(bob, 3)
+    fanfare.wait_drained()
+    fanfare.wait_exact(alice, carol)
+    one = fanfare.command("rebuild", "--user", str(alice.id))
+    assert (one.returncode, one.stdout) == (0, "1 cached lists removed\n")
+    assert not fanfare.redis.exists(fanfare.keys.for_list(home_list(alice.id)))
+    assert fanfare.redis.exists(fanfare.keys.for_list(home_list(carol.id)))
+    assert fanfare.command("rebuild", "--all").returncode == 0
+    assert not list(fanfare.redis.scan_iter(fanfare.keys.timelines))
+    assert fanfare.command("rebuild").returncode == 2
+    fanfare.wait_exact(alice, carol)

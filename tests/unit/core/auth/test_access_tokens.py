@@ -1,0 +1,145 @@
+"""Keys that come and go while tokens are signed and checked."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import jwt
+import pytest
+
+from core.auth import access_tokens as tokens
+from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
+from core.errors import UnauthenticatedError
+from core.settings import SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "RESCAN_SECONDS", 0.0)
+
+
+def _age(folder: Path, kid: str, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(folder / f"{kid}.private.pem", (then, then))
+
+
+def _kid(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
+def test_a_key_is_replaced_while_tokens_are_in_use(tmp_path: Path) -> None:
+    """A new key signs when it has settled; the old one's tokens are good until it is removed."""
+    old = create_key(tmp_path)
+    signer, verifier = Signer(tmp_path), Verifier(PublicKeys(tmp_path))
+    first, _ = signer.sign(Caller(7))
+    _age(tmp_path, old, 600)
+    new = create_key(tmp_path)
+    assert _kid(signer.sign(Caller(7))[0]) == old
+    _age(tmp_path, new, tokens.SETTLE_SECONDS + 1)
+    second, _ = signer.sign(Caller(8, admin=True))
+    assert (_kid(first), _kid(second)) == (old, new)
+    assert verifier.caller(first) == Caller(7)
+    assert verifier.caller(second) == Caller(8, admin=True)
+    for file in tmp_path.glob(f"{old}.*"):
+        file.unlink()
+    # Also what was checked before, and is remembered.
+    with pytest.raises(UnauthenticatedError):
+        verifier.caller(first)
+    assert verifier.caller(second) == Caller(8, admin=True)
+
+
+def test_a_key_is_removed_while_tokens_are_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before the signer looks at the folder again."""
+    old, new = create_key(tmp_path), create_key(tmp_path)
+    _age(tmp_path, old, 1200)
+    _age(tmp_path, new, 600)
+    signer = Signer(tmp_path)
+    monkeypatch.setattr(tokens, "RESCAN_SECONDS", 1000.0)
+    for file in tmp_path.glob(f"{old}.*"):
+        file.unlink()
+    assert _kid(signer.sign(Caller(7))[0]) == new
+
+
+def test_a_key_file_is_used_once_it_is_whole(tmp_path: Path) -> None:
+    """Half of one, or one that is not the key of its name, changes nothing for the others."""
+    old, new = create_key(tmp_path), create_key(tmp_path)
+    _age(tmp_path, old, 600)
+    _age(tmp_path, new, 300)
+    files = [tmp_path / f"{new}.{half}.pem" for half in ("private", "public")]
+    whole = [file.read_bytes() for file in files]
+    for file, content in zip(files, whole, strict=True):
+        file.write_bytes(content[:60])
+    _age(tmp_path, new, 300)
+    signer, keys = Signer(tmp_path), PublicKeys(tmp_path)
+    assert (_kid(signer.sign(Caller(7))[0]), set(keys.all())) == (old, {old})
+    for file, content in zip(files, whole, strict=True):
+        file.write_bytes(content)
+    _age(tmp_path, new, 300)
+    assert (_kid(signer.sign(Caller(7))[0]), set(keys.all())) == (new, {old, new})
+    files[1].write_bytes((tmp_path / f"{old}.public.pem").read_bytes())
+    assert set(keys.all()) == {old}
+
+
+def test_a_read_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file does not change, as when the process has no descriptor left.
+
+    Until then what was read before is used.
+    """
+    first = create_key(tmp_path)
+    keys = PublicKeys(tmp_path)
+    second = create_key(tmp_path)
+    with monkeypatch.context() as failing:
+        failing.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError("no room")))
+        assert set(keys.all()) == {first}
+        failing.setattr(Path, "iterdir", Path.read_bytes)
+        assert set(keys.all()) == {first}
+    assert set(keys.all()) == {first, second}
+
+
+def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:
+    """And this can be asked before a refresh token is used up."""
+    create_key(tmp_path)
+    signer = Signer(tmp_path)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(RuntimeError, match="any more"):
+        signer.kid()
+
+
+def test_a_remembered_token_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found valid once is not valid for ever."""
+    create_key(tmp_path)
+    token, expires = Signer(tmp_path).sign(Caller(service="a"))
+    verifier = Verifier(PublicKeys(tmp_path))
+    assert verifier.caller(token) == Caller(service="a")
+    monkeypatch.setattr(time, "time", lambda: float(expires))
+    with pytest.raises(UnauthenticatedError):
+        verifier.caller(token)
+
+
+def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many callers do not fill the memory."""
+    monkeypatch.setattr(tokens, "CACHED_TOKENS", 3)
+    create_key(tmp_path)
+    signer, verifier = Signer(tmp_path), Verifier(PublicKeys(tmp_path))
+    for user_id in range(1, 11):
+        assert verifier.caller(signer.sign(Caller(user_id))[0]) == Caller(user_id)
+        assert len(verifier._callers) <= 3
+
+
+def test_only_its_owner_reads_a_private_key(tmp_path: Path) -> None:
+    """Whatever the umask."""
+    kid = create_key(tmp_path)
+    assert stat.S_IMODE((tmp_path / f"{kid}.private.pem").stat().st_mode) == 0o600
+
+
+def test_a_folder_without_keys_is_one_sentence(tmp_path: Path) -> None:
+    """The process does not start, and says how to make a key."""
+    for build in (Signer, PublicKeys):
+        with pytest.raises(SettingsError, match="make a key by `fanfare keys new`"):
+            build(tmp_path / "nothing")

@@ -1,0 +1,61 @@
+"""When a background thread counts as being in trouble."""
+
+from __future__ import annotations
+
+from core.runtime.watchdog import FAILING_SECONDS, STUCK_SECONDS, Watchdog
+
+
+class _Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_failures_are_trouble_when_nothing_has_worked_for_a_while() -> None:
+    """A single failure is not, and the first success ends it."""
+    clock = _Clock()
+    watchdog = Watchdog(clock)
+    assert watchdog.trouble() is None
+    watchdog.failed("Redis is full")
+    assert watchdog.trouble() is None
+    clock.now += FAILING_SECONDS
+    watchdog.failed("Redis is still full")
+    assert watchdog.trouble() == "Redis is still full"
+    watchdog.worked()
+    assert watchdog.trouble() is None
+
+
+def test_an_error_without_a_text_is_told_by_its_name() -> None:
+    """As a TimeoutError often is."""
+    clock = _Clock()
+    watchdog = Watchdog(clock)
+    clock.now += FAILING_SECONDS
+    watchdog.failed(TimeoutError())
+    assert watchdog.trouble() == "TimeoutError"
+
+
+def test_a_step_that_does_not_end_is_trouble() -> None:
+    """Unless it says that it gets on."""
+    clock = _Clock()
+    watchdog = Watchdog(clock)
+    clock.now += STUCK_SECONDS - 1
+    assert watchdog.trouble() is None
+    watchdog.alive()
+    clock.now += STUCK_SECONDS - 1
+    assert watchdog.trouble() is None
+    clock.now += 1
+    assert watchdog.trouble() == "a step has been under way for 30 s"
+
+
+def test_signs_of_life_do_not_hide_that_a_step_keeps_failing() -> None:
+    """A retry may get on for a while before it fails again."""
+    clock = _Clock()
+    watchdog = Watchdog(clock)
+    watchdog.failed("refused")
+    clock.now += FAILING_SECONDS
+    watchdog.alive()
+    assert watchdog.trouble() == "refused"

@@ -1,0 +1,129 @@
+"""What the files of a community say, and which lines are refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.imports import Rejects, by_rank, parse_follow, parse_post, read_lines
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("1 1", "a self-follow"),
+        ("1", "not two user ids"),
+        ("1 2 3", "not two user ids"),
+        ("1 x", "not two user ids"),
+        ("-1 2", "not two user ids"),
+        ("1 \u0662", "not two user ids"),
+        ("1 " + "9" * 32, "not two user ids"),
+        ("1 " + "9" * 5000, "not two user ids"),
+    ],
+)
+def test_a_line_that_is_no_follow_is_refused_with_its_reason(line: str, reason: str) -> None:
+    """The reason is counted and the line is named."""
+    rejects = Rejects()
+    assert parse_follow(7, line, rejects) is None
+    assert rejects.counts == {reason: 1}
+    assert "line 7" in rejects.examples[reason][0]
+
+
+def test_good_lines_are_taken_and_empty_ones_passed_over() -> None:
+    """Neither counts as refused."""
+    rejects = Rejects()
+    assert parse_follow(1, "12 34", rejects) == (12, 34)
+    assert parse_follow(2, "", rejects) is parse_follow(3, "# edges", rejects) is None
+    assert not rejects.counts
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "[]", "null", '{"author": 1}', '{"author": "1", "text": "x"}', "[" * 99_999]
+)
+def test_a_line_that_is_no_post_is_refused(line: str) -> None:
+    """Broken JSON and missing or wrong fields go on to the next line."""
+    rejects = Rejects()
+    assert parse_post(3, line, rejects) is None
+    assert rejects.counts == {"not a post": 1}
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    """What no UTF-8 can hold is not sent."""
+    rejects = Rejects()
+    assert parse_post(1, '{"author": 1, "text": "\\ud83d"}', rejects) is None
+    assert rejects.counts == {"half a surrogate pair": 1}
+
+
+def test_a_text_that_no_request_could_hold_is_refused() -> None:
+    """Its bytes count, after entities became characters."""
+    rejects = Rejects()
+    assert parse_post(1, json.dumps({"author": 1, "text": "\u00e9" * 4097}), rejects) is None
+    assert rejects.counts == {"a text of more than 8,192 bytes": 1}
+    assert parse_post(2, json.dumps({"author": 1, "text": "&amp;" * 8192}), rejects) is not None
+
+
+def test_examples_carry_nothing_that_a_terminal_obeys() -> None:
+    """Escapes and line ends of a refused line are blanked."""
+    rejects = Rejects()
+    assert parse_follow(1, "\x1b[2J \u202e x", rejects) is None
+    (example,) = rejects.examples["not two user ids"]
+    assert example.isprintable()
+
+
+def test_a_post_is_the_same_request_whenever_it_is_loaded() -> None:
+    """The request_id depends on the line alone; entities become their characters."""
+    line = json.dumps({"author": 5, "created_ms": 1, "text": "a &amp; b"})
+    first, again = parse_post(1, line, Rejects()), parse_post(1, line, Rejects())
+    other = parse_post(2, line, Rejects())
+    assert first is not None
+    assert other is not None
+    assert first == again
+    assert (first.author, first.text) == (5, "a & b")
+    assert first.request_id != other.request_id
+
+
+def test_the_busiest_author_becomes_the_most_followed_user() -> None:
+    """Ranks decide, ids break ties, and authors beyond the users are left out."""
+    posts = Counter({1: 5, 2: 9, 3: 5, 4: 1})
+    followers = Counter({10: 0, 11: 7, 12: 7})
+    assert by_rank(posts, followers) == {2: 11, 1: 12, 3: 10}
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))))
+def test_gzipped_and_plain_files_read_alike(lines: list[str]) -> None:
+    """Every line comes with its number, whatever the packing."""
+    text = "".join(f"{line}\n" for line in lines).encode()
+    assert list(_read(text, ".txt")) == list(_read(gzip.compress(text), ".gz"))
+    assert [line for _, line in _read(text, ".txt")] == lines
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "plain"])
+def test_a_broken_gzip_is_an_error_of_the_file_and_names_it(harm: str, tmp_path: Path) -> None:
+    """Wherever it breaks, it is an OSError, as for a file that is not there."""
+    whole = bytearray(gzip.compress(random.Random(1).randbytes(100_000)))
+    if harm == "cut":
+        del whole[50_000:]
+    elif harm == "flipped":
+        whole[50_000:50_010] = bytes(10)
+    else:
+        whole[:2] = b"1 "
+    path = tmp_path / "broken.gz"
+    path.write_bytes(whole)
+    with pytest.raises(OSError, match=r"broken\.gz is no gzip, or damaged"):
+        list(read_lines(path, lambda _: None))
+
+
+def _read(content: bytes, suffix: str) -> list[tuple[int, str]]:
+    # tmp_path would be one folder for all of Hypothesis's examples.
+    with tempfile.NamedTemporaryFile(suffix=suffix) as file:
+        file.write(content)
+        file.flush()
+        return list(read_lines(Path(file.name), lambda _: None))
