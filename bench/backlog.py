@@ -12,7 +12,7 @@ from fanfare.events.v1.events_pb2 import FeedEvent, TweetCreated
 from redis import Redis
 
 from bench.session import BenchError
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
 from core.feed.sharding import SHARDS
 from core.rpc.messages import tweet
@@ -95,7 +95,7 @@ def wait_applied(redis: Redis, keys: Keys, offsets: Sequence[int]) -> float:
         found = pipeline.execute()
         with suppress(AttributeError):  # a key is absent
             if all(
-                Progress.decode(value).offset >= end
+                Checkpoint.decode(value).offset >= end
                 for values in found
                 for value, end in zip(values, offsets, strict=True)
             ):

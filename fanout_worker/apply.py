@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.history import Moment
 from core.feed.keys import Keys
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from fanout_worker.batch import Wave, waves
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.records import Record, base_of, effective, places
@@ -28,7 +28,7 @@ class Applier:
     def waves(
         self,
         records: Mapping[int, Sequence[Record]],
-        fences: Mapping[int, Sequence[Progress]],
+        fences: Mapping[int, Sequence[Checkpoint]],
         keys: Keys,
         history: str,
     ) -> Iterator[Wave]:
@@ -44,8 +44,8 @@ class Applier:
             lsns += [fence.wal_position for fence in fences[partition]]
             counting[partition] = effective(read, base.offset, base.epoch)
             fresh = sum(record.offset >= base.offset for record in read)
-            COUNTERS.add(Rare.STALE_EPOCH_SKIPPED, fresh - len(counting[partition]))
-            COUNTERS.add(Rare.REPLAYED, sum(record.replayed for record in counting[partition]))
+            METRICS.add(Metric.STALE_EPOCH_SKIPPED, fresh - len(counting[partition]))
+            METRICS.add(Metric.REPLAYED, sum(record.replayed for record in counting[partition]))
         followers = self._followers.after(counting, Moment(history, max(lsns)))
         for place, shards in places([fences[partition] for partition in records]).items():
             applied = [

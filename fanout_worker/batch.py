@@ -21,7 +21,7 @@ from core.feed import tweet_cache as bodies
 from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, shard_of
 from core.feed.timeline_lists import HOME, TimelineList, author_list, home_list
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from fanout_worker.followers import Followers, Pages
 from fanout_worker.records import Record
 from fanout_worker.resp import pack, pack_arguments, pack_push
@@ -119,7 +119,7 @@ def _cut(commands: Mapping[int, Iterator[_Command]], *, last: bool) -> Iterator[
         }
         if not wave:
             return
-        COUNTERS.add(Rare.BATCH_CUT, any(not part.last for part in wave.values()))
+        METRICS.add(Metric.BATCH_CUT, any(not part.last for part in wave.values()))
         yield wave
 
 
@@ -218,7 +218,7 @@ def _drops(
         if record.kind == "tweet_created" and (record.replayed or record.change.became_pulled):
             # Built before a crossing, the lists do not name the author among those to merge.
             dropped[record.change.tweet.user_id] = None
-            COUNTERS.add(Rare.CROSSING_DROPPED, not record.replayed)
+            METRICS.add(Metric.CROSSING_DROPPED, not record.replayed)
     for author in dropped:
         for page in followers[author]:
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.history import Moment
 from core.feed.keys import Keys
 from core.feed.sharding import SHARDS
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from fanout_worker.shards import Shards
 from fanout_worker.store import Store
 from fanout_worker.topic import Topic
@@ -19,9 +19,9 @@ LOG = logging.getLogger(__name__)
 # By partition, the first offset that Kafka has, and the one after its last.
 Ranges = Mapping[int, tuple[int, int]]
 # By partition, then shard.
-Places = dict[int, list[Progress]]
+Places = dict[int, list[Checkpoint]]
 # (shard, partition, what the key says)
-_Key = tuple[int, int, Progress]
+_Key = tuple[int, int, Checkpoint]
 
 
 class Checkpoints:
@@ -72,7 +72,7 @@ class Checkpoints:
                 return None
             for shard, partition in absent:
                 _, end = ranges[partition]
-                progress = Progress(end, moment.lsn, epoch, topic_id, last.get(partition, 0))
+                progress = Checkpoint(end, moment.lsn, epoch, topic_id, last.get(partition, 0))
                 self._shards.create_fence(shard, partition, progress)
             found = self._shards.fences(partitions)
             # Another worker, which knew the topic before this one, may have created some of them.
@@ -100,7 +100,7 @@ class Checkpoints:
                 moved.add(partition)
         if moved:
             LOG.warning("progress keys in Redis have changed: partitions=%s", sorted(moved))
-            COUNTERS.add(Rare.FENCE_LOST, len(moved))
+            METRICS.add(Metric.CHECKPOINT_MISMATCH, len(moved))
         return moved
 
     def is_topic_recreated(self) -> bool:
@@ -117,7 +117,7 @@ class Checkpoints:
         if moment.history == self.history:
             return
         LOG.info("applying events of history=%s", moment.history)
-        COUNTERS.add(Rare.HISTORY_MOVED, bool(self.history))
+        METRICS.add(Metric.HISTORY_MOVED, bool(self.history))
         self.history = moment.history
         self._shards.keys = Keys.of(self._prefix, moment.history)
 
@@ -126,10 +126,10 @@ class Checkpoints:
         removed = self._shards.remove_histories(self._prefix, ended) if ended else 0
         if removed:
             LOG.info("removed the keys of ended histories: keys=%d", removed)
-            COUNTERS.add(Rare.NAMESPACE_REMOVED)
+            METRICS.add(Metric.NAMESPACE_REMOVED)
 
     def _lost(
-        self, found: Sequence[Mapping[int, Progress | None]], topic_id: str, ranges: Ranges
+        self, found: Sequence[Mapping[int, Checkpoint | None]], topic_id: str, ranges: Ranges
     ) -> list[_Key]:
         """Return the keys whose next records Kafka has lost, or has others in the place of."""
         lost: list[_Key] = []
@@ -161,8 +161,8 @@ class Checkpoints:
 
 
 def _each(
-    found: Sequence[Mapping[int, Progress | None]],
-) -> Iterable[tuple[int, int, Progress | None]]:
+    found: Sequence[Mapping[int, Checkpoint | None]],
+) -> Iterable[tuple[int, int, Checkpoint | None]]:
     """Yield (shard, partition, fence)."""
     for shard, fences in enumerate(found):
         for partition, fence in fences.items():

@@ -17,10 +17,10 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from redis.exceptions import RedisError
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.history import OtherHistoryError
 from core.feed.sharding import SHARDS
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from core.runtime.watchdog import Watchdog
 from core.settings import Settings
 from core.storage.kafka import GROUP, client_settings
@@ -71,7 +71,7 @@ class Worker:
         self._assigned: set[int] = set()
         # By partition, then shard: as they are when what is under way has been done. A partition
         # whose place is not known is not in it.
-        self._fences: dict[int, list[Progress]] = {}
+        self._fences: dict[int, list[Checkpoint]] = {}
         # By partition, where the batch that is under way in Redis ends.
         self._under_way: dict[int, int] = {}
         self._reader = Reader()
@@ -146,7 +146,7 @@ class Worker:
 
     def _start_again(self, error: Exception) -> None:
         """Wait, and find the place anew; nothing is skipped, however often this fails."""
-        COUNTERS.add(Rare.FANOUT_RESTARTED)
+        METRICS.add(Metric.FANOUT_RESTARTED)
         wait = retry_seconds(self._failures)
         self._failures += 1
         LOG.warning("the fan-out starts again from its fences in %.1f s: %s", wait, error)
@@ -201,7 +201,7 @@ class Worker:
         self._fences |= places
         for partition in partitions:
             offset = base_of(self._fences[partition]).offset
-            COUNTERS.add(Rare.SEEK_BACK, offset < self._reached.get(partition, 0))
+            METRICS.add(Metric.SEEK_BACK, offset < self._reached.get(partition, 0))
             self._reached[partition] = offset
         self._reader.forget()
         self._consumer.assign(
@@ -314,7 +314,7 @@ class Worker:
         self._shards.drop_all()
         for partition in partitions:
             self._followers.drop(partition)
-        COUNTERS.add(Rare.POISON_DROPPED)
+        METRICS.add(Metric.CACHE_DROPPED)
         return True
 
     def _by_shard(self, partitions: Iterable[int]) -> list[Fences]:
@@ -345,7 +345,7 @@ class Worker:
 
     def _lose_place(self) -> None:
         LOG.warning("Redis is not where it was left")
-        COUNTERS.add(Rare.FENCE_LOST)
+        METRICS.add(Metric.CHECKPOINT_MISMATCH)
         self._under_way = {}
         # Of all partitions: what was fetched is thrown away, and must be fetched again.
         self._forget(self._assigned)
@@ -369,7 +369,7 @@ class Worker:
 
     def _note_error(self, partition: int | None, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET and partition is not None:  # noqa: SLF001 - librdkafka's own name
-            COUNTERS.add(Rare.OFFSET_GONE, partition in self._fences)
+            METRICS.add(Metric.OFFSET_GONE, partition in self._fences)
             self._forget([partition])  # Kafka does not have the offset: look what it has
         else:
             raise KafkaException(error)

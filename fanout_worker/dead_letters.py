@@ -6,7 +6,7 @@ import logging
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from core.storage.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
 
 LOG = logging.getLogger(__name__)
@@ -55,4 +55,4 @@ class DeadLetters:
         if error is not None:
             self._failures.append(error)
         else:
-            COUNTERS.add(Rare.DEAD_LETTER)
+            METRICS.add(Metric.DEAD_LETTER)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 
 from core.feed.events import UnreadableEventError
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from fanout_worker.records import Record, is_of, read_record
 
 
@@ -79,5 +79,5 @@ class Reader:
             if is_of(record, history):
                 records.append(record)
             else:
-                COUNTERS.add(Rare.FOREIGN_RECORD_SKIPPED)
+                METRICS.add(Metric.FOREIGN_RECORD_SKIPPED)
         return fetched

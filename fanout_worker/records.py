@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 from confluent_kafka import Message
 from fanfare.events.v1.events_pb2 import FeedEvent
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.events import REPLAYED_HEADER, parse
 
 
@@ -70,7 +70,7 @@ def effective(records: Sequence[Record], offset: int, epoch: int) -> list[Record
     return counting
 
 
-def advanced(fence: Progress, records: Sequence[Record], end: int, last: int) -> Progress:
+def advanced(fence: Checkpoint, records: Sequence[Record], end: int, last: int) -> Checkpoint:
     """Return the fence after all records below the end offset have been applied.
 
     last: the event id of the record before the end; 0 if it is not known.
@@ -78,7 +78,7 @@ def advanced(fence: Progress, records: Sequence[Record], end: int, last: int) ->
     counting = effective(records, fence.offset, fence.epoch)
     wal_positions = [record.wal_position for record in counting]
     epochs = [record.epoch for record in counting if not record.replayed]
-    return Progress(
+    return Checkpoint(
         max(fence.offset, end),
         max([fence.wal_position, *wal_positions]),
         max([fence.epoch, *epochs]),
@@ -87,7 +87,7 @@ def advanced(fence: Progress, records: Sequence[Record], end: int, last: int) ->
     )
 
 
-def base_of(fences: Sequence[Progress]) -> Progress:
+def base_of(fences: Sequence[Checkpoint]) -> Checkpoint:
     """Return a fence from which every record counts that counts from one of a partition's fences.
 
     Not one of them: a key that was created later may have a lower offset and a higher epoch.
@@ -97,7 +97,7 @@ def base_of(fences: Sequence[Progress]) -> Progress:
     )
 
 
-def places(fences: Sequence[Sequence[Progress]]) -> dict[tuple[tuple[int, int], ...], list[int]]:
+def places(fences: Sequence[Sequence[Checkpoint]]) -> dict[tuple[tuple[int, int], ...], list[int]]:
     """Return the shards by where they stand: the offset and epoch in each partition.
 
     fences: by partition, then shard. Shards stand at different places only after a failure in the

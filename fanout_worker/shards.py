@@ -14,11 +14,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
 from core.feed.sharding import SHARDS
 from core.feed.timeline_lists import TRIM_SLACK
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from core.storage.scan import unlink_all
 from fanout_worker.batch import Part, Wave
 from fanout_worker.resp import pack
@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 RECEIVE_BYTES = 1 << 20
 
 # By partition.
-Fences = dict[int, Progress]
+Fences = dict[int, Checkpoint]
 
 
 class Connection:
@@ -112,7 +112,7 @@ class Shards:
         self._connections.clear()
         self._under_way = {}
 
-    def fences(self, partitions: Sequence[int]) -> list[dict[int, Progress | None]]:
+    def fences(self, partitions: Sequence[int]) -> list[dict[int, Checkpoint | None]]:
         """Return, by shard, what the progress keys of the partitions hold.
 
         Raises redis.RedisError or OSError, as every method here, when Redis does not answer.
@@ -122,19 +122,19 @@ class Shards:
             connection.send(pack(b"MGET", *self._checkpoints(shard, partitions)))
         return [
             {
-                partition: Progress.decode(value) if value is not None else None
+                partition: Checkpoint.decode(value) if value is not None else None
                 for partition, value in zip(partitions, connection.read(1)[0], strict=True)
             }
             for connection in connections
         ]
 
-    def create_fence(self, shard: int, partition: int, progress: Progress) -> None:
+    def create_fence(self, shard: int, partition: int, progress: Checkpoint) -> None:
         """Create a progress key, if it is not there."""
         (key,) = self._checkpoints(shard, [partition])
         created = self._open()[shard].ask(b"SET", key, progress.encode(), b"NX")
-        COUNTERS.add(Rare.FENCE_CREATED, created is not None)
+        METRICS.add(Metric.CHECKPOINT_CREATED, created is not None)
 
-    def remove_fence(self, shard: int, partition: int, fence: Progress) -> None:
+    def remove_fence(self, shard: int, partition: int, fence: Checkpoint) -> None:
         """Remove a progress key, if it still says this.
 
         For when the records after it are lost: nobody can tell what the lists lack. They go when
@@ -148,7 +148,7 @@ class Shards:
             return
         connection.ask(b"MULTI")
         connection.ask(b"UNLINK", key)
-        COUNTERS.add(Rare.LOST_RECORDS_NOTICED, connection.ask(b"EXEC") is not None)
+        METRICS.add(Metric.LOST_RECORDS_NOTICED, connection.ask(b"EXEC") is not None)
 
     def drop_all(self) -> None:
         """Remove all lists and all bodies, which readers then build and fill anew."""
@@ -175,7 +175,7 @@ class Shards:
         except (RedisError, OSError) as error:
             LOG.warning("cached timelines cannot be dropped now: %s", error)
             return
-        COUNTERS.add(Rare.REDIS_FULL)
+        METRICS.add(Metric.REDIS_FULL)
         LOG.error(
             "Redis is at its memory limit and refused a write, all cached timelines were dropped: "
             "raise maxmemory, or remove what else is in Redis"
@@ -259,7 +259,7 @@ class Shards:
             if length > self._longest
         ]
         if trims:
-            COUNTERS.add(Rare.LIST_TRIMMED, len(trims))
+            METRICS.add(Metric.LIST_TRIMMED, len(trims))
             connection.send(b"".join(trims), ignored=len(trims))
 
     def _open(self) -> list[Connection]:
@@ -272,7 +272,7 @@ class Shards:
         return [self.keys.checkpoint(shard, partition).encode() for partition in partitions]
 
 
-def _wal_moved(fences: Fences, ends: Mapping[int, Progress]) -> Fences:
+def _wal_moved(fences: Fences, ends: Mapping[int, Checkpoint]) -> Fences:
     return {
         partition: replace(fence, wal_position=ends[partition].wal_position)
         for partition, fence in fences.items()

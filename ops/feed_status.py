@@ -10,7 +10,7 @@ from typing import LiteralString, Self
 from confluent_kafka import Consumer, TopicPartition
 from redis import Redis
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.history import OtherHistoryError
 from core.feed.keys import Keys
 from core.feed.sharding import PARTITIONS, SHARDS
@@ -123,7 +123,7 @@ class Feed:
         absent = set()
         for shard in range(SHARDS):
             for partition, value in enumerate(self._redis.mget(keys.checkpoints(shard))):
-                fence = Progress.decode(value) if isinstance(value, bytes) else None
+                fence = Checkpoint.decode(value) if isinstance(value, bytes) else None
                 if fence is None or fence.topic_id != topic_id:
                     absent.add(partition)
                     continue

@@ -7,7 +7,7 @@ import asyncio
 from fanfare.read.v1 import read_pb2
 
 from core.auth.access_tokens import PublicKeys
-from core.auth.authorizer import Gate
+from core.auth.authorizer import Authorizer
 from core.rpc.server import Server
 from core.rpc.tls import certificates
 from core.runtime.prefork import run_prefork
@@ -46,13 +46,17 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     tweets = Tweets(cache, store)
     lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
     home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
-    gate = Gate.of(settings, PublicKeys(settings.auth_keys)) if settings.auth_keys else None
+    authorizer = (
+        Authorizer.of(settings, PublicKeys(settings.auth_keys)) if settings.auth_keys else None
+    )
     shared = settings.share_ports or settings.read_processes > 1
     server = Server(
-        settings.bind, settings.read_port, gate, certificates(settings.tls_dir), shared=shared
+        settings.bind, settings.read_port, authorizer, certificates(settings.tls_dir), shared=shared
     )
     service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
-    server.add_service(service, ReadService(store, tweets, home, knows_callers=gate is not None))
+    server.add_service(
+        service, ReadService(store, tweets, home, knows_callers=authorizer is not None)
+    )
 
     # Only to have them logged: Postgres can answer every read.
     await checks.start(refuse=False)

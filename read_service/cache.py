@@ -15,12 +15,12 @@ from redis.exceptions import RedisError
 
 from core.feed import timeline_lists as timeline
 from core.feed import tweet_cache as bodies
-from core.feed.checkpoints import required_wal_position
+from core.feed.checkpoints import required_lsn
 from core.feed.history import Moment
 from core.feed.keys import Keys
 from core.feed.sharding import shard_of
 from core.feed.timeline_lists import TimelineList
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from core.storage.redis_memory import is_out_of_memory
 from read_service.hot_bodies import HotBodies
 from read_service.stream import TRACKED, Command, Replies, Stream
@@ -113,8 +113,8 @@ class Cache:
         (answer,) = await self._ask(
             [("EVAL", timeline.COMPACT, 1, self._keys.for_list(list_), cap)]
         )
-        COUNTERS.add(Rare.LIST_COMPACTED, answer == timeline.REPLACED)
-        COUNTERS.add(Rare.LIST_OVERGROWN, answer == timeline.DELETED)
+        METRICS.add(Metric.LIST_COMPACTED, answer == timeline.REPLACED)
+        METRICS.add(Metric.LIST_OVERGROWN, answer == timeline.DELETED)
 
     async def begin_builds(
         self, lists: Sequence[TimelineList], token: str
@@ -146,7 +146,7 @@ class Cache:
             key = self._keys.for_list(list_)
             commands.append(("EVAL", timeline.FINISH_BUILD, 1, key, *arguments, *base.ids))
         answers = await self._ask(commands)
-        COUNTERS.add(Rare.BUILD_REFUSED, answers.count(0))
+        METRICS.add(Metric.BUILD_REFUSED, answers.count(0))
         self._kept.update(map(self._keys.for_list, bases))  # a build gives the whole TTL
         return [answer == timeline.REPLACED for answer in answers]
 
@@ -211,8 +211,8 @@ class Cache:
                 for id_, value in values
             ]
         )
-        COUNTERS.add(Rare.LEASE_LOST, answers.count(0))
-        COUNTERS.add(Rare.BODY_FILLED, answers.count(1))
+        METRICS.add(Metric.FILL_LEASE_LOST, answers.count(0))
+        METRICS.add(Metric.TWEET_FILLED, answers.count(1))
 
     async def _ask_with_progress(
         self, commands: Sequence[Command], shards: Iterable[int]
@@ -227,7 +227,7 @@ class Cache:
         ]
         answers = await self._ask([*commands, *asked])
         values = [value for answer in answers[len(commands) :] for value in answer]
-        lsn = required_wal_position(values)
+        lsn = required_lsn(values)
         moment = Moment(history, lsn) if history is not None and lsn is not None else None
         return answers[: len(commands)], moment
 
@@ -247,12 +247,12 @@ class Cache:
         except (RedisError, OSError, TimeoutError) as error:
             if is_out_of_memory(error):
                 # It answers, and what it holds can still be read: no reason to leave it alone.
-                COUNTERS.add(Rare.CACHE_REFUSED)
+                METRICS.add(Metric.CACHE_REFUSED)
                 raise CacheUnavailableError from error
             self._failures += 1
             if self._failures >= FAILURES_TO_PAUSE:
                 self._paused_until = self._clock() + PAUSE_SECONDS
-                COUNTERS.add(Rare.REDIS_PAUSED)
+                METRICS.add(Metric.REDIS_PAUSED)
                 LOG.warning("Redis fails, Postgres answers for a while: %s", error)
             raise CacheUnavailableError from error
         self._failures = 0

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from core.errors import DatabaseUnavailableError, OverloadedError
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Database
 from core.storage.queries import load_queries
 from read_service.cache import Cache
@@ -52,10 +52,10 @@ class HistoryWatch:
         history, seen_at = here
         if history != self._cache.history:
             if history is None:
-                COUNTERS.add(Rare.HISTORY_UNKNOWN)
+                METRICS.add(Metric.HISTORY_UNKNOWN)
                 LOG.warning("Postgres restarted; Redis is not trusted until a new history begins")
             else:
-                COUNTERS.add(Rare.HISTORY_MOVED, self._cache.history is not None)
+                METRICS.add(Metric.HISTORY_MOVED, self._cache.history is not None)
                 LOG.info("reading timelines of history=%s", history)
             self._cache.enter(history)
         if self._replica is not self._primary:
@@ -72,7 +72,7 @@ class HistoryWatch:
         if is_used:
             LOG.info("replica answers queries again: lag_seconds=%.1f", lag_seconds)
         else:
-            COUNTERS.add(Rare.REPLICA_LEFT_OUT)
+            METRICS.add(Metric.REPLICA_LEFT_OUT)
             LOG.warning(
                 "replica is left out, the primary answers: lag_seconds=%.1f same_history=%s",
                 *(lag_seconds, is_same),

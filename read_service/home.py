@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from core.errors import DatabaseUnavailableError, UserNotFoundError
 from core.feed.history import Moment, OtherHistoryError
 from core.feed.timeline_lists import Window, author_list, home_list, merged, newest
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.lists import Lists
 from read_service.pages import FROM_THE_TOP
@@ -53,7 +53,7 @@ class HomeTimelines:
             )
         except CacheUnavailableError:
             return [None] * len(user_ids)
-        COUNTERS.add(Rare.DUPLICATE_DROPPED, sum(twice for _, twice in filter(None, found)))
+        METRICS.add(Metric.DUPLICATE_DROPPED, sum(twice for _, twice in filter(None, found)))
         given = iter(pages)
         return [next(given) if ids is not None else None for ids in found]
 
@@ -130,7 +130,7 @@ class HomeTimelines:
             if pulled is None:
                 return None
             windows += pulled
-            COUNTERS.add(Rare.PULLED_MERGED)
+            METRICS.add(Metric.PULLED_MERGED)
         await self._cache.keep([own, *lists])
         return merged(windows) if lists else windows[0]
 
@@ -141,7 +141,7 @@ class HomeTimelines:
         at = 0
         while len(page) < wanted and at < len(ids):
             # Some of those before were deleted; where they were, more may have been.
-            COUNTERS.add(Rare.PAGE_REFILLED, at > 0)
+            METRICS.add(Metric.PAGE_REFILLED, at > 0)
             chunk = ids[at : at + max(wanted - len(page), REFILL if at else 0)]
             at += len(chunk)
             found = await self._tweets.get(chunk, listed=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from core.errors import UserNotFoundError
 from core.feed.history import Moment
 from core.feed.timeline_lists import TimelineList, Window, WindowState, home_list, read_window
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from read_service.cache import Base, Cache
 from read_service.store import Store
 
@@ -51,7 +51,7 @@ class Lists:
             absent = []
             for list_, window in (await self._heads(lengths)).items():
                 if window.state is WindowState.READABLE:
-                    COUNTERS.add(Rare.DUPLICATE_DROPPED, window.duplicates)
+                    METRICS.add(Metric.DUPLICATE_DROPPED, window.duplicates)
                     found[list_] = window
                     del lengths[list_]
                 elif window.state is WindowState.SHORT:
@@ -98,7 +98,7 @@ class Lists:
         built: list[bool] = []
         try:
             if moment is None:
-                COUNTERS.add(Rare.BUILD_UNFENCED)
+                METRICS.add(Metric.CHECKPOINT_MISSING)
                 return False
             bases = await self._bases(mine, moment)
             built = await self._cache.finish_builds(bases, token, self._length)
@@ -133,4 +133,4 @@ class Lists:
         begun = int(token.partition("-")[0])
         if time.time() - begun > self._build_seconds:
             removed = await self._cache.abandon_builds([list_], token)
-            COUNTERS.add(Rare.BUILD_ABANDONED, removed)
+            METRICS.add(Metric.BUILD_ABANDONED, removed)

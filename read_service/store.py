@@ -16,7 +16,7 @@ from core.errors import (
 )
 from core.feed.history import Moment, OtherHistoryError
 from core.rpc import messages
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import HAS_REACHED, Connection, Database
 from core.storage.queries import load_queries
 
@@ -162,9 +162,9 @@ class Store:
                     if await _may_answer(connection, token, moment):
                         cursor = await connection.execute(SQL[query], parameters)
                         return await cursor.fetchall()
-                COUNTERS.add(Rare.REPLICA_BEHIND)
+                METRICS.add(Metric.REPLICA_BEHIND)
             except DatabaseUnavailableError:
-                COUNTERS.add(Rare.REPLICA_DOWN)
+                METRICS.add(Metric.REPLICA_DOWN)
                 LOG.warning("the replica does not answer, the primary does its work")
         return await self._primary_rows(query, parameters, token, moment)
 
@@ -194,7 +194,7 @@ class Store:
     ) -> tuple[Any, ...] | None:
         rows = await self._rows(query, parameters, token)
         if not rows and self.is_replica_used:
-            COUNTERS.add(Rare.REPLICA_LACKED)
+            METRICS.add(Metric.REPLICA_LACKED)
             rows = await self._primary_rows(query, parameters, token, None)
         return rows[0] if rows else None
 
@@ -209,7 +209,7 @@ class Store:
         missing = set(ids).difference(row[0] for row in rows)
         if missing and self.is_replica_used:
             # What the replica lacks may be too new for it, and only the primary knows.
-            COUNTERS.add(Rare.REPLICA_LACKED)
+            METRICS.add(Metric.REPLICA_LACKED)
             rows += await self._primary_rows(query, {"ids": list(missing)}, token, moment)
         return rows
 
@@ -225,7 +225,7 @@ async def _check_token(connection: Connection, token: Moment) -> None:
     """Raise an error unless the primary has what the token names."""
     has_token = await _ask(connection, SQL["has_token"], token)
     if has_token is None:
-        COUNTERS.add(Rare.TOKEN_LOST)
+        METRICS.add(Metric.TOKEN_LOST)
         raise ConsistencyTokenLostError
     if not has_token:
         raise NotYetConsistentError

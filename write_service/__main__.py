@@ -9,7 +9,7 @@ from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
 from core.auth.access_tokens import PublicKeys, Signer
-from core.auth.authorizer import Gate
+from core.auth.authorizer import Authorizer
 from core.rpc.health import reporting
 from core.rpc.server import Server
 from core.rpc.tls import certificates
@@ -37,17 +37,17 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     relay = Relay(
         settings.primary_dsn(), settings.kafka_address(), settings.topic, settings.silence_seconds
     )
-    gate = None
+    authorizer = None
     sessions: AuthService | NoAuthService = NoAuthService()
     if settings.auth_keys is not None:
         keys = PublicKeys(settings.auth_keys)
-        gate = Gate.of(settings, keys, store)
+        authorizer = Authorizer.of(settings, keys, store)
         signer = Signer(settings.auth_keys)
         sessions = AuthService(SessionStore(database), passwords, signer, keys)
     server = Server(
         settings.bind,
         settings.write_port,
-        gate,
+        authorizer,
         certificates(settings.tls_dir),
         shared=settings.share_ports,
     )

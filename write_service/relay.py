@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from fanfare.events.v1.events_pb2 import FeedEvent
 
 from core.rpc.messages import timestamp
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from core.runtime.watchdog import Watchdog
 from core.storage.kafka import producer_settings
 from write_service.outbox import Batch, Outbox, Row
@@ -91,7 +91,7 @@ class Relay:
                 return
         # Listening comes before the first look, or a commit between the two would wait a second.
         outbox.listen()
-        COUNTERS.add(Rare.RELAY_STARTED)
+        METRICS.add(Metric.RELAY_STARTED)
         while not self._stopping.is_set():
             self._relay_epoch(outbox)
 
@@ -99,7 +99,7 @@ class Relay:
         """Send events under one epoch, until stopped or until Kafka does not take them all."""
         epoch, history = outbox.next_epoch()
         LOG.info("relay started: history=%s epoch=%d", history, epoch)
-        COUNTERS.add(Rare.HISTORY_BEGUN, history != (self._history or history))
+        METRICS.add(Metric.HISTORY_BEGUN, history != (self._history or history))
         self._history = history
         producer = Producer(
             producer_settings(self._bootstrap_servers, self._silence_seconds)
@@ -120,7 +120,7 @@ class Relay:
                 return
             if batch is None or time.monotonic() - beat > HEARTBEAT_SECONDS:
                 if not outbox.heartbeat(epoch, history) or batch is None:
-                    COUNTERS.add(Rare.RELAY_FENCED)
+                    METRICS.add(Metric.RELAY_FENCED)
                     raise psycopg.OperationalError("another relay has taken over")
                 beat = time.monotonic()
             self.watchdog.worked()
@@ -159,7 +159,7 @@ class Relay:
             # An idempotent producer stays broken after the broker lost its state: build another.
             producer.purge()
             self.watchdog.failed(f"Kafka did not take the events: {reason}")
-            COUNTERS.add(Rare.PRODUCER_REBUILT)
+            METRICS.add(Metric.PRODUCER_REBUILT)
             self._stopping.wait(RETRY_SECONDS)
             return False
         return True

@@ -21,7 +21,7 @@ from core.errors import (
 )
 from core.feed.history import Moment
 from core.rpc import messages
-from core.runtime.metrics import COUNTERS, Rare
+from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
 from write_service import events
@@ -212,7 +212,7 @@ class Store:
             results[index] = result
         if created:
             await _insert_tweets(connection, created, authors, time)
-        COUNTERS.add(Rare.REQUEST_REPEATED, len(repeated))
+        METRICS.add(Metric.REQUEST_REPEATED, len(repeated))
         return results
 
     @_command
@@ -292,7 +292,7 @@ async def _insert_tweets(
     crossing = {tweet.user_id for tweet in tweets if authors[tweet.user_id].crosses}
     if crossing:
         await connection.execute(SQL["pull_authors"], {"user_ids": list(crossing)})
-        COUNTERS.add(Rare.AUTHOR_CROSSED, len(crossing))
+        METRICS.add(Metric.AUTHOR_CROSSED, len(crossing))
     payloads = []
     for tweet in tweets:
         author = authors[tweet.user_id]

@@ -103,7 +103,7 @@ def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
     return fields
 
 
-class Gate:
+class Authorizer:
     """Enforces the rules: one for each process, and none where authentication is off."""
 
     def __init__(
@@ -128,7 +128,7 @@ class Gate:
 
     @classmethod
     def of(cls, settings: Settings, keys: PublicKeys, accounts: Accounts | None = None) -> Self:
-        """Return the gate that the settings ask for; raises SettingsError."""
+        """Return the authorizer that the settings ask for; raises SettingsError."""
         limits = Limits(settings.redis_address(), settings.redis_prefix)
         trusted = parse_networks(settings.trusted_proxies)
         return cls(Verifier(keys), limits, trusted, settings.service_names(), accounts)

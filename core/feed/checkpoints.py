@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Progress:
+class Checkpoint:
     """What a progress key holds."""
 
     offset: int
@@ -36,17 +36,17 @@ class Progress:
         )
 
     @classmethod
-    def decode(cls, value: bytes) -> Progress:
+    def decode(cls, value: bytes) -> Checkpoint:
         """Return what a key's value says."""
         offset, wal_position, epoch, topic_id, last = value.decode().split(" ")
         return cls(int(offset), int(wal_position), int(epoch), topic_id, int(last))
 
 
-def required_wal_position(values: Sequence[bytes | None]) -> int | None:
+def required_lsn(values: Sequence[bytes | None]) -> int | None:
     """Return the WAL position that a Postgres must have for what is built from it to be kept.
 
     values: those of all progress keys of one shard. None when one is absent: then nothing may be
     built, since nobody keeps the shard up to date.
     """
-    positions = [Progress.decode(value).wal_position for value in values if value is not None]
+    positions = [Checkpoint.decode(value).wal_position for value in values if value is not None]
     return max(positions) if len(positions) == len(values) else None

@@ -20,7 +20,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from core.auth.authorizer import AUTHENTICATION, Check, Gate, Peer
+from core.auth.authorizer import AUTHENTICATION, Authorizer, Check, Peer
 from core.errors import (
     FanfareError,
     InternalError,
@@ -71,15 +71,17 @@ class Server:
         self,
         bind: str,
         port: int,
-        gate: Gate | None = None,
+        authorizer: Authorizer | None = None,
         certificates: Certificates | None = None,
         *,
         shared: bool = False,
     ) -> None:
         """Prepare a server at the port.
 
-        gate: enforces who may call what; None where authentication is off. certificates: of TLS;
-        None where it is off. shared: other processes may listen there too.
+        Args:
+            authorizer: enforces who may call what; None where authentication is off.
+            certificates: of TLS; None where it is off.
+            shared: whether other processes may listen on the port too.
         """
         # Else one process a port: a second one must fail at once instead of sharing it unnoticed.
         self._options = [
@@ -100,7 +102,7 @@ class Server:
         self._keeping_open: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._health = health.aio.HealthServicer()
-        self._gate = gate
+        self._authorizer = authorizer
         self._certificates = certificates
         self._calls = Calls()
         self._services = [health.SERVICE_NAME]
@@ -115,7 +117,7 @@ class Server:
             method.name: grpc.unary_unary_rpc_method_handler(
                 guard(
                     GetMessageClass(method.input_type),
-                    self._gate.check(method) if self._gate else None,
+                    self._authorizer.check(method) if self._authorizer else None,
                     getattr(servicer, method.name),
                     self._calls,
                 )
@@ -143,7 +145,7 @@ class Server:
     async def set_serving(self, *, serving: bool, part: str = "") -> None:
         """Report SERVING or NOT_SERVING for every service, or for one of the parts alone."""
         answer = health_pb2.HealthCheckResponse
-        asking = [AUTHENTICATION] if self._gate is not None else []
+        asking = [AUTHENTICATION] if self._authorizer is not None else []
         for name in [part] if part else ["", *self._services, *asking]:
             await self._health.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 

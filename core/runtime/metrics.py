@@ -1,9 +1,9 @@
-"""Counts of the rare paths: what the protocol does only when something went wrong or grew large.
+"""Counts of rare events: what happens only when something went wrong or grew large.
 
-A path that no test and no night of operation ever takes is a path that nobody knows to work. Each
-counts itself here, and its process logs what was counted, once a second while there is something
-to say: `rare paths: list_compacted=3 fence_lost=1`. The figures are increments, so that the lines
-of a process's log add up over its restarts.
+A code path that no test and no operator has ever seen taken is a path that nobody knows to work.
+Each counts itself here. Its process logs the counts once a second while there are any, as in
+`metrics: list_compacted=3 checkpoint_mismatch=1`. They are increments, so the lines of a process's
+log add up over its restarts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 REPORT_SECONDS = 1.0
 
 
-class Rare(StrEnum):
+class Metric(StrEnum):
     """The rare paths, by the process that takes them."""
 
     # The write service and its relay.
@@ -36,9 +36,9 @@ class Rare(StrEnum):
     """A relay was not allowed to mark rows as sent: its successor had begun."""
 
     # The fan-out worker.
-    FENCE_CREATED = "fence_created"
+    CHECKPOINT_CREATED = "checkpoint_created"
     """A progress key was absent and was created."""
-    FENCE_LOST = "fence_lost"
+    CHECKPOINT_MISMATCH = "checkpoint_mismatch"
     """A progress key was not where this worker believed: the partition's place is sought anew."""
     SEEK_BACK = "seek_back"
     """A partition goes on from before where this worker had been."""
@@ -63,7 +63,7 @@ class Rare(StrEnum):
     """An author's crossing dropped the lists of the followers."""
     DEAD_LETTER = "dead_letter"
     """A record could not be read and went to the dead letters."""
-    POISON_DROPPED = "poison_dropped"
+    CACHE_DROPPED = "cache_dropped"
     """All lists and bodies were dropped, for nobody can tell which ones a dead letter touches."""
     REPLAYED = "replayed"
     """A dead letter was replayed: it drops what it touches."""
@@ -81,15 +81,15 @@ class Rare(StrEnum):
     """A list was dropped while it was being built: what was read is thrown away."""
     BUILD_ABANDONED = "build_abandoned"
     """A list whose builder had died was removed."""
-    BUILD_UNFENCED = "build_unfenced"
+    CHECKPOINT_MISSING = "checkpoint_missing"
     """A list was not built because a progress key was absent."""
     PAGE_REFILLED = "page_refilled"
     """Deleted tweets fell from a page, and more were read."""
     DUPLICATE_DROPPED = "duplicate_dropped"
     """A list held an id twice."""
-    BODY_FILLED = "body_filled"
+    TWEET_FILLED = "tweet_filled"
     """A body was absent and was filled from Postgres."""
-    LEASE_LOST = "lease_lost"
+    FILL_LEASE_LOST = "fill_lease_lost"
     """A body changed while it was being filled: what was read is thrown away."""
     PULLED_MERGED = "pulled_merged"
     """Lists of pulled authors were merged into a timeline."""
@@ -111,27 +111,27 @@ class Rare(StrEnum):
     """Redis had no memory for a list or a body: Postgres answered."""
 
 
-class Counters:
+class Metrics:
     """Counts of this process, from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[Rare] = Counter()
+        self._counts: Counter[Metric] = Counter()
 
-    def add(self, path: Rare, times: int = 1) -> None:
+    def add(self, path: Metric, times: int = 1) -> None:
         """Count a path as taken so many times."""
         if times:
             with self._lock:
                 self._counts[path] += times
 
-    def take(self) -> dict[Rare, int]:
+    def take(self) -> dict[Metric, int]:
         """Return what was counted since the last call."""
         with self._lock:
             taken, self._counts = self._counts, Counter()
         return dict(taken)
 
 
-COUNTERS = Counters()
+METRICS = Metrics()
 
 
 async def report() -> None:
@@ -145,5 +145,5 @@ async def report() -> None:
 
 
 def _log() -> None:
-    if taken := COUNTERS.take():
-        LOG.info("rare paths: %s", " ".join(f"{path}={n}" for path, n in sorted(taken.items())))
+    if taken := METRICS.take():
+        LOG.info("metrics: %s", " ".join(f"{path}={n}" for path, n in sorted(taken.items())))

@@ -13,7 +13,7 @@ from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.message import Message
 from helpers.support import SECRET, Failure, Fanfare, details, failure, ids
 
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -119,7 +119,7 @@ def test_a_retried_tweet_is_created_once(fanfare: Fanfare) -> None:
     answers += [result.tweet for result in batch.results]
     assert {answer.SerializeToString() for answer in answers} == {answers[0].SerializeToString()}
     assert fanfare.sql("SELECT count(*) FROM tweets WHERE user_id = %s", user.id) == [(1,)]
-    fanfare.wait_counted(Rare.REQUEST_REPEATED, before)
+    fanfare.wait_counted(Metric.REQUEST_REPEATED, before)
 
 
 def test_a_request_id_is_not_for_another_content(fanfare: Fanfare) -> None:

@@ -12,7 +12,7 @@ from fanfare.write.v1 import write_pb2 as w
 from helpers.support import Fanfare, ids, wait_until
 
 from core.feed.timeline_lists import home_list
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from core.storage.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
 from ops.system import System
 
@@ -47,8 +47,8 @@ def test_what_cannot_be_read_goes_to_the_dead_letters(own: Fanfare, value: bytes
     bob, alice = own.cached_pair()
     _produce(own, own.settings.topic, bob, value)
     tweet = own.tweet(bob)
-    own.wait_counted(Rare.DEAD_LETTER, before)
-    own.wait_counted(Rare.POISON_DROPPED, before)
+    own.wait_counted(Metric.DEAD_LETTER, before)
+    own.wait_counted(Metric.CACHE_DROPPED, before)
     own.wait_drained()
     own.wait_exact(alice)
     assert ids(own.timeline(alice).tweets)[0] == tweet.id
@@ -133,7 +133,7 @@ def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
     assert own.whole_timeline(alice) != own.oracle(alice)
     replayed = own.command("dlq", "replay", "--place", place)
     assert (replayed.returncode, replayed.stdout) == (0, "1 dead letters replayed\n")
-    own.wait_counted(Rare.REPLAYED, before)
+    own.wait_counted(Metric.REPLAYED, before)
     own.wait_drained()
     own.wait_exact(alice)
     unknown = own.command("dlq", "replay", "--place", "nowhere/0/0")
@@ -182,7 +182,9 @@ def test_a_failure_that_passes_blocks_and_loses_nothing(own: Fanfare) -> None:
     try:
         tweet = own.tweet(bob)
         wait_until(
-            lambda: own.rare_paths()[Rare.FANOUT_RESTARTED] >= before[Rare.FANOUT_RESTARTED] + 3,
+            lambda: (
+                own.rare_paths()[Metric.FANOUT_RESTARTED] >= before[Metric.FANOUT_RESTARTED] + 3
+            ),
             "it was tried three times",
         )
         cached = own.redis.lrange(own.keys.for_list(home_list(alice.id)), 0, -1)
@@ -204,7 +206,7 @@ def test_a_worker_without_postgres_waits_for_it(own: Fanfare) -> None:
     own.system.stack.postgres.kill()
     try:
         worker.launch()
-        own.wait_counted(Rare.FANOUT_RESTARTED, before)
+        own.wait_counted(Metric.FANOUT_RESTARTED, before)
     finally:
         own.system.stack.postgres.start()
     own.wait_drained()

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from helpers.support import Failure, Fanfare, failure, ids, wait_until
 
 from core.rpc.health_probe import probe
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from ops.system import System
 
 
@@ -42,7 +42,7 @@ def test_reads_go_on_while_redis_is_down(own: Fanfare) -> None:
         assert own.whole_timeline(alice) == own.oracle(alice)
         for _ in range(3):
             assert own.timeline(alice).tweets[0].id == tweet.id
-        own.wait_counted(Rare.REDIS_PAUSED, before)
+        own.wait_counted(Metric.REDIS_PAUSED, before)
         assert own.read.GetTweet(r.GetTweetRequest(tweet_id=tweet.id)).tweet == tweet
     finally:
         own.system.stack.valkey.start()

@@ -12,7 +12,7 @@ from helpers.support import Fanfare, ids, wait_until
 
 from core.feed.timeline_lists import home_list
 from core.rpc.health_probe import probe
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from ops.system import System
 
 FILLER_BYTES = 4_000_000
@@ -59,7 +59,7 @@ def test_a_redis_without_room_makes_no_timeline_stale(
     own.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=deleted.id))
     own.unfollow(carol, bob)
     dave = own.user(bob)  # has no list, and cannot get one
-    own.wait_counted(Rare.REDIS_FULL, before)
+    own.wait_counted(Metric.REDIS_FULL, before)
     own.wait_exact(alice, carol, dave)
     for _ in range(3):
         own.tweets(bob, 10)
@@ -68,7 +68,7 @@ def test_a_redis_without_room_makes_no_timeline_stale(
     assert _text(own, edited) == "edited"
     assert own.timeline(alice, limit=100).tweets[-6].content == "edited"
     wait_until(lambda: not _worker_serves(own), "the worker says that it cannot write")
-    own.wait_counted(Rare.CACHE_REFUSED, before)
+    own.wait_counted(Metric.CACHE_REFUSED, before)
 
     limit(0)
     wait_until(lambda: _worker_serves(own), "the worker serves again")
@@ -91,7 +91,7 @@ def test_a_worker_makes_room_by_dropping_cached_timelines(
         own.redis.rpush(own.keys.for_list(home_list(number)), b"x" * FILLER_BYTES)
     limit(int(own.redis.info("memory")["used_memory"]) - FILLER_BYTES)
     tweets = own.tweets(bob, 30)
-    own.wait_counted(Rare.REDIS_FULL, before)
+    own.wait_counted(Metric.REDIS_FULL, before)
     own.wait_drained()
     own.wait_exact(alice)
     assert ids(own.timeline(alice).tweets)[0] == tweets[-1].id

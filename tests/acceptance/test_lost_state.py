@@ -17,10 +17,10 @@ from fanfare.events.v1.events_pb2 import FeedEvent, UserUnfollowed
 from fanfare.write.v1 import write_pb2 as w
 from helpers.support import Fanfare, ids, wait_until
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.sharding import PARTITIONS, SHARDS
 from core.feed.timeline_lists import home_list
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from core.storage.kafka import GROUP, producer_settings
 from fanout_worker.batch import PART
 from ops.migrate import migrate
@@ -63,7 +63,7 @@ def test_an_older_copy_of_redis_is_brought_forward(own: Fanfare, tmp_path: Path)
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
     assert own.whole_timeline(dave) == own.oracle(dave)
-    own.wait_counted(Rare.SEEK_BACK, before)
+    own.wait_counted(Metric.SEEK_BACK, before)
     own.tweets(carol, 3)
     own.wait_drained()
     own.wait_exact(alice, dave)
@@ -123,7 +123,7 @@ def test_dead_letters_survive_a_kafka_that_lost_everything(own: Fanfare) -> None
                 bob.id,
             )
             own.tweet(bob)
-            own.wait_counted(Rare.DEAD_LETTER, before)
+            own.wait_counted(Metric.DEAD_LETTER, before)
         own.wait_drained()
         own.wait_exact(alice)
 
@@ -145,7 +145,7 @@ def test_a_topic_made_anew_is_told_from_the_old(own: Fanfare) -> None:
     worker.start()
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
-    own.wait_counted(Rare.LOST_RECORDS_NOTICED, before)
+    own.wait_counted(Metric.LOST_RECORDS_NOTICED, before)
 
 
 def test_another_record_before_the_offset_is_noticed(own: Fanfare) -> None:
@@ -163,11 +163,11 @@ def test_another_record_before_the_offset_is_noticed(own: Fanfare) -> None:
         key = own.keys.checkpoint(shard, passed.number)
         value = own.redis.get(key)
         assert isinstance(value, bytes)
-        progress = Progress.decode(value)
+        progress = Checkpoint.decode(value)
         assert (progress.offset, progress.last > 0) == (passed.end, True)
         own.redis.set(key, replace(progress, last=progress.last - 1).encode())
     worker.start()
-    own.wait_counted(Rare.LOST_RECORDS_NOTICED, before)
+    own.wait_counted(Metric.LOST_RECORDS_NOTICED, before)
     own.wait_drained()
     own.wait_exact(alice)
 
@@ -199,7 +199,7 @@ def test_records_of_another_history_are_skipped(own: Fanfare) -> None:
     before = own.rare_paths()
     bob, alice = own.cached_pair(3)
     _send_foreign_record(own, bob)
-    own.wait_counted(Rare.FOREIGN_RECORD_SKIPPED, before)
+    own.wait_counted(Metric.FOREIGN_RECORD_SKIPPED, before)
     tweet = own.tweet(bob)
     own.wait_drained()
     assert own.whole_timeline(alice)[0] == tweet.id
@@ -253,7 +253,7 @@ def test_flushall_under_a_running_worker_is_noticed(own: Fanfare) -> None:
     own.wait_drained()
     own.wait_exact(alice)
     assert own.whole_timeline(alice)[0] == tweet.id
-    for path in (Rare.FENCE_LOST, Rare.FENCE_CREATED):
+    for path in (Metric.CHECKPOINT_MISMATCH, Metric.CHECKPOINT_CREATED):
         own.wait_counted(path, before)
 
 
@@ -266,7 +266,7 @@ def test_one_checkpoint_that_vanishes_makes_all_lists_untrusted(own: Fanfare) ->
     assert own.redis.lrem(own.keys.for_list(list_), 0, str(newest)) == 1
     assert own.whole_timeline(alice) == own.oracle(alice)[1:]
     assert own.redis.delete(own.keys.checkpoint(list_.shard, 7))
-    own.wait_counted(Rare.FENCE_CREATED, before)
+    own.wait_counted(Metric.CHECKPOINT_CREATED, before)
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
     own.tweet(bob)
@@ -326,7 +326,7 @@ def test_offsets_that_were_reset_change_nothing(own: Fanfare, where: str, *, emp
     own.wait_drained()
     own.wait_exact(alice)
     if emptied:
-        own.wait_counted(Rare.FENCE_CREATED, before)
+        own.wait_counted(Metric.CHECKPOINT_CREATED, before)
 
 
 def test_records_that_kafka_no_longer_has_are_in_postgres(own: Fanfare) -> None:
@@ -349,7 +349,7 @@ def test_records_that_kafka_no_longer_has_are_in_postgres(own: Fanfare) -> None:
     own.tweets(bob, 3)
     own.wait_drained()
     own.wait_exact(alice)
-    for path in (Rare.OFFSET_GONE, Rare.LOST_RECORDS_NOTICED):
+    for path in (Metric.OFFSET_GONE, Metric.LOST_RECORDS_NOTICED):
         own.wait_counted(path, before)
 
 
@@ -372,7 +372,7 @@ def test_a_tweet_to_many_goes_in_parts(own: Fanfare) -> None:
     for reader in some:
         own.timeline(reader)
     own.tweet(star)
-    own.wait_counted(Rare.BATCH_CUT, before)
+    own.wait_counted(Metric.BATCH_CUT, before)
     own.wait_drained()
     for reader in some:
         assert own.whole_timeline(reader) == own.oracle(reader)

@@ -9,7 +9,7 @@ from fanfare.write.v1 import write_pb2 as w
 from helpers.support import Fanfare, ids, wait_until
 
 from core.feed.timeline_lists import author_list, home_list, separator
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from ops.system import System
 
 THRESHOLD = 2
@@ -55,14 +55,14 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     assert not _pulled(own, author.id)  # decided when they tweet
     crossing = own.tweet(author)
     assert _pulled(own, author.id)
-    for path in (Rare.AUTHOR_CROSSED, Rare.CROSSING_DROPPED):
+    for path in (Metric.AUTHOR_CROSSED, Metric.CROSSING_DROPPED):
         own.wait_counted(path, before)
     own.wait_drained()
     own.wait_exact(*readers, last)
     for reader in (*readers, last):
         elements = own.redis.lrange(own.keys.for_list(home_list(reader.id)), 0, -1)
         assert separator([author.id]) in elements
-    own.wait_counted(Rare.PULLED_MERGED, before)
+    own.wait_counted(Metric.PULLED_MERGED, before)
     assert str(crossing.id).encode() in own.redis.lrange(
         own.keys.for_list(author_list(author.id)), 0, -1
     )
@@ -148,8 +148,8 @@ def test_a_reader_of_more_authors_than_are_built_at_once_is_served(own: Fanfare)
     own.wait_exact(reader)
 
     def merged() -> bool:
-        before = own.rare_paths()[Rare.PULLED_MERGED]
+        before = own.rare_paths()[Metric.PULLED_MERGED]
         assert own.whole_timeline(reader) == own.oracle(reader)
-        return own.rare_paths()[Rare.PULLED_MERGED] > before
+        return own.rare_paths()[Metric.PULLED_MERGED] > before
 
     wait_until(merged, "all lists are built and merged")

@@ -16,7 +16,7 @@ from helpers.support import Fanfare, ids, wait_until
 
 from core.feed import tweet_cache as bodies
 from core.feed.timeline_lists import TRIM_SLACK, home_list
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from read_service.home import LOG_ROOM
 from read_service.lists import MAX_BUILDERS
 
@@ -96,7 +96,7 @@ def test_a_long_log_is_compacted(fanfare: Fanfare, alice: User) -> None:
     fanfare.wait_drained()
     fanfare.wait_exact(alice)
     fanfare.timeline(alice)
-    fanfare.wait_counted(Rare.LIST_COMPACTED, before)
+    fanfare.wait_counted(Metric.LIST_COMPACTED, before)
 
 
 def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_anew(
@@ -108,7 +108,7 @@ def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_anew(
     fanfare.wait_drained()
     assert fanfare.redis.llen(fanfare.keys.for_list(home_list(alice.id))) == 800 + TRIM_SLACK
     fanfare.wait_exact(alice)
-    for path in (Rare.LIST_TRIMMED, Rare.LIST_OVERGROWN):
+    for path in (Metric.LIST_TRIMMED, Metric.LIST_OVERGROWN):
         fanfare.wait_counted(path, before)
 
 
@@ -124,7 +124,7 @@ def test_a_build_is_refused_when_its_list_was_dropped(fanfare: Fanfare, alice: U
 
     _while_reading(fanfare, alice, drop)
     assert not fanfare.redis.exists(key)
-    fanfare.wait_counted(Rare.BUILD_REFUSED, before)
+    fanfare.wait_counted(Metric.BUILD_REFUSED, before)
 
 
 def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User) -> None:
@@ -140,7 +140,7 @@ def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User
 
     _while_reading(fanfare, alice, change)
     assert fanfare.redis.get(key) == bodies.DELETED
-    fanfare.wait_counted(Rare.LEASE_LOST, before)
+    fanfare.wait_counted(Metric.FILL_LEASE_LOST, before)
     fanfare.redis.delete(key)
 
 
@@ -152,7 +152,7 @@ def test_an_absent_body_is_filled(fanfare: Fanfare, alice: User) -> None:
     fanfare.redis.delete(key)
     fanfare.timeline(alice)
     assert fanfare.redis.get(key) == value
-    fanfare.wait_counted(Rare.BODY_FILLED, before)
+    fanfare.wait_counted(Metric.TWEET_FILLED, before)
 
 
 def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: User) -> None:
@@ -163,7 +163,7 @@ def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: Use
     fanfare.redis.rpush(key, "=", f"B{int(time.time()) - 60}-dead")
     assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
     assert not fanfare.redis.exists(key)
-    fanfare.wait_counted(Rare.BUILD_ABANDONED, before)
+    fanfare.wait_counted(Metric.BUILD_ABANDONED, before)
 
 
 def test_nothing_is_built_while_a_fence_is_absent(fanfare: Fanfare, alice: User) -> None:
@@ -174,11 +174,11 @@ def test_nothing_is_built_while_a_fence_is_absent(fanfare: Fanfare, alice: User)
     def unfenced() -> bool:
         fanfare.redis.delete(keys.checkpoint(list_.shard, 0), keys.for_list(list_))
         assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
-        return fanfare.rare_paths()[Rare.BUILD_UNFENCED] > before[Rare.BUILD_UNFENCED]
+        return fanfare.rare_paths()[Metric.CHECKPOINT_MISSING] > before[Metric.CHECKPOINT_MISSING]
 
     wait_until(unfenced, "a read met the absent fence")
     fanfare.wait_exact(alice)
-    fanfare.wait_counted(Rare.FENCE_CREATED, before)
+    fanfare.wait_counted(Metric.CHECKPOINT_CREATED, before)
 
 
 def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -> None:
@@ -187,7 +187,7 @@ def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -
     expected = fanfare.oracle(alice)
     fanfare.redis.lpushx(fanfare.keys.for_list(home_list(alice.id)), *expected[:2], expected[0])
     assert fanfare.whole_timeline(alice) == expected
-    fanfare.wait_counted(Rare.DUPLICATE_DROPPED, before)
+    fanfare.wait_counted(Metric.DUPLICATE_DROPPED, before)
 
 
 def test_a_page_from_which_tweets_fell_is_refilled(fanfare: Fanfare, alice: User) -> None:
@@ -197,4 +197,4 @@ def test_a_page_from_which_tweets_fell_is_refilled(fanfare: Fanfare, alice: User
         fanfare.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))
     fanfare.wait_drained()
     assert ids(fanfare.timeline(alice, 3).tweets) == fanfare.oracle(alice)
-    fanfare.wait_counted(Rare.PAGE_REFILLED, before)
+    fanfare.wait_counted(Metric.PAGE_REFILLED, before)

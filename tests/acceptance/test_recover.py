@@ -14,7 +14,7 @@ from core.feed.consistency_tokens import decode_token, encode_token
 from core.feed.history import Moment
 from core.feed.keys import Keys
 from core.feed.timeline_lists import home_list
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from ops.system import System
 
 
@@ -128,7 +128,7 @@ def test_a_restart_begins_a_new_history(own: Fanfare, *, killed: bool) -> None:
     own.wait_exact(alice)
     page = own.timeline(alice, consistency_token=token).tweets
     assert [page[0].id, page[1].content] == [after.id, "before"]
-    for path in (Rare.HISTORY_BEGUN, Rare.HISTORY_MOVED, Rare.NAMESPACE_REMOVED):
+    for path in (Metric.HISTORY_BEGUN, Metric.HISTORY_MOVED, Metric.NAMESPACE_REMOVED):
         own.wait_counted(path, counted)
 
 

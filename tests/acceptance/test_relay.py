@@ -16,7 +16,7 @@ from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 from helpers.support import RECORD_BYTES, Fanfare, ids, wait_until
 
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from core.storage.kafka import producer_settings
 from ops.system import System
 
@@ -79,7 +79,7 @@ def test_a_successor_goes_on_where_a_killed_relay_was(own: Fanfare) -> None:
             own.wait_exact(alice)
             first.kill()
             write.CreateTweet(w.CreateTweetRequest(user_id=bob.id, content="after the first"))
-            own.wait_counted(Rare.RELAY_STARTED, before)
+            own.wait_counted(Metric.RELAY_STARTED, before)
             own.wait_drained()
             own.wait_exact(alice)
     finally:
@@ -106,7 +106,7 @@ def test_a_relay_killed_before_it_marks_sends_again(own: Fanfare) -> None:
     own.wait_drained()
     assert _records(own) == records + 10
     own.wait_exact(alice)
-    own.wait_counted(Rare.DUPLICATE_DROPPED, before)
+    own.wait_counted(Metric.DUPLICATE_DROPPED, before)
 
 
 def test_a_relay_that_stalled_wakes_after_its_successor_began(own: Fanfare) -> None:
@@ -127,7 +127,7 @@ def test_a_relay_that_stalled_wakes_after_its_successor_began(own: Fanfare) -> N
         own.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
         )
-        own.wait_counted(Rare.RELAY_STARTED, before)
+        own.wait_counted(Metric.RELAY_STARTED, before)
         with grpc.insecure_channel(target) as channel:
             write = WriteServiceStub(channel)
             write.UnfollowUser(w.UnfollowUserRequest(follower_id=alice.id, followed_id=carol.id))
@@ -153,7 +153,7 @@ def test_a_relay_whose_epoch_is_past_may_not_mark(own: Fanfare) -> None:
     bob, alice = own.cached_pair()
     own.sql("UPDATE relay_state SET epoch = epoch + 1")  # as another relay does
     tweet = own.tweet(bob)
-    own.wait_counted(Rare.RELAY_FENCED, before)
+    own.wait_counted(Metric.RELAY_FENCED, before)
     own.wait_drained()
     own.wait_exact(alice)
     assert own.whole_timeline(alice)[0] == tweet.id
@@ -171,7 +171,7 @@ def test_what_a_replaced_relay_still_sends_is_skipped(own: Fanfare) -> None:
     producer = Producer(producer_settings(own.settings.kafka_address()))
     producer.produce(own.settings.topic, late.SerializeToString(), str(bob.id))
     assert producer.flush(10) == 0
-    own.wait_counted(Rare.STALE_EPOCH_SKIPPED, before)
+    own.wait_counted(Metric.STALE_EPOCH_SKIPPED, before)
     assert own.whole_timeline(alice) == []
     own.tweets(bob, 3)
     own.wait_drained()
@@ -185,7 +185,7 @@ def test_a_kafka_that_refuses_is_asked_again_by_a_new_producer(own: Fanfare) -> 
     own.set_record_bytes(1)
     try:
         tweet = own.tweet(bob)
-        own.wait_counted(Rare.PRODUCER_REBUILT, before)
+        own.wait_counted(Metric.PRODUCER_REBUILT, before)
     finally:
         own.set_record_bytes(RECORD_BYTES)
     own.wait_drained()

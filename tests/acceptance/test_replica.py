@@ -13,7 +13,7 @@ from fanfare.write.v1 import write_pb2 as w
 from helpers.support import Failure, Fanfare, failure, ids, wait_until
 
 from core.feed.timeline_lists import home_list
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from ops.system import System
 
 
@@ -69,7 +69,7 @@ def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
         before = replicated.rare_paths()
         carol = replicated.user()
         assert replicated.read.GetUser(r.GetUserRequest(user_id=carol.id)).user == carol
-        replicated.wait_counted(Rare.REPLICA_LACKED, before)
+        replicated.wait_counted(Metric.REPLICA_LACKED, before)
         assert replicated.timeline(carol).tweets == []
     wait_until(lambda: replicated.read.ListUserTweets(own).tweets, "the replica has caught up")
 
@@ -86,7 +86,7 @@ def test_a_replica_that_lags_too_far_is_left_out(replicated: Fanfare) -> None:
         assert not replicated.read.ListUserTweets(own).tweets
         wait_until(lambda: replicated.read.ListUserTweets(own).tweets, "the primary answers")
         assert ids(replicated.read.ListUserTweets(own).tweets) == [tweet.id]
-        replicated.wait_counted(Rare.REPLICA_LEFT_OUT, before)
+        replicated.wait_counted(Metric.REPLICA_LEFT_OUT, before)
         assert "answers queries again" not in log.read_text()
     wait_until(lambda: "answers queries again" in log.read_text(), "the replica is used again")
     with _paused(replicated):
@@ -113,7 +113,7 @@ def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> No
         wait_until(lambda: ids(replicated.timeline(alice).tweets) == expected, "it is built right")
         assert replicated.redis.exists(replicated.keys.for_list(home_list(alice.id)))
     replicated.wait_exact(alice)
-    replicated.wait_counted(Rare.REPLICA_BEHIND, before)
+    replicated.wait_counted(Metric.REPLICA_BEHIND, before)
 
 
 def test_after_flushall_nothing_is_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
@@ -198,7 +198,7 @@ def test_a_body_is_not_filled_from_a_replica_that_lags(replicated: Fanfare) -> N
         assert [tweet.content for tweet in page] == ["new", "changed"]
         assert replicated.redis.get(replicated.keys.tweet(gone.id)) == b"D"
     replicated.wait_exact(alice)
-    replicated.wait_counted(Rare.REPLICA_BEHIND, before)
+    replicated.wait_counted(Metric.REPLICA_BEHIND, before)
 
 
 def test_a_token_is_honoured_while_the_replica_lags(replicated: Fanfare) -> None:
@@ -244,4 +244,4 @@ def test_a_dead_replica_costs_nothing_but_the_primarys_work(replicated: Fanfare)
         replicated.system.stack.replica.start()
     wait_until(lambda: _caught_up(replicated), "the replica has caught up")
     replicated.wait_exact(alice)
-    replicated.wait_counted(Rare.REPLICA_DOWN, before)
+    replicated.wait_counted(Metric.REPLICA_DOWN, before)

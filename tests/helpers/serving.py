@@ -12,7 +12,7 @@ from fanfare.write.v1 import write_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from core.auth.authorizer import Gate
+from core.auth.authorizer import Authorizer
 from core.auth.rate_limits import Limits
 from core.rpc.server import Context, Server
 from core.rpc.tls import Certificates
@@ -45,11 +45,11 @@ class Unlimited(Limits):
 async def serving(
     *descriptors: ServiceDescriptor,
     servicer: object | None = None,
-    gate: Gate | None = None,
+    authorizer: Authorizer | None = None,
     certificates: Certificates | None = None,
 ) -> AsyncIterator[Server]:
     """Yield a server of these services at a free port; servicer: None for a silent one."""
-    server = Server("127.0.0.1", 0, gate, certificates)
+    server = Server("127.0.0.1", 0, authorizer, certificates)
     for descriptor in descriptors:
         server.add_service(descriptor, servicer or Silent())
     await server.start()

@@ -41,7 +41,7 @@ from psycopg import sql
 
 from core.feed.keys import Keys
 from core.rpc.tls import client_context, open_channel
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from core.settings import PREFIX
 from ops.feed_status import Feed, current_keys
 from ops.system import System
@@ -244,16 +244,16 @@ class Fanfare:
             timeout=240,
         )
 
-    def rare_paths(self) -> Counter[Rare]:
+    def rare_paths(self) -> Counter[Metric]:
         """Return how often each rare path was taken, by all processes and their former lives."""
-        counts: Counter[Rare] = Counter()
+        counts: Counter[Metric] = Counter()
         for log in (self.settings.state_dir / "logs").glob("*.log"):
-            for line in re.findall(r" rare paths: (.*)", log.read_text(errors="replace")):
+            for line in re.findall(r" metrics: (.*)", log.read_text(errors="replace")):
                 for path, times in (item.split("=") for item in line.split()):
-                    counts[Rare(path)] += int(times)
+                    counts[Metric(path)] += int(times)
         return counts
 
-    def wait_counted(self, path: Rare, before: Counter[Rare]) -> None:
+    def wait_counted(self, path: Metric, before: Counter[Metric]) -> None:
         """Wait until a rare path was taken more often than before."""
         wait_until(lambda: self.rare_paths()[path] > before[path], f"{path} is counted")
 

@@ -13,7 +13,7 @@ from model.rules import Rules
 from model.wal_rule import read_at
 from model.world import Steps, World
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 
 Placed = tuple[int, Record]
 """A record with its offset."""
@@ -55,7 +55,7 @@ class Counting:
             counting.append(record)
         return counting
 
-    def advanced(self, fence: Progress, records: Sequence[Placed]) -> Progress:
+    def advanced(self, fence: Checkpoint, records: Sequence[Placed]) -> Checkpoint:
         """Return the fence after the records."""
         counting = self.effective(records, fence.offset, fence.epoch)
         at, last = records[-1]

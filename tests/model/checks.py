@@ -9,7 +9,7 @@ from model.postgres import FROM_THE_TOP, Row, Snapshot
 from model.reader import page, page_with_token
 from model.world import Acknowledged, Steps, ViolationError, World
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 
 
 def read_all(world: World, viewer: int, limit: int) -> Steps[list[Tweet]]:
@@ -156,7 +156,7 @@ def is_drained(world: World) -> bool:
     )
 
 
-def _is_at_end(world: World, partition: int, fence: Progress | None) -> bool:
+def _is_at_end(world: World, partition: int, fence: Checkpoint | None) -> bool:
     """Return whether a progress key is at the end of the log, and not by chance."""
     rules, kafka = world.rules, world.kafka
     if fence is None or fence.offset != kafka.end(partition):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from model.events import PARTITIONS, SHARDS, Tweet
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 from core.feed.timeline_lists import COMPLETE, SEPARATOR
 
 LENGTH = 4
@@ -90,7 +90,7 @@ class Changed:
 class SpaceCopy:
     """What an older copy of Redis holds of a history."""
 
-    progress: dict[ProgressKey, Progress]
+    progress: dict[ProgressKey, Checkpoint]
     lists: dict[ListKey, List]
     bodies: dict[int, Body]
 
@@ -153,7 +153,7 @@ class Space:
     """The keys of a history."""
 
     def __init__(self, redis: Redis, history: str) -> None:
-        self.progress: dict[ProgressKey, Progress] = {}
+        self.progress: dict[ProgressKey, Checkpoint] = {}
         self.lists: dict[ListKey, List] = {}
         self.bodies: dict[int, Body] = {}
         self.writes: dict[ProgressKey, int] = {}
@@ -179,14 +179,14 @@ class Space:
         self.lists = {key: list(elements) for key, elements in copy.lists.items()}
         self.bodies = dict(copy.bodies)
 
-    # Progress ------------------------------------------------------------------------------
+    # Checkpoint ------------------------------------------------------------------------------
 
-    def set_progress(self, key: ProgressKey, progress: Progress) -> None:
+    def set_progress(self, key: ProgressKey, progress: Checkpoint) -> None:
         """SET a progress key."""
         self.progress[key] = progress
         self.writes[key] = self.writes.get(key, 0) + 1
 
-    def shard_progress(self, shard: int) -> list[Progress | None]:
+    def shard_progress(self, shard: int) -> list[Checkpoint | None]:
         """MGET all progress keys of a shard."""
         return [self.progress.get((shard, partition)) for partition in range(PARTITIONS)]
 

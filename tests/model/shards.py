@@ -10,9 +10,9 @@ from model.events import SHARDS
 from model.redis import LENGTH, TRIM_SLACK, Space
 from model.world import Steps, ViolationError, World
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 
-Fences = dict[int, Progress]
+Fences = dict[int, Checkpoint]
 """By partition."""
 
 
@@ -34,7 +34,7 @@ class Shards:
         """The keys of the worker's history."""
         return self.world.space(self.history)
 
-    def look(self, partitions: Sequence[int]) -> Steps[dict[tuple[int, int], Progress | None]]:
+    def look(self, partitions: Sequence[int]) -> Steps[dict[tuple[int, int], Checkpoint | None]]:
         """Return what the progress keys say, by (shard, partition)."""
         found = {}
         for shard in range(SHARDS):
@@ -44,7 +44,7 @@ class Shards:
             yield
         return found
 
-    def remove(self, shard: int, partition: int, fence: Progress) -> Steps[None]:
+    def remove(self, shard: int, partition: int, fence: Checkpoint) -> Steps[None]:
         """Remove a progress key whose records are lost, if it still says this."""
         space = self.space
         key = (shard, partition)

@@ -13,7 +13,7 @@ from model.shards import Fences, Shards
 from model.wal_rule import HistoryEndedError
 from model.world import Steps, World
 
-from core.feed.checkpoints import Progress
+from core.feed.checkpoints import Checkpoint
 
 
 class Worker:
@@ -23,7 +23,7 @@ class Worker:
         self.world = world
         self.name = name
         self._assigned: set[int] = set()
-        self._fences: dict[int, list[Progress]] = {}
+        self._fences: dict[int, list[Checkpoint]] = {}
         self._places: dict[int, int] = {}
         self._topic = 0
         self._restored = 0
@@ -154,12 +154,12 @@ class Worker:
             yield
             self._shards.check()
             if (shard, partition) not in space.progress:
-                fence = Progress(places[partition], position, epoch, str(topic), lasts[partition])
+                fence = Checkpoint(places[partition], position, epoch, str(topic), lasts[partition])
                 space.set_progress((shard, partition), fence)
                 self.world.tell(self.name, f"creates progress {shard}/{partition}: {fence}")
         yield
 
-    def _is_last(self, partition: int, fence: Progress) -> bool:
+    def _is_last(self, partition: int, fence: Checkpoint) -> bool:
         """Return whether the record before the fence is the one that was there."""
         last = self.world.kafka.last(partition, fence.offset)
         return last in {None, fence.last} or not self.world.rules.last_record_compared
@@ -307,7 +307,7 @@ class Worker:
         return True
 
 
-def _base(fences: Sequence[Progress]) -> Progress:
+def _base(fences: Sequence[Checkpoint]) -> Checkpoint:
     """Return from where on the records are that any of the shards counts.
 
     The lowest epoch, not that of the shard furthest behind: a key created anew has the newest

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 
-# Rare paths that stories do not take, each with the reason and the place of its own test.
-EXEMPT: dict[Rare, str] = {}
+# Metric paths that stories do not take, each with the reason and the place of its own test.
+EXEMPT: dict[Metric, str] = {}
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Figures:
             "compared"
         )
 
-    def table(self, rare: Mapping[Rare, int]) -> str:
+    def table(self, rare: Mapping[Metric, int]) -> str:
         """Return everything, a figure a line."""
         sections = {
             "": {
@@ -44,7 +44,7 @@ class Figures:
             },
             "operations": dict(sorted(self.operations.items())),
             "faults": dict(sorted(self.faults.items())),
-            "rare paths": {path.value: rare.get(path, 0) for path in Rare},
+            "rare paths": {path.value: rare.get(path, 0) for path in Metric},
         }
         lines = []
         for title, counts in sections.items():
@@ -53,6 +53,6 @@ class Figures:
         return "\n".join(lines)
 
 
-def never_taken(rare: Mapping[Rare, int]) -> list[Rare]:
+def never_taken(rare: Mapping[Metric, int]) -> list[Metric]:
     """Return the rare paths that were not taken although a long run must take them."""
-    return [path for path in Rare if not rare.get(path) and path not in EXEMPT]
+    return [path for path in Metric if not rare.get(path) and path not in EXEMPT]

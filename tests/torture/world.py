@@ -21,7 +21,7 @@ from helpers.support import RECORD_BYTES, Fanfare, wait_until
 from torture.figures import Figures
 
 from core.rpc.health_probe import probe
-from core.runtime.metrics import Rare
+from core.runtime.metrics import Metric
 from embedded.server import Server
 from embedded.stack import StackError
 from ops.feed_status import Feed
@@ -66,7 +66,7 @@ class World:
         self.pull_followers = NO_PULL
         self.base_pull_followers = NO_PULL
         self.broken = False
-        self.rare_paths: Counter[Rare] = Counter()
+        self.rare_paths: Counter[Metric] = Counter()
         """The rare paths taken in the systems that were closed."""
         self._open()
 

@@ -28,7 +28,7 @@ from google.protobuf.message_factory import GetMessageClass
 from helpers.serving import Unlimited, serving
 
 from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
-from core.auth.authorizer import Gate, rule_of
+from core.auth.authorizer import Authorizer, rule_of
 from core.rpc.server import violations
 
 SERVICES = [
@@ -77,9 +77,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def channel(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
     """Yield a channel to a server of all services."""
-    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), (), (), _Accounts())
+    authorizer = Authorizer(Verifier(PublicKeys(folder)), Unlimited(), (), (), _Accounts())
     async with (
-        serving(*SERVICES, gate=gate) as server,
+        serving(*SERVICES, authorizer=authorizer) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         yield channel
@@ -238,10 +238,10 @@ async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
             assert per_minute > 0
             counted.append((method, caller))
 
-    gate = Gate(Verifier(PublicKeys(folder)), Counting(), (), (), _Accounts())
+    authorizer = Authorizer(Verifier(PublicKeys(folder)), Counting(), (), (), _Accounts())
     token, _ = Signer(folder).sign(Caller(OWNER))
     async with (
-        serving(*SERVICES, gate=gate) as server,
+        serving(*SERVICES, authorizer=authorizer) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         for method in METHODS:
@@ -312,9 +312,9 @@ def test_a_method_without_a_usable_rule_is_refused(
     folder: Path, options: Callable[[Any], None], reason: str
 ) -> None:
     """The server is not even built."""
-    gate = Gate(Verifier(PublicKeys(folder)), Unlimited(), ())
+    authorizer = Authorizer(Verifier(PublicKeys(folder)), Unlimited(), ())
     with pytest.raises(ValueError, match=reason):
-        gate.check(_method(options))
+        authorizer.check(_method(options))
 
 
 def test_no_answer_but_ones_own_account_has_an_address() -> None:

@@ -18,7 +18,7 @@ from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from helpers.serving import Unlimited, serving
 
 from core.auth.access_tokens import PublicKeys, Verifier, create_key
-from core.auth.authorizer import Gate
+from core.auth.authorizer import Authorizer
 from core.rpc import server as core_server
 from core.rpc import tls
 from core.rpc.server import Server
@@ -46,8 +46,8 @@ def folder(tmp_path: Path) -> Path:
 
 def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[Server]:
     create_key(tmp_path / "keys")
-    gate = Gate(Verifier(PublicKeys(tmp_path / "keys")), Unlimited(), (), ["feed"])
-    return serving(READ, gate=gate, certificates=Certificates(folder))
+    authorizer = Authorizer(Verifier(PublicKeys(tmp_path / "keys")), Unlimited(), (), ["feed"])
+    return serving(READ, authorizer=authorizer, certificates=Certificates(folder))
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """Counts of the rare paths."""
 
-from core.runtime.metrics import Counters, Rare
+from core.runtime.metrics import Metric, Metrics
 
 
 def test_counts_are_taken_once() -> None:
     """What was taken is not in what is taken next."""
-    counters = Counters()
-    counters.add(Rare.FENCE_LOST)
-    counters.add(Rare.FENCE_LOST, 2)
-    counters.add(Rare.LEASE_LOST, 0)
-    assert counters.take() == {Rare.FENCE_LOST: 3}
+    counters = Metrics()
+    counters.add(Metric.CHECKPOINT_MISMATCH)
+    counters.add(Metric.CHECKPOINT_MISMATCH, 2)
+    counters.add(Metric.FILL_LEASE_LOST, 0)
+    assert counters.take() == {Metric.CHECKPOINT_MISMATCH: 3}
     assert counters.take() == {}
