@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from core.feed.checkpoints import Checkpoint
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from core.feed.keys import Keys
 from core.runtime.metrics import METRICS, Metric
 from fanout_worker.batch import Wave, waves
@@ -46,7 +46,7 @@ class Applier:
             fresh = sum(record.offset >= base.offset for record in read)
             METRICS.add(Metric.STALE_EPOCH_SKIPPED, fresh - len(counting[partition]))
             METRICS.add(Metric.REPLAYED, sum(record.replayed for record in counting[partition]))
-        followers = self._followers.after(counting, Moment(history, max(lsns)))
+        followers = self._followers.after(counting, Moment(history, Lsn(max(lsns))))
         for place, shards in places([fences[partition] for partition in records]).items():
             applied = [
                 record

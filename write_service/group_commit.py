@@ -16,14 +16,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import FanfareError, InternalError, OverloadedError
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from write_service.tweets import Draft
 
 LOG = logging.getLogger(__name__)
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
-NEVER = 1 << 62
+NEVER = Lsn(1 << 62)
 
 Result = Tweet | FanfareError
 # The results of drafts, in order, and a moment not before their commit.

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.feed.history import Lsn
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -42,11 +44,11 @@ class Checkpoint:
         return cls(int(offset), int(wal_position), int(epoch), topic_id, int(last))
 
 
-def required_lsn(values: Sequence[bytes | None]) -> int | None:
+def required_lsn(values: Sequence[bytes | None]) -> Lsn | None:
     """Return the WAL position that a Postgres must have for what is built from it to be kept.
 
     values: those of all progress keys of one shard. None when one is absent: then nothing may be
     built, since nobody keeps the shard up to date.
     """
     positions = [Checkpoint.decode(value).wal_position for value in values if value is not None]
-    return max(positions) if len(positions) == len(values) else None
+    return Lsn(max(positions)) if len(positions) == len(values) else None

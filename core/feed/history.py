@@ -9,6 +9,10 @@ how a new one begins.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NewType
+
+Lsn = NewType("Lsn", int)
+"""A position in the write-ahead log of the Postgres primary, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +21,7 @@ class Moment:
 
     history: str
     """Ten hexadecimal digits."""
-    lsn: int
-    """A position in the primary's write-ahead log, in bytes."""
+    lsn: Lsn
 
 
 class OtherHistoryError(Exception):

@@ -14,14 +14,14 @@ from google.protobuf.message_factory import GetMessageClass
 from helpers.support import Failure, Fanfare, details, failure, ids
 
 from core.feed.consistency_tokens import encode_token
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from ops.system import System
 
 
 def _at(fanfare: Fanfare, lsn: int) -> Moment:
     """Return a moment of the current history."""
     ((history,),) = fanfare.sql("SELECT valid_history()")
-    return Moment(history, lsn)
+    return Moment(history, Lsn(lsn))
 
 
 @pytest.fixture(scope="module")

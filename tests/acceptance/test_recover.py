@@ -11,7 +11,7 @@ from fanfare.write.v1 import write_pb2 as w
 from helpers.support import Failure, Fanfare, failure, ids, wait_until
 
 from core.feed.consistency_tokens import decode_token, encode_token
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from core.feed.keys import Keys
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
@@ -138,9 +138,9 @@ def test_tokens_of_what_may_be_lost_are_refused(own: Fanfare) -> None:
     current = decode_token(own.write.FollowUser(_follow(bob.id, alice.id)).consistency_token)
     assert current is not None
     assert own.command("recover").returncode == 0
-    lost = Moment(current.history, current.lsn + 10**6)
+    lost = Moment(current.history, Lsn(current.lsn + 10**6))
     own.tweets(bob, 1000)
-    for moment in (lost, Moment("0123456789", 1)):
+    for moment in (lost, Moment("0123456789", Lsn(1))):
         token = encode_token(moment)
         assert failure(lambda t=token: own.timeline(alice, consistency_token=t)) == Failure(  # type: ignore[misc]  # mypy cannot infer it
             grpc.StatusCode.FAILED_PRECONDITION, "CONSISTENCY_TOKEN_LOST"

@@ -26,7 +26,7 @@ from helpers.support import SECRET, Fanfare, failure, wait_until
 from psycopg import sql
 
 from core.feed.consistency_tokens import encode_token
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from core.rpc.tls import client_context, open_channel
 from ops.certificates import Authority
 from ops.system import System
@@ -241,7 +241,9 @@ def test_ones_own_account_has_the_address(people: People) -> None:
     account = people.fanfare.read.GetAccount(request, metadata=person.metadata)
     assert (account.user, account.email) == (person.user, f"{person.user.username}@example.com")
     ((history,),) = people.fanfare.sql("SELECT valid_history()")
-    request.consistency_token = encode_token(Moment(history, 2**62))  # of a future that is lost
+    request.consistency_token = encode_token(
+        Moment(history, Lsn(2**62))
+    )  # of a future that is lost
     late = failure(lambda: people.fanfare.read.GetAccount(request, metadata=person.metadata))
     assert late.reason == "NOT_YET_CONSISTENT"
 

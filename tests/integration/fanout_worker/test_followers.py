@@ -10,7 +10,7 @@ from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 from helpers.support import Fanfare
 
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from fanout_worker import store
 from fanout_worker.followers import FollowerArrays, Followers
 from fanout_worker.records import Record
@@ -42,7 +42,7 @@ class _Postgres:
 
 
 def _at(lsn: int) -> Moment:
-    return Moment("0123456789", lsn)
+    return Moment("0123456789", Lsn(lsn))
 
 
 def _follow(offset: int, follower: int, *, follows: bool) -> Record:

@@ -9,7 +9,7 @@ import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import DatabaseUnavailableError, FanfareError, InternalError, OverloadedError
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from write_service import group_commit
 from write_service.group_commit import GroupCommit
 from write_service.tweets import Draft
@@ -34,7 +34,7 @@ class _Store:
         tweets: list[Tweet | FanfareError] = [
             Tweet(id=draft.user_id, content=draft.content) for draft in drafts
         ]
-        return tweets, Moment("0123456789", len(self.groups))
+        return tweets, Moment("0123456789", Lsn(len(self.groups)))
 
 
 def _draft(user_id: int, content: str = "x") -> Draft:
@@ -98,7 +98,7 @@ async def test_the_position_is_that_of_the_last_group(monkeypatch: pytest.Monkey
     commits.start()
     answers, moment = await commits.submit([_draft(n) for n in range(5)])
     await commits.close()
-    assert (len(answers), moment) == (5, Moment("0123456789", 3))
+    assert (len(answers), moment) == (5, Moment("0123456789", Lsn(3)))
     assert await commits.submit([]) == ([], None)
 
 

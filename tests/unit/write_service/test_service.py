@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 from fanfare.write.v1 import write_pb2 as pb
 
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from write_service.service import WriteService
 
 
@@ -18,7 +18,7 @@ async def test_a_batch_that_is_hard_to_check_lets_others_have_their_turn(
 ) -> None:
     """No number of items holds the event loop for longer than one turn."""
     monkeypatch.setattr("write_service.service.TURN_SECONDS", 0.0)
-    tweets: Any = Mock(submit=AsyncMock(return_value=([], Moment("0123456789", 1))))
+    tweets: Any = Mock(submit=AsyncMock(return_value=([], Moment("0123456789", Lsn(1)))))
     nothing: Any = None
     service = WriteService(nothing, tweets, nothing)
     request = pb.BatchCreateTweetsRequest(requests=[pb.CreateTweetRequest(user_id=1)] * 50)
