@@ -42,6 +42,7 @@ from psycopg import sql
 from cli.feed import Feed, current_keys
 from cli.system import System
 from core.counters import Rare
+from core.history import OtherHistoryError
 from core.keys import Keys
 from core.settings import PREFIX
 from core.tls import client_context, open_channel
@@ -119,8 +120,18 @@ class Fanfare:
 
     @property
     def keys(self) -> Keys:
-        """The keys in Redis of the history that the database is at now."""
-        return current_keys(self.settings)
+        """The keys in Redis of the history that the database is at now.
+
+        After a restart of the primary there is none for a moment: it is waited for.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return current_keys(self.settings)
+            except OtherHistoryError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query to the primary."""
