@@ -39,6 +39,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from psycopg import sql
 
+from core.feed.history import OtherHistoryError
 from core.feed.keys import Keys
 from core.rpc.tls import client_context, open_channel
 from core.runtime.metrics import Metric
@@ -119,8 +120,18 @@ class Fanfare:
 
     @property
     def keys(self) -> Keys:
-        """The keys in Redis of the history that the database is at now."""
-        return current_keys(self.settings)
+        """The keys in Redis of the history that the database is at now.
+
+        After a restart of the primary there is none for a moment: it is waited for.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return current_keys(self.settings)
+            except OtherHistoryError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def sql(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query to the primary."""
