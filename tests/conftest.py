@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers.support import MARKS, Fanfare
+from helpers.fanfare import Fanfare
+from helpers.leaks import MARKS
 
 from embedded.stack import default_parts_dir
 from ops.system import System

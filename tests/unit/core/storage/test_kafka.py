@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from helpers.secured import PASSWORD, secure_kafka
+from helpers.tls_servers import PASSWORD, secure_kafka
 
 from core.settings import SettingsError
 from core.storage.kafka import client_settings
