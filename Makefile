@@ -25,14 +25,19 @@ demo: $(BIN)/.run ## Start everything, do the main job step by step, stop; AUTH=
 up: $(BIN)/.run ## Start everything on the fixed ports, until Ctrl-C; AUTH=on with sessions
 	@fanfare up $(if $(filter on,$(AUTH)),--auth)
 
-.PHONY: test
-test: $(BIN)/.dev lint ## Run every check and every test, against real servers
-	@pytest
+# Without the plugin of schemathesis, which takes a second to import and which only tests/fuzz needs.
+.PHONY: unit
+unit: $(BIN)/.dev ## Run the unit tests: no servers, under 20 seconds
+	@pytest -p no:schemathesis tests/unit
 
-# Needs the tests' own modules. A failed story is printed, and with the seed it can be drawn again.
+.PHONY: test
+test: $(BIN)/.dev lint ## Run all checks and all tests, those with real servers too
+	@pytest --durations=10
+
+# Prints the seed. A story that fails is printed as a list of steps; SEED=n plays it again.
 .PHONY: torture
 torture: export PYTHONPATH := $(PYTHONPATH):$(CURDIR)/tests
-torture: $(BIN)/.dev ## Play random commands and faults for MINUTES=30, drawn from SEED=n
+torture: $(BIN)/.dev ## Run random commands and faults for MINUTES=30, drawn from SEED=n
 	@seed=$${SEED:-$$(python -c 'import random; print(random.randrange(10**9))')}; \
 	    echo "make torture MINUTES=$(MINUTES) SEED=$$seed"; \
 	    python tests/model/run.py --seconds $$(($(MINUTES) * 6)) --seed $$seed && \

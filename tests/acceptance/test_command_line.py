@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.support import PORTS, Fanfare, wait_until
+from helpers.command_line import PORTS
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from core.rpc.health_probe import gateway_serves
 from core.settings import PREFIX

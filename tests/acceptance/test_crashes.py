@@ -17,7 +17,8 @@ from fanfare.common.v1.common_pb2 import User
 from fanfare.events.v1.events_pb2 import FeedEvent
 from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from embedded.server import Server
 from ops.system import System

@@ -9,7 +9,9 @@ from confluent_kafka import Producer
 from fanfare.common.v1.common_pb2 import User
 from fanfare.events.v1 import events_pb2 as pb
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.waiting import wait_until
 
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric

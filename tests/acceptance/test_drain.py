@@ -19,7 +19,8 @@ from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from embedded.server import Server
 from ops.system import System

@@ -15,7 +15,9 @@ from confluent_kafka.admin import AdminClient
 from fanfare.common.v1.common_pb2 import User
 from fanfare.events.v1.events_pb2 import FeedEvent, UserUnfollowed
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.waiting import wait_until
 
 from core.feed.checkpoints import Checkpoint
 from core.feed.sharding import PARTITIONS, SHARDS

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.waiting import wait_until
 
 from core.feed.timeline_lists import author_list, home_list, separator
 from core.runtime.metrics import Metric

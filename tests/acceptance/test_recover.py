@@ -8,7 +8,9 @@ import grpc
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Failure, Fanfare, failure, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import Failure, failure, ids
+from helpers.waiting import wait_until
 
 from core.feed.consistency_tokens import decode_token, encode_token
 from core.feed.history import Lsn, Moment

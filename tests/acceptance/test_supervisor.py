@@ -13,7 +13,8 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from embedded.stack import default_parts_dir
 from embedded.supervisor import Supervisor

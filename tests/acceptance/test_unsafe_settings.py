@@ -16,7 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
     ConfigResource,
     ResourceType,
 )
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from core.rpc.health_probe import probe
 from core.storage.findings import Severity

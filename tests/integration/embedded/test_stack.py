@@ -22,7 +22,7 @@ import pytest
 import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
-from helpers.support import wait_until
+from helpers.waiting import wait_until
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr

@@ -14,7 +14,7 @@ from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
-from helpers.serving import READ, WRITE
+from helpers.grpc_server import READ, WRITE
 
 from core import errors
 from core.rpc.server import Context

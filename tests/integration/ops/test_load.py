@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from fanfare.write.v1.write_pb2 import CreateUserRequest
-from helpers.support import SECRET, Fanfare
+from helpers.fanfare import Fanfare
+from helpers.leaks import SECRET
 
 from core.feed.timeline_lists import home_list
 

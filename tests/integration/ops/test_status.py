@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from cli.status import MAX_OUTBOX_SECONDS, STILL_SECONDS, outbox_row, watch_partitions
 from ops.feed_status import Partition

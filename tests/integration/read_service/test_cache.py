@@ -6,7 +6,7 @@ import asyncio
 import uuid
 
 import pytest
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 
 from core.feed import tweet_cache as bodies
 from core.feed.keys import Keys

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.support import wait_until
+from helpers.waiting import wait_until
 
 from embedded.errors import StackError
 from embedded.supervisor import (

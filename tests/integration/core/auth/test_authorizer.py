@@ -25,7 +25,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from helpers.serving import Unlimited, serving
+from helpers.grpc_server import Unlimited, serving
 
 from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
 from core.auth.authorizer import Authorizer, rule_of

@@ -7,7 +7,7 @@ import time
 import uuid
 
 import pytest
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 
 from core.auth.rate_limits import Limits
 from core.errors import RateLimitedError

@@ -6,7 +6,7 @@ import uuid
 from typing import cast
 
 import pytest
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from helpers.support import wait_until
+from helpers.waiting import wait_until
 from psycopg.conninfo import conninfo_to_dict
 
 from embedded.postgres import DATABASE

@@ -16,12 +16,13 @@ from pathlib import Path
 import grpc
 import pytest
 from fanfare.read.v1 import read_pb2 as r
-from helpers.answers import Question, Questions
-from helpers.support import Fanfare, wait_until
-from helpers.topic_events import wrong_events
-from helpers.traffic import Deed, Traffic, reason
+from helpers.expected_answers import Question, Questions
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import reason
+from helpers.kafka_topic import wrong_events
+from helpers.traffic import Deed, Traffic
+from helpers.waiting import wait_until
 
-from ops.feed_status import Feed
 from ops.system import System
 
 USERS = 10
@@ -112,9 +113,7 @@ class Drill:
         self._killed_at = time.monotonic()
         yield
         self._up_at = time.monotonic()
-        # A client that knew an earlier Kafka may wait for it for ever.
-        self.clients.feed.close()
-        self.clients.feed = Feed(self.clients.settings)
+        self.clients.reopen_feed()
         if self._asleep:
             os.kill(self.system.processes["worker"].pid, signal.SIGCONT)
             self._asleep = False
@@ -142,7 +141,7 @@ class Drill:
 
     def close(self) -> None:
         """Close the clients."""
-        self.clients.__exit__()
+        self.clients.close()
 
     # The judgement ----------------------------------------------------------------------------
 
@@ -161,7 +160,7 @@ class Drill:
         self._try_tokens("at the end", self._sample(before), lost=False, may_be_refused=True)
         after = [deed for deed in kept if deed.acknowledged_at > self._up_at]
         self._try_tokens("at the end", self._sample(after), lost=False)
-        found += wrong_events(self.clients, ids_may_repeat=self.event_ids_may_repeat)
+        found += wrong_events(self.clients.settings, ids_may_repeat=self.event_ids_may_repeat)
         if found:
             told = Counter(found)
             lines = [
@@ -231,7 +230,7 @@ class Drill:
     def _drained(self, deadline: float) -> bool:
         try:
             seconds = max(1.0, deadline - time.monotonic())
-            wait_until(self.clients._drained, "the feed is drained", seconds)
+            wait_until(self.clients.is_drained, "the feed is drained", seconds)
         except AssertionError:
             return False
         return True

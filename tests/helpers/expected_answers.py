@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import psycopg
 from fanfare.read.v1 import read_pb2 as r
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 
 CALL_SECONDS = 30.0
 GONE = "NOT_FOUND"
