@@ -22,9 +22,9 @@ from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, shard_of
 from core.feed.timeline_lists import HOME, TimelineList, author_list, home_list
 from core.runtime.metrics import METRICS, Metric
+from core.storage.resp import pack, pack_arguments, pack_push
 from fanout_worker.followers import Followers, Pages
 from fanout_worker.records import Record
-from fanout_worker.resp import pack, pack_arguments, pack_push
 
 # A transaction keeps Redis from others for a few milliseconds: one of so many commands, or of so
 # many ids.

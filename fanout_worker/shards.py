@@ -19,9 +19,9 @@ from core.feed.keys import Keys
 from core.feed.sharding import SHARDS
 from core.feed.timeline_lists import TRIM_SLACK
 from core.runtime.metrics import METRICS, Metric
+from core.storage.resp import pack
 from core.storage.scan import unlink_all
 from fanout_worker.batch import Part, Wave
-from fanout_worker.resp import pack
 
 LOG = logging.getLogger(__name__)
 RECEIVE_BYTES = 1 << 20

@@ -22,9 +22,9 @@ from core.feed.sharding import shard_of
 from core.feed.timeline_lists import TimelineList
 from core.runtime.metrics import METRICS, Metric
 from core.storage.circuit_breaker import CircuitBreaker
+from core.storage.redis import TRACKED, Command, RedisConnection, Replies
 from core.storage.redis_memory import is_out_of_memory
 from read_service.hot_bodies import HotBodies
-from read_service.stream import TRACKED, Command, Replies, Stream
 
 LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 0.2
@@ -71,7 +71,7 @@ class Cache:
         begin.
         """
         self.hot = HotBodies(MAX_HOT_BODIES)
-        self._stream = Stream(url, TIMEOUT_SECONDS, self.hot.forget)
+        self._stream = RedisConnection(url, TIMEOUT_SECONDS, self.hot.forget)
         self._prefix = prefix
         self._keys = Keys.of(prefix, "")
         self.history: str | None = None

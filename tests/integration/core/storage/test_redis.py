@@ -12,8 +12,8 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core.feed import tweet_cache as bodies
+from core.storage.redis import TRACKED, RedisConnection
 from read_service.hot_bodies import HotBodies
-from read_service.stream import TRACKED, Stream
 
 TIMEOUT_SECONDS = 2.0
 Changes = list[Sequence[bytes] | None]
@@ -26,9 +26,9 @@ def changes() -> Changes:
 
 
 @pytest.fixture
-async def stream(fanfare: Fanfare, changes: Changes) -> AsyncIterator[Stream]:
+async def stream(fanfare: Fanfare, changes: Changes) -> AsyncIterator[RedisConnection]:
     """Return a stream of the test's own."""
-    stream = Stream(fanfare.settings.redis_address(), TIMEOUT_SECONDS, changes.append)
+    stream = RedisConnection(fanfare.settings.redis_address(), TIMEOUT_SECONDS, changes.append)
     yield stream
     stream.close()
 
@@ -39,7 +39,7 @@ def key() -> str:
     return f"test:{uuid.uuid4()}"
 
 
-async def test_each_call_gets_its_own_answers(stream: Stream) -> None:
+async def test_each_call_gets_its_own_answers(stream: RedisConnection) -> None:
     """Calls of one moment, each of several commands, do not get one another's answers."""
     calls = [stream.ask([("ECHO", f"{n}/{part}") for part in range(n % 4 + 1)]) for n in range(200)]
     answers = await asyncio.gather(*calls)
@@ -47,7 +47,7 @@ async def test_each_call_gets_its_own_answers(stream: Stream) -> None:
         assert answer == [f"{n}/{part}".encode() for part in range(n % 4 + 1)]
 
 
-async def test_a_cancelled_call_takes_its_answer_with_it(stream: Stream) -> None:
+async def test_a_cancelled_call_takes_its_answer_with_it(stream: RedisConnection) -> None:
     """Those who asked behind a call that was given up still get theirs."""
     await stream.ask([("PING",)])
     given_up = asyncio.ensure_future(stream.ask([("ECHO", "given up")]))
@@ -57,7 +57,7 @@ async def test_a_cancelled_call_takes_its_answer_with_it(stream: Stream) -> None
     assert await next_ == [b"next"]
 
 
-async def test_an_error_is_its_callers_alone(stream: Stream, key: str) -> None:
+async def test_an_error_is_its_callers_alone(stream: RedisConnection, key: str) -> None:
     """A command that Redis refuses fails its own call, and no other."""
     wrong = stream.ask([("SET", key, "text"), ("LRANGE", key, 0, -1)])
     good = stream.ask([("GET", key)])
@@ -67,7 +67,7 @@ async def test_an_error_is_its_callers_alone(stream: Stream, key: str) -> None:
 
 
 async def test_a_change_is_told_before_any_later_answer(
-    fanfare: Fanfare, stream: Stream, changes: Changes, key: str
+    fanfare: Fanfare, stream: RedisConnection, changes: Changes, key: str
 ) -> None:
     """Once another answer is there, so is the news of what was changed before it."""
     await stream.ask([TRACKED, ("MGET", key)])
@@ -77,7 +77,7 @@ async def test_a_change_is_told_before_any_later_answer(
 
 
 async def test_only_what_is_asked_for_is_tracked(
-    fanfare: Fanfare, stream: Stream, changes: Changes, key: str
+    fanfare: Fanfare, stream: RedisConnection, changes: Changes, key: str
 ) -> None:
     """Lists, which change with every push, are read untracked."""
     await stream.ask([TRACKED, ("MGET", f"{key}:other"), ("LRANGE", key, 0, -1)])
@@ -89,7 +89,7 @@ async def test_only_what_is_asked_for_is_tracked(
 async def test_what_changes_at_once_is_not_kept(fanfare: Fanfare) -> None:
     """A body that is changed right behind the answer that holds it is forgotten, not kept."""
     hot = HotBodies(10)
-    stream = Stream(fanfare.settings.redis_address(), TIMEOUT_SECONDS, hot.forget)
+    stream = RedisConnection(fanfare.settings.redis_address(), TIMEOUT_SECONDS, hot.forget)
     id_ = uuid.uuid4().int >> 66
     key = fanfare.keys.tweet(id_)
     fanfare.redis.set(key, bodies.body(1, b"old"))
@@ -107,7 +107,7 @@ async def test_a_redis_that_hangs_is_not_waited_for(
     fanfare: Fanfare, changes: Changes, key: str
 ) -> None:
     """All who wait fail after the time, nothing is trusted any more, and the next call works."""
-    stream = Stream(fanfare.settings.redis_address(), 0.1, changes.append)
+    stream = RedisConnection(fanfare.settings.redis_address(), 0.1, changes.append)
     await stream.ask([TRACKED, ("MGET", key)])
     fanfare.redis.client_pause(500, all=False)
     calls = [stream.ask([("SET", key, n)]) for n in range(3)]
@@ -119,7 +119,7 @@ async def test_a_redis_that_hangs_is_not_waited_for(
 
 
 async def test_a_broken_connection_is_replaced(
-    fanfare: Fanfare, stream: Stream, changes: Changes
+    fanfare: Fanfare, stream: RedisConnection, changes: Changes
 ) -> None:
     """Whoever waits fails, nothing is trusted any more, and the next call connects anew."""
     await stream.ask([("CLIENT", "SETNAME", "broken")])
@@ -135,7 +135,7 @@ async def test_a_broken_connection_is_replaced(
 
 async def test_nobody_listens(changes: Changes) -> None:
     """A Redis that is not there fails each call, at once."""
-    stream = Stream("redis://127.0.0.1:1", TIMEOUT_SECONDS, changes.append)
+    stream = RedisConnection("redis://127.0.0.1:1", TIMEOUT_SECONDS, changes.append)
     for _ in range(2):
         with pytest.raises((RedisError, OSError)):
             await stream.ask([("PING",)])

@@ -37,7 +37,7 @@ _TRACKING: Command = ("CLIENT", "TRACKING", "ON", "OPTIN")
 _NOTHING = object()
 
 
-class Stream:
+class RedisConnection:
     """Asks Redis; connects when asked, and anew after a failure."""
 
     def __init__(self, url: str, timeout_seconds: float, changed: Changed) -> None:
