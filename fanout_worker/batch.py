@@ -22,7 +22,7 @@ from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, shard_of
 from core.feed.timeline_lists import HOME, TimelineList, author_list, home_list
 from core.runtime.metrics import METRICS, Metric
-from core.storage.resp import pack, pack_arguments, pack_push
+from core.storage.resp import pack, pack_arguments, pack_lpushx
 from fanout_worker.followers import Followers, Pages
 from fanout_worker.records import Record
 
@@ -198,7 +198,7 @@ def _unlink(key: bytes) -> bytes:
 
 
 def _push(key: bytes, ids: bytes, count: int) -> _Command:
-    return _Command(pack_push(key, ids, count), count, key)
+    return _Command(pack_lpushx(key, ids, count), count, key)
 
 
 # A shard's commands.

@@ -22,7 +22,7 @@ from core.feed.sharding import shard_of
 from core.feed.timeline_lists import TimelineList
 from core.runtime.metrics import METRICS, Metric
 from core.storage.circuit_breaker import CircuitBreaker
-from core.storage.redis import TRACKED, Command, RedisConnection, Replies
+from core.storage.redis import TRACK_NEXT_COMMAND, Command, RedisConnection, Replies
 from core.storage.redis_memory import is_out_of_memory
 from read_service.hot_bodies import HotBodies
 
@@ -71,7 +71,7 @@ class Cache:
         begin.
         """
         self.hot = HotBodies(MAX_HOT_BODIES)
-        self._stream = RedisConnection(url, TIMEOUT_SECONDS, self.hot.forget)
+        self._redis = RedisConnection(url, TIMEOUT_SECONDS, self.hot.forget)
         self._prefix = prefix
         self._keys = Keys.of(prefix, "")
         self.history: str | None = None
@@ -86,7 +86,7 @@ class Cache:
 
     def close(self) -> None:
         """Close the connection."""
-        self._stream.close()
+        self._redis.close()
 
     def enter(self, history: str | None) -> None:
         """Read what is kept for a history from now on; None: trust nothing.
@@ -97,7 +97,7 @@ class Cache:
         self._keys = Keys.of(self._prefix, history or "")
         self.history = history
         self._kept.clear()
-        self._stream.close()
+        self._redis.close()
 
     async def heads(self, wanted: Collection[tuple[TimelineList, int | None]]) -> Replies:
         """Return, for each (list, length), the list's first elements; all of them for None."""
@@ -181,7 +181,7 @@ class Cache:
     async def bodies(self, ids: Sequence[int]) -> list[bytes | None]:
         """Return the values of the tweets' bodies, in order; None for those not there."""
         (_, values) = await self._ask(
-            [TRACKED, ("MGET", *map(self._keys.tweet, ids))],
+            [TRACK_NEXT_COMMAND, ("MGET", *map(self._keys.tweet, ids))],
             lambda answers: self.hot.keep(ids, answers[1]),
         )
         return list(values)
@@ -243,7 +243,7 @@ class Cache:
                 parsed(answers)
 
         try:
-            answers = await self._stream.ask(commands, parsed_in_time)
+            answers = await self._redis.execute(commands, parsed_in_time)
         except (RedisError, OSError, TimeoutError) as error:
             if is_out_of_memory(error):
                 # It answers, and what it holds can still be read: no reason to leave it alone.
