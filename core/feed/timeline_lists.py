@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from core.feed.scripts import load_script
 from core.feed.sharding import shard_of
 
 # The kinds of lists.
@@ -30,97 +31,11 @@ _BUILDING = b"B"
 # The log may outgrow the cap by so much before the fan-out trims the list.
 TRIM_SLACK = 200
 
-# Sorting ids as strings: they exceed the 53 bits that Lua's numbers hold.
-_MERGE = """
-local function merge(ids, cap, complete)
-    table.sort(ids, function(a, b) return #a > #b or (#a == #b and a > b) end)
-    local merged, last = {}, nil
-    for _, id in ipairs(ids) do
-        if id ~= last then
-            if #merged == cap then complete = false break end
-            merged[#merged + 1] = id
-            last = id
-        end
-    end
-    if complete then merged[#merged + 1] = '0' end
-    return merged
-end
-local function replace(key, separator, elements)
-    redis.call('DEL', key)
-    redis.call('RPUSH', key, separator)
-    for i = 1, #elements, 1000 do
-        redis.call('RPUSH', key, unpack(elements, i, math.min(i + 999, #elements)))
-    end
-end
-"""
-
-# ARGV: token, TTL in milliseconds. Returns 1 when the caller is the builder now.
-BEGIN_BUILD = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('RPUSH', KEYS[1], '=', 'B' .. ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
-"""
-
-# ARGV: token, cap, TTL in seconds, 1 if the ids are all there are, the separator, then the ids,
-# newest first, once each and no more than the cap. What was pushed while the builder read is in the
-# log, and joins what it read; where nothing was, as mostly, there is nothing to sort.
-FINISH_BUILD = (
-    _MERGE
-    + """
-if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
-local ids = {}
-for i = 6, #ARGV do ids[#ids + 1] = ARGV[i] end
-for _, element in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-    if string.sub(element, 1, 1) == '=' then break end
-    ids[#ids + 1] = element
-end
-if #ids > #ARGV - 5 then
-    ids = merge(ids, tonumber(ARGV[2]), ARGV[4] == '1')
-elseif ARGV[4] == '1' then
-    ids[#ids + 1] = '0'
-end
-replace(KEYS[1], ARGV[5], ids)
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return 1
-"""
-)
-
-# ARGV: token. For a builder that gives up, and for a reader who finds one that died.
-ABANDON_BUILD = """
-if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
-
-# ARGV: cap. Sorts the log into the base. Ids older than a base that is cut off are dropped: it is
-# not complete down there, and Postgres is. A list that lost its base (unread, it outgrew its cap)
-# is deleted, to be built anew. Returns 1 for a list that was compacted, 2 for one deleted.
-COMPACT = (
-    _MERGE
-    + """
-local elements = redis.call('LRANGE', KEYS[1], 0, -1)
-local tail = elements[#elements]
-if not tail or string.sub(tail, 1, 1) == 'B' then return 0 end
-local separator, ids, floor = nil, {}, nil
-for _, element in ipairs(elements) do
-    if string.sub(element, 1, 1) == '=' then separator = element
-    elseif element ~= '0' then ids[#ids + 1] = element end
-end
-if not separator or tail == separator then redis.call('DEL', KEYS[1]) return 2 end
-if tail ~= '0' then
-    local kept = {}
-    for _, id in ipairs(ids) do
-        if #id > #tail or (#id == #tail and id >= tail) then kept[#kept + 1] = id end
-    end
-    ids = kept
-end
-local ttl = redis.call('PTTL', KEYS[1])
-replace(KEYS[1], separator, merge(ids, tonumber(ARGV[1]), tail == '0'))
-if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
-return 1
-"""
-)
-
+# The scripts that change lists. Their arguments and results are described in the .lua files.
+BEGIN_BUILD = load_script("begin_build")
+FINISH_BUILD = load_script("merge", "finish_build")
+ABANDON_BUILD = load_script("abandon_build")
+COMPACT = load_script("merge", "compact_list")
 
 # What FINISH_BUILD and COMPACT answer.
 REPLACED = 1

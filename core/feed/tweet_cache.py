@@ -7,28 +7,14 @@ way round; a deletion is newer than all; a lease gives way to everything.
 
 from __future__ import annotations
 
+from core.feed.scripts import load_script
+
 DELETED = b"D"
 _LEASE = b"L"
 
-# ARGV: value, TTL in seconds. Keeps what is there if it is as new.
-SET_IF_NEWER = """
-local old = redis.call('GET', KEYS[1])
-if old == 'D' then return 0 end
-if old and ARGV[1] ~= 'D' then
-    local version = tonumber(string.match(old, '^(%d+):'))
-    if version and version >= tonumber(string.match(ARGV[1], '^(%d+):')) then return 0 end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-return 1
-"""
-
-# ARGV: lease, value ('' to leave none), TTL in seconds. Only the lease's holder may fill.
-FILL = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then redis.call('DEL', KEYS[1])
-else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
-return 1
-"""
+# The scripts that change entries. Their arguments and results are described in the .lua files.
+SET_IF_NEWER = load_script("set_tweet_if_newer")
+FILL = load_script("fill_tweet")
 
 
 def id_of(key: bytes) -> int:
