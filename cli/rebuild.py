@@ -33,7 +33,7 @@ def command(user: int | None, *, everybody: bool) -> None:
                 lists = map(keys.for_list, (home_list(user), author_list(user)))
                 removed = int(redis.unlink(*lists))
             else:
-                removed = unlink_all(redis, keys.timelines, keys.authors)
+                removed = unlink_all(redis, keys.home_lists_pattern, keys.author_lists_pattern)
     except RedisError as error:
         raise click.ClickException(f"Redis does not answer: {error}") from error
     except (psycopg.Error, OtherHistoryError) as error:

@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
-from core.feed.sharding import SHARDS
+from core.feed.sharding import SHARDS, Partition, Shard
 from core.feed.timeline_lists import TRIM_SLACK
 from core.runtime.metrics import METRICS, Metric
 from core.storage.redis import BlockingRedisConnection
@@ -103,7 +103,10 @@ class Shards:
 
     def drop_all(self) -> None:
         """Remove all lists and all bodies, which readers then build and fill anew."""
-        unlink_all(self._redis, self.keys.timelines, self.keys.authors, self.keys.tweets)
+        keys = self.keys
+        unlink_all(
+            self._redis, keys.home_lists_pattern, keys.author_lists_pattern, keys.tweets_pattern
+        )
 
     def remove_histories(self, prefix: str, histories: Collection[str]) -> int:
         """Remove all keys of these histories under the prefix; return how many there were."""
@@ -222,7 +225,10 @@ class Shards:
         return self._connections
 
     def _checkpoints(self, shard: int, partitions: Iterable[int]) -> list[bytes]:
-        return [self.keys.checkpoint(shard, partition).encode() for partition in partitions]
+        return [
+            self.keys.checkpoint(Shard(shard), Partition(partition)).encode()
+            for partition in partitions
+        ]
 
 
 def _wal_moved(fences: Fences, ends: Mapping[int, Checkpoint]) -> Fences:

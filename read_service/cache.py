@@ -18,7 +18,7 @@ from core.feed import tweet_cache as bodies
 from core.feed.checkpoints import required_lsn
 from core.feed.history import Moment
 from core.feed.keys import Keys
-from core.feed.sharding import shard_of
+from core.feed.sharding import Shard, shard_of
 from core.feed.timeline_lists import TimelineList
 from core.runtime.metrics import METRICS, Metric
 from core.storage.circuit_breaker import CircuitBreaker
@@ -141,7 +141,7 @@ class Cache:
         commands: list[Command] = []
         for list_, base in bases.items():
             complete = int(len(base.ids) < cap)
-            separator = timeline.separator(base.pulled)
+            separator = timeline.encode_separator(base.pulled)
             arguments: Command = (token, cap, self._ttl_seconds, complete, separator)
             key = self._keys.for_list(list_)
             commands.append(("EVAL", timeline.FINISH_BUILD, 1, key, *arguments, *base.ids))
@@ -173,7 +173,7 @@ class Cache:
         self._kept.update(due)
         await self._ask([("EXPIRE", key, self._ttl_seconds) for key in due])
 
-    async def applied(self, shard: int) -> Moment | None:
+    async def applied(self, shard: Shard) -> Moment | None:
         """Return up to which moment a shard has been told; None if nobody tells it."""
         _, moment = await self._ask_with_progress([], {shard})
         return moment
@@ -194,7 +194,7 @@ class Cache:
         Return for each whether it was taken, and the moment that a Postgres must have reached for
         what is filled in to be right (None: nothing may be filled).
         """
-        lease = bodies.lease(token)
+        lease = bodies.encode_lease(token)
         commands: list[Command] = [
             ("SET", self._keys.tweet(tweet_id), lease, "NX", "EX", self._lease_seconds)
             for tweet_id in ids
@@ -204,7 +204,7 @@ class Cache:
 
     async def fill_bodies(self, values: Sequence[tuple[int, bytes]], token: str) -> None:
         """Fill the bodies whose leases are still held; an empty value gives the lease up."""
-        lease = bodies.lease(token)
+        lease = bodies.encode_lease(token)
         answers = await self._ask(
             [
                 ("EVAL", bodies.FILL, 1, self._keys.tweet(id_), lease, value, self._ttl_seconds)
@@ -215,7 +215,7 @@ class Cache:
         METRICS.add(Metric.TWEET_FILLED, answers.count(1))
 
     async def _ask_with_progress(
-        self, commands: Sequence[Command], shards: Iterable[int]
+        self, commands: Sequence[Command], shards: Iterable[Shard]
     ) -> tuple[Replies, Moment | None]:
         """Return the answers, and the moment that the shards have been told of after the commands.
 
