@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from core.feed.history import OtherHistoryError
 from core.feed.timeline_lists import author_list, home_list
 from core.settings import load_settings
-from core.storage.scan import unlink_all
+from core.storage.redis_scan import unlink_all
 from ops.feed_status import current_keys
 
 

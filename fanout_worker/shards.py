@@ -19,8 +19,8 @@ from core.feed.sharding import SHARDS, Partition, Shard
 from core.feed.timeline_lists import TRIM_SLACK
 from core.runtime.metrics import METRICS, Metric
 from core.storage.redis import BlockingRedisConnection
+from core.storage.redis_scan import unlink_all
 from core.storage.resp import pack
-from core.storage.scan import unlink_all
 from fanout_worker.batch import Part, Wave
 
 LOG = logging.getLogger(__name__)
