@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from core.feed.history import OtherHistoryError
 from core.feed.timeline_lists import author_list, home_list
 from core.settings import load_settings
-from core.storage.scan import unlink_all
+from core.storage.redis_scan import unlink_all
 from ops.feed_status import current_keys
 
 
@@ -33,7 +33,7 @@ def command(user: int | None, *, everybody: bool) -> None:
                 lists = map(keys.for_list, (home_list(user), author_list(user)))
                 removed = int(redis.unlink(*lists))
             else:
-                removed = unlink_all(redis, keys.timelines, keys.authors)
+                removed = unlink_all(redis, keys.home_lists_pattern, keys.author_lists_pattern)
     except RedisError as error:
         raise click.ClickException(f"Redis does not answer: {error}") from error
     except (psycopg.Error, OtherHistoryError) as error:

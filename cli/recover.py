@@ -11,7 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.settings import load_settings
-from core.storage.scan import unlink_all
+from core.storage.redis_scan import unlink_all
 from ops.feed_status import connect
 
 STEP = 10_000

@@ -149,7 +149,7 @@ def _partitions(feed: Feed) -> Rows:
 def _cached(settings: Settings) -> Rows:
     with Redis.from_url(settings.redis_address(), socket_timeout=5) as redis:
         # A scan of all keys, in steps that keep nobody waiting.
-        timelines = current_keys(settings).timelines
+        timelines = current_keys(settings).home_lists_pattern
         count = sum(1 for _ in redis.scan_iter(timelines, count=10_000))
         yield Row("cached timelines", f"{count:,}")
 

@@ -19,12 +19,12 @@ import numpy as np
 
 from core.feed import tweet_cache as bodies
 from core.feed.keys import Keys
-from core.feed.sharding import SHARDS, shard_of
-from core.feed.timeline_lists import HOME, TimelineList, author_list, home_list
+from core.feed.sharding import SHARDS, Shard, shard_of
+from core.feed.timeline_lists import ListKind, TimelineList, author_list, home_list
 from core.runtime.metrics import METRICS, Metric
+from core.storage.resp import pack, pack_arguments, pack_lpushx
 from fanout_worker.followers import Followers, Pages
 from fanout_worker.records import Record
-from fanout_worker.resp import pack, pack_arguments, pack_push
 
 # A transaction keeps Redis from others for a few milliseconds: one of so many commands, or of so
 # many ids.
@@ -144,14 +144,14 @@ def _body(record: Record, keys: Keys, ttl_seconds: int) -> tuple[int, bytes] | N
     match record.kind:
         case "tweet_created":
             tweet = record.change.tweet
-            body = bodies.body(1, tweet.SerializeToString())
+            body = bodies.encode_entry(1, tweet.SerializeToString())
             key = keys.tweet(tweet.id).encode()
             # The first version never replaces anything: a plain SET NX will do, and a reader who
             # holds the lease reads this version or a newer.
             return tweet.id, pack(b"SET", key, body, b"NX", b"EX", b"%d" % ttl_seconds)
         case "tweet_updated":
             tweet = record.change.tweet
-            body = bodies.body(record.change.version, tweet.SerializeToString())
+            body = bodies.encode_entry(record.change.version, tweet.SerializeToString())
             return tweet.id, _set_if_newer(keys.tweet(tweet.id), body, ttl_seconds)
         case "tweet_deleted":
             tweet_id = record.change.tweet_id
@@ -198,7 +198,7 @@ def _unlink(key: bytes) -> bytes:
 
 
 def _push(key: bytes, ids: bytes, count: int) -> _Command:
-    return _Command(pack_push(key, ids, count), count, key)
+    return _Command(pack_lpushx(key, ids, count), count, key)
 
 
 # A shard's commands.
@@ -224,7 +224,10 @@ def _drops(
 
             def slab(shard: int, page: Followers = page) -> Iterator[_Command]:
                 of_shard = page[page % SHARDS == shard].tolist()
-                return (_Command(_unlink(key)) for key in keys.for_lists(HOME, shard, of_shard))
+                return (
+                    _Command(_unlink(key))
+                    for key in keys.for_lists(ListKind.HOME, Shard(shard), of_shard)
+                )
 
             yield slab
 
@@ -268,7 +271,7 @@ def _transposed(
     def slab(shard: int) -> Iterator[_Command]:
         part = slice(shards[shard], shards[shard + 1])
         for key, start, end, count in zip(
-            keys.for_lists(HOME, shard, readers[part].tolist()),
+            keys.for_lists(ListKind.HOME, Shard(shard), readers[part].tolist()),
             starts[part].tolist(),
             ends[part].tolist(),
             counts[part].tolist(),

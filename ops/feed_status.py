@@ -13,7 +13,7 @@ from redis import Redis
 from core.feed.checkpoints import Checkpoint
 from core.feed.history import OtherHistoryError
 from core.feed.keys import Keys
-from core.feed.sharding import PARTITIONS, SHARDS
+from core.feed.sharding import PARTITIONS, SHARDS, Shard
 from core.settings import DEFAULT_SILENCE_SECONDS, Settings
 from core.storage import postgres
 from core.storage.kafka import GROUP, client_settings
@@ -122,7 +122,7 @@ class Feed:
             return lowest
         absent = set()
         for shard in range(SHARDS):
-            for partition, value in enumerate(self._redis.mget(keys.checkpoints(shard))):
+            for partition, value in enumerate(self._redis.mget(keys.checkpoints(Shard(shard)))):
                 fence = Checkpoint.decode(value) if isinstance(value, bytes) else None
                 if fence is None or fence.topic_id != topic_id:
                     absent.add(partition)

@@ -10,8 +10,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from core.feed.sharding import PARTITIONS
 from core.settings import Settings
-from core.storage.findings import MANY_REPLICAS, MIN_IN_SYNC
 from core.storage.kafka import client_settings, dead_letter_topic
+from core.storage.settings_rules import MANY_REPLICAS, MIN_IN_SYNC
 from ops.feed_status import connect
 
 # Any number, as long as every `fanfare migrate` of one database has the same.

@@ -12,9 +12,9 @@ from core.rpc.server import Server
 from core.rpc.tls import certificates
 from core.runtime.prefork import run_prefork
 from core.settings import Settings
-from core.storage.inspection import redis_check
 from core.storage.postgres import Database
-from core.storage.server_checks import ServerChecks
+from core.storage.settings_checks import redis_check
+from core.storage.settings_monitor import SettingsMonitor
 from read_service.cache import Cache
 from read_service.history_watch import HistoryWatch
 from read_service.home import HomeTimelines
@@ -29,7 +29,7 @@ BUILD_SECONDS = 10.0
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the queries until stopping is set."""
-    checks = ServerChecks({"Redis": redis_check(settings)})
+    checks = SettingsMonitor({"Redis": redis_check(settings)})
     silence = settings.silence_seconds
     primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
     replica = primary

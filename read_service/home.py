@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from core.errors import DatabaseUnavailableError, UserNotFoundError
 from core.feed.history import Moment, OtherHistoryError
-from core.feed.timeline_lists import Window, author_list, home_list, merged, newest
+from core.feed.timeline_lists import Window, author_list, home_list, merge_windows, newest_ids
 from core.runtime.metrics import METRICS, Metric
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.lists import Lists
@@ -46,7 +46,7 @@ class HomeTimelines:
         lists = [home_list(user_id) for user_id in user_ids]
         try:
             heads = await self._cache.heads([(list_, limit + LOG_ROOM) for list_ in lists])
-            found = [newest(elements, limit) for elements in heads]
+            found = [newest_ids(elements, limit) for elements in heads]
             pages = await self._tweets.pages([ids for ids, _ in filter(None, found)])
             await self._cache.keep(
                 [list_ for list_, ids in zip(lists, found, strict=True) if ids is not None]
@@ -132,7 +132,7 @@ class HomeTimelines:
             windows += pulled
             METRICS.add(Metric.PULLED_MERGED)
         await self._cache.keep([own, *lists])
-        return merged(windows) if lists else windows[0]
+        return merge_windows(windows) if lists else windows[0]
 
     async def _readable(self, window: Window, before: int, wanted: int) -> list[Item] | None:
         """Return the wanted tweets of a window, or None if it does not reach down to them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from core.feed.tweet_cache import id_of, is_lease, tweet_of
+from core.feed.tweet_cache import decode_entry, is_lease, tweet_id_of
 from core.rpc.messages import delimited
 from read_service.store import Item
 
@@ -40,7 +40,7 @@ class HotBodies:
         """Keep what a tracked read of the tweets' bodies returned."""
         for id_, value in zip(ids, values, strict=True):
             if value is not None and not is_lease(value):
-                tweet = tweet_of(value)
+                tweet = decode_entry(value)
                 self._bodies[id_] = None if tweet is None else delimited(tweet)
         while len(self._bodies) > self._limit:
             del self._bodies[next(iter(self._bodies))]
@@ -51,4 +51,4 @@ class HotBodies:
             self._bodies.clear()
             return
         for key in keys:
-            self._bodies.pop(id_of(key), None)
+            self._bodies.pop(tweet_id_of(key), None)

@@ -61,7 +61,7 @@ class Lists:
                 elif window.state is WindowState.UNSORTED:
                     await self._cache.compact(list_, self._length)
                 else:
-                    await self._clear_if_abandoned(list_, window.token)
+                    await self._clear_if_abandoned(list_, window.lease)
                     return None
             if absent and not await self._built(absent):
                 return None
@@ -74,7 +74,7 @@ class Lists:
     ) -> dict[TimelineList, Window]:
         heads = await self._cache.heads(list(lengths.items()))
         return {
-            list_: read_window(elements, whole=length is None or len(elements) < length)
+            list_: read_window(elements, is_whole=length is None or len(elements) < length)
             for (list_, length), elements in zip(lengths.items(), heads, strict=True)
         }
 

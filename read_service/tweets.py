@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 
 from core.feed.history import Moment, OtherHistoryError
-from core.feed.tweet_cache import DELETED, body, is_lease, tweet_of
+from core.feed.tweet_cache import DELETED, decode_entry, encode_entry, is_lease
 from core.rpc.messages import delimited
 from read_service.cache import Cache, CacheUnavailableError
 from read_service.store import Item, Store
@@ -56,7 +56,7 @@ class Tweets:
             for id_, value in zip(unknown, await self._cache.bodies(unknown), strict=True):
                 if value is None or is_lease(value):
                     missing.append(id_)
-                elif (tweet := tweet_of(value)) is not None:
+                elif (tweet := decode_entry(value)) is not None:
                     tweets[id_] = delimited(tweet)
         if missing:
             tweets |= await self._fill(missing, listed=listed)
@@ -78,7 +78,7 @@ class Tweets:
                 value = missing
                 if moment is not None and tweet_id in found:
                     version, tweet = found[tweet_id]
-                    value = body(version, tweet)
+                    value = encode_entry(version, tweet)
                 fills.append((tweet_id, value))
         if fills:
             await self._cache.fill_bodies(fills, token)

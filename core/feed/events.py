@@ -1,4 +1,4 @@
-"""The events of the feed: reading them, and whose they are."""
+"""Reads the events of the feed from Kafka records."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from fanfare.events.v1.events_pb2 import FeedEvent
 from google.protobuf.message import DecodeError
 
-# The header of a dead letter that was sent again; its value is the place it had first.
+# Marks a record that `fanfare dlq` has sent again; the value says where the record was at first.
 REPLAYED_HEADER = "replayed"
 
-# By kind, the ids that an event names; the first is the user whose id is the record's key.
+# The ids in each kind of event. The first one is the user whose id is the key of the record.
 _IDS: dict[str, Callable[[FeedEvent], tuple[int, ...]]] = {
     "tweet_created": lambda e: (e.tweet_created.tweet.user_id, e.tweet_created.tweet.id),
     "tweet_updated": lambda e: (e.tweet_updated.tweet.user_id, e.tweet_updated.tweet.id),
@@ -22,23 +22,27 @@ _IDS: dict[str, Callable[[FeedEvent], tuple[int, ...]]] = {
 
 
 class UnreadableEventError(ValueError):
-    """A record is no event that this version knows; the text says why."""
+    """A record is not an event that this version of Fanfare can read; the message says why."""
 
 
 def parse(value: bytes) -> FeedEvent:
-    """Return the event in a record; raises UnreadableEventError."""
+    """Return the event in the value of a record.
+
+    Raises:
+        UnreadableEventError: the value is not an event of a known kind, or lacks an id.
+    """
     try:
         event = FeedEvent.FromString(value)
     except DecodeError as error:
         raise UnreadableEventError(f"not a FeedEvent: {error}") from error
     kind = event.WhichOneof("event")
     if kind is None:
-        raise UnreadableEventError("an event of no known kind")
+        raise UnreadableEventError("unknown kind of event")
     if min(_IDS[kind](event)) <= 0:
-        raise UnreadableEventError(f"a {kind} without the ids it must have")
+        raise UnreadableEventError(f"{kind} event without a required id")
     return event
 
 
 def user_of(event: FeedEvent) -> int:
-    """Return the user whose decimal id is the record's key: the author, or the followed."""
+    """Return the user whose id is the key of the event's record: its author, or the followed."""
     return _IDS[event.WhichOneof("event") or ""](event)[0]

@@ -17,6 +17,7 @@ from helpers.grpc_client import ids
 from helpers.waiting import wait_until
 
 from core.feed import tweet_cache as bodies
+from core.feed.sharding import Partition
 from core.feed.timeline_lists import TRIM_SLACK, home_list
 from core.runtime.metrics import Metric
 from read_service.home import LOG_ROOM
@@ -174,7 +175,7 @@ def test_nothing_is_built_while_a_fence_is_absent(fanfare: Fanfare, alice: User)
     list_, keys = home_list(alice.id), fanfare.keys
 
     def unfenced() -> bool:
-        fanfare.redis.delete(keys.checkpoint(list_.shard, 0), keys.for_list(list_))
+        fanfare.redis.delete(keys.checkpoint(list_.shard, Partition(0)), keys.for_list(list_))
         assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
         return fanfare.rare_paths()[Metric.CHECKPOINT_MISSING] > before[Metric.CHECKPOINT_MISSING]
 

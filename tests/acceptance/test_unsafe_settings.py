@@ -20,9 +20,9 @@ from helpers.fanfare import Fanfare
 from helpers.waiting import wait_until
 
 from core.rpc.health_probe import probe
-from core.storage.findings import Severity
-from core.storage.inspection import inspect_servers
-from core.storage.server_checks import CHECK_SECONDS
+from core.storage.settings_checks import inspect_servers
+from core.storage.settings_monitor import CHECK_SECONDS
+from core.storage.settings_rules import Severity
 from ops.system import System
 from write_service.relay import HEALTH_NAME
 

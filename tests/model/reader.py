@@ -18,7 +18,13 @@ from model.rules import Rules
 from model.wal_rule import HistoryEndedError, read_at
 from model.world import Steps, World
 
-from core.feed.timeline_lists import Window, WindowState, merged, read_window, separator
+from core.feed.timeline_lists import (
+    Window,
+    WindowState,
+    encode_separator,
+    merge_windows,
+    read_window,
+)
 
 LOG_ROOM = 1
 """How much longer than the page the first window is."""
@@ -140,8 +146,8 @@ def _window(world: World, history: str, viewer: int, length: int | None) -> Step
     if not world.rules.merged_to_highest_floor:
         windows = [*own, *pulled]
         lowest = min(window.floor for window in windows)
-        return merged([replace(window, floor=lowest) for window in windows])
-    return merged([*own, *pulled])
+        return merge_windows([replace(window, floor=lowest) for window in windows])
+    return merge_windows([*own, *pulled])
 
 
 def _readable(
@@ -174,7 +180,7 @@ def _windows(
         connection = world.hot.connect()
         for key, wanted in list(lengths.items()):
             elements = space.lists.get(key, [])[:wanted]
-            window = read_window(elements, whole=wanted is None or len(elements) < wanted)
+            window = read_window(elements, is_whole=wanted is None or len(elements) < wanted)
             if window.state is WindowState.READABLE:
                 found[key] = window
                 del lengths[key]
@@ -255,9 +261,9 @@ def _finish(
     complete = len(ids) < LENGTH
     space = world.space(history)
     if world.rules.builds_lose_to_drops:
-        built = space.finish_build(key, token, ids, separator(pulled), complete=complete)
+        built = space.finish_build(key, token, ids, encode_separator(pulled), complete=complete)
     else:
-        space.replace(key, ids, separator(pulled), complete=complete)
+        space.replace(key, ids, encode_separator(pulled), complete=complete)
         built = True
     world.figures["builds"] += built
     world.tell("reader", f"builds {key}:" if built else f"may not build {key}:", ids, pulled)

@@ -154,6 +154,6 @@ def test_rebuild_removes_one_timeline_or_all(fanfare: Fanfare) -> None:
     assert not fanfare.redis.exists(fanfare.keys.for_list(home_list(alice.id)))
     assert fanfare.redis.exists(fanfare.keys.for_list(home_list(carol.id)))
     assert fanfare.command("rebuild", "--all").returncode == 0
-    assert not list(fanfare.redis.scan_iter(fanfare.keys.timelines))
+    assert not list(fanfare.redis.scan_iter(fanfare.keys.home_lists_pattern))
     assert fanfare.command("rebuild").returncode == 2
     fanfare.wait_exact(alice, carol)

@@ -42,7 +42,7 @@ async def test_what_was_asked_of_a_former_history_is_not_kept(
     cache = _cache(fanfare)
     id_ = uuid.uuid4().int >> 66
     former = Keys.of(PREFIX, FORMER)
-    fanfare.redis.set(former.tweet(id_), bodies.body(1, b"lost"), ex=60)
+    fanfare.redis.set(former.tweet(id_), bodies.encode_entry(1, b"lost"), ex=60)
     fanfare.redis.rpush(former.for_list(home_list(7)), "=", "5", "0")
     cache.enter(FORMER)
     if is_connected:

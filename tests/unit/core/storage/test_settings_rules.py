@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.storage.findings import (
+from core.storage.settings_rules import (
     Finding,
     PostgresSettings,
     Severity,

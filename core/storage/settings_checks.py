@@ -22,7 +22,9 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from core.settings import Settings
-from core.storage.findings import (
+from core.storage.kafka import client_settings
+from core.storage.postgres import connect
+from core.storage.settings_rules import (
     Finding,
     PostgresSettings,
     Severity,
@@ -31,8 +33,6 @@ from core.storage.findings import (
     redis_findings,
     topic_findings,
 )
-from core.storage.kafka import client_settings
-from core.storage.postgres import connect
 
 TIMEOUT_SECONDS = 5.0
 # What librdkafka gives for a topic of a Kafka that has no ids.
@@ -44,11 +44,11 @@ SELECT current_setting('server_version_num')::int AS version,
     current_setting('synchronous_commit') AS synchronous_commit
 """
 
-# Returns what is wrong with a server. Raises UnansweredError.
+# Returns what is wrong with a server. Raises SettingsUnknownError.
 Check = Callable[[], Sequence[Finding]]
 
 
-class UnansweredError(Exception):
+class SettingsUnknownError(Exception):
     """The server does not answer, so nobody knows its settings."""
 
 
@@ -73,7 +73,7 @@ def inspect_servers(settings: Settings) -> list[Finding]:
     for check in (postgres_check(settings), redis_check(settings), topic_check(settings)):
         try:
             found += check()
-        except UnansweredError:
+        except SettingsUnknownError:
             continue
     return sorted(found, key=lambda finding: -finding.severity)
 
@@ -87,7 +87,7 @@ def _inspect_postgres(dsn: str, silence_seconds: float) -> list[Finding]:
         ):
             settings = cursor.execute(_POSTGRES).fetchone()
     except psycopg.Error as error:
-        raise UnansweredError from error
+        raise SettingsUnknownError from error
     return postgres_findings(settings) if settings is not None else []
 
 
@@ -101,7 +101,7 @@ def _inspect_redis(url: str) -> list[Finding]:
         ) as redis:
             return redis_findings(redis.info())
     except RedisConnectionError as error:  # also while it loads its data, and for a wrong password
-        raise UnansweredError from error
+        raise SettingsUnknownError from error
     except ResponseError:
         text = (
             "Redis refuses INFO, so its settings are not checked: allow the command to "
@@ -109,7 +109,7 @@ def _inspect_redis(url: str) -> list[Finding]:
         )
         return [Finding(Severity.WARNING, text)]
     except (RedisError, OSError) as error:
-        raise UnansweredError from error
+        raise SettingsUnknownError from error
 
 
 def _inspect_topic(bootstrap_servers: str, name: str) -> list[Finding]:
@@ -121,7 +121,7 @@ def _inspect_topic(bootstrap_servers: str, name: str) -> list[Finding]:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             text = f"the topic {name} is not in Kafka: run `fanfare migrate`"
             return [Finding(Severity.WARNING, text)]
-        raise UnansweredError from error
+        raise SettingsUnknownError from error
     settings = TopicSettings(
         name,
         len(topic.partitions),
@@ -140,7 +140,7 @@ def _config(admin: AdminClient, topic: str) -> dict[str, str] | None:
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             return None
-        raise UnansweredError from error
+        raise SettingsUnknownError from error
     return {entry.name: entry.value for entry in entries.values()}
 
 
@@ -148,4 +148,4 @@ def _result(future: Future[Any]) -> Any:
     try:
         return future.result(2 * TIMEOUT_SECONDS)
     except TimeoutError as error:
-        raise UnansweredError from error
+        raise SettingsUnknownError from error

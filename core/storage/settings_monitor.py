@@ -7,8 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from core.runtime.process import StartError
-from core.storage.findings import Finding, Severity
-from core.storage.inspection import Check, UnansweredError
+from core.storage.settings_checks import Check, SettingsUnknownError
+from core.storage.settings_rules import Finding, Severity
 
 LOG = logging.getLogger(__name__)
 # How long a start waits for the servers to tell their settings. They need not be up.
@@ -18,7 +18,7 @@ CHECK_SECONDS = 30.0
 SOON_SECONDS = 2.0
 
 
-class ServerChecks:
+class SettingsMonitor:
     """Knows what is wrong with the servers' settings, and logs each finding when it changes."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
@@ -74,7 +74,7 @@ class ServerChecks:
     async def _check(self, server: str) -> None:
         try:
             found = await asyncio.to_thread(self._checks[server])
-        except UnansweredError:
+        except SettingsUnknownError:
             # What was found before still counts: nobody has seen it corrected.
             self._unanswered.add(server)
             return

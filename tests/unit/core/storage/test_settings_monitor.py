@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import pytest
 
 from core.runtime.process import StartError
-from core.storage import server_checks
-from core.storage.findings import Finding, Severity
-from core.storage.inspection import UnansweredError
-from core.storage.server_checks import ServerChecks
+from core.storage import settings_monitor
+from core.storage.settings_checks import SettingsUnknownError
+from core.storage.settings_monitor import SettingsMonitor
+from core.storage.settings_rules import Finding, Severity
 
 ERROR = Finding(Severity.ERROR, "fsync is off: set it on")
 WARNING = Finding(Severity.WARNING, "it is slow: make it fast")
@@ -27,15 +27,15 @@ class _Server:
 
     def __call__(self) -> Sequence[Finding]:
         if not self.answers:
-            raise UnansweredError
+            raise SettingsUnknownError
         return self.findings
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("CHECK_SECONDS", "SOON_SECONDS"):
-        monkeypatch.setattr(server_checks, name, 0.01)
-    caplog.set_level(logging.INFO, logger="core.storage.server_checks")
+        monkeypatch.setattr(settings_monitor, name, 0.01)
+    caplog.set_level(logging.INFO, logger="core.storage.settings_monitor")
 
 
 async def _until_told(caplog: pytest.LogCaptureFixture, *lines: str) -> None:
@@ -46,11 +46,11 @@ async def _until_told(caplog: pytest.LogCaptureFixture, *lines: str) -> None:
 
 async def test_an_error_keeps_a_process_from_starting() -> None:
     """With one sentence, as everything that does; a warning does not."""
-    checks = ServerChecks({"Redis": _Server(WARNING), "Postgres": _Server(WARNING, ERROR)})
+    checks = SettingsMonitor({"Redis": _Server(WARNING), "Postgres": _Server(WARNING, ERROR)})
     with pytest.raises(StartError, match=r"^fsync is off: set it on\.$"):
         await checks.start()
     await checks.stop()
-    checks = ServerChecks({"Redis": _Server(WARNING)})
+    checks = SettingsMonitor({"Redis": _Server(WARNING)})
     await checks.start()
     assert checks.trouble() is None
     await checks.stop()
@@ -58,7 +58,7 @@ async def test_an_error_keeps_a_process_from_starting() -> None:
 
 async def test_a_process_that_can_do_without_starts_all_the_same() -> None:
     """And knows of the error."""
-    checks = ServerChecks({"Redis": _Server(ERROR)})
+    checks = SettingsMonitor({"Redis": _Server(ERROR)})
     await checks.start(refuse=False)
     assert checks.trouble() == ERROR.text
     await checks.stop()
@@ -69,7 +69,7 @@ async def test_a_server_is_checked_when_it_first_answers(
 ) -> None:
     """The process starts without it, and is in trouble from then on until it is corrected."""
     server = _Server(ERROR, WARNING, answers=False)
-    checks = ServerChecks({"Postgres": server, "Redis": _Server()})
+    checks = SettingsMonitor({"Postgres": server, "Redis": _Server()})
     await checks.start()
     assert checks.trouble() is None
     server.answers = True
@@ -90,7 +90,7 @@ async def test_a_server_that_never_answers_does_not_hold_up_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is left to the checks that follow."""
-    monkeypatch.setattr(server_checks, "START_SECONDS", 0.01)
+    monkeypatch.setattr(settings_monitor, "START_SECONDS", 0.01)
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -98,7 +98,7 @@ async def test_a_server_that_never_answers_does_not_hold_up_the_start(
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
         return [ERROR]
 
-    checks = ServerChecks({"Kafka": hang})
+    checks = SettingsMonitor({"Kafka": hang})
     async with asyncio.timeout(10):
         await checks.start()
         assert checks.trouble() is None
