@@ -303,7 +303,7 @@ class Worker:
         before = self._by_shard(partitions)
         after = [
             {
-                partition: replace(fence, wal_position=max(fence.wal_position, now.lsn))
+                partition: replace(fence, lsn=max(fence.lsn, now.lsn))
                 for partition, fence in fences.items()
             }
             for fences in before

@@ -274,6 +274,5 @@ class Shards:
 
 def _wal_moved(fences: Fences, ends: Mapping[int, Checkpoint]) -> Fences:
     return {
-        partition: replace(fence, wal_position=ends[partition].wal_position)
-        for partition, fence in fences.items()
+        partition: replace(fence, lsn=ends[partition].lsn) for partition, fence in fences.items()
     }

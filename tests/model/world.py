@@ -31,7 +31,7 @@ class Acknowledged:
 
     server: Postgres
     """Where it was committed."""
-    position: int
+    lsn: int
     token: Moment
 
 
