@@ -22,9 +22,9 @@ from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, shard_of
 from core.feed.timeline_lists import HOME, TimelineList, author_list, home_list
 from core.runtime.metrics import METRICS, Metric
+from core.storage.resp import pack, pack_arguments, pack_lpushx
 from fanout_worker.followers import Followers, Pages
 from fanout_worker.records import Record
-from fanout_worker.resp import pack, pack_arguments, pack_push
 
 # A transaction keeps Redis from others for a few milliseconds: one of so many commands, or of so
 # many ids.
@@ -198,7 +198,7 @@ def _unlink(key: bytes) -> bytes:
 
 
 def _push(key: bytes, ids: bytes, count: int) -> _Command:
-    return _Command(pack_push(key, ids, count), count, key)
+    return _Command(pack_lpushx(key, ids, count), count, key)
 
 
 # A shard's commands.

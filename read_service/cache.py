@@ -21,14 +21,15 @@ from core.feed.keys import Keys
 from core.feed.sharding import shard_of
 from core.feed.timeline_lists import TimelineList
 from core.runtime.metrics import METRICS, Metric
+from core.storage.circuit_breaker import CircuitBreaker
+from core.storage.redis import TRACK_NEXT_COMMAND, Command, RedisConnection, Replies
 from core.storage.redis_memory import is_out_of_memory
 from read_service.hot_bodies import HotBodies
-from read_service.stream import TRACKED, Command, Replies, Stream
 
 LOG = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 0.2
-FAILURES_TO_PAUSE = 3
-PAUSE_SECONDS = 1.0
+FAILURES_TO_OPEN = 3
+OPEN_SECONDS = 1.0
 # Some 30 MB of tweets.
 MAX_HOT_BODIES = 100_000
 # A list's TTL is refreshed at most once in this part of it, as far as one can remember.
@@ -70,7 +71,7 @@ class Cache:
         begin.
         """
         self.hot = HotBodies(MAX_HOT_BODIES)
-        self._stream = Stream(url, TIMEOUT_SECONDS, self.hot.forget)
+        self._redis = RedisConnection(url, TIMEOUT_SECONDS, self.hot.forget)
         self._prefix = prefix
         self._keys = Keys.of(prefix, "")
         self.history: str | None = None
@@ -79,14 +80,13 @@ class Cache:
         self._build_seconds = build_seconds
         self._lease_seconds = lease_seconds
         self._clock = clock
-        self._failures = 0
-        self._paused_until = 0.0
+        self._breaker = CircuitBreaker(FAILURES_TO_OPEN, OPEN_SECONDS, _note_open_breaker, clock)
         self._kept: set[str] = set()
         self._kept_until = 0.0
 
     def close(self) -> None:
         """Close the connection."""
-        self._stream.close()
+        self._redis.close()
 
     def enter(self, history: str | None) -> None:
         """Read what is kept for a history from now on; None: trust nothing.
@@ -97,7 +97,7 @@ class Cache:
         self._keys = Keys.of(self._prefix, history or "")
         self.history = history
         self._kept.clear()
-        self._stream.close()
+        self._redis.close()
 
     async def heads(self, wanted: Collection[tuple[TimelineList, int | None]]) -> Replies:
         """Return, for each (list, length), the list's first elements; all of them for None."""
@@ -181,7 +181,7 @@ class Cache:
     async def bodies(self, ids: Sequence[int]) -> list[bytes | None]:
         """Return the values of the tweets' bodies, in order; None for those not there."""
         (_, values) = await self._ask(
-            [TRACKED, ("MGET", *map(self._keys.tweet, ids))],
+            [TRACK_NEXT_COMMAND, ("MGET", *map(self._keys.tweet, ids))],
             lambda answers: self.hot.keep(ids, answers[1]),
         )
         return list(values)
@@ -235,7 +235,7 @@ class Cache:
         self, commands: Sequence[Command], parsed: Callable[[Replies], None] | None = None
     ) -> Replies:
         history = self.history
-        if history is None or self._clock() < self._paused_until:
+        if history is None or self._breaker.is_open:
             raise CacheUnavailableError
 
         def parsed_in_time(answers: Replies) -> None:
@@ -243,20 +243,21 @@ class Cache:
                 parsed(answers)
 
         try:
-            answers = await self._stream.ask(commands, parsed_in_time)
+            answers = await self._redis.execute(commands, parsed_in_time)
         except (RedisError, OSError, TimeoutError) as error:
             if is_out_of_memory(error):
                 # It answers, and what it holds can still be read: no reason to leave it alone.
                 METRICS.add(Metric.CACHE_REFUSED)
                 raise CacheUnavailableError from error
-            self._failures += 1
-            if self._failures >= FAILURES_TO_PAUSE:
-                self._paused_until = self._clock() + PAUSE_SECONDS
-                METRICS.add(Metric.REDIS_PAUSED)
-                LOG.warning("Redis fails, Postgres answers for a while: %s", error)
+            self._breaker.record_failure(error)
             raise CacheUnavailableError from error
-        self._failures = 0
+        self._breaker.record_success()
         if self.history != history:
             # The connection was just being made when enter() closed all there was.
             raise CacheUnavailableError
         return answers
+
+
+def _note_open_breaker(error: Exception) -> None:
+    METRICS.add(Metric.REDIS_PAUSED)
+    LOG.warning("Redis circuit breaker opened; reading from Postgres: error=%s", error)

@@ -20,13 +20,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from core.errors import RateLimitedError
+from core.storage.circuit_breaker import CircuitBreaker
 
 LOG = logging.getLogger(__name__)
 WINDOW_SECONDS = 60
 PARTS = 10
 TIMEOUT_SECONDS = 0.2
 CONNECTIONS = 10
-PAUSE_SECONDS = 1.0
+OPEN_SECONDS = 1.0
 
 
 class Limits:
@@ -51,7 +52,7 @@ class Limits:
         # How many calls may still be made before Redis is asked; None: no more in this window.
         self._left: dict[tuple[str, str], int | None] = {}
         self._leasing: dict[tuple[str, str], asyncio.Lock] = {}
-        self._paused_until = 0.0
+        self._breaker = CircuitBreaker(1, OPEN_SECONDS, _note_open_breaker)
 
     async def take(self, method: str, caller: str, per_minute: int) -> None:
         """Count a call; raises RateLimitedError when the caller has made as many as they may."""
@@ -66,7 +67,7 @@ class Limits:
             # One lease at a time: a burst must not take what Redis has for all.
             async with self._leasing.setdefault(key, asyncio.Lock()):
                 if window == self._window and self._left.get(key, 0) == 0:
-                    leased = await self._lease(key, window, per_minute, now)
+                    leased = await self._lease(key, window, per_minute)
                     if window == self._window:
                         self._left[key] = leased or None
         if window != self._window:
@@ -80,10 +81,10 @@ class Limits:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def _lease(self, key: tuple[str, str], window: int, per_minute: int, now: float) -> int:
+    async def _lease(self, key: tuple[str, str], window: int, per_minute: int) -> int:
         """Return how many calls more may be made."""
         part = max(1, per_minute // PARTS)
-        if now < self._paused_until:
+        if self._breaker.is_open:
             return part
         name = f"{self._prefix}limit:{key[0]}:{key[1]}:{window}"
         try:
@@ -95,9 +96,13 @@ class Limits:
                 pipeline.expire(name, 2 * WINDOW_SECONDS)
                 taken, _ = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            self._paused_until = now + PAUSE_SECONDS
-            # Not its text, in which redis repeats the command, and so whose calls it counts.
-            kind = type(error).__name__
-            LOG.warning("calls are not limited, as Redis does not count them: %s", kind)
+            self._breaker.record_failure(error)
             return part
+        self._breaker.record_success()
         return max(0, min(part, per_minute - (int(taken) - part)))
+
+
+def _note_open_breaker(error: Exception) -> None:
+    # The error's text would repeat the command, which names the caller.
+    kind = type(error).__name__
+    LOG.warning("Redis circuit breaker opened; calls are not rate limited: error=%s", kind)
