@@ -8,9 +8,9 @@ from core.feed.checkpoints import Checkpoint
 from core.feed.history import Moment
 from core.feed.keys import Keys
 from core.runtime.metrics import METRICS, Metric
-from fanout_worker.batch import Wave, waves
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.records import Record, base_of, effective, places
+from fanout_worker.rounds import Wave, waves
 
 
 class Applier:

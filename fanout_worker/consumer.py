@@ -26,7 +26,6 @@ from core.settings import Settings
 from core.storage.kafka import GROUP, client_settings
 from core.storage.redis_memory import is_out_of_memory
 from fanout_worker.apply import Applier
-from fanout_worker.batch import Wave
 from fanout_worker.checkpoints import Checkpoints
 from fanout_worker.dead_letters import DeadLetters
 from fanout_worker.fetched import Fetched, Reader
@@ -36,6 +35,7 @@ from fanout_worker.records import (
     advanced,
     base_of,
 )
+from fanout_worker.rounds import Wave
 from fanout_worker.shards import Fences, Shards
 from fanout_worker.store import Store
 from fanout_worker.topic import Topic

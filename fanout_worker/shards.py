@@ -21,7 +21,7 @@ from core.runtime.metrics import METRICS, Metric
 from core.storage.redis import BlockingRedisConnection
 from core.storage.resp import pack
 from core.storage.scan import unlink_all
-from fanout_worker.batch import Part, Wave
+from fanout_worker.rounds import Part, Wave
 
 LOG = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from core.feed.sharding import PARTITIONS, SHARDS
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
 from core.storage.kafka import GROUP, producer_settings
-from fanout_worker.batch import PART
+from fanout_worker.rounds import PART
 from ops.migrate import migrate
 from ops.system import System
 

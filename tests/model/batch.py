@@ -1,4 +1,4 @@
-"""What a worker makes of a batch of records: see fanout_worker/batch.py and followers.py."""
+"""What a worker makes of a batch of records: see fanout_worker/rounds.py and followers.py."""
 
 from __future__ import annotations
 
