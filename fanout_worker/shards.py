@@ -21,7 +21,7 @@ from core.runtime.metrics import METRICS, Metric
 from core.storage.redis import BlockingRedisConnection
 from core.storage.redis_scan import unlink_all
 from core.storage.resp import pack
-from fanout_worker.batch import Part, Wave
+from fanout_worker.rounds import Part, Wave
 
 LOG = logging.getLogger(__name__)
 
@@ -233,6 +233,5 @@ class Shards:
 
 def _wal_moved(fences: Fences, ends: Mapping[int, Checkpoint]) -> Fences:
     return {
-        partition: replace(fence, wal_position=ends[partition].wal_position)
-        for partition, fence in fences.items()
+        partition: replace(fence, lsn=ends[partition].lsn) for partition, fence in fences.items()
     }

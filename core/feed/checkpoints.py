@@ -20,42 +20,42 @@ from core.feed.history import Lsn
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How far the events of a partition have been applied to a shard."""
+    """The progress of one shard in one partition, as stored in Redis."""
 
     offset: int
-    """The offset of the first record that is not applied yet."""
-    wal_position: int
-    """An LSN at or after the commits of everything that is applied."""
+    """The offset of the next record to apply."""
+    lsn: Lsn
+    """An LSN of the primary that is not before the commit of any applied record."""
     epoch: int
     """The highest relay epoch among the records that are applied."""
     topic_id: str
-    """The id of the Kafka topic. A topic that is deleted and created again gets another id."""
-    last: int = 0
-    """The event id of the record before the offset, or 0 if it is not known. If Kafka has another
-    record there now, it was restored from an older copy, and the offset means nothing any more."""
+    """The id of the topic that the offset belongs to. A recreated topic has another id."""
+    last_event_id: int = 0
+    """The event id of the record before the offset, or 0 if unknown. If another record is there
+    now, Kafka was restored from an older copy and reuses offsets."""
 
     def encode(self) -> bytes:
-        """Return the checkpoint as it is stored in Redis."""
+        """Return the value stored in Redis."""
         return (
-            f"{self.offset} {self.wal_position} {self.epoch} {self.topic_id} {self.last}".encode()
+            f"{self.offset} {self.lsn} {self.epoch} {self.topic_id} {self.last_event_id}".encode()
         )
 
     @classmethod
     def decode(cls, value: bytes) -> Checkpoint:
-        """Return the checkpoint that is stored in Redis as this value."""
-        offset, wal_position, epoch, topic_id, last = value.decode().split(" ")
-        return cls(int(offset), int(wal_position), int(epoch), topic_id, int(last))
+        """Return the checkpoint that a value stored in Redis holds."""
+        offset, lsn, epoch, topic_id, last_event_id = value.decode().split(" ")
+        return cls(int(offset), Lsn(int(lsn)), int(epoch), topic_id, int(last_event_id))
 
 
 def required_lsn(values: Sequence[bytes | None]) -> Lsn | None:
-    """Return the LSN that a Postgres server must have reached to build something in a shard.
+    """Return the LSN that a Postgres server must have reached for its answers to be cached.
 
     Args:
-        values: the checkpoints of all partitions in the shard, as stored; None where one is
-            missing.
+        values: The stored checkpoints of one shard in all partitions; None for an absent one.
 
     Returns:
-        The highest LSN, or None if nothing may be built because a checkpoint is missing.
+        The highest LSN of the checkpoints, or None while one of them is absent. Nothing may be
+        cached then, because no worker keeps the shard up to date.
     """
-    lsns = [Checkpoint.decode(value).wal_position for value in values if value is not None]
-    return Lsn(max(lsns)) if len(lsns) == len(values) else None
+    lsns = [Checkpoint.decode(value).lsn for value in values if value is not None]
+    return max(lsns) if len(lsns) == len(values) else None

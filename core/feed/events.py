@@ -1,4 +1,4 @@
-"""Reads the events of the feed from Kafka records."""
+"""Events of the feed: how to parse one, and which user it belongs to."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from fanfare.events.v1.events_pb2 import FeedEvent
 from google.protobuf.message import DecodeError
 
-# Marks a record that `fanfare dlq` has sent again; the value says where the record was at first.
+# A dead letter that was sent again carries this header. Its value says where the record was first.
 REPLAYED_HEADER = "replayed"
 
-# The ids in each kind of event. The first one is the user whose id is the key of the record.
+# The ids that each kind of event must have. The first is the user whose id is the record's key.
 _IDS: dict[str, Callable[[FeedEvent], tuple[int, ...]]] = {
     "tweet_created": lambda e: (e.tweet_created.tweet.user_id, e.tweet_created.tweet.id),
     "tweet_updated": lambda e: (e.tweet_updated.tweet.user_id, e.tweet_updated.tweet.id),
@@ -22,14 +22,14 @@ _IDS: dict[str, Callable[[FeedEvent], tuple[int, ...]]] = {
 
 
 class UnreadableEventError(ValueError):
-    """A record is not an event that this version of Fanfare can read; the message says why."""
+    """A record does not hold an event that this version understands; the text says why."""
 
 
 def parse(value: bytes) -> FeedEvent:
-    """Return the event in the value of a record.
+    """Return the event that a record's value holds.
 
     Raises:
-        UnreadableEventError: the value is not an event of a known kind, or lacks an id.
+        UnreadableEventError: The value is not a FeedEvent, is of an unknown kind, or lacks an id.
     """
     try:
         event = FeedEvent.FromString(value)
@@ -39,10 +39,10 @@ def parse(value: bytes) -> FeedEvent:
     if kind is None:
         raise UnreadableEventError("unknown kind of event")
     if min(_IDS[kind](event)) <= 0:
-        raise UnreadableEventError(f"{kind} event without a required id")
+        raise UnreadableEventError(f"{kind} event without its ids")
     return event
 
 
 def user_of(event: FeedEvent) -> int:
-    """Return the user whose id is the key of the event's record: its author, or the followed."""
+    """Return the user whose id is the record's key: the tweet's author, or the followed user."""
     return _IDS[event.WhichOneof("event") or ""](event)[0]

@@ -24,7 +24,7 @@ from core.feed.sharding import PARTITIONS, SHARDS, Partition, Shard
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
 from core.storage.kafka import GROUP, producer_settings
-from fanout_worker.batch import PART
+from fanout_worker.rounds import PART
 from ops.migrate import migrate
 from ops.system import System
 
@@ -166,8 +166,8 @@ def test_another_record_before_the_offset_is_noticed(own: Fanfare) -> None:
         value = own.redis.get(key)
         assert isinstance(value, bytes)
         progress = Checkpoint.decode(value)
-        assert (progress.offset, progress.last > 0) == (passed.end, True)
-        own.redis.set(key, replace(progress, last=progress.last - 1).encode())
+        assert (progress.offset, progress.last_event_id > 0) == (passed.end, True)
+        own.redis.set(key, replace(progress, last_event_id=progress.last_event_id - 1).encode())
     worker.start()
     own.wait_counted(Metric.LOST_RECORDS_NOTICED, before)
     own.wait_drained()

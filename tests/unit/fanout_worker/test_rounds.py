@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, shard_of
 from core.feed.timeline_lists import author_list, home_list
-from fanout_worker import batch
-from fanout_worker.batch import Part, waves
+from fanout_worker import rounds
 from fanout_worker.followers import Pages
 from fanout_worker.records import Record
+from fanout_worker.rounds import Part, waves
 
 Command = list[bytes]
 
@@ -99,9 +99,9 @@ def test_every_list_gets_every_tweet_of_its_own_once(
 
 def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Into parts of so many commands and ids, from slabs of so many followers; nothing is lost."""
-    monkeypatch.setattr(batch, "PART", 3)
-    monkeypatch.setattr(batch, "PART_IDS", 6)
-    monkeypatch.setattr(batch, "SLAB", 50)
+    monkeypatch.setattr(rounds, "PART", 3)
+    monkeypatch.setattr(rounds, "PART_IDS", 6)
+    monkeypatch.setattr(rounds, "SLAB", 50)
     crowd = np.arange(1, 200)
     pages = {3: (crowd[:90], crowd[90:]), 4: _array(range(1, 200, 3))}
     records = [_created(n, 1000 + n, 3 + n % 2) for n in range(5)]
