@@ -17,7 +17,7 @@ from core.storage.postgres import Database
 from core.storage.server_checks import ServerChecks
 from read_service.cache import Cache
 from read_service.history_watch import HistoryWatch
-from read_service.home import HomeTimelines
+from read_service.home_timelines import HomeTimelines
 from read_service.lists import Lists
 from read_service.service import ReadService
 from read_service.store import Store

@@ -22,7 +22,7 @@ from core.feed.sharding import shard_of
 from core.feed.timeline_lists import TimelineList
 from core.runtime.metrics import METRICS, Metric
 from core.storage.redis_memory import is_out_of_memory
-from read_service.hot_bodies import HotBodies
+from read_service.local_tweet_cache import HotBodies
 from read_service.stream import TRACKED, Command, Replies, Stream
 
 LOG = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from core.feed.consistency_tokens import decode_token
 from core.feed.history import Moment
 from core.rpc.messages import delimited, field_tag, timestamp
 from core.rpc.server import Context
-from read_service.home import HomeTimelines
+from read_service.home_timelines import HomeTimelines
 from read_service.pages import (
     FROM_THE_TOP,
     decode_page_token,

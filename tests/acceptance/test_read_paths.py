@@ -17,7 +17,7 @@ from helpers.support import Fanfare, ids, wait_until
 from core.feed import tweet_cache as bodies
 from core.feed.timeline_lists import TRIM_SLACK, home_list
 from core.runtime.metrics import Metric
-from read_service.home import LOG_ROOM
+from read_service.home_timelines import LOG_ROOM
 from read_service.lists import MAX_BUILDERS
 
 

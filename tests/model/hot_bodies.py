@@ -1,7 +1,7 @@
 """The read service's process: its one connection to Redis, and the bodies that it keeps.
 
-See read_service/stream.py and hot_bodies.py. All readers share the process. What Redis sends on
-the connection is parsed in the order of sending, and perhaps long after it was sent.
+See stream.py and local_tweet_cache.py in read_service/. All readers share the process. What Redis
+sends on the connection is parsed in the order of sending, and perhaps long after it was sent.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core.feed import tweet_cache as bodies
-from read_service.hot_bodies import HotBodies
+from read_service.local_tweet_cache import HotBodies
 from read_service.stream import TRACKED, Stream
 
 TIMEOUT_SECONDS = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.feed.tweet_cache import DELETED, body, lease
 from core.rpc.messages import delimited
-from read_service.hot_bodies import HotBodies
+from read_service.local_tweet_cache import HotBodies
 
 
 def test_what_is_kept() -> None:
