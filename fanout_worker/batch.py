@@ -20,7 +20,7 @@ import numpy as np
 from core.feed import tweet_cache as bodies
 from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, shard_of
-from core.feed.timeline_lists import HOME, TimelineList, author_list, home_list
+from core.feed.timeline_lists import ListKind, TimelineList, author_list, home_list
 from core.runtime.metrics import METRICS, Metric
 from fanout_worker.followers import Followers, Pages
 from fanout_worker.records import Record
@@ -224,7 +224,9 @@ def _drops(
 
             def slab(shard: int, page: Followers = page) -> Iterator[_Command]:
                 of_shard = page[page % SHARDS == shard].tolist()
-                return (_Command(_unlink(key)) for key in keys.for_lists(HOME, shard, of_shard))
+                return (
+                    _Command(_unlink(key)) for key in keys.for_lists(ListKind.HOME, shard, of_shard)
+                )
 
             yield slab
 
@@ -268,7 +270,7 @@ def _transposed(
     def slab(shard: int) -> Iterator[_Command]:
         part = slice(shards[shard], shards[shard + 1])
         for key, start, end, count in zip(
-            keys.for_lists(HOME, shard, readers[part].tolist()),
+            keys.for_lists(ListKind.HOME, shard, readers[part].tolist()),
             starts[part].tolist(),
             ends[part].tolist(),
             counts[part].tolist(),

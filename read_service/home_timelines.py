@@ -1,54 +1,109 @@
-"""Home timelines: from lists in Redis, with those of pulled authors merged, else from Postgres."""
+"""Pages of home timelines: from the lists in Redis, else from Postgres."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from core.errors import DatabaseUnavailableError, UserNotFoundError
-from core.feed.history import Moment, OtherHistoryError
+from core.errors import FanfareError, UserNotFoundError
+from core.feed.history import OtherHistoryError
 from core.feed.timeline_lists import Window, author_list, home_list, merged, newest
 from core.runtime.metrics import METRICS, Metric
-from read_service.cache import Cache, CacheUnavailableError
-from read_service.lists import Lists
+from read_service.freshness import ANY, AppliedFreshness, Freshness
+from read_service.lists import ListReader
 from read_service.pages import FROM_THE_TOP
-from read_service.store import Item, Store
-from read_service.tweets import Tweets
+from read_service.protocols import CacheUnavailableError, TimelineCache, TimelineStore, TweetPage
+from read_service.tweets import TweetReader
 
-# How much longer than the page the first window is: room for the log since the last compaction.
+# How many elements more than the page has the first window is long: the log since the last
+# compaction must fit in.
 LOG_ROOM = 64
-# How many bodies are read at least, to refill a page from which deleted tweets fell.
-REFILL = 50
-# A read takes at most so many elements from the lists of pulled authors: Postgres does the merge
-# of more sooner.
+# How many tweets at least are read at once to refill a page that lost deleted tweets.
+MIN_REFILL = 50
+# How many elements one read takes at most from the lists of pull authors. Postgres merges more than
+# that sooner.
 MAX_MERGED = 50_000
+# How many timelines of one batch are read at a time if they need more than their list in Redis.
+BATCH_CONCURRENCY = 16
 
 
 class HomeTimelines:
     """Reads pages of home timelines."""
 
     def __init__(
-        self, cache: Cache, lists: Lists, store: Store, tweets: Tweets, length: int
+        self,
+        cache: TimelineCache,
+        lists: ListReader,
+        store: TimelineStore,
+        tweets: TweetReader,
+        length: int,
     ) -> None:
+        """Read from these; length: how many ids a list has at most."""
         self._cache = cache
         self._lists = lists
         self._store = store
         self._tweets = tweets
         self._length = length
 
-    async def first_pages(
-        self, user_ids: Sequence[int], limit: int
-    ) -> Sequence[Sequence[Item] | None]:
-        """Return the first limit tweets of home timelines; None for each that page() must give.
+    async def page(
+        self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
+    ) -> TweetPage:
+        """Return a page of one home timeline, newest tweet first.
 
-        The hot path: one round trip to Redis for all of them, when the bodies are in process.
+        Args:
+            user_id: whose timeline.
+            before: only tweets with ids below this one.
+            offset: how many of these to skip.
+            limit: at most this many tweets.
+            freshness: ANY, or what a consistency token requires, which only Postgres can answer.
+
+        Raises:
+            UserNotFoundError: there is no such user.
+            NotYetConsistentError: no server that answers has reached the consistency token.
+            ConsistencyTokenLostError: what the consistency token stands for may be lost.
+        """
+        if before == FROM_THE_TOP and not offset and freshness is ANY:
+            (page,) = await self._first_pages([user_id], limit)
+            if page is not None:
+                return page
+        return await self._any_page(user_id, before, offset, limit, freshness)
+
+    async def first_pages(
+        self, user_ids: Sequence[int], limit: int, freshness: Freshness
+    ) -> list[TweetPage | FanfareError]:
+        """Return the first pages of several home timelines, or for each why there is none.
+
+        The arguments are like those of page(), which says what the errors mean.
+        """
+        pages: Sequence[TweetPage | None] = [None] * len(user_ids)
+        if freshness is ANY and user_ids:
+            pages = await self._first_pages(user_ids, limit)
+        turn = asyncio.Semaphore(BATCH_CONCURRENCY)
+
+        async def page(user_id: int) -> TweetPage | FanfareError:
+            async with turn:
+                try:
+                    return await self._any_page(user_id, FROM_THE_TOP, 0, limit, freshness)
+                except FanfareError as error:
+                    return error
+
+        rest = [user_id for user_id, page in zip(user_ids, pages, strict=True) if page is None]
+        others = iter(await asyncio.gather(*map(page, rest)))
+        return [next(others) if page is None else page for page in pages]
+
+    async def _first_pages(self, user_ids: Sequence[int], limit: int) -> Sequence[TweetPage | None]:
+        """Return the first pages that can be had fast; None for each that needs _any_page().
+
+        This is the hot path: one round trip to Redis for all timelines, if the local tweet cache
+        has the tweets.
         """
         lists = [home_list(user_id) for user_id in user_ids]
         try:
             heads = await self._cache.heads([(list_, limit + LOG_ROOM) for list_ in lists])
             found = [newest(elements, limit) for elements in heads]
-            pages = await self._tweets.pages([ids for ids, _ in filter(None, found)])
-            await self._cache.keep(
+            pages = await self._tweets.listed_pages([ids for ids, _ in filter(None, found)])
+            await self._cache.touch(
                 [list_ for list_, ids in zip(lists, found, strict=True) if ids is not None]
             )
         except CacheUnavailableError:
@@ -57,93 +112,92 @@ class HomeTimelines:
         given = iter(pages)
         return [next(given) if ids is not None else None for ids in found]
 
-    async def page(
-        self, user_id: int, before: int, offset: int, limit: int, token: Moment | None = None
-    ) -> Sequence[Item]:
-        """Return at most limit tweets with ids below before, newest first, after the offset.
-
-        token: what a consistency token names; then Postgres answers, which knows what it has.
-        Raises UserNotFoundError, NotYetConsistentError and ConsistencyTokenLostError.
-        """
-        page = None
-        if token is None:
+    async def _any_page(
+        self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
+    ) -> TweetPage:
+        """Return any page, from Redis if it can give the page, else from Postgres."""
+        if freshness is ANY:
             with contextlib.suppress(CacheUnavailableError, OtherHistoryError):
-                page = await self._cached(user_id, before, offset, limit)
-        if page is None:
-            page = await self._from_postgres(user_id, before, offset, limit, token)
-            if not page and not await self._store.user_exists(user_id, token):
-                raise UserNotFoundError(user_id)
+                page = await self._from_lists(user_id, before, offset, limit)
+                if page is not None:
+                    return page
+            page = await self._store.home_timeline(
+                user_id, before, offset, limit, await self._freshness_of_redis(user_id)
+            )
+        else:
+            page = await self._store.home_timeline(user_id, before, offset, limit, freshness)
+        if not page.ids and not await self._store.user_exists(user_id, freshness):
+            raise UserNotFoundError(user_id)
         return page
 
-    async def _from_postgres(
-        self, user_id: int, before: int, offset: int, limit: int, token: Moment | None
-    ) -> Sequence[Item]:
-        """Return the page from Postgres, as new as what Redis has applied.
+    async def _freshness_of_redis(self, user_id: int) -> Freshness:
+        """Return what a page from Postgres must contain to follow one from Redis.
 
-        Else a page from a replica that lags would lack, or still have, what the page before it,
-        from Redis, knew of.
+        A replica that lags would lack what the page before, from Redis, already contained, or
+        still have what that page did not contain any more.
         """
-        applied = None
-        if token is None:
-            with contextlib.suppress(CacheUnavailableError):
-                applied = await self._cache.applied(home_list(user_id).shard)
-        try:
-            return await self._store.home_timeline(
-                user_id, before, offset, limit, token, moment=applied
-            )
-        except (DatabaseUnavailableError, OtherHistoryError):
-            if applied is None:
-                raise
-            # The replica's past is better than no answer while the primary is away. And what Redis
-            # has applied of another history says nothing about this one.
-            return await self._store.home_timeline(user_id, before, offset, limit)
+        with contextlib.suppress(CacheUnavailableError):
+            applied = await self._cache.applied(home_list(user_id).shard)
+            if applied is not None:
+                return AppliedFreshness(applied, fallback=ANY)
+        return ANY
 
-    async def _cached(
+    async def _from_lists(
         self, user_id: int, before: int, offset: int, limit: int
-    ) -> Sequence[Item] | None:
-        """Return the page from Redis; None when the lists cannot give it, at least not now."""
+    ) -> TweetPage | None:
+        """Return the page from lists in Redis; None if it reaches below them.
+
+        Raises:
+            CacheUnavailableError: Redis cannot answer now.
+            OtherHistoryError: Redis is at another history than the database.
+        """
         wanted = offset + limit
         if wanted > self._length:
             return None
-        # Where a page that does not begin at the top lies in a list is not known beforehand; nor
-        # is how far down a page goes from which deleted tweets fall.
+        # Only a page from the top is known to be in the first elements of the list, and not even
+        # that one if it loses deleted tweets.
         for length in (wanted + LOG_ROOM, None) if before == FROM_THE_TOP else (None,):
             window = await self._window(user_id, length)
             if window is None:
                 return None
-            page = await self._readable(window, before, wanted)
+            page = await self._read_tweets(window, before, wanted)
             if page is not None:
-                return page[offset:]
+                return TweetPage(page.ids[offset:], page.tweets[offset:])
         return None
 
     async def _window(self, user_id: int, length: int | None) -> Window | None:
-        """Return what the user's list and those of the pulled authors say together, or None."""
-        own = home_list(user_id)
-        windows = await self._lists.windows([own], length)
-        if windows is None:
-            return None
-        lists = [author_list(author) for author in windows[0].pulled]
-        if lists:
-            if len(lists) * (length or self._length) > MAX_MERGED:
-                return None
-            pulled = await self._lists.windows(lists, length)
-            if pulled is None:
-                return None
-            windows += pulled
-            METRICS.add(Metric.PULLED_MERGED)
-        await self._cache.keep([own, *lists])
-        return merged(windows) if lists else windows[0]
+        """Return what the user's list says, merged with those of the pull authors.
 
-    async def _readable(self, window: Window, before: int, wanted: int) -> list[Item] | None:
-        """Return the wanted tweets of a window, or None if it does not reach down to them."""
+        None if these are too many to be merged here.
+        """
+        own = home_list(user_id)
+        (window,) = await self._lists.windows([own], length)
+        if not window.pulled:
+            await self._cache.touch([own])
+            return window
+        if len(window.pulled) * (length or self._length) > MAX_MERGED:
+            return None
+        lists = [author_list(author) for author in window.pulled]
+        windows = [window, *await self._lists.windows(lists, length)]
+        METRICS.add(Metric.PULLED_MERGED)
+        await self._cache.touch([own, *lists])
+        return merged(windows)
+
+    async def _read_tweets(self, window: Window, before: int, wanted: int) -> TweetPage | None:
+        """Return the wanted number of tweets below an id, or fewer if there are no more.
+
+        None if the window does not reach down to them.
+        """
         ids = [id_ for id_ in window.ids if id_ < before]
-        page: list[Item] = []
+        page: dict[int, bytes] = {}
         at = 0
         while len(page) < wanted and at < len(ids):
-            # Some of those before were deleted; where they were, more may have been.
+            # Some of those before were deleted. So may be many of the next.
             METRICS.add(Metric.PAGE_REFILLED, at > 0)
-            chunk = ids[at : at + max(wanted - len(page), REFILL if at else 0)]
+            chunk = ids[at : at + max(wanted - len(page), MIN_REFILL if at else 0)]
             at += len(chunk)
-            found = await self._tweets.get(chunk, listed=True)
-            page += [(id_, found[id_]) for id_ in chunk if id_ in found]
-        return page[:wanted] if len(page) >= wanted or window.floor == 0 else None
+            found = await self._tweets.listed_tweets(chunk)
+            page |= {id_: found[id_] for id_ in chunk if id_ in found}
+        if len(page) < wanted and window.floor > 0:
+            return None
+        return TweetPage([*page][:wanted], [*page.values()][:wanted])

@@ -1,8 +1,8 @@
-"""Tweet bodies kept in process, for as long as Redis has not said that they changed.
+"""The local tweet cache: tweets kept in the process until Redis says that they have changed.
 
-Only what a tracked read returned is kept, at the moment in which it is parsed: Redis tells of a
-change after the answer that it makes old, on the same connection. A body is therefore at least as
-new as any answer that was parsed before it is taken from here.
+A tweet enters only with the answer to a tracked read, at the moment in which the answer is parsed.
+Redis announces a later change behind that answer on the same connection, and the tweet is then
+forgotten. So a tweet in here is at least as new as every answer of Redis that was parsed before.
 """
 
 from __future__ import annotations
@@ -11,44 +11,47 @@ from collections.abc import Iterable, Sequence
 
 from core.feed.tweet_cache import id_of, is_lease, tweet_of
 from core.rpc.messages import delimited
-from read_service.store import Item
+from read_service.protocols import TweetPage
+
+# Of about 300 bytes each: 30 MB.
+MAX_TWEETS = 100_000
 
 
-class HotBodies:
-    """The bodies, by tweet id: delimited messages, None for a deleted tweet."""
+class LocalTweetCache:
+    """Tweets by id, as messages that each follow their length; None for a deleted tweet."""
 
     def __init__(self, limit: int) -> None:
-        """Keep at most limit bodies; those that came first go first."""
-        self._bodies: dict[int, bytes | None] = {}
+        """Keep at most limit tweets, and drop first those that have been here longest."""
+        self._tweets: dict[int, bytes | None] = {}
         self._limit = limit
 
-    def unknown(self, ids: Iterable[int]) -> list[int]:
-        """Return those of the ids whose bodies are not here."""
-        return [id_ for id_ in ids if id_ not in self._bodies]
+    def missing(self, ids: Iterable[int]) -> list[int]:
+        """Return those of the ids that are not here."""
+        return [id_ for id_ in ids if id_ not in self._tweets]
 
-    def page(self, ids: Sequence[int]) -> list[Item] | None:
-        """Return the ids with their bodies; None if one is deleted or not here."""
-        known = self._bodies.get
-        page = [(id_, body) for id_ in ids if (body := known(id_)) is not None]
-        return page if len(page) == len(ids) else None
+    def page(self, ids: Sequence[int]) -> TweetPage | None:
+        """Return the page of these tweets; None if one is not here, or is deleted."""
+        known = self._tweets.get
+        tweets = [tweet for id_ in ids if (tweet := known(id_)) is not None]
+        return TweetPage(ids, tweets) if len(tweets) == len(ids) else None
 
     def known(self, ids: Iterable[int]) -> dict[int, bytes | None]:
-        """Return what is here of the ids."""
-        return {id_: self._bodies[id_] for id_ in ids if id_ in self._bodies}
+        """Return those of the tweets that are here, and None for those that are deleted."""
+        return {id_: self._tweets[id_] for id_ in ids if id_ in self._tweets}
 
-    def keep(self, ids: Sequence[int], values: Sequence[bytes | None]) -> None:
-        """Keep what a tracked read of the tweets' bodies returned."""
+    def remember(self, ids: Sequence[int], values: Sequence[bytes | None]) -> None:
+        """Keep the answer to a tracked read of these tweets; absent ones and leases are skipped."""
         for id_, value in zip(ids, values, strict=True):
             if value is not None and not is_lease(value):
                 tweet = tweet_of(value)
-                self._bodies[id_] = None if tweet is None else delimited(tweet)
-        while len(self._bodies) > self._limit:
-            del self._bodies[next(iter(self._bodies))]
+                self._tweets[id_] = None if tweet is None else delimited(tweet)
+        while len(self._tweets) > self._limit:
+            del self._tweets[next(iter(self._tweets))]
 
     def forget(self, keys: Sequence[bytes] | None) -> None:
-        """Forget the bodies of the keys; of None: all."""
+        """Forget the tweets with these Redis keys; None forgets all."""
         if keys is None:
-            self._bodies.clear()
+            self._tweets.clear()
             return
         for key in keys:
-            self._bodies.pop(id_of(key), None)
+            self._tweets.pop(id_of(key), None)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.feed.sharding import PARTITIONS, shard_of
-from core.feed.timeline_lists import TimelineList
+from core.feed.timeline_lists import ListKind, TimelineList
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Keys:
         """Return the key of a timeline list."""
         return f"{self.start}{{{list_.shard}}}:{list_.kind}:{list_.user_id}"
 
-    def for_lists(self, kind: str, shard: int, user_ids: Iterable[int]) -> list[bytes]:
+    def for_lists(self, kind: ListKind, shard: int, user_ids: Iterable[int]) -> list[bytes]:
         """Return the keys of lists of one kind, of users who are all in the shard.
 
         The fan-out makes a million of them for one tweet, and an object for each list would take

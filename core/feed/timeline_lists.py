@@ -15,13 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
 from core.feed.sharding import shard_of
 
-# The kinds of lists.
-HOME = "timeline"
-AUTHOR = "author"
+
+class ListKind(StrEnum):
+    """The kinds of lists, as they are called in the keys of Redis."""
+
+    HOME = "timeline"
+    """The home timeline of a user."""
+    AUTHOR = "author"
+    """The own tweets of an author."""
+
 
 SEPARATOR = b"="
 COMPLETE = b"0"
@@ -132,7 +138,7 @@ class TimelineList:
     """Which list: a user's home timeline, or an author's own tweets."""
 
     user_id: int
-    kind: str
+    kind: ListKind
 
     @property
     def shard(self) -> int:
@@ -142,12 +148,12 @@ class TimelineList:
 
 def home_list(user_id: int) -> TimelineList:
     """Return the list of a user's home timeline."""
-    return TimelineList(user_id, HOME)
+    return TimelineList(user_id, ListKind.HOME)
 
 
 def author_list(user_id: int) -> TimelineList:
     """Return the list of a user's own tweets."""
-    return TimelineList(user_id, AUTHOR)
+    return TimelineList(user_id, ListKind.AUTHOR)
 
 
 def separator(pulled: Sequence[int]) -> bytes:
@@ -174,8 +180,8 @@ class Window:
     """Newest first, without duplicates, none below the floor; exact down to it."""
     floor: int = 0
     """How far down the ids are complete; 0: to the very first tweet."""
-    token: str = ""
-    """Of the builder, when building."""
+    build_lease: str = ""
+    """The builder's lease, while the list is being built."""
     pulled: Sequence[int] = ()
     """The authors whose lists are merged with this one."""
     duplicates: int = 0
@@ -194,7 +200,7 @@ def read_window(elements: Sequence[bytes], *, whole: bool) -> Window:
         return Window(WindowState.UNSORTED if whole else WindowState.SHORT)
     last = base[-1]
     if last.startswith(_BUILDING):
-        return Window(WindowState.BUILDING, token=last[1:].decode())
+        return Window(WindowState.BUILDING, build_lease=last[1:].decode())
     complete = last == COMPLETE
     floor = 0 if complete else int(last)
     ids = [int(id_) for id_ in (base[:-1] if complete else base)]

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core.feed import tweet_cache as bodies
-from read_service.local_tweet_cache import HotBodies
+from read_service.local_tweet_cache import LocalTweetCache
 from read_service.stream import TRACKED, Stream
 
 TIMEOUT_SECONDS = 2.0
@@ -88,18 +88,18 @@ async def test_only_what_is_asked_for_is_tracked(
 
 async def test_what_changes_at_once_is_not_kept(fanfare: Fanfare) -> None:
     """A body that is changed right behind the answer that holds it is forgotten, not kept."""
-    hot = HotBodies(10)
+    hot = LocalTweetCache(10)
     stream = Stream(fanfare.settings.redis_address(), TIMEOUT_SECONDS, hot.forget)
     id_ = uuid.uuid4().int >> 66
     key = fanfare.keys.tweet(id_)
     fanfare.redis.set(key, bodies.body(1, b"old"))
     await stream.ask([("PING",)])
-    read = stream.ask([TRACKED, ("MGET", key)], lambda answers: hot.keep([id_], answers[1]))
+    read = stream.ask([TRACKED, ("MGET", key)], lambda answers: hot.remember([id_], answers[1]))
     # In the same write: answer, change and the next answer arrive together.
     change = stream.ask([("SET", key, bodies.body(2, b"new"))])
     (_, values), _ = await asyncio.gather(read, change)
     assert values == [bodies.body(1, b"old")]
-    assert hot.unknown([id_]) == [id_]
+    assert hot.missing([id_]) == [id_]
     stream.close()
 
 

@@ -1,42 +1,43 @@
-"""The bodies kept in process."""
+"""The tweets that are kept in the process."""
 
 from __future__ import annotations
 
 from core.feed.tweet_cache import DELETED, body, lease
 from core.rpc.messages import delimited
-from read_service.local_tweet_cache import HotBodies
+from read_service.local_tweet_cache import LocalTweetCache
+from read_service.protocols import TweetPage
 
 
-def test_what_is_kept() -> None:
-    """Tweets and deletions are; what is absent, or being filled, is not."""
-    hot = HotBodies(10)
-    hot.keep([1, 2, 3, 4], [body(7, b"one"), DELETED, None, lease("t")])
-    assert hot.unknown([1, 2, 3, 4]) == [3, 4]
-    assert hot.known([1, 2, 3]) == {1: delimited(b"one"), 2: None}
+def test_tweets_and_deletions_are_remembered() -> None:
+    """Values of tweets and of deleted tweets are kept; absent values and fill leases are not."""
+    local = LocalTweetCache(10)
+    local.remember([1, 2, 3, 4], [body(7, b"one"), DELETED, None, lease("t")])
+    assert local.missing([1, 2, 3, 4]) == [3, 4]
+    assert local.known([1, 2, 3]) == {1: delimited(b"one"), 2: None}
 
 
-def test_a_page_is_whole_or_none() -> None:
-    """A page of which a tweet is deleted or not here is not given."""
-    hot = HotBodies(10)
-    hot.keep([1, 2, 3], [body(1, b"one"), body(1, b"two"), DELETED])
-    assert hot.page([2, 1]) == [(2, delimited(b"two")), (1, delimited(b"one"))]
-    assert hot.page([]) == []
-    assert hot.page([1, 3]) is None
-    assert hot.page([1, 4]) is None
+def test_a_page_needs_all_of_its_tweets() -> None:
+    """There is no page if one of its tweets is deleted or not here."""
+    local = LocalTweetCache(10)
+    local.remember([1, 2, 3], [body(1, b"one"), body(1, b"two"), DELETED])
+    assert local.page([2, 1]) == TweetPage([2, 1], [delimited(b"two"), delimited(b"one")])
+    assert local.page([]) == TweetPage([], [])
+    assert local.page([1, 3]) is None
+    assert local.page([1, 4]) is None
 
 
-def test_what_changed_is_forgotten() -> None:
-    """By its key, also one that is not here; of None, all is."""
-    hot = HotBodies(10)
-    hot.keep([1, 2], [body(1, b"one"), body(1, b"two")])
-    hot.forget([b"fanfare:0123456789:{1}:tweet:1", b"fanfare:0123456789:{9}:tweet:9"])
-    assert hot.unknown([1, 2]) == [1]
-    hot.forget(None)
-    assert hot.unknown([1, 2]) == [1, 2]
+def test_changed_tweets_are_forgotten() -> None:
+    """A tweet is forgotten by its Redis key, whether it is here or not; None forgets all."""
+    local = LocalTweetCache(10)
+    local.remember([1, 2], [body(1, b"one"), body(1, b"two")])
+    local.forget([b"fanfare:0123456789:{1}:tweet:1", b"fanfare:0123456789:{9}:tweet:9"])
+    assert local.missing([1, 2]) == [1]
+    local.forget(None)
+    assert local.missing([1, 2]) == [1, 2]
 
 
-def test_the_oldest_make_room() -> None:
-    """No more than the limit are kept."""
-    hot = HotBodies(3)
-    hot.keep(range(5), [body(1, b"x")] * 5)
-    assert hot.unknown(range(5)) == [0, 1]
+def test_the_tweets_that_came_first_are_dropped_first() -> None:
+    """No more tweets than the limit are kept."""
+    local = LocalTweetCache(3)
+    local.remember(range(5), [body(1, b"x")] * 5)
+    assert local.missing(range(5)) == [0, 1]

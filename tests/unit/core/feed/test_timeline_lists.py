@@ -23,7 +23,7 @@ def test_the_states_of_a_window() -> None:
     assert read_window([b"5", b"="], whole=False).state is WindowState.SHORT
     assert read_window([b"5", b"="], whole=True).state is WindowState.UNSORTED
     building = read_window([b"5", b"=", b"Btoken"], whole=True)
-    assert (building.state, building.token) == (WindowState.BUILDING, "token")
+    assert (building.state, building.build_lease) == (WindowState.BUILDING, "token")
 
 
 @given(log=st.lists(st.integers(1, 60), max_size=20), base=IDS.filter(bool), complete=st.booleans())
