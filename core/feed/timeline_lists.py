@@ -114,7 +114,7 @@ class Window:
     """The ids of all tweets down to the floor, newest first, without duplicates."""
     floor: int = 0
     """The id down to which the ids are complete; 0 if the timeline has no older tweets."""
-    lease: str = ""
+    build_lease: str = ""
     """The build lease, in the state BUILDING."""
     pulled: Sequence[int] = ()
     """The authors whose lists must be merged with this one."""
@@ -139,7 +139,7 @@ def read_window(elements: Sequence[bytes], *, is_whole: bool) -> Window:
         return Window(WindowState.UNSORTED if is_whole else WindowState.SHORT)
     last = base[-1]
     if last.startswith(_LEASE):
-        return Window(WindowState.BUILDING, lease=last[len(_LEASE) :].decode())
+        return Window(WindowState.BUILDING, build_lease=last[len(_LEASE) :].decode())
     is_complete = last == COMPLETE
     floor = 0 if is_complete else int(last)
     ids = [int(id_) for id_ in (base[:-1] if is_complete else base)]

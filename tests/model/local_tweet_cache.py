@@ -1,7 +1,8 @@
 """The read service's process: its one connection to Redis, and the bodies that it keeps.
 
-See core/storage/redis.py and read_service/hot_bodies.py. All readers share the process. What Redis
-sends on the connection is parsed in the order of sending, and perhaps long after it was sent.
+See core/storage/redis.py and read_service/local_tweet_cache.py. All readers share the process.
+What Redis sends on the connection is parsed in the order of sending, and perhaps long after it
+was sent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The read service: pages from lists in Redis, else from Postgres.
 
-See read_service/home.py, lists.py and tweets.py; the bodies in process are in hot_bodies.py here.
-What a window of a list says is decided by core/feed/timeline_lists.py itself.
+See home_timelines.py, lists.py, list_building.py and tweets.py in read_service/; the local tweet
+cache is in hot_bodies.py here. What a window of a list says is decided by
+core/feed/timeline_lists.py itself.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def test_the_states_of_a_window() -> None:
     assert read_window([b"5", b"="], is_whole=False).state is WindowState.SHORT
     assert read_window([b"5", b"="], is_whole=True).state is WindowState.UNSORTED
     building = read_window([b"5", b"=", b"Btoken"], is_whole=True)
-    assert (building.state, building.lease) == (WindowState.BUILDING, "token")
+    assert (building.state, building.build_lease) == (WindowState.BUILDING, "token")
 
 
 @given(log=st.lists(st.integers(1, 60), max_size=20), base=IDS.filter(bool), complete=st.booleans())
