@@ -73,7 +73,7 @@ class Limits:
             return  # the minute ended meanwhile, and with it the lease
         left = self._left[key]
         if left is None:
-            raise RateLimitedError(WINDOW_SECONDS - now % WINDOW_SECONDS)
+            raise RateLimitedError(per_minute, WINDOW_SECONDS - now % WINDOW_SECONDS)
         self._left[key] = left - 1
 
     async def close(self) -> None:
