@@ -141,5 +141,5 @@ def test_only_its_owner_reads_a_private_key(tmp_path: Path) -> None:
 def test_a_folder_without_keys_is_one_sentence(tmp_path: Path) -> None:
     """The process does not start, and says how to make a key."""
     for build in (Signer, PublicKeys):
-        with pytest.raises(SettingsError, match="make a key by `fanfare keys new`"):
+        with pytest.raises(SettingsError, match="create a key with `fanfare keys new`"):
             build(tmp_path / "nothing")
