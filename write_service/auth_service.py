@@ -11,7 +11,7 @@ from core.rpc.messages import timestamp
 from core.rpc.server import Context
 from write_service.passwords import Passwords
 from write_service.session_store import Account, Session, SessionStore
-from write_service.sessions import RefreshToken
+from write_service.refresh_tokens import RefreshToken
 
 
 class AuthService:

@@ -10,7 +10,7 @@ from datetime import datetime
 from core.errors import InvalidCredentialsError, InvalidRefreshTokenError
 from core.storage.postgres import Database
 from core.storage.queries import load_queries
-from write_service.sessions import LIFE_SECONDS, MAX_SESSIONS, RefreshToken
+from write_service.refresh_tokens import LIFE_SECONDS, MAX_SESSIONS, RefreshToken
 
 SQL = load_queries("write_service")
 
