@@ -150,9 +150,9 @@ class Authorizer:
         return cls(Verifier(keys), limits, trusted, settings.service_names(), accounts)
 
     def check(self, method: MethodDescriptor) -> Check:
-        """Return a coroutine function that returns if a caller may make a call, and else raises.
+        """Return a coroutine function that returns if the caller may make the call.
 
-        What it raises is UnauthenticatedError, PermissionDeniedError or RateLimitedError.
+        Otherwise it raises UnauthenticatedError, PermissionDeniedError or RateLimitedError.
 
         Raises:
             ValueError: the method has no usable access rule, which is a mistake in the contract.
