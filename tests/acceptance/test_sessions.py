@@ -33,7 +33,7 @@ from core.feed.history import Lsn, Moment
 from core.rpc.tls import client_context, open_channel
 from ops.certificates import Authority
 from ops.system import System
-from write_service.sessions import MAX_SESSIONS
+from write_service.refresh_tokens import MAX_SESSIONS
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 DENIED = grpc.StatusCode.PERMISSION_DENIED

@@ -13,7 +13,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from core.auth.authorizer import Authorizer
-from core.auth.rate_limits import Limits
+from core.auth.rate_limits import RateLimiter
 from core.rpc.server import Context, Server
 from core.rpc.tls import Certificates
 
@@ -31,7 +31,7 @@ class Silent:
         return b""
 
 
-class Unlimited(Limits):
+class Unlimited(RateLimiter):
     """Lets everything pass; test_limits.py is about what does not."""
 
     def __init__(self) -> None:

@@ -220,6 +220,7 @@ async def test_an_error_of_the_service_keeps_its_details(queries: Client, read: 
     reply = await queries.send("GET", "/users/7")
     assert (reply.status, reply.reason) == (404, "USER_NOT_FOUND")
     assert (reply.json["code"], reply.json["message"]) == (5, "there is no user 7")
+    assert reply.json["details"][0]["metadata"] == {"user_id": "7"}
     reply = await queries.send("GET", "/users/0")
     assert (reply.status, reply.reason) == (400, "INVALID_REQUEST")
     assert reply.json["details"][1]["@type"] == "type.googleapis.com/google.rpc.BadRequest"

@@ -1,4 +1,4 @@
-"""Refresh tokens: what is given to the user, and what is kept of it."""
+"""Refresh tokens: the text that a user keeps, and the hash that Postgres keeps."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Self
 
 from core.errors import InvalidRefreshTokenError
 
-# A session that is not refreshed for so long has ended.
+# A session ends when it is not refreshed for this long.
 LIFE_SECONDS = 30 * 86_400
-# For one user.
+# How many sessions a user can have; one more ends the one that was refreshed the longest ago.
 MAX_SESSIONS = 100
 
 _ID_BYTES = 16
@@ -23,19 +23,23 @@ _SECRET_BYTES = 32
 
 @dataclass(frozen=True)
 class RefreshToken:
-    """The session's id, which stays, and a secret, which each refresh replaces."""
+    """The id of a session, and a secret that every refresh replaces."""
 
     session_id: uuid.UUID
     secret: bytes
 
     @classmethod
     def new(cls, session_id: uuid.UUID) -> Self:
-        """Return a token of the session with a secret of its own."""
+        """Return a token of the session with a new secret."""
         return cls(session_id, secrets.token_bytes(_SECRET_BYTES))
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Return what encode() gave; raises InvalidRefreshTokenError for anything else."""
+        """Return the token that encode() turned into this text.
+
+        Raises:
+            InvalidRefreshTokenError: no token has this text.
+        """
         try:
             raw = base64.b64decode(text, altchars=b"-_", validate=True)
         except (ValueError, binascii.Error):
@@ -45,10 +49,10 @@ class RefreshToken:
         return cls(uuid.UUID(bytes=raw[:_ID_BYTES]), raw[_ID_BYTES:])
 
     def encode(self) -> str:
-        """Return the token as its user keeps it: 64 characters of base64url."""
+        """Return the text for the user: 64 characters of base64url."""
         return base64.urlsafe_b64encode(self.session_id.bytes + self.secret).decode()
 
     @property
     def sha256(self) -> bytes:
-        """What is stored; of 32 random bytes a plain hash is enough."""
+        """The hash that is stored; a random secret needs neither a salt nor a slow hash."""
         return hashlib.sha256(self.secret).digest()
