@@ -11,7 +11,7 @@ import psycopg
 from fanfare.events.v1.events_pb2 import FeedEvent, TweetCreated
 from redis import Redis
 
-from bench.session import BenchError
+from bench.harness import BenchError
 from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
 from core.feed.sharding import SHARDS

@@ -17,7 +17,7 @@ from fanfare.common.v1.common_pb2 import Tweet
 
 from bench.cpu import cpu_used
 from bench.figures import Figure
-from bench.session import Bench, BenchError
+from bench.harness import Bench, BenchError
 from core.feed.sharding import PARTITIONS
 from core.storage.kafka import client_settings, producer_settings
 from write_service.events import tweet_created

@@ -17,7 +17,7 @@ from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import FanfareError, InternalError, OverloadedError
 from core.feed.history import Lsn, Moment
-from write_service.tweets import Draft
+from write_service.drafts import Draft
 
 LOG = logging.getLogger(__name__)
 MAX_GROUP = 1000

@@ -11,10 +11,10 @@ from fanfare.write.v1 import write_pb2 as pb
 from core.errors import FanfareError, InvalidRequestError, to_status
 from core.feed.consistency_tokens import encode_token
 from core.rpc.server import Context, violations
+from write_service.drafts import Draft, draft, normalise_content
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
 from write_service.store import Store
-from write_service.tweets import Draft, draft, normalise_content
 
 TURN_SECONDS = 0.01
 

@@ -25,10 +25,10 @@ from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
 from write_service import events
-from write_service.claims import claim_requests
+from write_service.drafts import Draft
 from write_service.events import OutboxEvent
 from write_service.follower_counts import FollowerCounts
-from write_service.tweets import Draft
+from write_service.idempotency import claim_requests
 
 SQL = load_queries("write_service")
 

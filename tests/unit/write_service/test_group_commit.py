@@ -11,8 +11,8 @@ from fanfare.common.v1.common_pb2 import Tweet
 from core.errors import DatabaseUnavailableError, FanfareError, InternalError, OverloadedError
 from core.feed.history import Lsn, Moment
 from write_service import group_commit
+from write_service.drafts import Draft
 from write_service.group_commit import GroupCommit
-from write_service.tweets import Draft
 
 
 class _Store:

@@ -11,7 +11,7 @@ from core.errors import DatabaseUnavailableError, FanfareError, RequestIdReusedE
 from core.rpc import messages
 from core.storage.postgres import Connection
 from core.storage.queries import load_queries
-from write_service.tweets import Draft
+from write_service.drafts import Draft
 
 SQL = load_queries("write_service")
 
