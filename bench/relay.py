@@ -21,7 +21,7 @@ from bench.harness import Bench, BenchError
 from core.feed.sharding import PARTITIONS
 from core.storage.kafka import client_settings, producer_settings
 from write_service.events import tweet_created
-from write_service.outbox import Row
+from write_service.postgres_outbox import Row
 from write_service.relay import Record, record
 
 GOAL = 30_000

@@ -21,7 +21,7 @@ from core.rpc.messages import timestamp
 from core.runtime.metrics import METRICS, Metric
 from core.runtime.watchdog import Watchdog
 from core.storage.kafka import producer_settings
-from write_service.outbox import Batch, Outbox, Row
+from write_service.postgres_outbox import Batch, Outbox, Row
 
 LOG = logging.getLogger(__name__)
 

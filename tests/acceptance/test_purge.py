@@ -10,7 +10,7 @@ from helpers.support import Fanfare, wait_until
 
 from core.storage.postgres import connection_arguments
 from ops.system import System
-from write_service.outbox import KEEP_REQUESTS_SECONDS, KEEP_SENT_SECONDS, Outbox
+from write_service.postgres_outbox import KEEP_REQUESTS_SECONDS, KEEP_SENT_SECONDS, Outbox
 
 LIMIT = 100
 BATCHES = 5

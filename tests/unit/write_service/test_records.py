@@ -8,7 +8,7 @@ from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1.events_pb2 import FeedEvent
 
 from write_service.events import tweet_created
-from write_service.outbox import Row
+from write_service.postgres_outbox import Row
 from write_service.relay import record
 
 
