@@ -1,4 +1,4 @@
-"""What a tweet may say, and what a retried request means."""
+"""Drafts: tweets that have been requested and not been created yet."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from fanfare.write.v1.write_pb2 import CreateTweetRequest
 from core.errors import InvalidRequestError
 
 MAX_CODE_POINTS = 280
-# So many code points become one in form C at most.
+# At most this many code points of a text become one code point in NFC.
 LONGEST_DECOMPOSITION = 4
 
 
 def normalise_content(content: str) -> str:
-    """Return the content in normalisation form C without outer white space.
+    """Return the content in Unicode normalization form C, without surrounding white space.
 
-    Raises InvalidRequestError when that leaves none, or more than 280 code points.
+    Raises:
+        InvalidRequestError: the result is empty or longer than 280 code points.
     """
     text = content.strip()
-    # More is too long in any form; and to normalise a long run of marks takes its length's square.
+    # A text beyond this length is too long in any form, and normalising it could be slow: the time
+    # grows with the square of the longest run of combining marks.
     if len(text) <= MAX_CODE_POINTS * LONGEST_DECOMPOSITION:
         text = unicodedata.normalize("NFC", text).strip()
     if not text:
@@ -35,20 +37,28 @@ def normalise_content(content: str) -> str:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A tweet to be created, with its content normalised."""
+class TweetDraft:
+    """A tweet to be created; its content is normalised."""
 
     user_id: int
     content: str
     request_id: UUID | None
+    """The idempotency key, if the client gave one."""
 
     @property
     def sha256(self) -> bytes:
-        """The digest by which a retry is known to carry the same content."""
+        """A digest of the content, to tell a retry from another use of the same request_id."""
         return hashlib.sha256(self.content.encode()).digest()
 
 
-def draft(request: CreateTweetRequest) -> Draft:
-    """Return the tweet that a valid request asks for; raises InvalidRequestError."""
+def parse_draft(request: CreateTweetRequest) -> TweetDraft:
+    """Return the tweet that a request asks for.
+
+    Args:
+        request: has been validated against the contract.
+
+    Raises:
+        InvalidRequestError: the content is empty or too long after normalisation.
+    """
     request_id = UUID(request.request_id) if request.request_id else None
-    return Draft(request.user_id, normalise_content(request.content), request_id)
+    return TweetDraft(request.user_id, normalise_content(request.content), request_id)

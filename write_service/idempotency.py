@@ -1,31 +1,58 @@
-"""Claims of request_ids, which make CreateTweet safe to retry."""
+"""Idempotency of CreateTweet: a retry with the same request_id gets the first answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from fanfare.common.v1.common_pb2 import Tweet
+from psycopg.rows import class_row, scalar_row
 
 from core.errors import DatabaseUnavailableError, FanfareError, RequestIdReusedError
 from core.rpc import messages
 from core.storage.postgres import Connection
 from core.storage.queries import load_queries
-from write_service.drafts import Draft
+from write_service.drafts import TweetDraft
 
 SQL = load_queries("write_service")
 
 
-async def claim_requests(
-    connection: Connection,
-    drafts: Sequence[Draft],
-    results: Sequence[Tweet | FanfareError],
-    time: datetime,
-) -> dict[int, Tweet | FanfareError]:
-    """Claim the request_ids of the tweets about to be created.
+_Key = tuple[int, UUID]
+"""A user and a request_id of theirs."""
 
-    Return, by index, the answers of those whose request_id was claimed before: the first answer,
-    or RequestIdReusedError when the content is another.
+
+@dataclass
+class Claim:
+    """A row of tweet_requests: a request_id and the tweet that it was first used for."""
+
+    user_id: int
+    request_id: UUID
+    content_sha256: bytes
+    tweet_id: int
+    created_at: datetime
+
+
+async def claim_request_ids(
+    connection: Connection,
+    drafts: Sequence[TweetDraft],
+    results: Sequence[Tweet | FanfareError],
+    created_at: datetime,
+) -> dict[int, Tweet | FanfareError]:
+    """Claim the request_ids of tweets that are about to be created.
+
+    Args:
+        connection: is in the transaction that creates the tweets.
+        drafts: a group of drafts.
+        results: for each draft the tweet that is about to be created, or why it cannot be.
+        created_at: the creation time of these tweets.
+
+    Returns:
+        The answers to retries, by the index of the draft; these tweets must not be created.
+
+    Raises:
+        DatabaseUnavailableError: a claim expired in the meantime; the client's retry will succeed.
     """
     keys = {
         index: (draft.user_id, draft.request_id)
@@ -34,37 +61,66 @@ async def claim_requests(
     }
     if not keys:
         return {}
-    first = {key: index for index, key in reversed(keys.items())}
-    claims = [result for i in first.values() if isinstance(result := results[i], Tweet)]
-    asked = {"user_ids": [user for user, _ in first], "request_ids": [rid for _, rid in first]}
-    cursor = await connection.execute(
-        SQL["claim_requests"],
-        asked
+    first_index = {key: index for index, key in reversed(keys.items())}
+    tweets = [result for i in first_index.values() if isinstance(result := results[i], Tweet)]
+    request_ids = {
+        "user_ids": [user_id for user_id, _ in first_index],
+        "request_ids": [request_id for _, request_id in first_index],
+    }
+    inserted = connection.cursor(row_factory=scalar_row)
+    await inserted.execute(
+        SQL["claim_request_ids"],
+        request_ids
         | {
-            "digests": [drafts[i].sha256 for i in first.values()],
-            "tweet_ids": [tweet.id for tweet in claims],
-            "time": time,
+            "digests": [drafts[index].sha256 for index in first_index.values()],
+            "tweet_ids": [tweet.id for tweet in tweets],
+            "created_at": created_at,
         },
     )
-    claimed = {row[0] for row in await cursor.fetchall()}
-    # A statement of its own: its snapshot shows what the claims that waited have waited for.
-    cursor = await connection.execute(SQL["earlier_requests"], asked)
-    answers = {
-        (user_id, request_id): (sha256, tweet_id, created)
-        for user_id, request_id, sha256, tweet_id, created in await cursor.fetchall()
-    }
-    repeated: dict[int, Tweet | FanfareError] = {}
+    claimed_now = set(await inserted.fetchall())
+    # In a second statement, whose snapshot includes the claims that the first one waited for.
+    rows = connection.cursor(row_factory=class_row(Claim))
+    await rows.execute(SQL["claims_of_request_ids"], request_ids)
+    claims = {(claim.user_id, claim.request_id): claim for claim in await rows.fetchall()}
+    return answer_retries(drafts, keys, claims, claimed_now)
+
+
+def answer_retries(
+    drafts: Sequence[TweetDraft],
+    keys: Mapping[int, _Key],
+    claims: Mapping[_Key, Claim],
+    claimed_now: set[int],
+) -> dict[int, Tweet | FanfareError]:
+    """Return the answers to those drafts that repeat an earlier one, by their index.
+
+    The answer is the tweet that the request_id was first used for, or RequestIdReusedError if its
+    content differs.
+
+    Args:
+        drafts: a group of drafts.
+        keys: the user and request_id of each draft that has one, by ascending index.
+        claims: who used these request_ids first.
+        claimed_now: the tweets that this transaction claims a request_id for.
+
+    Raises:
+        DatabaseUnavailableError: a claim was purged while it was looked up, so its request_id is
+            free now.
+    """
+    answers: dict[int, Tweet | FanfareError] = {}
+    seen: set[_Key] = set()
     for index, key in keys.items():
-        if key not in answers:
-            raise DatabaseUnavailableError  # purged in between: the next try finds it free
-        sha256, tweet_id, created = answers[key]
-        if tweet_id in claimed and first[key] == index:
+        if (claim := claims.get(key)) is None:
+            raise DatabaseUnavailableError
+        is_first_use = key not in seen and claim.tweet_id in claimed_now
+        seen.add(key)
+        if is_first_use:
             continue
         draft = drafts[index]
-        same = sha256 == draft.sha256
-        repeated[index] = (
-            messages.tweet(tweet_id, draft.user_id, draft.content, created, created)
-            if same
+        answers[index] = (
+            messages.tweet(
+                claim.tweet_id, draft.user_id, draft.content, claim.created_at, claim.created_at
+            )
+            if draft.sha256 == claim.content_sha256
             else RequestIdReusedError()
         )
-    return repeated
+    return answers
