@@ -5,8 +5,8 @@ from __future__ import annotations
 from fanfare.read.v1 import read_pb2 as r
 
 from bench.figures import Figure
-from bench.loads import CALLERS, GET_HOME_TIMELINE, ghz, home_requests
-from bench.session import Bench
+from bench.harness import Bench
+from bench.load_generators import CALLERS, GET_HOME_TIMELINE, ghz, home_requests
 from core.auth.access_tokens import Caller, Signer, create_key
 from core.auth.authorizer import METADATA_KEY
 

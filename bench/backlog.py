@@ -8,15 +8,16 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import psycopg
-from fanfare.events.v1.events_pb2 import FeedEvent, TweetCreated
 from redis import Redis
 
-from bench.session import BenchError
+from bench.harness import BenchError
 from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, Shard
 from core.rpc.messages import tweet
 from ops.feed_status import Feed
+from write_service.events import tweet_created
+from write_service.outbox import copy_events
 
 DRAIN_SECONDS = 120.0
 POLL_SECONDS = 0.002
@@ -58,12 +59,13 @@ def _write(
         ) as copy:
             for row in rows:
                 copy.write_row((*row, row[-1]))
-        with cursor.copy("COPY outbox (key, type, payload) FROM STDIN") as copy:
-            for row in rows:
-                created = TweetCreated(tweet=tweet(*row, row[-1]), pulled=pulled)
-                event = FeedEvent(tweet_created=created)
-                copy.write_row((row[1], "tweet.created", event.SerializeToString()))
-        cursor.execute("SELECT pg_notify('fanfare_outbox', '')")
+        copy_events(
+            connection,
+            (
+                tweet_created(tweet(*row, row[-1]), pulled=pulled, became_pulled=False)
+                for row in rows
+            ),
+        )
     return ids
 
 

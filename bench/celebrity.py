@@ -12,8 +12,8 @@ from redis import Redis
 
 from bench import backlog
 from bench.figures import Figure
+from bench.harness import CALL_SECONDS, Bench, BenchError
 from bench.raw_valkey import send
-from bench.session import CALL_SECONDS, Bench, BenchError
 from core.feed.timeline_lists import COMPLETE, author_list, encode_separator, home_list
 from ops.feed_status import Feed
 

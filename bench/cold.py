@@ -11,7 +11,7 @@ from fanfare.read.v1 import read_pb2 as r
 from redis import Redis
 
 from bench.figures import Figure
-from bench.session import CALL_SECONDS, Bench, BenchError
+from bench.harness import CALL_SECONDS, Bench, BenchError
 from core.feed.timeline_lists import home_list
 from core.storage.queries import load_queries
 

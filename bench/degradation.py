@@ -16,9 +16,9 @@ from fanfare.write.v1 import write_pb2 as w
 from redis import Redis
 
 from bench.figures import Figure
-from bench.loads import CREATE_TWEET, GET_HOME_TIMELINE, ghz, home_requests
-from bench.plain import Load
-from bench.session import CALL_SECONDS, Bench
+from bench.harness import CALL_SECONDS, Bench
+from bench.load_generators import CREATE_TWEET, GET_HOME_TIMELINE, ghz, home_requests
+from bench.python_load import Load
 
 BURST = 10
 DRAIN_SECONDS = 120.0

@@ -21,8 +21,8 @@ from rich.console import Console
 from bench import backlog
 from bench.cpu import cpu_seconds
 from bench.figures import Figure
+from bench.harness import CALL_SECONDS, Bench, BenchError
 from bench.raw_valkey import Recorder, send
-from bench.session import CALL_SECONDS, Bench, BenchError
 from embedded.server import Server
 from ops.feed_status import Feed
 from ops.verify import compare

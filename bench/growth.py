@@ -14,8 +14,8 @@ import psycopg
 from redis import Redis
 
 from bench.figures import Figure
-from bench.loads import GET_HOME_TIMELINE, ghz, home_requests
-from bench.session import Bench
+from bench.harness import Bench
+from bench.load_generators import GET_HOME_TIMELINE, ghz, home_requests
 from core.feed.timeline_lists import COMPLETE, encode_separator, home_list
 
 FLAT = 1.2

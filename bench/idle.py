@@ -6,7 +6,7 @@ import time
 from statistics import median
 
 from bench.figures import Figure
-from bench.session import Bench
+from bench.harness import Bench
 
 SERVERS = ("postgres", "valkey", "kafka")
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 
-from bench.session import Bench
+from bench.harness import Bench
 from embedded.ports import HOST
 from embedded.stack import free_ports
 from embedded.valkey import valkey

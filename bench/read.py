@@ -15,7 +15,8 @@ from fanfare.read.v1 import read_pb2 as r
 from redis import Redis
 
 from bench.figures import Figure
-from bench.loads import (
+from bench.harness import CALL_SECONDS, Bench, BenchError
+from bench.load_generators import (
     BATCH_GET_HOME_TIMELINES,
     CALLERS,
     GET_HOME_TIMELINE,
@@ -23,7 +24,6 @@ from bench.loads import (
     h2load,
     home_requests,
 )
-from bench.session import CALL_SECONDS, Bench, BenchError
 from core.feed.timeline_lists import home_list
 from core.rpc.health_probe import probe
 from embedded.ports import HOST, free_ports

@@ -17,12 +17,14 @@ from fanfare.common.v1.common_pb2 import Tweet
 
 from bench.cpu import cpu_used
 from bench.figures import Figure
-from bench.session import Bench, BenchError
+from bench.harness import Bench, BenchError
+from core.feed.history import Lsn
 from core.feed.sharding import PARTITIONS
 from core.storage.kafka import client_settings, producer_settings
-from write_service.events import tweet_created
-from write_service.outbox import Row
-from write_service.relay import Record, record
+from write_service.events import OutboxEvent, tweet_created
+from write_service.kafka_publisher import Record, kafka_record
+from write_service.outbox import copy_events
+from write_service.relay import Epoch, UnsentEvent
 
 GOAL = 30_000
 # The events are of tweets that nobody wrote, by authors whom nobody can follow.
@@ -30,19 +32,19 @@ NOBODY, USERS = 10**12, 1000
 DRAIN_SECONDS = 120.0
 MICRO = 1e6
 RAW_TOPIC = "raw"
-TYPE = "tweet.created"
-HISTORY = "0123456789"
+EPOCH = Epoch(1, "0123456789")
+LSN = Lsn(2**33)
 
 
 def relay(bench: Bench) -> list[Figure]:
     """Return how many events a second leave a full outbox."""
     count = bench.size(100_000, quick=30_000, smoke=500)
     rates, limits, cpu = [], [], []
-    payloads = _payloads(count)
+    events = _events(count)
     now = datetime.now(UTC)
     records = [
-        record(Row(number, key, TYPE, payload, now), wal_position=2**33, epoch=1, history=HISTORY)
-        for number, (key, payload) in enumerate(payloads, 1)
+        kafka_record(UnsentEvent(id_, event.key, event.type, event.payload, now), LSN, EPOCH)
+        for id_, event in enumerate(events, 1)
     ]
     settings = bench.settings
     # Kept in a variable: a client that is gone ends its requests.
@@ -54,7 +56,7 @@ def relay(bench: Bench) -> list[Figure]:
         for number in range(bench.repetitions):
             bench.step(f"{count:,} events from the outbox to Kafka, {number + 1}")
             with cpu_used({"write": write}) as used:
-                rates.append(count / _drain(settings.primary_dsn(), payloads))
+                rates.append(count / _drain(settings.primary_dsn(), events))
             cpu.append(used["write"] / count * MICRO)
             bench.step(f"the same by librdkafka, {number + 1}")
             limits.append(count / _produce(settings.kafka_address(), records))
@@ -76,7 +78,7 @@ def relay(bench: Bench) -> list[Figure]:
     ]
 
 
-def _payloads(count: int) -> list[tuple[int, bytes]]:
+def _events(count: int) -> list[OutboxEvent]:
     chance = random.Random(8)  # noqa: S311 - chance, not a secret
     events = []
     for number in range(count):
@@ -84,18 +86,14 @@ def _payloads(count: int) -> list[tuple[int, bytes]]:
         tweet = Tweet(id=number + 1, user_id=author, content="x" * 100)
         tweet.created_at.GetCurrentTime()
         tweet.updated_at.CopyFrom(tweet.created_at)
-        event = tweet_created(tweet, pulled=False, became_pulled=False)
-        events.append((event.key, event.payload))
+        events.append(tweet_created(tweet, pulled=False, became_pulled=False))
     return events
 
 
-def _drain(dsn: str, payloads: Sequence[tuple[int, bytes]]) -> float:
+def _drain(dsn: str, events: Sequence[OutboxEvent]) -> float:
     """Return how many seconds after the commit of the events the last was marked as sent."""
     with psycopg.connect(dsn) as connection:
-        with connection.cursor().copy("COPY outbox (key, type, payload) FROM STDIN") as copy:
-            for key, payload in payloads:
-                copy.write_row((key, TYPE, payload))
-        connection.execute("SELECT pg_notify('fanfare_outbox', '')")
+        copy_events(connection, events)
         connection.commit()
         started = time.perf_counter()
         connection.autocommit = True

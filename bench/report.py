@@ -17,7 +17,7 @@ from redis import Redis
 from rich.table import Table
 
 from bench.figures import Figure
-from bench.session import Bench
+from bench.harness import Bench
 from embedded.jars import pinned
 
 MEASURED = {True: "reached", False: "missed", None: ""}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import median
 
 from bench.figures import Figure
-from bench.loads import CALLERS, GET_HOME_TIMELINE, ghz, home_requests, wrk
-from bench.session import Bench
+from bench.harness import Bench
+from bench.load_generators import CALLERS, GET_HOME_TIMELINE, ghz, home_requests, wrk
 from embedded.ports import HOST
 
 GOAL = 1000

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import report
+from bench.benchmarks import ROWS, Row
 from bench.figures import Figure
 from bench.graph import Graph, made_up_graph, real_graph
-from bench.rows import ROWS, Row
-from bench.session import Bench, BenchError, Profile, started
+from bench.harness import Bench, BenchError, Profile, started
 from bench.tools import missing
 from embedded.stack import StackError
 from ops.migrate import MigrateError

@@ -32,6 +32,7 @@ from ops.channel import service_channel
 from ops.feed_status import Feed, connect
 from ops.imports import Post, Rejects, by_rank, parse_follow, parse_post, read_lines
 from write_service import events
+from write_service.outbox import copy_events
 
 CHUNK = 20_000
 BATCH = 1000
@@ -248,13 +249,7 @@ def copy_follows(
             " ON CONFLICT DO NOTHING RETURNING follower_id, followed_id"
         )
         new = cursor.fetchall()
-        # Else the events could have ids that a lost history gave out before.
-        cursor.execute("SELECT begin_history(forced => false)")
-        with cursor.copy("COPY outbox (key, type, payload) FROM STDIN") as copy:
-            for follower_id, followed_id in new:
-                event = events.user_followed(follower_id, followed_id)
-                copy.write_row((event.key, event.type, event.payload))
-        cursor.execute("SELECT pg_notify('fanfare_outbox', '')")
+        copy_events(connection, (events.user_followed(*edge) for edge in new))
     return users, len(new)
 
 

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from core.settings import load_settings
 from core.storage.redis_scan import unlink_all
 from ops.feed_status import connect
+from write_service.outbox import wake_relay
 
 STEP = 10_000
 
@@ -74,7 +75,7 @@ def _report_postgres(connection: psycopg.Connection) -> str:
 def _begin(connection: psycopg.Connection) -> str:
     """Begin a new history and wake the relay; return the history."""
     row = connection.execute("SELECT begin_history(forced => true)").fetchone()
-    connection.execute("SELECT pg_notify('fanfare_outbox', '')")
+    wake_relay(connection)
     return str(row[0]) if row is not None else ""
 
 

@@ -7,6 +7,7 @@ import psycopg
 
 from core.settings import load_settings
 from ops.feed_status import connect
+from write_service.outbox import wake_relay
 
 
 @click.command()
@@ -33,7 +34,7 @@ def command(hours: float) -> None:
                 "UPDATE outbox SET sent_at = NULL WHERE sent_at > now() - %s * interval '1 hour'",
                 (hours,),
             ).rowcount
-            connection.execute("SELECT pg_notify('fanfare_outbox', '')")
+            wake_relay(connection)
     except psycopg.Error as error:
         raise click.ClickException(f"Postgres does not answer: {error}") from error
     click.echo(f"{replayed:,} events wait in the outbox to be sent again")

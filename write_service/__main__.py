@@ -20,22 +20,25 @@ from core.storage.settings_checks import postgres_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
+from write_service.kafka_publisher import KafkaPublisher
 from write_service.passwords import Passwords
+from write_service.postgres_outbox import PostgresOutbox
 from write_service.relay import HEALTH_NAME, Relay
 from write_service.service import WriteService
 from write_service.session_store import SessionStore
-from write_service.store import Store
+from write_service.store import CommandStore
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands, and relay their events, until stopping is set."""
     checks = SettingsMonitor({"Postgres": postgres_check(settings), "Kafka": topic_check(settings)})
     database = Database(settings.primary_dsn(), "write", silence_seconds=settings.silence_seconds)
-    store = Store(database, settings.pull_followers)
+    store = CommandStore(database, settings.pull_followers)
     tweets = GroupCommit(store.create_tweets)
     passwords = Passwords()
     relay = Relay(
-        settings.primary_dsn(), settings.kafka_address(), settings.topic, settings.silence_seconds
+        partial(PostgresOutbox, settings.primary_dsn(), settings.silence_seconds),
+        partial(KafkaPublisher, settings.kafka_address(), settings.topic, settings.silence_seconds),
     )
     authorizer = None
     sessions: AuthService | NoAuthService = NoAuthService()

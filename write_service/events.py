@@ -1,4 +1,4 @@
-"""The events that commands leave in the outbox."""
+"""The events that commands enqueue in the outbox."""
 
 from __future__ import annotations
 
@@ -18,27 +18,36 @@ TWEET_CREATED = "tweet.created"
 
 @dataclass(frozen=True)
 class OutboxEvent:
-    """A row of the outbox: the user whose id is the record's key, the type, the FeedEvent."""
+    """An event to be enqueued."""
 
     key: int
+    """The id of a user, which becomes the key of the Kafka record: the author, or the followed."""
     type: str
+    """The CloudEvents type, such as "tweet.created"."""
     payload: bytes
+    """A serialised FeedEvent, without the fields that the relay adds."""
 
 
-def _event(kind: str, event: pb.FeedEvent) -> OutboxEvent:
-    return OutboxEvent(user_of(event), kind, event.SerializeToString())
+def _event(type_: str, event: pb.FeedEvent) -> OutboxEvent:
+    return OutboxEvent(user_of(event), type_, event.SerializeToString())
 
 
 def tweet_created(tweet: Tweet, *, pulled: bool, became_pulled: bool) -> OutboxEvent:
-    """Return the event of a tweet's creation, with how it comes into timelines."""
-    # Put together from bytes: the messages within messages would each be copied.
-    how = pb.TweetCreated(pulled=pulled, became_pulled=became_pulled).SerializeToString()
-    created = _TWEET_FIELD + delimited(tweet.SerializeToString()) + how
+    """Return the event of a tweet's creation.
+
+    Args:
+        tweet: the new tweet.
+        pulled: whether readers pull the tweet from the author's list; else workers push it.
+        became_pulled: whether this transaction was the one that made the author a pull author.
+    """
+    # Assembled from bytes: as nested messages, the tweet would be copied at each level.
+    mode = pb.TweetCreated(pulled=pulled, became_pulled=became_pulled).SerializeToString()
+    created = _TWEET_FIELD + delimited(tweet.SerializeToString()) + mode
     return OutboxEvent(tweet.user_id, TWEET_CREATED, _CREATED_FIELD + delimited(created))
 
 
 def tweet_updated(tweet: Tweet, version: int) -> OutboxEvent:
-    """Return the event of a tweet's change; version counts its contents from 1."""
+    """Return the event of a new content for a tweet; version counts the contents from 1."""
     event = pb.FeedEvent(tweet_updated=pb.TweetUpdated(tweet=tweet, version=version))
     return _event("tweet.updated", event)
 
@@ -50,13 +59,16 @@ def tweet_deleted(tweet_id: int, user_id: int) -> OutboxEvent:
 
 
 def user_followed(follower_id: int, followed_id: int) -> OutboxEvent:
-    """Return the event of a new follow edge, in order with the tweets of the followed."""
+    """Return the event of a new follow.
+
+    Its key is the followed user, so that it stays in order with that user's tweets.
+    """
     change = pb.UserFollowed(follower_id=follower_id, followed_id=followed_id)
     return _event("user.followed", pb.FeedEvent(user_followed=change))
 
 
 def user_unfollowed(follower_id: int, followed_id: int) -> OutboxEvent:
-    """Return the event of a follow edge's end, keyed like that of its beginning."""
+    """Return the event of the end of a follow; its key is the followed user, as above."""
     change = pb.UserUnfollowed(follower_id=follower_id, followed_id=followed_id)
     return _event("user.unfollowed", pb.FeedEvent(user_unfollowed=change))
 

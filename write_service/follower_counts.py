@@ -1,9 +1,13 @@
-"""Which authors need not be counted: those who cannot have come above the threshold meanwhile.
+"""Follower counts that were taken recently, so that most tweets need no new count.
 
-To count a hundred thousand followers takes ten milliseconds, and the answer is hardly ever of use.
-Every follow draws a number from one sequence: an author who had n followers when it stood at s
-has at most n + (now - s). While that is not above the threshold they have not crossed it. Follows
-whose transactions were under way at the count are why it is not believed for long.
+A tweet is pushed or pulled depending on whether its author has more followers than a threshold. To
+count a hundred thousand followers takes ten milliseconds, and the result rarely matters. But there
+is a cheap upper bound: every follow draws a number from one sequence, so an author who had n
+followers when the sequence stood at s has at most n + (now - s) followers today. As long as that
+does not exceed the threshold, there is no need to count.
+
+A follow whose transaction was in progress during the count may have drawn its number earlier. It is
+missed until the next count, so no count is used for long.
 """
 
 from __future__ import annotations
@@ -11,31 +15,39 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-BELIEVED_SECONDS = 10.0
+MAX_AGE_SECONDS = 10.0
 MAX_AUTHORS = 100_000
-# With any number of follows above any threshold, and still a bigint.
+# Above every threshold, whatever is added to it, and yet a bigint.
 UNKNOWN = 1 << 62
 
 
 class FollowerCounts:
-    """What one process counted lately."""
+    """A cache of follower counts, from which upper bounds of today's counts follow."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start empty; clock: seconds from any start."""
         self._clock = clock
-        self._margins: dict[int, tuple[int, float]] = {}
+        self._bounds: dict[int, tuple[int, float]] = {}
 
-    def margins(self, user_ids: Sequence[int]) -> list[int]:
-        """Return for each author the number that, with the follows drawn, bounds their followers.
+    def bounds(self, user_ids: Sequence[int]) -> list[int]:
+        """Return an upper bound of each user's followers, less the current number of the sequence.
 
-        UNKNOWN for those who were not counted lately.
+        The caller adds the number at which the sequence of follows stands. A user who has not been
+        counted recently gets UNKNOWN.
         """
-        oldest = self._clock() - BELIEVED_SECONDS
-        known = (self._margins.get(user_id, (UNKNOWN, oldest)) for user_id in user_ids)
-        return [margin if counted >= oldest else UNKNOWN for margin, counted in known]
+        oldest = self._clock() - MAX_AGE_SECONDS
+        known = (self._bounds.get(user_id, (UNKNOWN, oldest)) for user_id in user_ids)
+        return [bound if counted_at >= oldest else UNKNOWN for bound, counted_at in known]
 
-    def keep(self, counts: Mapping[int, int], drawn: int) -> None:
-        """Keep numbers of followers; drawn: where the sequence stood before they were counted."""
-        if len(self._margins) + len(counts) > MAX_AUTHORS:
-            self._margins.clear()
+    def remember(self, counts: Mapping[int, int], follows_drawn: int) -> None:
+        """Remember follower counts.
+
+        Args:
+            counts: by user id.
+            follows_drawn: the number at which the sequence of follows stood, at the latest, when
+                the count began.
+        """
+        if len(self._bounds) + len(counts) > MAX_AUTHORS:
+            self._bounds.clear()
         now = self._clock()
-        self._margins.update((user, (count - drawn, now)) for user, count in counts.items())
+        self._bounds.update((user, (count - follows_drawn, now)) for user, count in counts.items())

@@ -1,9 +1,9 @@
-"""Tweets that arrive together commit together.
+"""Group commit: tweets that arrive at about the same time share a transaction.
 
-While one transaction commits, the next one's tweets gather; each caller is answered after the
-commit that holds their tweet. A commit costs one fsync whatever it holds, so the group makes the
-write path an order of magnitude cheaper than a transaction a tweet (measured in
-docs/decisions/0003-group-commit.md).
+A commit waits for the disk once, however many tweets it holds. So sharing a transaction makes
+writes an order of magnitude cheaper (docs/decisions/0003-group-commit.md has the figures). While
+one transaction commits, the tweets of the next one gather. Each caller is answered after the commit
+that holds their tweet.
 """
 
 from __future__ import annotations
@@ -11,59 +11,84 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import FanfareError, InternalError, OverloadedError
 from core.feed.history import Lsn, Moment
-from write_service.tweets import Draft
+from write_service.drafts import TweetDraft
 
 LOG = logging.getLogger(__name__)
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
-NEVER = Lsn(1 << 62)
+# No database ever reaches this LSN.
+UNREACHABLE_LSN = Lsn(1 << 62)
 
 Result = Tweet | FanfareError
-# The results of drafts, in order, and a moment not before their commit.
-Create = Callable[[Sequence[Draft]], Awaitable[tuple[list[Result], Moment]]]
-_Entry = tuple[Draft, asyncio.Future[tuple[Result, Moment | None]]]
+"""A created tweet, or the reason why it was not created."""
+
+
+class CreateTweets(Protocol):
+    """Creates tweets in one transaction."""
+
+    async def __call__(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
+        """Return the result for each draft, in order, and a moment at or after the commit.
+
+        Raises:
+            FanfareError: nothing was created.
+        """
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A draft that waits for its transaction."""
+
+    draft: TweetDraft
+    done: asyncio.Future[tuple[Result, Moment | None]]
 
 
 class GroupCommit:
-    """Gathers drafts into transactions, two of them under way at a time."""
+    """A queue of drafts, from which up to two transactions at a time take all that wait."""
 
-    def __init__(self, create: Create) -> None:
+    def __init__(self, create: CreateTweets) -> None:
+        """Prepare a queue that start() begins to work off."""
         self._create = create
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
         self._committers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to commit."""
+        """Begin to commit what is submitted."""
         self._committers = [asyncio.create_task(self._commit_groups()) for _ in range(COMMITTERS)]
 
     async def close(self) -> None:
-        """Commit what waits, and stop."""
+        """Commit what has been submitted, and stop."""
         self._closing = True
         self._arrived.set()
         await asyncio.gather(*self._committers)
 
-    async def submit(self, drafts: Sequence[Draft]) -> tuple[list[Result], Moment | None]:
-        """Return, once committed, each tweet or why there is none, in order.
+    async def submit(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment | None]:
+        """Create tweets, and return when all of them are committed or have failed.
 
-        And a moment not before the commits, None where nothing was committed. Raises
-        OverloadedError when too many wait already; then none of the drafts was taken.
+        Returns:
+            The result for each draft, in order; and a moment at or after the commits, or None if
+            there was no commit.
+
+        Raises:
+            OverloadedError: too many drafts wait already; none of these was accepted.
         """
         if len(self._waiting) + len(drafts) > MAX_WAITING:
             raise OverloadedError
         loop = asyncio.get_running_loop()
-        entries: list[_Entry] = [(draft, loop.create_future()) for draft in drafts]
-        self._waiting.extend(entries)
+        submitted = [_Waiting(draft, loop.create_future()) for draft in drafts]
+        self._waiting.extend(submitted)
         self._arrived.set()
-        answers = [await future for _, future in entries]
+        answers = [await waiting.done for waiting in submitted]
         return [result for result, _ in answers], _latest([moment for _, moment in answers])
 
     async def _commit_groups(self) -> None:
@@ -78,30 +103,31 @@ class GroupCommit:
             elif self._closing:
                 return
 
-    async def _commit(self, group: Sequence[_Entry]) -> None:
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
         results: Sequence[Result]
         moment: Moment | None = None
         try:
-            results, moment = await self._create([draft for draft, _ in group])
+            results, moment = await self._create([waiting.draft for waiting in group])
         except FanfareError as error:
             results = [error] * len(group)
         except Exception:
-            LOG.exception("a group of %d tweets failed", len(group))
+            LOG.exception("group commit failed: tweets=%d", len(group))
             if len(group) > 1:
-                # One of them has the fault: alone, it fails without its neighbours.
-                for entry in group:
-                    await self._commit([entry])
+                # One of the drafts is at fault. Retried one by one, the others succeed.
+                for waiting in group:
+                    await self._commit([waiting])
                 return
             results = [InternalError()]
-        for (_, future), result in zip(group, results, strict=True):
-            if not future.done():  # done: its caller has gone
-                future.set_result((result, moment))
+        for waiting, result in zip(group, results, strict=True):
+            if not waiting.done.done():  # otherwise its caller has been cancelled
+                waiting.done.set_result((result, moment))
 
 
 def _latest(moments: Sequence[Moment | None]) -> Moment | None:
-    """Return the moment that is not before any of the others."""
+    """Return the latest of the moments, or None if all are None."""
     known = [moment for moment in moments if moment is not None]
     if len({moment.history for moment in known}) > 1:
-        # The first groups may be lost with their history: no database has come to this moment.
-        return Moment(known[0].history, NEVER)
+        # A new history began between the commits, and the earlier ones may be lost. A consistency
+        # token that no database satisfies keeps readers from relying on them.
+        return Moment(known[0].history, UNREACHABLE_LSN)
     return max(known, key=lambda moment: moment.lsn, default=None)

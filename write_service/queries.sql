@@ -1,7 +1,7 @@
 -- name: insert_user
 INSERT INTO users (username, email, password_hash, bio)
 VALUES (%(username)s, %(email)s, %(password_hash)s, %(bio)s)
-RETURNING id, username, bio, created_at, updated_at
+RETURNING id AS user_id, username, bio, created_at, updated_at
 
 -- name: update_user
 UPDATE users
@@ -11,11 +11,11 @@ SET username      = coalesce(%(username)s, username),
     bio           = coalesce(%(bio)s, bio),
     updated_at    = clock_timestamp()
 WHERE id = %(user_id)s
-RETURNING id, username, bio, created_at, updated_at
+RETURNING id AS user_id, username, bio, created_at, updated_at
 
 -- name: allow_long_statements
--- A timer of the transaction that runs already can only be switched off, not set to more.
--- Which is not there before Postgres 17.
+-- The transaction_timeout of a running transaction cannot be raised, only switched off. The setting
+-- exists since Postgres 17, hence the query for the settings that do exist.
 SELECT set_config(name, CASE name WHEN 'transaction_timeout' THEN '0' ELSE '120s' END, true)
 FROM pg_settings
 WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
@@ -27,7 +27,8 @@ SELECT id FROM users WHERE id = %(user_id)s FOR UPDATE
 DELETE FROM tweets WHERE user_id = %(user_id)s RETURNING id
 
 -- name: delete_follows_of_user
--- Locked in one order first, so that two users who follow each other can be deleted at once.
+-- Locks the rows in a fixed order first, so that two users who follow each other can be deleted
+-- concurrently without a deadlock.
 WITH doomed AS (
     SELECT follower_id, followed_id FROM follows
     WHERE follower_id = %(user_id)s OR followed_id = %(user_id)s
@@ -42,19 +43,21 @@ RETURNING follows.follower_id, follows.followed_id
 DELETE FROM users WHERE id = %(user_id)s
 
 -- name: lock_users
--- KEY SHARE keeps the users from being deleted until this transaction ends, and no more.
+-- KEY SHARE only prevents the users from being deleted until this transaction ends.
 SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
 
 -- name: lock_authors
--- Locked as above; with whether each is pulled already, and how many followers they have. Counting
--- stops above the threshold (0: never pulled). Null for those who are pulled, and for those whose
--- margin and the follows drawn are together not above it: they cannot have that many. What is
--- committed meanwhile may be missed: then a later tweet of the author sees it.
--- And new tweet ids, with one time for all that is not before that in any of them.
+-- Locks the authors as lock_users does, and draws ids for new tweets. All the tweets have one
+-- creation time, which is not before the time in any of the ids.
+-- For each author it returns whether they are a pull author and how many followers they have. The
+-- count stops above pull_followers. It is null if it does not matter: for pull authors, if
+-- pull_followers is 0, or if an upper bound shows that the author cannot have more than
+-- pull_followers. The bound is follower_bound plus the last number drawn by a follow, see
+-- follower_counts.py. A follow that commits meanwhile may be missed; a later tweet will notice it.
 WITH locked AS MATERIALIZED (
     SELECT users.id, pulled, CASE
         WHEN pulled OR %(pull_followers)s = 0 THEN NULL
-        WHEN margin + (SELECT last_value FROM follows_seq_seq) <= %(pull_followers)s THEN NULL
+        WHEN follower_bound + (SELECT last_value FROM follows_seq_seq) <= %(pull_followers)s THEN NULL
         ELSE (
             SELECT count(*) FROM (
                 SELECT FROM follows WHERE followed_id = users.id LIMIT %(pull_followers)s + 1
@@ -62,55 +65,42 @@ WITH locked AS MATERIALIZED (
         )
     END AS followers
     FROM users
-    JOIN unnest(%(user_ids)b::bigint[], %(margins)b::bigint[]) AS asked (id, margin) USING (id)
+    JOIN unnest(%(user_ids)b::bigint[], %(follower_bounds)b::bigint[])
+        AS asked (id, follower_bound) USING (id)
     ORDER BY users.id FOR KEY SHARE OF users
 ),
 drawn AS MATERIALIZED (
     SELECT next_tweet_id() AS id FROM generate_series(1, %(count)s)
 )
 SELECT
-    (SELECT array_agg(id) FROM locked),
-    (SELECT array_agg(pulled) FROM locked),
-    (SELECT array_agg(followers) FROM locked),
-    (SELECT array_agg(id ORDER BY id) FROM drawn),
-    clock_timestamp()
+    (SELECT array_agg(id) FROM locked) AS user_ids,
+    (SELECT array_agg(pulled) FROM locked) AS pulled,
+    (SELECT array_agg(followers) FROM locked) AS follower_counts,
+    (SELECT array_agg(id ORDER BY id) FROM drawn) AS tweet_ids,
+    clock_timestamp() AS created_at
 
 -- name: pull_authors
--- Locked in order first, so that two transactions that find the same authors never wait in a ring.
+-- Locks the rows in a fixed order first, so that transactions with the same authors cannot deadlock.
 UPDATE users SET pulled = true
 WHERE id IN (SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR NO KEY UPDATE)
     AND NOT pulled
 
--- name: claim_requests
--- Waits for a transaction under way that claims the same; sorted, so that two never wait in a ring.
+-- name: claim_request_ids
+-- Inserts the claims that do not exist yet and returns their tweet ids. It waits for concurrent
+-- transactions with the same request_ids; the order prevents deadlocks among them.
 INSERT INTO tweet_requests (user_id, request_id, content_sha256, tweet_id, created_at)
-SELECT claims.*, %(time)s::timestamptz FROM unnest(
+SELECT claims.*, %(created_at)s::timestamptz FROM unnest(
     %(user_ids)b::bigint[], %(request_ids)b::uuid[], %(digests)b::bytea[], %(tweet_ids)b::bigint[]
 ) AS claims (user_id, request_id, content_sha256, tweet_id)
 ORDER BY user_id, request_id
 ON CONFLICT DO NOTHING
 RETURNING tweet_id
 
--- name: earlier_requests
+-- name: claims_of_request_ids
 SELECT user_id, request_id, content_sha256, tweet_id, created_at
 FROM tweet_requests
 JOIN unnest(%(user_ids)b::bigint[], %(request_ids)b::uuid[]) AS asked (user_id, request_id)
 USING (user_id, request_id)
-
--- name: insert_tweets
--- With their events, in order, in a history that is valid: else ids would repeat those of a lost one.
--- Their authors are locked by an earlier statement, and nobody else
--- knows the tweets yet: outbox ids drawn here are in commit order for each user.
-WITH rows AS (
-    SELECT * FROM unnest(
-        %(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[], %(payloads)b::bytea[]
-    ) WITH ORDINALITY AS rows (id, user_id, content, payload, position)
-), inserted AS (
-    INSERT INTO tweets (id, user_id, content, created_at, updated_at)
-    SELECT id, user_id, content, %(time)s::timestamptz, %(time)s::timestamptz FROM rows
-)
-INSERT INTO outbox (key, type, payload)
-SELECT user_id, %(type)s, payload FROM begin_history(forced => false), rows ORDER BY position
 
 -- name: update_tweet
 UPDATE tweets
@@ -131,30 +121,52 @@ ON CONFLICT DO NOTHING
 -- name: delete_follow
 DELETE FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s
 
--- name: insert_events
--- A statement of its own, after those that lock the rows: ids drawn here are in commit order for
--- each tweet, follow edge and user. In a history that is valid: else ids would repeat those of a lost
--- one.
+-- name: enqueue_events
+-- Runs after the statements that lock the changed rows: the ids that are drawn here are in commit
+-- order for each tweet, follow and user. begin_history makes sure that the history is valid,
+-- otherwise the ids could repeat those of a lost history.
 INSERT INTO outbox (key, type, payload)
 SELECT key, type, payload
 FROM begin_history(forced => false), unnest(%(keys)b::bigint[], %(types)b::text[], %(payloads)b::bytea[])
      WITH ORDINALITY AS events (key, type, payload, position)
 ORDER BY position
 
--- name: committed
--- The position of what has been committed; and the relay is woken. Not within the transaction:
--- commits that notify wait for one another, the disk included. Should this never run, because its
--- process was killed, the relay looks by itself within a second.
--- And how many numbers follows have drawn so far, for the counts of followers that come after; less
--- one, for a new sequence says 1 before it is used.
-SELECT
-    (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint,
-    valid_history(), -- null: begin_history() has not been called on this server yet
-    (SELECT last_value - 1 FROM follows_seq_seq),
-    pg_notify('fanfare_outbox', '')
+-- name: insert_tweets_and_events
+-- Inserts new tweets and enqueues their events, in one statement to save a round trip. An earlier
+-- statement has locked the authors, and nobody else knows the tweets yet. So the ids that are drawn
+-- for the events are in commit order for each user, as in enqueue_events.
+WITH rows AS (
+    SELECT * FROM unnest(
+        %(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[], %(payloads)b::bytea[]
+    ) WITH ORDINALITY AS rows (id, user_id, content, payload, position)
+), inserted AS (
+    INSERT INTO tweets (id, user_id, content, created_at, updated_at)
+    SELECT id, user_id, content, %(created_at)s::timestamptz, %(created_at)s::timestamptz FROM rows
+)
+INSERT INTO outbox (key, type, payload)
+SELECT user_id, %(type)s, payload FROM begin_history(forced => false), rows ORDER BY position
 
--- name: end_silent_relay
--- Not idle_session_timeout: it does not run after a pipeline, which psycopg ends with a Flush.
+-- name: copy_events
+COPY outbox (key, type, payload) FROM STDIN
+
+-- name: wake_relay
+SELECT pg_notify(%(channel)s, '')
+
+-- name: committed
+-- Runs after a commit. Returns an LSN at or after the commit, the valid history, and the last number
+-- drawn by a follow: last_value less one, because a sequence that was never used says 1.
+-- Also wakes the relay. Inside the transaction, pg_notify would make concurrent commits wait for one
+-- another, including their flush to disk. If the process dies before it runs this, the relay finds
+-- the events within a second.
+SELECT
+    (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint AS lsn,
+    valid_history() AS history, -- null until begin_history() has been called on this server
+    (SELECT last_value - 1 FROM follows_seq_seq) AS follows_drawn
+FROM pg_notify(%(channel)s, '')
+
+-- name: terminate_silent_relay
+-- idle_session_timeout would not do: it does not apply after a pipeline, which psycopg ends with a
+-- Flush.
 SELECT pid, pg_terminate_backend(pid)
 FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND granted
@@ -164,12 +176,12 @@ WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND granted
 -- name: begin_history
 SELECT begin_history(forced => %(forced)s)
 
--- name: next_epoch
-UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch, history
+-- name: begin_epoch
+UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch AS number, history
 
 -- name: heartbeat
--- Returns whether the relay is still the newest: false if another one took over, or its history has
--- ended, and null if the database is older than this relay, which took a later epoch.
+-- Returns whether the relay's epoch is the newest and its history valid. Null if the database has
+-- only older epochs: it was put back to an older state while it ran.
 WITH newest AS MATERIALIZED (
     SELECT epoch, history = %(history)s AND server = server_identity() AS is_at_history
     FROM relay_state FOR UPDATE
@@ -184,14 +196,16 @@ SELECT CASE WHEN epoch >= %(epoch)s THEN epoch = %(epoch)s AND is_at_history END
 -- name: unsent_events
 SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT %(limit)s
 
--- name: wal_position
+-- name: current_lsn
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
 
 -- name: mark_sent
--- A relay that takes the next epoch waits for the marking, or the marking sees its epoch. The history
--- too must be the relay's, and valid: epochs repeat after older rows were put back.
--- Notes the batch's LSN too: it is of this history, and a replica that has the row has the commits.
--- Returns a row if the relay is the newest, also when there is nothing to mark.
+-- Marks events as sent and returns a row, or does nothing and returns none if the relay's epoch is
+-- not the newest. The lock on relay_state makes a relay that begins the next epoch wait for the
+-- marking, or the marking see that epoch. The history is compared as well, since epochs repeat after
+-- older rows were put back.
+-- Also records the batch's LSN as one of this history: a replica that has the row has every commit
+-- up to it.
 WITH newest AS MATERIALIZED (
     SELECT FROM relay_state
     WHERE epoch = %(epoch)s AND history = %(history)s AND server = server_identity()
@@ -207,10 +221,11 @@ marked AS (
 )
 SELECT true FROM newest
 
--- name: purge_sent
--- Deletes the oldest events that were sent long enough ago, and returns how many, and when the last
--- of them was sent. after: where the last call ended. Without it the index would be read from its
--- beginning each time, through the entries of all rows deleted since the last vacuum.
+-- name: purge_sent_events
+-- Deletes sent events whose retention has expired, the oldest first, at most limit. Returns how many,
+-- and when the last of them was sent, which is the value of after for the next call. Without it, each
+-- call would read the index from its beginning, through the entries of all rows that were deleted
+-- since the last vacuum.
 WITH expired AS MATERIALIZED (
     SELECT ctid AS place, sent_at FROM outbox
     WHERE sent_at >= coalesce(%(after)s, '-infinity'::timestamptz)
@@ -219,10 +234,10 @@ WITH expired AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ),
 purged AS (DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
-SELECT count(*), max(sent_at) FROM expired
+SELECT count(*), max(sent_at) AS last_at FROM expired
 
 -- name: purge_requests
--- As purge_sent, for the request_ids of tweets that were deleted long enough ago.
+-- As purge_sent_events, for the request_ids of deleted tweets.
 WITH expired AS MATERIALIZED (
     SELECT ctid AS place, tweet_deleted_at FROM tweet_requests
     WHERE tweet_deleted_at >= coalesce(%(after)s, '-infinity'::timestamptz)
@@ -231,7 +246,7 @@ WITH expired AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ),
 purged AS (DELETE FROM tweet_requests WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
-SELECT count(*), max(tweet_deleted_at) FROM expired
+SELECT count(*), max(tweet_deleted_at) AS last_at FROM expired
 
 -- name: tweet_author
 SELECT user_id FROM tweets WHERE id = %(tweet_id)s
@@ -244,11 +259,11 @@ SELECT id, password_hash, admin FROM users
 WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
 
 -- name: replace_password_hash
--- Unless the password was changed meanwhile.
+-- Does nothing if the password was changed in the meantime.
 UPDATE users SET password_hash = %(new)s WHERE id = %(user_id)s AND password_hash = %(old)s
 
 -- name: insert_session
--- KEY SHARE by the foreign key: no session outlives its user.
+-- The foreign key takes a KEY SHARE lock on the user: no session outlives its user.
 INSERT INTO sessions (id, user_id, secret_sha256, expires_at)
 SELECT %(id)s, id, %(sha256)s, now() + %(seconds)s * interval '1 second'
 FROM users WHERE id = %(user_id)s AND password_hash = %(password_hash)s
@@ -256,8 +271,8 @@ FOR SHARE
 RETURNING expires_at
 
 -- name: purge_sessions_of_user
--- What has expired, and all but the newest: a session more is a row for whoever knows a password.
--- Two sign-ins at once would wait for each other's rows.
+-- Deletes expired sessions and all but the newest: otherwise anybody who knows a password could add
+-- rows without limit. SKIP LOCKED: concurrent sign-ins would deadlock on each other's rows.
 DELETE FROM sessions WHERE id IN (
     SELECT id FROM sessions
     WHERE user_id = %(user_id)s AND (expires_at < now() OR id IN (

@@ -1,191 +1,262 @@
-"""The relay: outbox -> Kafka, at least once, in commit order for each tweet, edge and user.
+"""The relay publishes the events of the outbox to Kafka.
 
-One relay at a time, by an advisory lock of Postgres. Each takes an epoch that it stamps on its
-records and that must be the newest for it to mark rows as sent: what a stalled relay still sends
-is skipped by the workers and sent again by its successor.
+Every event is published at least once, in commit order for each tweet, follow and user.
+
+Each write process runs a relay, but only the one that holds an advisory lock in Postgres is active.
+A relay that stalls can lose the lock without noticing, so the lock is backed by fencing: an active
+relay takes an epoch, a number above all epochs before. It stamps the epoch on its records, and may
+mark events as sent only while its epoch is the newest. Workers skip records of an older epoch than
+they have seen; the successor has published those events again.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import psycopg
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from fanfare.events.v1.events_pb2 import FeedEvent
+from confluent_kafka import KafkaException
 
-from core.rpc.messages import timestamp
+from core.feed.history import Lsn
 from core.runtime.metrics import METRICS, Metric
 from core.runtime.watchdog import Watchdog
-from core.storage.kafka import producer_settings
-from write_service.outbox import Batch, Outbox, Row
 
 LOG = logging.getLogger(__name__)
 
-BATCH = 10_000
+BATCH_EVENTS = 10_000
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 1.0
-# librdkafka gives a record up after this long; then the producer is built anew.
-DELIVERY_SECONDS = 10
-# How long the relay leaves old rows alone when it has found no more of them.
-PURGE_EVERY_SECONDS = 10.0
-# How many it deletes at a time, between two batches: a few milliseconds' work. When it sends more
-# than that at a time it deletes twice as many as it sends, so that the outbox cannot grow.
+# Pause between the end of one purge, when no expired rows were left, and the next.
+PURGE_INTERVAL_SECONDS = 10.0
+# Rows purged between two batches, which takes a few milliseconds. After a larger batch it is twice
+# the number of events sent, so that the outbox shrinks at any rate of events.
 PURGE_ROWS = 500
-# The name of its health, beside those of the services.
+# The relay's own name in the gRPC health service: commands work without it.
 HEALTH_NAME = "fanfare.relay"
 
-Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
+
+class UnsentEvent(NamedTuple):
+    """A row of the outbox that has not been marked as sent."""
+
+    id: int
+    key: int
+    type: str
+    payload: bytes
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """Events to publish together, by ascending id."""
+
+    events: Sequence[UnsentEvent]
+    lsn: Lsn
+    """An LSN at or after the commit of every event in the batch."""
+
+
+NO_EVENTS = EventBatch([], Lsn(0))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The period in which one relay, with one Kafka producer, is the active one."""
+
+    number: int
+    """Higher than that of every earlier epoch of the same history."""
+    history: str
+    """The history of the database in which the epoch began."""
+
+
+class RelayFencedError(Exception):
+    """Another relay has begun a newer epoch, or the history has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("another relay has taken over, or the database began a new history")
+
+
+class PublishError(Exception):
+    """Kafka did not confirm all events of a batch; a new producer is needed."""
+
+
+class Outbox(Protocol):
+    """A relay's session with Postgres. Every method raises psycopg.Error when the session fails."""
+
+    def close(self) -> None:
+        """End the session, which releases the relay lock."""
+
+    def try_lock(self) -> bool:
+        """Return whether this session holds the relay lock, after trying to take it."""
+
+    def listen(self) -> None:
+        """Have wait_for_events() return early whenever events have been committed."""
+
+    def wait_for_events(self, seconds: float) -> None:
+        """Wait until events have been committed, for at most so many seconds."""
+
+    def begin_epoch(self) -> Epoch:
+        """Begin a new epoch, durably: no later one has the same number and history.
+
+        If Postgres was restarted, restored or failed over, a new history begins first.
+        """
+
+    def heartbeat(self, epoch: Epoch) -> None:
+        """Record the current LSN as one of the epoch's history.
+
+        A replica that shows the record has every commit up to that LSN.
+
+        Raises:
+            RelayFencedError: the epoch is not the newest.
+        """
+
+    def mark_and_fetch(self, sent: EventBatch, limit: int, epoch: Epoch) -> EventBatch:
+        """Mark a batch as sent, and return the unsent events with the lowest ids, at most limit.
+
+        Raises:
+            RelayFencedError: the epoch is not the newest; nothing was marked.
+        """
+
+    def purge(self, limit: int) -> bool:
+        """Delete events and request_ids whose retention has expired, the oldest first.
+
+        Args:
+            limit: how many rows of each kind to delete at most.
+
+        Returns:
+            Whether there may be more of them.
+        """
+
+
+class Publisher(Protocol):
+    """Sends events to Kafka."""
+
+    def publish(self, batch: EventBatch, epoch: Epoch, stopping: threading.Event) -> None:
+        """Send the events, in order, and return when Kafka has confirmed all of them.
+
+        Raises:
+            PublishError: some are not confirmed in time, or not before stopping was set. They may
+                still arrive. The publisher must not be used again.
+        """
 
 
 class Relay:
-    """A thread that carries events to Kafka while it holds the relay's lock."""
+    """A thread that publishes the outbox to Kafka while it holds the relay lock."""
 
     def __init__(
-        self, dsn: str, bootstrap_servers: str, topic: str, silence_seconds: float
+        self,
+        connect: Callable[[], Outbox],
+        new_publisher: Callable[[], Publisher],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._dsn = dsn
-        self._silence_seconds = silence_seconds
-        self._bootstrap_servers = bootstrap_servers
-        self._topic = topic
+        """Prepare a relay that start() runs.
+
+        Args:
+            connect: opens a session with Postgres; raises psycopg.Error.
+            new_publisher: returns a publisher with a Kafka producer of its own.
+            clock: seconds from any start.
+        """
+        self._connect = connect
+        self._new_publisher = new_publisher
+        self._clock = clock
         self.watchdog = Watchdog()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="relay")
-        self._next_purge = 0.0
+        self._thread = threading.Thread(target=self.run, name="relay")
+        self._next_purge = -math.inf
         self._history = ""
 
     def start(self) -> None:
-        """Start the thread; it waits for Postgres and Kafka as long as it takes."""
+        """Start the thread; it retries until Postgres and Kafka are reachable."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the batch under way, and stop."""
-        self._stopping.set()
+        """Finish the current batch, and end the thread."""
+        self.request_stop()
         self._thread.join()
 
-    def _run(self) -> None:
+    def request_stop(self) -> None:
+        """Have run() return after the current batch."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Compete for the relay lock and relay events, until asked to stop."""
         while not self._stopping.is_set():
             try:
-                outbox = Outbox(self._dsn, self._silence_seconds)
+                outbox = self._connect()
                 try:
                     self._relay(outbox)
                 finally:
                     outbox.close()
+            except RelayFencedError as error:
+                METRICS.add(Metric.RELAY_FENCED)
+                LOG.warning("relay fenced; restarting: error=%s", error)
+                self._pause_after(error)
             except (psycopg.Error, KafkaException) as error:
-                LOG.warning("the relay starts again: %s", error)
-                self.watchdog.failed(error)
-                self._stopping.wait(RETRY_SECONDS)
+                LOG.warning("relay failed; restarting: error=%s", error)
+                self._pause_after(error)
             except Exception as error:
-                LOG.exception("the relay starts again")
-                self.watchdog.failed(error)
-                self._stopping.wait(RETRY_SECONDS)
+                LOG.exception("relay failed unexpectedly; restarting")
+                self._pause_after(error)
+
+    def _pause_after(self, error: Exception) -> None:
+        self.watchdog.failed(error)
+        self._stopping.wait(RETRY_SECONDS)
 
     def _relay(self, outbox: Outbox) -> None:
-        while not outbox.lock():
-            self.watchdog.worked()  # another relay does the work
+        while not outbox.try_lock():
+            self.watchdog.worked()  # another relay is active
             if self._stopping.wait(IDLE_SECONDS):
                 return
-        # Listening comes before the first look, or a commit between the two would wait a second.
+        # Before the first fetch, or a commit between the two would be noticed a second late.
         outbox.listen()
         METRICS.add(Metric.RELAY_STARTED)
         while not self._stopping.is_set():
-            self._relay_epoch(outbox)
+            try:
+                self._relay_epoch(outbox)
+            except PublishError as error:
+                LOG.warning("publishing failed; retrying with a new producer: error=%s", error)
+                METRICS.add(Metric.PRODUCER_REBUILT)
+                self._pause_after(error)
 
     def _relay_epoch(self, outbox: Outbox) -> None:
-        """Send events under one epoch, until stopped or until Kafka does not take them all."""
-        epoch, history = outbox.next_epoch()
-        LOG.info("relay started: history=%s epoch=%d", history, epoch)
-        METRICS.add(Metric.HISTORY_BEGUN, history != (self._history or history))
-        self._history = history
-        producer = Producer(
-            producer_settings(self._bootstrap_servers, self._silence_seconds)
-            | {
-                "linger.ms": 1,
-                "message.timeout.ms": DELIVERY_SECONDS * 1000,
-                # That all is delivered, flush() tells.
-                "delivery.report.only.error": True,
-            }
-        )
-        sent = Batch([], 0)
-        beat = 0.0
-        while sent.rows or not self._stopping.is_set():
-            limit = 0 if self._stopping.is_set() else BATCH
-            batch = outbox.next_batch(limit, sent, epoch, history)
-            sent = batch or Batch([], 0)
-            if sent.rows and not self._send(producer, sent, epoch, history):
-                return
-            if batch is None or time.monotonic() - beat > HEARTBEAT_SECONDS:
-                if not outbox.heartbeat(epoch, history) or batch is None:
-                    METRICS.add(Metric.RELAY_FENCED)
-                    raise psycopg.OperationalError("another relay has taken over")
-                beat = time.monotonic()
+        """Relay events under one epoch, until asked to stop."""
+        epoch = outbox.begin_epoch()
+        LOG.info("relay started: history=%s epoch=%d", epoch.history, epoch.number)
+        METRICS.add(Metric.HISTORY_BEGUN, epoch.history != (self._history or epoch.history))
+        self._history = epoch.history
+        publisher = self._new_publisher()
+        sent = NO_EVENTS
+        last_heartbeat = -math.inf
+        while sent.events or not self._stopping.is_set():
+            # When stopping, only the last batch is marked.
+            limit = 0 if self._stopping.is_set() else BATCH_EVENTS
+            batch = outbox.mark_and_fetch(sent, limit, epoch)
+            if batch.events:
+                publisher.publish(batch, epoch, self._stopping)
+            sent = batch
+            if self._clock() - last_heartbeat > HEARTBEAT_SECONDS:
+                outbox.heartbeat(epoch)
+                last_heartbeat = self._clock()
             self.watchdog.worked()
-            purging = time.monotonic() >= self._next_purge
-            if purging and not outbox.purge(max(PURGE_ROWS, 2 * len(sent.rows))):
-                purging = False
-                self._next_purge = time.monotonic() + PURGE_EVERY_SECONDS
-            if not sent.rows and not purging and not self._stopping.is_set():
-                outbox.wait(IDLE_SECONDS)
+            more_expired = self._purge_if_due(outbox, len(sent.events))
+            if not sent.events and not more_expired and not self._stopping.is_set():
+                outbox.wait_for_events(IDLE_SECONDS)
 
-    def _send(self, producer: Producer, batch: Batch, epoch: int, history: str) -> bool:
-        """Send the events; return False when a new producer and epoch are needed."""
-        failures: list[KafkaError] = []
+    def _purge_if_due(self, outbox: Outbox, sent: int) -> bool:
+        """Purge a little if it is time to; return whether more may have expired.
 
-        def report(error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                failures.append(error)
-
-        for row in batch.rows:
-            value, key, headers = record(row, batch.wal_position, epoch, history)
-            while True:
-                try:
-                    producer.produce(self._topic, value, key, headers=headers, on_delivery=report)
-                    break
-                except BufferError:
-                    producer.poll(0.1)
-        # A drain does not wait for a Kafka that is away: the rows are sent after the next start.
-        deadline = time.monotonic() + DELIVERY_SECONDS + 5
-        while producer.flush(0.5) and time.monotonic() < deadline and not self._stopping.is_set():
-            pass
-        if len(producer) or failures:
-            reason = failures[0] if failures else "no delivery report in time"
-            LOG.warning(
-                "Kafka took not all of %d events, they stay unsent: %s", len(batch.rows), reason
-            )
-            # An idempotent producer stays broken after the broker lost its state: build another.
-            producer.purge()
-            self.watchdog.failed(f"Kafka did not take the events: {reason}")
-            METRICS.add(Metric.PRODUCER_REBUILT)
-            self._stopping.wait(RETRY_SECONDS)
+        Args:
+            outbox: where to purge.
+            sent: how many events were sent since the last purge.
+        """
+        if self._clock() < self._next_purge:
             return False
-        return True
-
-
-def record(row: Row, wal_position: int, epoch: int, history: str) -> Record:
-    """Return value, key and headers of the record of an event."""
-    stamp = FeedEvent(
-        event_id=row.id, wal_position=wal_position, relay_epoch=epoch, history=history
-    )
-    occurred, iso_time = _time(row.created_at)
-    headers: list[tuple[str, str | bytes | None]] = [
-        ("ce_specversion", "1.0"),
-        ("ce_id", str(row.id)),
-        ("ce_type", row.type),
-        ("ce_source", "fanfare/write_service"),
-        ("ce_time", iso_time),
-        ("ce_history", history),
-        ("content-type", "application/protobuf"),
-    ]
-    # Protobuf messages concatenate: the stamp's fields join those of the payload.
-    return row.payload + stamp.SerializeToString() + occurred, str(row.key), headers
-
-
-@lru_cache(maxsize=100)
-def _time(created_at: datetime) -> tuple[bytes, str]:
-    """Return an event's time as it stands in value and headers; one for a whole transaction."""
-    occurred = FeedEvent(occurred_at=timestamp(created_at))
-    return occurred.SerializeToString(), created_at.isoformat()
+        if outbox.purge(max(PURGE_ROWS, 2 * sent)):
+            return True
+        self._next_purge = self._clock() + PURGE_INTERVAL_SECONDS
+        return False

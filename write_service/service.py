@@ -1,4 +1,4 @@
-"""The WriteService: each method of the contract, by way of the store."""
+"""The gRPC WriteService."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from fanfare.write.v1 import write_pb2 as pb
 from core.errors import FanfareError, InvalidRequestError, to_status
 from core.feed.consistency_tokens import encode_token
 from core.rpc.server import Context, violations
+from write_service.drafts import TweetDraft, normalise_content, parse_draft
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
-from write_service.store import Store
-from write_service.tweets import Draft, draft, normalise_content
+from write_service.store import CommandStore
 
+# How long the validation of a batch may hold the event loop before other calls get a turn.
 TURN_SECONDS = 0.01
 
 
 class WriteService:
-    """The commands. Requests have been validated against the contract before they come here."""
+    """The commands. The server has validated every request before it comes here."""
 
-    def __init__(self, store: Store, tweets: GroupCommit, passwords: Passwords) -> None:
+    def __init__(self, store: CommandStore, tweets: GroupCommit, passwords: Passwords) -> None:
+        """Serve with these collaborators; tweets creates tweets, the store does all else."""
         self._store = store
         self._tweets = tweets
         self._passwords = passwords
@@ -40,7 +42,7 @@ class WriteService:
     async def UpdateUser(  # noqa: N802
         self, request: pb.UpdateUserRequest, _context: Context
     ) -> pb.UpdateUserResponse:
-        """Change the fields that are set."""
+        """Change the fields of a user that the request sets."""
         user, moment = await self._store.update_user(
             request.user_id,
             request.username if request.HasField("username") else None,
@@ -53,15 +55,15 @@ class WriteService:
     async def DeleteUser(  # noqa: N802
         self, request: pb.DeleteUserRequest, _context: Context
     ) -> pb.DeleteUserResponse:
-        """Delete a user and all that is theirs."""
+        """Delete a user with all their tweets and follows."""
         _, moment = await self._store.delete_user(request.user_id)
         return pb.DeleteUserResponse(consistency_token=encode_token(moment))
 
     async def CreateTweet(  # noqa: N802
         self, request: pb.CreateTweetRequest, _context: Context
     ) -> pb.CreateTweetResponse:
-        """Create a tweet, in a transaction with those that arrive together with it."""
-        (result,), moment = await self._tweets.submit([draft(request)])
+        """Create a tweet, in a group commit."""
+        (result,), moment = await self._tweets.submit([parse_draft(request)])
         if isinstance(result, FanfareError):
             raise result
         token = encode_token(moment or await self._store.committed())
@@ -70,20 +72,20 @@ class WriteService:
     async def BatchCreateTweets(  # noqa: N802
         self, request: pb.BatchCreateTweetsRequest, _context: Context
     ) -> pb.BatchCreateTweetsResponse:
-        """Create tweets, each of which stands or falls alone."""
-        checked = []
-        begun = time.monotonic()
+        """Create tweets, each of which succeeds or fails independently of the others."""
+        parsed = []
+        turn_began = time.monotonic()
         for item in request.requests:
-            checked.append(_checked_draft(item))
-            # A thousand items that are hard to check must not keep all others waiting.
-            if time.monotonic() - begun > TURN_SECONDS:
+            parsed.append(_parse_item(item))
+            # A thousand items that are slow to validate must not delay all other calls.
+            if time.monotonic() - turn_began > TURN_SECONDS:
                 await asyncio.sleep(0)
-                begun = time.monotonic()
+                turn_began = time.monotonic()
         created, moment = await self._tweets.submit(
-            [item for item in checked if isinstance(item, Draft)]
+            [item for item in parsed if isinstance(item, TweetDraft)]
         )
-        left = iter(created)
-        results = [next(left) if isinstance(item, Draft) else item for item in checked]
+        remaining = iter(created)
+        results = [next(remaining) if isinstance(item, TweetDraft) else item for item in parsed]
         return pb.BatchCreateTweetsResponse(
             results=[_batch_result(result) for result in results],
             consistency_token=encode_token(moment or await self._store.committed()),
@@ -92,7 +94,7 @@ class WriteService:
     async def UpdateTweet(  # noqa: N802
         self, request: pb.UpdateTweetRequest, _context: Context
     ) -> pb.UpdateTweetResponse:
-        """Replace a tweet's content."""
+        """Replace the content of a tweet."""
         content = normalise_content(request.content)
         tweet, moment = await self._store.update_tweet(request.tweet_id, content)
         return pb.UpdateTweetResponse(tweet=tweet, consistency_token=encode_token(moment))
@@ -107,7 +109,7 @@ class WriteService:
     async def FollowUser(  # noqa: N802
         self, request: pb.FollowUserRequest, _context: Context
     ) -> pb.FollowUserResponse:
-        """Make one user follow another."""
+        """Have one user follow another."""
         _, moment = await self._store.follow(request.follower_id, request.followed_id)
         return pb.FollowUserResponse(consistency_token=encode_token(moment))
 
@@ -119,11 +121,12 @@ class WriteService:
         return pb.UnfollowUserResponse(consistency_token=encode_token(moment))
 
 
-def _checked_draft(request: pb.CreateTweetRequest) -> Draft | InvalidRequestError:
+def _parse_item(request: pb.CreateTweetRequest) -> TweetDraft | InvalidRequestError:
+    """Return the draft of an item of a batch, or what is wrong with it."""
     if found := violations(request):
         return InvalidRequestError(found)
     try:
-        return draft(request)
+        return parse_draft(request)
     except InvalidRequestError as error:
         return error
 

@@ -1,4 +1,4 @@
-"""The commands' SQL: each method is one transaction that leaves its events in the outbox."""
+"""The commands in SQL: each is one transaction that enqueues its events in the outbox."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
+from psycopg.rows import class_row, kwargs_row, scalar_row
 
 from core.errors import (
     EmailTakenError,
@@ -19,20 +20,20 @@ from core.errors import (
     UsernameTakenError,
     UserNotFoundError,
 )
-from core.feed.history import Moment
+from core.feed.history import Lsn, Moment
 from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
 from write_service import events
-from write_service.claims import claim_requests
-from write_service.events import OutboxEvent
+from write_service.drafts import TweetDraft
 from write_service.follower_counts import FollowerCounts
-from write_service.tweets import Draft
+from write_service.idempotency import claim_request_ids
+from write_service.outbox import CHANNEL, enqueue_events
 
 SQL = load_queries("write_service")
 
-# As allow_long_statements says.
+# As long as the query allow_long_statements allows.
 LONG_STATEMENT_SECONDS = 120.0
 
 _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
@@ -42,12 +43,48 @@ _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
 
 
 @dataclass(frozen=True)
+class _Authors:
+    """The authors of a group of tweets, locked, and what Postgres chose for the tweets."""
+
+    user_ids: list[int] | None
+    """Those who exist; None if nobody does, as are the two lists below."""
+    pulled: list[bool] | None
+    """For each of them, whether they were a pull author before."""
+    follower_counts: list[int | None] | None
+    """For each of them, the followers; None where they were not counted."""
+    tweet_ids: list[int]
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class _Author:
-    """How the tweets of a user come into timelines."""
+    """How an author's tweets reach timelines."""
 
     pulled: bool
-    crosses: bool
-    """Has more followers than the threshold for the first time."""
+    """Whether they were a pull author before this transaction."""
+    becomes_pulled: bool
+    """Whether this transaction makes them one, since they have too many followers to push to."""
+
+
+@dataclass(frozen=True)
+class _UpdatedTweet:
+    id: int
+    user_id: int
+    content: str
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+
+@dataclass(frozen=True)
+class _Committed:
+    """The state of the database at or after a commit."""
+
+    lsn: Lsn
+    history: str | None
+    """None until a history has begun on this server."""
+    follows_drawn: int
+    """The last number that was drawn from the sequence of follows."""
 
 
 _P = ParamSpec("_P")
@@ -55,48 +92,61 @@ _T = TypeVar("_T")
 
 
 def _command(
-    work: Callable[Concatenate[Store, Connection, _P], Awaitable[_T]],
-) -> Callable[Concatenate[Store, _P], Awaitable[tuple[_T, Moment]]]:
-    """Make the work a command: one transaction, which returns its result and its moment.
+    work: Callable[Concatenate[CommandStore, Connection, _P], Awaitable[_T]],
+) -> Callable[Concatenate[CommandStore, _P], Awaitable[tuple[_T, Moment]]]:
+    """Turn a method into a command: a transaction that returns a result and a moment.
 
-    The moment is read on the same connection, or it could be that of a server which took over just
-    after the commit and has lost it.
+    The moment is at or after the commit. It is read on the connection of the transaction. Another
+    connection could lead to a server that took over after the commit and lost it.
     """
 
-    async def run(self: Store, /, *args: _P.args, **kwargs: _P.kwargs) -> tuple[_T, Moment]:
+    async def run(self: CommandStore, /, *args: _P.args, **kwargs: _P.kwargs) -> tuple[_T, Moment]:
         async with self._database.connection() as connection:
             async with connection.transaction():
                 result = await work(self, connection, *args, **kwargs)
-            return result, await self._committed(connection)
+            return result, await self._after_commit(connection)
 
     return run
 
 
-class Store:
-    """The Postgres primary, as the commands see it: each returns its result and its moment."""
+class CommandStore:
+    """The commands on the Postgres primary. Each returns its result and a moment after its commit.
+
+    Every method raises DatabaseUnavailableError when Postgres does not answer, and OverloadedError
+    when too many callers wait for a connection.
+    """
 
     def __init__(self, database: Database, pull_followers: int) -> None:
-        """Use the database; pull_followers: above so many an author is pulled (0: never)."""
+        """Use a database.
+
+        Args:
+            database: the primary.
+            pull_followers: an author with more followers becomes a pull author; 0: nobody does.
+        """
         self._database = database
         self._pull_followers = pull_followers
         self._follower_counts = FollowerCounts()
-        # As of the last commit here: whoever follows later has a higher number.
+        # As of the last commit of this process. Later follows draw higher numbers.
         self._follows_drawn = 0
 
     @_command
     async def create_user(
         self, connection: Connection, username: str, email: str, password_hash: str, bio: str
     ) -> User:
-        """Return the new user; raises UsernameTakenError and EmailTakenError."""
+        """Create a user and return it.
+
+        Raises:
+            UsernameTakenError: another user has the name, in any case.
+            EmailTakenError: another user has the address, in any case.
+        """
+        cursor = connection.cursor(row_factory=kwargs_row(messages.user))
         fields = {"username": username, "email": email, "bio": bio}
         with _unique_names():
-            cursor = await connection.execute(
-                SQL["insert_user"], fields | {"password_hash": password_hash}
-            )
-        row = await cursor.fetchone()
-        if row is None:
-            raise InternalError  # an INSERT returns its row, or fails
-        return messages.user(*row)
+            await cursor.execute(SQL["insert_user"], fields | {"password_hash": password_hash})
+        user = await cursor.fetchone()
+        if user is None:
+            raise InternalError  # an INSERT returns its row or fails
+        return user
 
     @_command
     async def update_user(  # noqa: PLR0913, PLR0917 - the fields of a user
@@ -108,232 +158,269 @@ class Store:
         password_hash: str | None,
         bio: str | None,
     ) -> User:
-        """Return the user after the change, in which None leaves a field as it is.
+        """Change a user and return it; None leaves a field as it is.
 
-        Raises UserNotFoundError, UsernameTakenError and EmailTakenError.
+        A new password ends the user's sessions.
+
+        Raises:
+            UserNotFoundError: there is no such user.
+            UsernameTakenError: another user has the name, in any case.
+            EmailTakenError: another user has the address, in any case.
         """
+        cursor = connection.cursor(row_factory=kwargs_row(messages.user))
         fields = {"username": username, "email": email, "bio": bio}
         with _unique_names():
-            cursor = await connection.execute(
+            await cursor.execute(
                 SQL["update_user"],
                 fields | {"user_id": user_id, "password_hash": password_hash},
             )
-        row = await cursor.fetchone()
-        if row is None:
+        user = await cursor.fetchone()
+        if user is None:
             raise UserNotFoundError(user_id)
         if password_hash is not None:
-            # Whoever knew the old password is signed out.
             await connection.execute(SQL["delete_sessions_of_user"], {"user_id": user_id})
-        return messages.user(*row)
+        return user
 
     @_command
     async def delete_user(self, connection: Connection, user_id: int) -> None:
-        """Delete the user with their tweets and follows; raises UserNotFoundError.
+        """Delete a user with all their tweets and follows.
 
-        The events come after the DELETEs, so that their ids are above those of every change that
-        the row locks made this one wait for.
+        Raises:
+            UserNotFoundError: there is no such user.
         """
         user = {"user_id": user_id}
-        # Somebody with a million followers has a million events to leave.
+        # A user with a million followers has a million events to enqueue.
         await connection.execute(SQL["allow_long_statements"])
         connection.silence_seconds += LONG_STATEMENT_SECONDS
-        # Waits for the tweets and follows under way that hold the user, and stops new ones.
+        # Waits for transactions that hold the user, and keeps out new tweets and follows.
         cursor = await connection.execute(SQL["lock_user_for_deletion"], user)
         if await cursor.fetchone() is None:
             raise UserNotFoundError(user_id)
-        cursor = await connection.execute(SQL["delete_tweets_of_user"], user)
-        gone = [events.tweet_deleted(row[0], user_id) for row in await cursor.fetchall()]
-        cursor = await connection.execute(SQL["delete_follows_of_user"], user)
-        gone += [events.user_unfollowed(*row) for row in await cursor.fetchall()]
-        gone.append(events.user_deleted(user_id))
+        tweet_ids = connection.cursor(row_factory=scalar_row)
+        await tweet_ids.execute(SQL["delete_tweets_of_user"], user)
+        deletions = [events.tweet_deleted(id_, user_id) for id_ in await tweet_ids.fetchall()]
+        unfollows = connection.cursor(row_factory=kwargs_row(events.user_unfollowed))
+        await unfollows.execute(SQL["delete_follows_of_user"], user)
+        deletions += await unfollows.fetchall()
+        deletions.append(events.user_deleted(user_id))
         await connection.execute(SQL["delete_user"], user)
-        await _leave(connection, gone)
+        # Last, so that the event ids are above those of every change that this transaction waited
+        # for.
+        await enqueue_events(connection, deletions)
 
     async def create_tweets(
-        self, drafts: Sequence[Draft]
+        self, drafts: Sequence[TweetDraft]
     ) -> tuple[list[Tweet | FanfareError], Moment]:
-        """Create the tweets in one transaction.
+        """Create tweets in one transaction.
 
-        Return each or why there is none, in order, and a moment not before the commit. Of
-        drafts with the same author and request_id the first decides, here and before. In as few
-        round trips as there are answers to wait for: the next statement's begins with the last.
+        Retries are recognised by their request_id, also within the drafts: the first draft with a
+        user's request_id decides.
+
+        Returns:
+            For each draft, in order, the tweet or the reason why it was not created; and a moment
+            at or after the commit.
         """
+        # In a pipeline, so that a statement is sent without waiting for the one before, unless it
+        # needs its result.
         async with self._database.connection() as connection, connection.pipeline():
             async with connection.transaction():
                 results = await self._create_tweets(connection, drafts)
-            moment = await self._committed(connection)
+            moment = await self._after_commit(connection)
         return results, moment
 
     async def _create_tweets(
-        self, connection: Connection, drafts: Sequence[Draft]
+        self, connection: Connection, drafts: Sequence[TweetDraft]
     ) -> list[Tweet | FanfareError]:
-        user_ids = list({draft.user_id for draft in drafts})
-        follows_drawn = self._follows_drawn
-        cursor = await connection.execute(
-            SQL["lock_authors"],
-            {
-                "user_ids": user_ids,
-                "margins": self._follower_counts.margins(user_ids),
-                "pull_followers": self._pull_followers,
-                "count": len(drafts),
-            },
-            binary=True,
-        )
-        ((known, pulled, counted, tweet_ids, time),) = await cursor.fetchall()
-        counts = dict(zip(known or (), counted or (), strict=True))
-        self._follower_counts.keep(
-            {user_id: count for user_id, count in counts.items() if count is not None},
-            follows_drawn,
-        )
-        authors = {
-            user_id: _Author(is_pulled, (counts[user_id] or 0) > self._pull_followers)
-            for user_id, is_pulled in zip(known or (), pulled or (), strict=True)
-        }
-        at = messages.timestamp(time)
+        locked, authors = await self._lock_authors(connection, drafts)
+        created_at = messages.timestamp(locked.created_at)
         results: list[Tweet | FanfareError] = [
             Tweet(
                 id=tweet_id,
                 user_id=draft.user_id,
                 content=draft.content,
-                created_at=at,
-                updated_at=at,
+                created_at=created_at,
+                updated_at=created_at,
             )
             if draft.user_id in authors
             else UserNotFoundError(draft.user_id)
-            for draft, tweet_id in zip(drafts, tweet_ids, strict=True)
+            for draft, tweet_id in zip(drafts, locked.tweet_ids, strict=True)
         ]
-        repeated = await claim_requests(connection, drafts, results, time)
-        created = [
+        retries = await claim_request_ids(connection, drafts, results, locked.created_at)
+        new_tweets = [
             result
             for index, result in enumerate(results)
-            if isinstance(result, Tweet) and index not in repeated
+            if isinstance(result, Tweet) and index not in retries
         ]
-        for index, result in repeated.items():
-            results[index] = result
-        if created:
-            await _insert_tweets(connection, created, authors, time)
-        METRICS.add(Metric.REQUEST_REPEATED, len(repeated))
+        for index, answer in retries.items():
+            results[index] = answer
+        if new_tweets:
+            await _insert_tweets(connection, new_tweets, authors, locked.created_at)
+        METRICS.add(Metric.REQUEST_REPEATED, len(retries))
         return results
+
+    async def _lock_authors(
+        self, connection: Connection, drafts: Sequence[TweetDraft]
+    ) -> tuple[_Authors, dict[int, _Author]]:
+        """Lock the authors of the drafts against deletion, and draw an id for each draft."""
+        user_ids = list({draft.user_id for draft in drafts})
+        follows_drawn = self._follows_drawn
+        cursor = connection.cursor(binary=True, row_factory=class_row(_Authors))
+        await cursor.execute(
+            SQL["lock_authors"],
+            {
+                "user_ids": user_ids,
+                "follower_bounds": self._follower_counts.bounds(user_ids),
+                "pull_followers": self._pull_followers,
+                "count": len(drafts),
+            },
+        )
+        (locked,) = await cursor.fetchall()
+        known = locked.user_ids or []
+        counts = dict(zip(known, locked.follower_counts or (), strict=True))
+        self._follower_counts.remember(
+            {user_id: count for user_id, count in counts.items() if count is not None},
+            follows_drawn,
+        )
+        return locked, {
+            user_id: _Author(pulled, (counts[user_id] or 0) > self._pull_followers)
+            for user_id, pulled in zip(known, locked.pulled or (), strict=True)
+        }
 
     @_command
     async def update_tweet(self, connection: Connection, tweet_id: int, content: str) -> Tweet:
-        """Return the tweet with its new content; raises TweetNotFoundError."""
-        cursor = await connection.execute(
-            SQL["update_tweet"], {"tweet_id": tweet_id, "content": content}
-        )
+        """Replace the content of a tweet and return the tweet.
+
+        Raises:
+            TweetNotFoundError: there is no such tweet.
+        """
+        cursor = connection.cursor(row_factory=class_row(_UpdatedTweet))
+        await cursor.execute(SQL["update_tweet"], {"tweet_id": tweet_id, "content": content})
         row = await cursor.fetchone()
         if row is None:
             raise TweetNotFoundError(tweet_id)
-        *columns, version = row
-        tweet = messages.tweet(*columns)
-        await _leave(connection, [events.tweet_updated(tweet, version)])
+        tweet = messages.tweet(row.id, row.user_id, row.content, row.created_at, row.updated_at)
+        await enqueue_events(connection, [events.tweet_updated(tweet, row.version)])
         return tweet
 
     @_command
     async def delete_tweet(self, connection: Connection, tweet_id: int) -> None:
-        """Delete the tweet; raises TweetNotFoundError."""
-        cursor = await connection.execute(SQL["delete_tweet"], {"tweet_id": tweet_id})
-        row = await cursor.fetchone()
-        if row is None:
+        """Delete a tweet.
+
+        Raises:
+            TweetNotFoundError: there is no such tweet.
+        """
+        cursor = connection.cursor(row_factory=scalar_row)
+        await cursor.execute(SQL["delete_tweet"], {"tweet_id": tweet_id})
+        author_id = await cursor.fetchone()
+        if author_id is None:
             raise TweetNotFoundError(tweet_id)
         await connection.execute(SQL["expire_request"], {"tweet_id": tweet_id})
-        await _leave(connection, [events.tweet_deleted(tweet_id, row[0])])
+        await enqueue_events(connection, [events.tweet_deleted(tweet_id, author_id)])
 
     @_command
     async def follow(self, connection: Connection, follower_id: int, followed_id: int) -> None:
-        """Make the follow edge, if it is not there; raises UserNotFoundError."""
+        """Have one user follow another, unless they do already.
+
+        Raises:
+            UserNotFoundError: one of the users does not exist.
+        """
         edge = {"follower_id": follower_id, "followed_id": followed_id}
-        await _lock_pair(connection, follower_id, followed_id)
+        await _lock_users(connection, follower_id, followed_id)
         if (await connection.execute(SQL["insert_follow"], edge)).rowcount:
-            await _leave(connection, [events.user_followed(follower_id, followed_id)])
+            await enqueue_events(connection, [events.user_followed(follower_id, followed_id)])
 
     @_command
     async def unfollow(self, connection: Connection, follower_id: int, followed_id: int) -> None:
-        """Remove the follow edge, if it is there; raises UserNotFoundError."""
+        """End a follow, if there is one.
+
+        Raises:
+            UserNotFoundError: one of the users does not exist.
+        """
         edge = {"follower_id": follower_id, "followed_id": followed_id}
-        await _lock_pair(connection, follower_id, followed_id)
+        await _lock_users(connection, follower_id, followed_id)
         if (await connection.execute(SQL["delete_follow"], edge)).rowcount:
-            await _leave(connection, [events.user_unfollowed(follower_id, followed_id)])
+            await enqueue_events(connection, [events.user_unfollowed(follower_id, followed_id)])
 
     async def tweet_author(self, tweet_id: int) -> int | None:
-        """Return the author's id, None where there is no such tweet."""
+        """Return the id of a tweet's author, or None if there is no such tweet."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute(SQL["tweet_author"], {"tweet_id": tweet_id})
-            row = await cursor.fetchone()
-            return row[0] if row else None
+            cursor = connection.cursor(row_factory=scalar_row)
+            await cursor.execute(SQL["tweet_author"], {"tweet_id": tweet_id})
+            return await cursor.fetchone()
 
     async def is_admin(self, user_id: int) -> bool:
-        """Return whether the user exists and is an administrator."""
+        """Return whether a user exists and is an administrator."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute(SQL["is_admin"], {"user_id": user_id})
-            return await cursor.fetchone() == (True,)
+            cursor = connection.cursor(row_factory=scalar_row)
+            await cursor.execute(SQL["is_admin"], {"user_id": user_id})
+            return bool(await cursor.fetchone())
 
     async def committed(self) -> Moment:
-        """Wake the relay; return a moment not before any commit so far."""
+        """Return a moment at or after every commit so far, and wake the relay."""
         async with self._database.connection() as connection:
-            return await self._committed(connection)
+            return await self._after_commit(connection)
 
-    async def _committed(self, connection: Connection) -> Moment:
-        cursor = await connection.execute(SQL["committed"])
-        ((lsn, history, self._follows_drawn, _),) = await cursor.fetchall()
+    async def _after_commit(self, connection: Connection) -> Moment:
+        """Return a moment at or after the connection's last commit, and wake the relay."""
+        cursor = connection.cursor(row_factory=class_row(_Committed))
+        await cursor.execute(SQL["committed"], {"channel": CHANNEL})
+        (committed,) = await cursor.fetchall()
+        self._follows_drawn = committed.follows_drawn
+        history = committed.history
         if history is None:
-            # After the LSN was read: the new history begins behind the commits.
-            cursor = await connection.execute(SQL["begin_history"], {"forced": False})
-            ((history,),) = await cursor.fetchall()
-        return Moment(history, lsn)
+            # After the LSN was read, so that the new history begins behind the commits.
+            begun = connection.cursor(row_factory=scalar_row)
+            await begun.execute(SQL["begin_history"], {"forced": False})
+            (history,) = await begun.fetchall()
+        return Moment(history, committed.lsn)
 
 
 async def _insert_tweets(
     connection: Connection,
     tweets: Sequence[Tweet],
     authors: Mapping[int, _Author],
-    time: datetime,
+    created_at: datetime,
 ) -> None:
-    crossing = {tweet.user_id for tweet in tweets if authors[tweet.user_id].crosses}
-    if crossing:
-        await connection.execute(SQL["pull_authors"], {"user_ids": list(crossing)})
-        METRICS.add(Metric.AUTHOR_CROSSED, len(crossing))
+    """Insert tweets with their events, and mark authors who become pull authors."""
+    becoming_pulled = {tweet.user_id for tweet in tweets if authors[tweet.user_id].becomes_pulled}
+    if becoming_pulled:
+        await connection.execute(SQL["pull_authors"], {"user_ids": list(becoming_pulled)})
+        METRICS.add(Metric.AUTHOR_CROSSED, len(becoming_pulled))
     payloads = []
     for tweet in tweets:
         author = authors[tweet.user_id]
-        pulled = author.pulled or author.crosses
-        event = events.tweet_created(tweet, pulled=pulled, became_pulled=author.crosses)
+        event = events.tweet_created(
+            tweet,
+            pulled=author.pulled or author.becomes_pulled,
+            became_pulled=author.becomes_pulled,
+        )
         payloads.append(event.payload)
     await connection.execute(
-        SQL["insert_tweets"],
+        SQL["insert_tweets_and_events"],
         {
             "ids": [tweet.id for tweet in tweets],
             "user_ids": [tweet.user_id for tweet in tweets],
             "contents": [tweet.content for tweet in tweets],
             "payloads": payloads,
             "type": events.TWEET_CREATED,
-            "time": time,
+            "created_at": created_at,
         },
     )
 
 
-async def _lock_pair(connection: Connection, *user_ids: int) -> None:
-    cursor = await connection.execute(SQL["lock_users"], {"user_ids": list(user_ids)})
-    known = {row[0] for row in await cursor.fetchall()}
+async def _lock_users(connection: Connection, *user_ids: int) -> None:
+    """Lock users against deletion; raises UserNotFoundError if one does not exist."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    await cursor.execute(SQL["lock_users"], {"user_ids": list(user_ids)})
+    known = set(await cursor.fetchall())
     for user_id in user_ids:
         if user_id not in known:
             raise UserNotFoundError(user_id)
 
 
-async def _leave(connection: Connection, left: Sequence[OutboxEvent]) -> None:
-    """Leave events in the outbox; committed() wakes the relay."""
-    await connection.execute(
-        SQL["insert_events"],
-        {
-            "keys": [event.key for event in left],
-            "types": [event.type for event in left],
-            "payloads": [event.payload for event in left],
-        },
-    )
-
-
 @contextmanager
 def _unique_names() -> Iterator[None]:
+    """Translate the violation of a unique index on users."""
     try:
         yield
     except sqlstate.UniqueViolation as error:

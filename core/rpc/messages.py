@@ -1,4 +1,4 @@
-"""Rows of users and tweets as messages of the contract."""
+"""Building protobuf messages: users and tweets, and messages from serialised parts."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp(time: datetime) -> Timestamp:
-    """Return the Timestamp of an aware datetime, to the microsecond."""
-    # As FromDatetime does, in a tenth of its time: every tweet written has two.
+    """Return the Timestamp of an aware datetime, exact to the microsecond."""
+    # Ten times as fast as Timestamp.FromDatetime; every new tweet has two.
     since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
-def user(user_id: int, username: str, bio: str, created: datetime, updated: datetime) -> User:
-    """Return the User of a row with these columns."""
+def user(user_id: int, username: str, bio: str, created_at: datetime, updated_at: datetime) -> User:
+    """Return the User message of a row of users."""
     return User(
         id=user_id,
         username=username,
         bio=bio,
-        created_at=timestamp(created),
-        updated_at=timestamp(updated),
+        created_at=timestamp(created_at),
+        updated_at=timestamp(updated_at),
     )
 
 
-def tweet(tweet_id: int, user_id: int, content: str, created: datetime, updated: datetime) -> Tweet:
-    """Return the Tweet of a row with these columns."""
+def tweet(
+    tweet_id: int, user_id: int, content: str, created_at: datetime, updated_at: datetime
+) -> Tweet:
+    """Return the Tweet message of a row of tweets."""
     return Tweet(
         id=tweet_id,
         user_id=user_id,
         content=content,
-        created_at=timestamp(created),
-        updated_at=timestamp(updated),
+        created_at=timestamp(created_at),
+        updated_at=timestamp(updated_at),
     )
 
 
 def delimited(message: bytes) -> bytes:
-    """Return a serialised message after its length, as it stands in a field of another one."""
+    """Return a serialised message preceded by its length, the encoding of a field's value."""
     size = len(message)
     prefix = bytearray()
     while size > 0x7F:
@@ -51,8 +53,9 @@ def delimited(message: bytes) -> bytes:
 
 
 def field_tag(field_number: int) -> bytes:
-    """Return what stands before each value of a field that holds messages or text.
+    """Return the tag that precedes each value of a field of messages or strings.
 
-    Of field numbers below 16, whose tags are one byte.
+    Args:
+        field_number: less than 16, since the tag is one byte.
     """
     return bytes([field_number << 3 | 2])

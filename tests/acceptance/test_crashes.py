@@ -1,4 +1,4 @@
-"""Every process and every server killed under load: what was acknowledged is there, and whole."""
+"""Every process and server is killed under load: no acknowledged write is lost or incomplete."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ CLIENTS = 3
 READERS = 3
 BATCH = 20
 MAX_BATCH = 1000
-# What must be acknowledged before the kill, and after the restart.
+# Writes that must be acknowledged before the kill, and again after the restart.
 ENOUGH = 150
 CALL_SECONDS = 10.0
-# Without these the write service cannot work; without any other it must.
+# The write service needs these to work, and no other.
 NEEDED = ("write", "postgres")
 
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose parts are killed."""
+    """Return clients of a system of its own, whose parts are killed."""
     with Fanfare(start_system(replica=True)) as clients:
         yield clients
 
 
 class Load:
-    """Clients that create tweets, alone, in batches and by REST, and that follow the author.
+    """Clients that create tweets one by one, in batches and by REST, and that follow the author.
 
-    What was acknowledged is on disk before the next call, as it would be at a client that relies
-    on it. A call that fails is not repeated: whether it took effect is for the test to find out.
+    An acknowledged write is logged to disk before the next call, as by a client that relies on it.
+    A failed call is not repeated; the test finds out whether it took effect.
     """
 
     def __init__(self, clients: Fanfare, author: User, followers: list[int], log: Path) -> None:
@@ -68,7 +68,7 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait for the calls under way, and stop."""
+        """Wait for the calls in progress, and stop."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
@@ -165,7 +165,7 @@ def _acknowledged(log: Path, kind: str) -> dict[str, int]:
 
 
 def _events(clients: Fanfare, author: User) -> Counter[tuple[str, int]]:
-    """Return the kinds of the author's events, with the tweet or the follower they are about."""
+    """Count the author's events by kind and by the tweet or follower that they are about."""
     found: Counter[tuple[str, int]] = Counter()
     for (payload,) in clients.sql("SELECT payload FROM outbox WHERE key = %s", author.id):
         event = FeedEvent.FromString(payload)
@@ -176,7 +176,7 @@ def _events(clients: Fanfare, author: User) -> Counter[tuple[str, int]]:
 
 
 def _assert_whole(clients: Fanfare, author: User) -> None:
-    """Each request_id has its tweet, each tweet and each follow its event, and the other way."""
+    """Assert that request_ids and tweets, and events and changes, correspond one to one."""
     by = author.id
     tweets = {row[0] for row in clients.sql("SELECT id FROM tweets WHERE user_id = %s", by)}
     requests = clients.sql("SELECT tweet_id FROM tweet_requests WHERE user_id = %s", by)
@@ -192,7 +192,10 @@ def _assert_whole(clients: Fanfare, author: User) -> None:
 def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(
     own: Fanfare, tmp_path: Path, name: str
 ) -> None:
-    """SIGKILL in the middle of the load, a restart, and Postgres and the timelines agree."""
+    """After SIGKILL under load and a restart, Postgres and timelines have every acknowledged write.
+
+    A batch is there as a whole or not at all.
+    """
     author, log = own.user(), tmp_path / "acknowledged"
     readers = [own.user(author) for _ in range(READERS)]
     names = [f"c_{uuid.uuid4().hex[:20]}" for _ in range(1000)]
@@ -206,9 +209,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(
         victim.kill()
         sent, before = len(load.sent), load.acknowledged
         if name in NEEDED:
-            wait_until(
-                lambda: len(load.sent) > sent + BATCH, "the clients call a service that is gone"
-            )
+            wait_until(lambda: len(load.sent) > sent + BATCH, "the clients call the killed service")
         else:
             wait_until(lambda: load.acknowledged > before + ENOUGH, "writes go on without it")
         victim.start()
@@ -234,7 +235,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(
         shown = own.whole_timeline(reader)
         assert shown == own.oracle(reader)
         assert set(shown) >= set(tweets.values())
-    # Whoever got no answer asks again, and has one tweet from both.
+    # A client that got no answer retries, and both calls together have created one tweet.
     unanswered = [request_id for request_id in load.sent if request_id not in tweets]
     for start in range(0, len(unanswered), MAX_BATCH):
         ids = unanswered[start : start + MAX_BATCH]

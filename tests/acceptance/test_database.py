@@ -1,4 +1,4 @@
-"""The bounds of waiting for Postgres."""
+"""The limits on callers that wait for a connection to Postgres."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from core.storage import postgres
 async def test_callers_above_the_limit_do_not_wait(
     fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One has the only connection, one waits for it as long as it may, one is refused at once."""
+    """A call that finds the queue for connections full is refused immediately.
+
+    One caller has the only connection, a second waits until its time is up, a third is refused.
+    """
     monkeypatch.setattr(postgres, "MAX_WAITING", 1)
     monkeypatch.setattr(postgres, "WAIT_SECONDS", 0.5)
     database = postgres.Database(fanfare.settings.primary_dsn(), "test", max_size=1)
@@ -27,7 +30,7 @@ async def test_callers_above_the_limit_do_not_wait(
     try:
         async with database.connection():
             waiting = asyncio.create_task(use())
-            await asyncio.sleep(0)  # until it stands in the queue
+            await asyncio.sleep(0)  # so that it joins the queue
             with pytest.raises(OverloadedError):
                 await use()
             with pytest.raises(DatabaseUnavailableError):

@@ -17,6 +17,7 @@ from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
 from core.storage.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
 from ops.system import System
+from write_service.outbox import CHANNEL
 
 Headers = dict[str, str | bytes | None]
 
@@ -76,7 +77,7 @@ def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfar
         " VALUES (next_tweet_id(), %s, 'poison', now(), now())",
         *[bob.id, bob.id, carol.id, bob.id, bob.id],
     )
-    own.sql("SELECT pg_notify('fanfare_outbox', '')")
+    own.sql(f"NOTIFY {CHANNEL}")
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
     assert own.whole_timeline(carol) == own.oracle(carol)

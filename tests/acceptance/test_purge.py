@@ -1,4 +1,4 @@
-"""What the outbox and the request_ids keep, and that the relay deletes the rest of them in time."""
+"""The relay purges sent events and request_ids whose retention has expired."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from helpers.waiting import wait_until
 
 from core.storage.postgres import connection_arguments
 from ops.system import System
-from write_service.outbox import KEEP_REQUESTS_SECONDS, KEEP_SENT_SECONDS, Outbox
+from write_service.postgres_outbox import (
+    REQUEST_RETENTION_SECONDS,
+    SENT_RETENTION_SECONDS,
+    PostgresOutbox,
+)
 
 LIMIT = 100
 BATCHES = 5
@@ -19,17 +23,17 @@ BATCHES = 5
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose outbox is filled with old events."""
+    """Return clients of a system of its own, whose outbox is filled with old events."""
     with Fanfare(start_system()) as clients:
         yield clients
 
 
 @pytest.fixture
-def outbox(own: Fanfare) -> Iterator[Outbox]:
-    """Return the outbox of the system while no relay runs."""
+def outbox(own: Fanfare) -> Iterator[PostgresOutbox]:
+    """Return a session with the outbox, while no relay runs."""
     write = own.system.processes["write"]
     write.stop()
-    outbox = Outbox(own.settings.primary_dsn())
+    outbox = PostgresOutbox(own.settings.primary_dsn())
     yield outbox
     outbox.close()
     write.start()
@@ -59,22 +63,24 @@ def _add_requests(own: Fanfare, user_id: int, count: int, seconds_ago: float | N
 def _expired(own: Fanfare) -> int:
     ((count,),) = own.sql(
         "SELECT count(*) FROM outbox WHERE sent_at < now() - %s * interval '1 second'",
-        KEEP_SENT_SECONDS,
+        SENT_RETENTION_SECONDS,
     )
     return int(count)
 
 
-def test_old_rows_go_the_oldest_first_and_others_stay(own: Fanfare, outbox: Outbox) -> None:
-    """At most so many at a time, until it says that there are no more."""
+def test_only_expired_rows_are_purged_the_oldest_first(
+    own: Fanfare, outbox: PostgresOutbox
+) -> None:
+    """A purge deletes at most limit rows of each kind, and tells whether more are left."""
     author = own.sql("INSERT INTO users (username) VALUES ('purged') RETURNING id")[0][0]
-    _add_events(own, BATCHES * LIMIT, KEEP_SENT_SECONDS)
-    _add_events(own, 7, KEEP_SENT_SECONDS - 60)
-    _add_requests(own, author, BATCHES * LIMIT, KEEP_REQUESTS_SECONDS)
-    _add_requests(own, author, 7, KEEP_REQUESTS_SECONDS - 60)
+    _add_events(own, BATCHES * LIMIT, SENT_RETENTION_SECONDS)
+    _add_events(own, 7, SENT_RETENTION_SECONDS - 60)
+    _add_requests(own, author, BATCHES * LIMIT, REQUEST_RETENTION_SECONDS)
+    _add_requests(own, author, 7, REQUEST_RETENTION_SECONDS - 60)
     _add_requests(own, author, 7, None)
     ((kept,),) = own.sql(
         "SELECT count(*) FROM outbox WHERE coalesce(sent_at, now()) > now() - %s * interval '1 s'",
-        KEEP_SENT_SECONDS,
+        SENT_RETENTION_SECONDS,
     )
     requests = "SELECT count(*) FROM tweet_requests WHERE user_id = %s"
     for number in range(BATCHES):
@@ -86,9 +92,9 @@ def test_old_rows_go_the_oldest_first_and_others_stay(own: Fanfare, outbox: Outb
     assert own.sql("SELECT count(*) FROM outbox") == [(kept,)]
 
 
-def test_a_row_that_is_being_sent_again_is_left_alone(own: Fanfare, outbox: Outbox) -> None:
-    """`fanfare replay` has it; the purge neither waits for it nor forgets it."""
-    _add_events(own, 2 * LIMIT, KEEP_SENT_SECONDS)
+def test_a_row_that_is_being_replayed_is_skipped(own: Fanfare, outbox: PostgresOutbox) -> None:
+    """The purge does not wait for a row that `fanfare replay` has locked, and deletes it later."""
+    _add_events(own, 2 * LIMIT, SENT_RETENTION_SECONDS)
     arguments = connection_arguments("test") | {"autocommit": False}
     with psycopg.connect(own.settings.primary_dsn(), **arguments) as replay:
         replay.execute("SELECT FROM outbox ORDER BY sent_at LIMIT 1 FOR UPDATE")
@@ -99,9 +105,9 @@ def test_a_row_that_is_being_sent_again_is_left_alone(own: Fanfare, outbox: Outb
     assert _expired(own) == 0
 
 
-def test_a_relay_catches_up_with_many_old_events(own: Fanfare) -> None:
-    """More than one purge takes at a time, and they are gone without a minute between."""
-    _add_events(own, 120_000, KEEP_SENT_SECONDS)
+def test_a_relay_purges_many_old_events(own: Fanfare) -> None:
+    """It purges without pauses until all expired events are gone."""
+    _add_events(own, 120_000, SENT_RETENTION_SECONDS)
     wait_until(lambda: _expired(own) == 0, "the old events are gone", 60)
     bob, alice = own.cached_pair()
     own.tweet(bob)

@@ -1,4 +1,4 @@
-"""The relay: late commits, successors, kills between delivery and marking, a Kafka that refuses."""
+"""The relay: late commits, takeovers, kills before events are marked, and a Kafka that refuses."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from helpers.waiting import wait_until
 from core.runtime.metrics import Metric
 from core.storage.kafka import producer_settings
 from ops.system import System
+from write_service.events import tweet_created
+from write_service.outbox import copy_events
 
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose relays are held up and killed."""
+    """Return clients of a system of its own, whose relays are stalled and killed."""
     with Fanfare(start_system()) as clients:
         yield clients
 
@@ -36,12 +38,12 @@ def _unsent(own: Fanfare) -> int:
 
 
 def _records(own: Fanfare) -> int:
-    """Return how many records the topic has taken."""
+    """Return how many records have been appended to the topic."""
     return sum(partition.end for partition in own.feed.partitions())
 
 
 def test_an_event_that_commits_late_is_not_passed_over(own: Fanfare) -> None:
-    """Its id is drawn long before that of others, which are sent before it is there."""
+    """An event is sent although events with higher ids were committed and sent before it."""
     bob, alice = own.cached_pair()
     with psycopg.connect(own.settings.primary_dsn()) as connection:
         row = connection.execute(
@@ -51,23 +53,18 @@ def test_an_event_that_commits_late_is_not_passed_over(own: Fanfare) -> None:
         ).fetchone()
         assert row is not None
         late = Tweet(id=row[0], user_id=bob.id)
-        event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=late))
-        connection.execute(
-            "INSERT INTO outbox (key, type, payload) VALUES (%s, 'tweet.created', %s)",
-            (bob.id, event.SerializeToString()),
-        )
+        copy_events(connection, [tweet_created(late, pulled=False, became_pulled=False)])
         carol = own.user()
         own.follow(alice, carol)
         own.tweets(carol, 5)
         own.wait_sent()
-    own.sql("SELECT pg_notify('fanfare_outbox', '')")
     own.wait_drained()
     own.wait_exact(alice)
     assert late.id in own.whole_timeline(alice)
 
 
-def test_a_successor_goes_on_where_a_killed_relay_was(own: Fanfare) -> None:
-    """Two write services take commands, one relays; after its death the other does."""
+def test_another_relay_takes_over_from_a_killed_one(own: Fanfare) -> None:
+    """Of two write services one relays; when it is killed, the other one does."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     second, target = own.system.another_write_service()
@@ -93,14 +90,14 @@ def test_a_successor_goes_on_where_a_killed_relay_was(own: Fanfare) -> None:
     own.wait_exact(alice)
 
 
-def test_a_relay_killed_before_it_marks_sends_again(own: Fanfare) -> None:
-    """What Kafka has and Postgres does not know of comes twice, and shows once."""
+def test_events_that_were_not_marked_are_sent_again(own: Fanfare) -> None:
+    """If a relay is killed after Kafka has the events, they are sent twice and show once."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     records = _records(own)
     write = own.system.processes["write"]
     with psycopg.connect(own.settings.primary_dsn()) as connection:
-        connection.execute("SELECT FROM relay_state FOR UPDATE")  # marking waits for this
+        connection.execute("SELECT FROM relay_state FOR UPDATE")  # the marking waits for this
         own.tweets(bob, 5)
         wait_until(lambda: _records(own) == records + 5, "Kafka has the events")
         write.kill()
@@ -112,15 +109,15 @@ def test_a_relay_killed_before_it_marks_sends_again(own: Fanfare) -> None:
     own.wait_counted(Metric.DUPLICATE_DROPPED, before)
 
 
-def test_a_relay_that_stalled_wakes_after_its_successor_began(own: Fanfare) -> None:
-    """It was paused, its session in Postgres ended, another took over: it does no harm."""
+def test_a_stalled_relay_does_no_harm_after_a_takeover(own: Fanfare) -> None:
+    """A relay that was paused in the middle of a batch wakes when another one is active."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     carol = own.user()
     first = own.system.processes["write"]
     second, target = own.system.another_write_service()
     try:
-        # In the middle of a batch: Kafka has it, the marking waits.
+        # In the middle of a batch: Kafka has the event, and the marking waits.
         records = _records(own)
         with psycopg.connect(own.settings.primary_dsn()) as connection:
             connection.execute("SELECT FROM relay_state FOR UPDATE")
@@ -150,8 +147,8 @@ def test_a_relay_that_stalled_wakes_after_its_successor_began(own: Fanfare) -> N
     own.wait_exact(alice)
 
 
-def test_a_relay_whose_epoch_is_past_may_not_mark(own: Fanfare) -> None:
-    """It sends the rows again with the next epoch."""
+def test_a_relay_of_an_old_epoch_may_not_mark(own: Fanfare) -> None:
+    """It takes a new epoch and sends the events again."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     own.sql("UPDATE relay_state SET epoch = epoch + 1")  # as another relay does
@@ -162,8 +159,8 @@ def test_a_relay_whose_epoch_is_past_may_not_mark(own: Fanfare) -> None:
     assert own.whole_timeline(alice)[0] == tweet.id
 
 
-def test_what_a_replaced_relay_still_sends_is_skipped(own: Fanfare) -> None:
-    """A follow of the past, sent late, gives the follower nothing."""
+def test_records_of_a_replaced_relay_are_skipped(own: Fanfare) -> None:
+    """An old follow that is sent after the unfollow has no effect."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     ((epoch,),) = own.sql("SELECT epoch FROM relay_state")
@@ -181,8 +178,8 @@ def test_what_a_replaced_relay_still_sends_is_skipped(own: Fanfare) -> None:
     assert own.whole_timeline(alice) == []
 
 
-def test_a_kafka_that_refuses_is_asked_again_by_a_new_producer(own: Fanfare) -> None:
-    """An idempotent producer may be broken for good: each failure builds another, and an epoch."""
+def test_refused_events_are_sent_by_a_new_producer(own: Fanfare) -> None:
+    """An idempotent producer may stay broken, so a failure leads to a new one and a new epoch."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     own.set_record_bytes(1)
@@ -197,7 +194,7 @@ def test_a_kafka_that_refuses_is_asked_again_by_a_new_producer(own: Fanfare) -> 
 
 
 def test_events_are_replayed_from_postgres(own: Fanfare) -> None:
-    """`fanfare replay` sends what the outbox keeps again, in order, and nothing changes."""
+    """`fanfare replay` sends the retained events again, in order, without changing timelines."""
     bob, alice = own.cached_pair()
     carol = own.user()
     own.follow(alice, carol)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.benchmarks import ROWS
 from bench.graph import made_up_graph
-from bench.rows import ROWS
-from bench.session import Bench, Profile, started
+from bench.harness import Bench, Profile, started
 
 
 @pytest.fixture(scope="module")

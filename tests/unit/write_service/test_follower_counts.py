@@ -1,11 +1,11 @@
-"""Which authors need not be counted."""
+"""Upper bounds of follower counts."""
 
 from __future__ import annotations
 
 import pytest
 
 from write_service import follower_counts
-from write_service.follower_counts import BELIEVED_SECONDS, UNKNOWN, FollowerCounts
+from write_service.follower_counts import MAX_AGE_SECONDS, UNKNOWN, FollowerCounts
 
 
 class _Clock:
@@ -16,29 +16,29 @@ class _Clock:
         return self.now
 
 
-def test_a_margin_grows_with_the_follows_drawn_since() -> None:
-    """With n followers at s, there are at most n + (now - s) of them."""
+def test_a_bound_grows_with_every_follow() -> None:
+    """Whoever had n followers when the sequence stood at s has at most n + (now - s)."""
     counts = FollowerCounts()
-    counts.keep({1: 70, 2: 0}, drawn=1000)
+    counts.remember({1: 70, 2: 0}, follows_drawn=1000)
     now = 1025
-    assert [margin + now for margin in counts.margins([1, 2])] == [95, 25]
+    assert [bound + now for bound in counts.bounds([1, 2])] == [95, 25]
 
 
-def test_who_was_not_counted_lately_is_unknown() -> None:
-    """A follow under way at the count is missed, but not for long."""
+def test_an_old_count_is_not_used() -> None:
+    """A follow that was in progress during a count is missed for ten seconds at most."""
     clock = _Clock()
     counts = FollowerCounts(clock)
-    counts.keep({1: 5}, drawn=5)
-    clock.now = BELIEVED_SECONDS
-    assert counts.margins([1, 2]) == [0, UNKNOWN]
+    counts.remember({1: 5}, follows_drawn=5)
+    clock.now = MAX_AGE_SECONDS
+    assert counts.bounds([1, 2]) == [0, UNKNOWN]
     clock.now += 0.001
-    assert counts.margins([1, 2]) == [UNKNOWN, UNKNOWN]
+    assert counts.bounds([1, 2]) == [UNKNOWN, UNKNOWN]
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any number of authors may tweet."""
+def test_the_cache_does_not_grow_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its maximum size it starts again."""
     monkeypatch.setattr(follower_counts, "MAX_AUTHORS", 3)
     counts = FollowerCounts()
-    counts.keep({1: 1, 2: 1, 3: 1}, drawn=0)
-    counts.keep({4: 1}, drawn=0)
-    assert counts.margins([1, 4]) == [UNKNOWN, 1]
+    counts.remember({1: 1, 2: 1, 3: 1}, follows_drawn=0)
+    counts.remember({4: 1}, follows_drawn=0)
+    assert counts.bounds([1, 4]) == [UNKNOWN, 1]

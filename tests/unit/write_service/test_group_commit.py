@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 
-from core.errors import DatabaseUnavailableError, FanfareError, InternalError, OverloadedError
+from core.errors import DatabaseUnavailableError, InternalError, OverloadedError
 from core.feed.history import Lsn, Moment
 from write_service import group_commit
-from write_service.group_commit import GroupCommit
-from write_service.tweets import Draft
+from write_service.drafts import TweetDraft
+from write_service.group_commit import GroupCommit, Result
 
 
 class _Store:
@@ -24,21 +24,19 @@ class _Store:
         self.open.set()
         self.down = False
 
-    async def create(self, drafts: Sequence[Draft]) -> tuple[list[Tweet | FanfareError], Moment]:
+    async def create(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
         await self.open.wait()
         self.groups.append(len(drafts))
         if self.down:
             raise DatabaseUnavailableError
         if any(draft.content == "poison" for draft in drafts):
             raise ValueError("poison")
-        tweets: list[Tweet | FanfareError] = [
-            Tweet(id=draft.user_id, content=draft.content) for draft in drafts
-        ]
+        tweets: list[Result] = [Tweet(id=draft.user_id, content=draft.content) for draft in drafts]
         return tweets, Moment("0123456789", Lsn(len(self.groups)))
 
 
-def _draft(user_id: int, content: str = "x") -> Draft:
-    return Draft(user_id, content, None)
+def _draft(user_id: int, content: str = "x") -> TweetDraft:
+    return TweetDraft(user_id, content, None)
 
 
 async def test_each_caller_gets_their_own_tweet() -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import psycopg
 from fanfare.write.v1 import write_pb2 as w
 
-from bench import plain
+from bench import python_load
 from bench.figures import Figure
-from bench.loads import BATCH_CREATE_TWEETS, CREATE_TWEET, ghz
-from bench.session import Bench, BenchError
+from bench.harness import Bench, BenchError
+from bench.load_generators import BATCH_CREATE_TWEETS, CREATE_TWEET, ghz
 from bench.tools import find_tool
 
 CREATE_GOAL = 2200
@@ -162,7 +162,7 @@ def _pgbench(bench: Bench, transactions: int) -> float:
     script.write_text(_INSERT.format(users=bench.graph.users, content=content))
     generator = find_tool("pgbench")
     if generator is None:
-        return plain.execute(bench.settings.primary_dsn(), _plain(script), transactions)
+        return python_load.execute(bench.settings.primary_dsn(), _plain(script), transactions)
     command = [
         *(str(generator), "--no-vacuum", "--client", str(CREATE_CALLERS), "--jobs", "1"),
         *("--transactions", str(-(-transactions // CREATE_CALLERS)), "--protocol", "prepared"),

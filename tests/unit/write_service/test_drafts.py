@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError
-from write_service.tweets import MAX_CODE_POINTS, normalise_content
+from write_service.drafts import MAX_CODE_POINTS, normalise_content
 
 
 @pytest.mark.parametrize("content", ["", "   ", "\n\t", "\u2003\u00a0", "x" * 281, "é" * 281])
@@ -30,7 +30,7 @@ def test_what_is_too_long_in_any_form_is_not_normalised(monkeypatch: pytest.Monk
     """To sort thousands of combining marks takes milliseconds, a thousand times in a batch."""
     longest = "\u1faf" * 280
     assert normalise_content(unicodedata.normalize("NFD", longest)) == longest
-    monkeypatch.setattr("write_service.tweets.unicodedata", None)
+    monkeypatch.setattr("write_service.drafts.unicodedata", None)
     with pytest.raises(InvalidRequestError):
         normalise_content("a" + "\u0315\u0300" * 2000)
 

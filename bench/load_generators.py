@@ -18,9 +18,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from bench import plain
-from bench.plain import Load
-from bench.session import BenchError
+from bench import python_load
+from bench.harness import BenchError
+from bench.python_load import Load
 from bench.tools import find_tool
 
 _READ = r.DESCRIPTOR.services_by_name["ReadService"]
@@ -64,7 +64,7 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
     """
     generator = find_tool("ghz")
     if generator is None:
-        load = plain.call(target, method, requests, calls, callers, metadata or {})
+        load = python_load.call(target, method, requests, calls, callers, metadata or {})
     else:
         callers = min(callers, calls)
         arguments = [
@@ -118,7 +118,7 @@ def h2load(
     """
     generator = find_tool("h2load")
     if generator is None:
-        return plain.answer_bytes(target, method, request, calls)
+        return python_load.answer_bytes(target, method, request, calls)
     url = f"http://{target}/{method.containing_service.full_name}/{method.name}"
     with tempfile.NamedTemporaryFile(dir=folder) as body:
         message = request.SerializeToString()
@@ -145,7 +145,7 @@ def wrk(folder: Path, url: str, paths: Sequence[str], seconds: int) -> Load:
     """
     generator = find_tool("wrk")
     if generator is None:
-        load = plain.fetch(url, paths, CALLERS)
+        load = python_load.fetch(url, paths, CALLERS)
     else:
         listed = folder / "paths"
         listed.write_text("".join(f"{path}\n" for path in paths))

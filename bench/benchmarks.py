@@ -9,7 +9,7 @@ from bench import (
     auth,
     celebrity,
     cold,
-    commands,
+    create,
     degradation,
     fanout,
     growth,
@@ -19,7 +19,7 @@ from bench import (
     rest,
 )
 from bench.figures import Figure
-from bench.session import Bench
+from bench.harness import Bench
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ _ALL = (
     Row("read-auth", "GetHomeTimeline, warm, by callers who say who", auth.read_auth, ("ghz",)),
     Row("rest-read", "GET /timeline/{id}?limit=20, warm", rest.rest_read, ("ghz", "wrk")),
     Row("cold", "The first read of a timeline that is not in Redis", cold.cold),
-    Row("create", "CreateTweet, all else running", commands.create, ("ghz", "pgbench")),
-    Row("create-batch", "BatchCreateTweets, all else running", commands.create_batch, ("ghz",)),
+    Row("create", "CreateTweet, all else running", create.create, ("ghz", "pgbench")),
+    Row("create-batch", "BatchCreateTweets, all else running", create.create_batch, ("ghz",)),
     Row("relay", "A full outbox is carried to Kafka", relay.relay),
     Row("fanout", "A backlog of tweets is drained from Kafka to Redis", fanout.fanout),
     Row("fanout-stale", "A backlog of ten minutes is drained", fanout.fanout_stale),

@@ -1,4 +1,4 @@
-"""The records that the relay makes of the outbox's rows."""
+"""The Kafka records of events."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1.events_pb2 import FeedEvent
 
+from core.feed.history import Lsn
 from write_service.events import tweet_created
-from write_service.outbox import Row
-from write_service.relay import record
+from write_service.kafka_publisher import kafka_record
+from write_service.relay import Epoch, UnsentEvent
 
 
-def test_a_record_is_the_event_with_its_stamp() -> None:
-    """Payload and stamp, put one after the other, read as one message."""
+def test_a_record_is_the_event_with_the_stamp_of_the_relay() -> None:
+    """The payload and the relay's fields, concatenated, parse as one FeedEvent."""
     event = tweet_created(Tweet(id=5, user_id=7), pulled=False, became_pulled=True)
     time = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
-    row = Row(11, event.key, event.type, event.payload, time)
-    value, key, headers = record(row, wal_position=2**40, epoch=3, history="0123456789")
+    unsent = UnsentEvent(11, event.key, event.type, event.payload, time)
+    value, key, headers = kafka_record(unsent, Lsn(2**40), Epoch(3, "0123456789"))
     read = FeedEvent.FromString(value)
     assert (read.event_id, read.wal_position, read.relay_epoch) == (11, 2**40, 3)
     assert read.history == "0123456789"

@@ -1,0 +1,299 @@
+"""The relay's decisions, against an outbox and a publisher in memory."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from core.feed.history import Lsn
+from core.runtime.metrics import METRICS, Metric
+from write_service import relay as relay_module
+from write_service.relay import (
+    HEARTBEAT_SECONDS,
+    PURGE_INTERVAL_SECONDS,
+    PURGE_ROWS,
+    Epoch,
+    EventBatch,
+    PublishError,
+    Relay,
+    RelayFencedError,
+    UnsentEvent,
+)
+
+HISTORY = "0123456789"
+
+
+class _Outbox:
+    """An `Outbox` in memory. It asks the relay to stop when the relay would wait for events."""
+
+    def __init__(self, unsent: int = 0) -> None:
+        self.unsent = [_event(number) for number in range(1, unsent + 1)]
+        self.calls: list[str] = []
+        self.epochs = 0
+        self.sent: list[int] = []
+        self.expired = 0
+        self.purged: list[int] = []
+        self.is_locked_by_another = 0
+        """How many times try_lock() returns False."""
+        self.is_fenced = False
+        self.on_idle: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def try_lock(self) -> bool:
+        self.calls.append("try_lock")
+        self.is_locked_by_another -= 1
+        return self.is_locked_by_another < 0
+
+    def listen(self) -> None:
+        self.calls.append("listen")
+
+    def wait_for_events(self, seconds: float) -> None:
+        assert seconds > 0
+        self.calls.append("wait")
+        self.on_idle()
+
+    def begin_epoch(self) -> Epoch:
+        self.epochs += 1
+        return Epoch(self.epochs, HISTORY)
+
+    def heartbeat(self, epoch: Epoch) -> None:
+        assert epoch.number == self.epochs
+        self.calls.append("heartbeat")
+
+    def mark_and_fetch(self, sent: EventBatch, limit: int, epoch: Epoch) -> EventBatch:
+        assert epoch.number == self.epochs
+        if self.is_fenced and sent.events:
+            self.is_fenced = False
+            raise RelayFencedError
+        ids = [event.id for event in sent.events]
+        self.sent += ids
+        self.unsent = [event for event in self.unsent if event.id not in ids]
+        return EventBatch(self.unsent[:limit], Lsn(7))
+
+    def purge(self, limit: int) -> bool:
+        self.purged.append(limit)
+        self.expired -= min(limit, self.expired)
+        return self.expired > 0
+
+
+class _Publisher:
+    """A `Publisher` in memory, which can fail."""
+
+    def __init__(self, published: list[tuple[int, int]], failures: list[str]) -> None:
+        self._published = published
+        self._failures = failures
+
+    def publish(self, batch: EventBatch, epoch: Epoch, _stopping: threading.Event) -> None:
+        if self._failures:
+            raise PublishError(self._failures.pop())
+        self._published += [(epoch.number, event.id) for event in batch.events]
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class _World:
+    """A relay with its collaborators; it stops when it has nothing left to do."""
+
+    def __init__(self, outbox: _Outbox, failures: Sequence[str] = ()) -> None:
+        self.outbox = outbox
+        self.clock = _Clock()
+        self.connections = 0
+        self.publishers = 0
+        self.published: list[tuple[int, int]] = []
+        """(epoch, event id)"""
+        self._failures = list(failures)
+        self.relay = Relay(self._connect, self._new_publisher, self.clock)
+        outbox.on_idle = self.relay.request_stop
+
+    def _connect(self) -> _Outbox:
+        self.connections += 1
+        return self.outbox
+
+    def _new_publisher(self) -> _Publisher:
+        self.publishers += 1
+        return _Publisher(self.published, self._failures)
+
+    def run(self) -> dict[Metric, int]:
+        METRICS.take()
+        self.relay.run()
+        return METRICS.take()
+
+
+def _event(number: int) -> UnsentEvent:
+    return UnsentEvent(number, 1, "tweet.created", b"", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(relay_module, "IDLE_SECONDS", 0.001)
+    # The relay would retry after a failed assertion of a fake too.
+    monkeypatch.setattr(relay_module.LOG, "exception", _reraise)
+
+
+def _reraise(*_: object) -> None:
+    error = sys.exception()
+    assert error is not None
+    raise error
+
+
+def test_events_are_marked_after_they_were_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All events are published in batches, in order, under one epoch, and marked as sent."""
+    monkeypatch.setattr(relay_module, "BATCH_EVENTS", 2)
+    world = _World(_Outbox(unsent=5))
+    world.run()
+    assert world.published == [(1, number) for number in range(1, 6)]
+    assert world.outbox.sent == [1, 2, 3, 4, 5]
+    assert world.outbox.calls[-1] == "close"
+
+
+def test_nothing_is_marked_that_kafka_did_not_confirm() -> None:
+    """A failed batch is published again with a new producer and a new epoch."""
+    world = _World(_Outbox(unsent=3), failures=["timeout"])
+    counted = world.run()
+    assert world.published == [(2, 1), (2, 2), (2, 3)]
+    assert world.outbox.sent == [1, 2, 3]
+    assert (world.publishers, world.connections) == (2, 1)
+    assert counted[Metric.PRODUCER_REBUILT] == 1
+
+
+def test_a_fenced_relay_gives_up_the_lock_and_begins_a_new_epoch() -> None:
+    """Its events stay unsent, and are published again under the next epoch."""
+    outbox = _Outbox(unsent=1)
+    outbox.is_fenced = True
+    world = _World(outbox)
+    counted = world.run()
+    assert world.published == [(1, 1), (2, 1)]
+    assert outbox.sent == [1]
+    assert world.connections == 2
+    assert outbox.calls.count("close") == 2
+    assert counted[Metric.RELAY_FENCED] == 1
+
+
+def test_a_lost_connection_is_replaced() -> None:
+    """The relay connects again, and takes the lock and an epoch again."""
+    outbox = _Outbox(unsent=1)
+
+    def lose_connection() -> None:
+        outbox.on_idle = world.relay.request_stop
+        raise psycopg.OperationalError("connection lost")
+
+    world = _World(outbox)
+    outbox.on_idle = lose_connection
+    counted = world.run()
+    assert (world.connections, outbox.epochs) == (2, 2)
+    assert counted[Metric.RELAY_STARTED] == 2
+
+
+def test_an_unexpected_error_does_not_end_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged with its traceback, and the relay starts again."""
+    outbox = _Outbox(unsent=1)
+    logged: list[str] = []
+    monkeypatch.setattr(relay_module.LOG, "exception", logged.append)
+
+    def fail() -> None:
+        outbox.on_idle = world.relay.request_stop
+        raise ValueError("a bug")
+
+    world = _World(outbox)
+    outbox.on_idle = fail
+    world.run()
+    assert logged == ["relay failed unexpectedly; restarting"]
+    assert outbox.epochs == 2
+
+
+def test_a_relay_without_the_lock_does_nothing() -> None:
+    """It tries again until it holds the lock, and listens before it looks for events."""
+    outbox = _Outbox(unsent=1)
+    outbox.is_locked_by_another = 3
+    world = _World(outbox)
+    world.run()
+    assert outbox.calls[:6] == ["try_lock"] * 4 + ["listen", "heartbeat"]
+    assert world.published == [(1, 1)]
+
+
+def test_stopping_marks_the_last_batch_and_fetches_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A batch that Kafka confirmed before the end is not published again by the next relay."""
+    monkeypatch.setattr(relay_module, "BATCH_EVENTS", 2)
+    world = _World(_Outbox(unsent=5))
+    world.outbox.expired = 10**6
+    purge = world.outbox.purge
+
+    def stop_while_purging(limit: int) -> bool:
+        world.relay.request_stop()
+        return purge(limit)
+
+    monkeypatch.setattr(world.outbox, "purge", stop_while_purging)
+    world.run()
+    assert world.published == [(1, 1), (1, 2)]
+    assert world.outbox.sent == [1, 2]
+
+
+def test_heartbeats_are_a_second_apart() -> None:
+    """A heartbeat costs a write; a busy relay does not send one after each batch."""
+    world = _World(_Outbox())
+    steps = iter([0.5, 0.4, 0.2, 0.1])
+
+    def advance() -> None:
+        step = next(steps, None)
+        if step is None:
+            world.relay.request_stop()
+        else:
+            world.clock.now += step * HEARTBEAT_SECONDS
+
+    world.outbox.on_idle = advance
+    world.run()
+    assert world.outbox.calls.count("heartbeat") == 2
+
+
+def test_the_purge_goes_on_until_nothing_has_expired() -> None:
+    """There is no pause while expired rows are left, and then one of ten seconds."""
+    outbox = _Outbox()
+    outbox.expired = 3 * PURGE_ROWS
+    world = _World(outbox)
+    pauses = iter([PURGE_INTERVAL_SECONDS - 1, 1])
+    purges_when_idle: list[int] = []
+
+    def advance() -> None:
+        purges_when_idle.append(len(outbox.purged))
+        pause = next(pauses, None)
+        if pause is None:
+            world.relay.request_stop()
+        else:
+            world.clock.now += pause
+
+    outbox.on_idle = advance
+    world.run()
+    assert purges_when_idle == [3, 3, 4]
+    assert outbox.purged == [PURGE_ROWS] * 4
+
+
+def test_the_purge_keeps_up_with_any_rate_of_events() -> None:
+    """After a large batch twice as many rows are purged as events were sent."""
+    world = _World(_Outbox(unsent=PURGE_ROWS))
+    world.run()
+    assert world.outbox.purged[0] == 2 * PURGE_ROWS
+
+
+def test_a_failing_relay_tells_its_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The health of the relay says what failed."""
+    world = _World(_Outbox(unsent=1), failures=["Kafka is away"])
+    told: list[object] = []
+    monkeypatch.setattr(world.relay.watchdog, "failed", told.append)
+    world.run()
+    assert [str(error) for error in told] == ["Kafka is away"]

@@ -1,0 +1,64 @@
+"""Drafts: tweets that have been requested and not been created yet."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from dataclasses import dataclass
+from uuid import UUID
+
+from fanfare.write.v1.write_pb2 import CreateTweetRequest
+
+from core.errors import InvalidRequestError
+
+MAX_CODE_POINTS = 280
+# At most this many code points of a text become one code point in NFC.
+LONGEST_DECOMPOSITION = 4
+
+
+def normalise_content(content: str) -> str:
+    """Return the content in Unicode normalization form C, without surrounding white space.
+
+    Raises:
+        InvalidRequestError: the result is empty or longer than 280 code points.
+    """
+    text = content.strip()
+    # A text beyond this length is too long in any form, and normalising it could be slow: the time
+    # grows with the square of the longest run of combining marks.
+    if len(text) <= MAX_CODE_POINTS * LONGEST_DECOMPOSITION:
+        text = unicodedata.normalize("NFC", text).strip()
+    if not text:
+        raise InvalidRequestError([("content", "must not be empty or only white space")])
+    if len(text) > MAX_CODE_POINTS:
+        raise InvalidRequestError(
+            [("content", f"must be at most {MAX_CODE_POINTS} code points, has {len(text)}")]
+        )
+    return text
+
+
+@dataclass(frozen=True)
+class TweetDraft:
+    """A tweet to be created; its content is normalised."""
+
+    user_id: int
+    content: str
+    request_id: UUID | None
+    """The idempotency key, if the client gave one."""
+
+    @property
+    def sha256(self) -> bytes:
+        """A digest of the content, to tell a retry from another use of the same request_id."""
+        return hashlib.sha256(self.content.encode()).digest()
+
+
+def parse_draft(request: CreateTweetRequest) -> TweetDraft:
+    """Return the tweet that a request asks for.
+
+    Args:
+        request: has been validated against the contract.
+
+    Raises:
+        InvalidRequestError: the content is empty or too long after normalisation.
+    """
+    request_id = UUID(request.request_id) if request.request_id else None
+    return TweetDraft(request.user_id, normalise_content(request.content), request_id)

@@ -1,0 +1,119 @@
+"""Publishing events as Kafka records, in the binary mode of CloudEvents."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime
+from functools import lru_cache
+
+from confluent_kafka import KafkaError, Message, Producer
+from fanfare.events.v1.events_pb2 import FeedEvent
+
+from core.feed.history import Lsn
+from core.rpc.messages import timestamp
+from core.storage.kafka import producer_settings
+from write_service.relay import Epoch, EventBatch, PublishError, UnsentEvent
+
+# How long librdkafka tries to deliver a record.
+DELIVERY_SECONDS = 10
+# How much longer the publisher waits for librdkafka to report the failure.
+REPORT_SECONDS = 5
+
+Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
+"""Value, key and headers of a Kafka record."""
+
+
+class KafkaPublisher:
+    """A `Publisher` with a Kafka producer of its own.
+
+    The producer is idempotent, and such a producer may stay broken after the broker lost its
+    state. So after a failure it is thrown away.
+    """
+
+    def __init__(self, address: str, topic: str, silence_seconds: float) -> None:
+        """Create the producer, which connects in the background.
+
+        Args:
+            address: FANFARE_KAFKA_BOOTSTRAP_SERVERS.
+            topic: where records go.
+            silence_seconds: when to give up a connection on which Kafka does not answer.
+        """
+        self._topic = topic
+        self._producer = Producer(
+            producer_settings(address, silence_seconds)
+            | {
+                "linger.ms": 1,
+                "message.timeout.ms": DELIVERY_SECONDS * 1000,
+                # flush() tells when all are delivered.
+                "delivery.report.only.error": True,
+            }
+        )
+
+    def publish(self, batch: EventBatch, epoch: Epoch, stopping: threading.Event) -> None:
+        """Send the events, in order, and return when Kafka has confirmed all of them.
+
+        Raises:
+            PublishError: some are not confirmed in time, or not before stopping was set.
+        """
+        failures: list[KafkaError] = []
+
+        def report(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        for event in batch.events:
+            value, key, headers = kafka_record(event, batch.lsn, epoch)
+            while True:
+                try:
+                    self._producer.produce(
+                        self._topic, value, key, headers=headers, on_delivery=report
+                    )
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+        # A process that is told to stop does not wait for an unreachable Kafka: the events stay
+        # unsent, and the next relay publishes them.
+        deadline = time.monotonic() + DELIVERY_SECONDS + REPORT_SECONDS
+        while self._producer.flush(0.5) and time.monotonic() < deadline and not stopping.is_set():
+            pass
+        if len(self._producer) or failures:
+            self._producer.purge()
+            reason = failures[0] if failures else "no delivery report in time"
+            raise PublishError(f"Kafka did not confirm all of {len(batch.events)} events: {reason}")
+
+
+def kafka_record(event: UnsentEvent, lsn: Lsn, epoch: Epoch) -> Record:
+    """Return the record of an event.
+
+    Args:
+        event: the row of the outbox.
+        lsn: an LSN at or after the event's commit.
+        epoch: that of the relay that sends it.
+    """
+    stamp = FeedEvent(
+        event_id=event.id,
+        wal_position=lsn,
+        relay_epoch=epoch.number,
+        history=epoch.history,
+    )
+    occurred_at, iso_time = _encode_time(event.created_at)
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", str(event.id)),
+        ("ce_type", event.type),
+        ("ce_source", "fanfare/write_service"),
+        ("ce_time", iso_time),
+        ("ce_history", epoch.history),
+        ("content-type", "application/protobuf"),
+    ]
+    # Serialised protobuf messages can be concatenated: the fields of all parts are merged.
+    return event.payload + stamp.SerializeToString() + occurred_at, str(event.key), headers
+
+
+# The events of one transaction have the same time, and formatting it is a third of the work.
+@lru_cache(maxsize=100)
+def _encode_time(created_at: datetime) -> tuple[bytes, str]:
+    """Return a FeedEvent that has only occurred_at, serialised, and the time in ISO 8601."""
+    occurred = FeedEvent(occurred_at=timestamp(created_at))
+    return occurred.SerializeToString(), created_at.isoformat()

@@ -1,0 +1,200 @@
+"""The relay's session with Postgres.
+
+The relay runs in a thread, so this is the only part of the write service with a blocking
+connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.rows import args_row, class_row, scalar_row
+
+from core.feed.history import Lsn
+from core.settings import DEFAULT_SILENCE_SECONDS
+from core.storage.postgres import connect
+from core.storage.queries import load_queries
+from write_service.outbox import CHANNEL
+from write_service.relay import Epoch, EventBatch, RelayFencedError, UnsentEvent
+
+LOG = logging.getLogger(__name__)
+SQL = load_queries("write_service")
+
+# The key of the advisory lock. Any number will do that is the same in every relay of a database.
+RELAY_LOCK = 0x46414E46
+# Sent events are kept for `fanfare replay`, in case Kafka loses them.
+SENT_RETENTION_SECONDS = 7 * 86_400
+# request_ids are kept for so long after their tweet was deleted.
+REQUEST_RETENTION_SECONDS = 86_400
+_RETENTION_SECONDS = {
+    "purge_sent_events": SENT_RETENTION_SECONDS,
+    "purge_requests": REQUEST_RETENTION_SECONDS,
+}
+
+
+@dataclass(frozen=True)
+class _PurgedRows:
+    count: int
+    last_at: datetime | None
+    """When the retention of the last of them began."""
+
+
+class PostgresOutbox:
+    """An `Outbox` in Postgres: one session, which may hold the relay lock."""
+
+    def __init__(self, dsn: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS) -> None:
+        """Connect.
+
+        Args:
+            dsn: the primary.
+            silence_seconds: when to give up the connection if Postgres does not answer.
+
+        Raises:
+            psycopg.OperationalError: Postgres is not reachable.
+        """
+        self._connection = connect(dsn, "relay", silence_seconds)
+        self._silence_seconds = silence_seconds
+        # By query, where its last purge ended.
+        self._purged_up_to: dict[str, datetime] = {}
+        # Marking events as sent need not wait for the disk. If a crash of Postgres undoes the
+        # latest markings, the events are sent again in order, as after a crash of the relay.
+        self._connection.execute("SET synchronous_commit = off")
+
+    def close(self) -> None:
+        """Close the connection, which releases the relay lock."""
+        self._connection.close()
+
+    def try_lock(self) -> bool:
+        """Return whether this session holds the relay lock, after trying to take it."""
+        cursor = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (RELAY_LOCK,))
+        if cursor.fetchone() == (True,):
+            return True
+        self._terminate_silent_relay()
+        return False
+
+    def _terminate_silent_relay(self) -> None:
+        """End the session that holds the relay lock, if it has been silent for too long.
+
+        Its relay is gone, but Postgres cannot know while a hung proxy keeps the connection open.
+        An active relay sends queries far more often. One that only stalled competes for the lock
+        again.
+        """
+        seconds = 2 * self._silence_seconds
+        cursor = self._connection.cursor(row_factory=scalar_row)
+        cursor.execute(SQL["terminate_silent_relay"], {"lock": RELAY_LOCK, "seconds": seconds})
+        for pid in cursor.fetchall():
+            LOG.warning(
+                "terminated the session of a silent relay: pid=%d silent_seconds=%g", pid, seconds
+            )
+
+    def listen(self) -> None:
+        """Have wait_for_events() return early whenever events have been committed."""
+        self._connection.execute(f"LISTEN {CHANNEL}")
+
+    def wait_for_events(self, seconds: float) -> None:
+        """Wait until events have been committed, for at most so many seconds."""
+        for _ in self._connection.notifies(timeout=seconds, stop_after=1):
+            pass
+
+    def begin_epoch(self) -> Epoch:
+        """Begin a new epoch, durably, in a new history if the current one has ended."""
+        with self._durable_transaction():
+            self._connection.execute(SQL["begin_history"], {"forced": False})
+            cursor = self._connection.cursor(row_factory=class_row(Epoch))
+            epoch = cursor.execute(SQL["begin_epoch"]).fetchone()
+        if epoch is None:
+            raise RuntimeError("relay_state is empty; run `fanfare migrate`")
+        return epoch
+
+    def heartbeat(self, epoch: Epoch) -> None:
+        """Record the current LSN as one of the epoch's history.
+
+        A database whose epoch is lower than this one was put back to an older state while it ran.
+        Then a new history begins.
+
+        Raises:
+            RelayFencedError: the epoch is not the newest.
+        """
+        cursor = self._connection.cursor(row_factory=scalar_row)
+        cursor.execute(SQL["heartbeat"], {"epoch": epoch.number, "history": epoch.history})
+        is_newest = cursor.fetchone()
+        if is_newest is None:
+            LOG.error(
+                "database was put back to an older state; beginning a new history: epoch=%d",
+                epoch.number,
+            )
+            with self._durable_transaction():
+                self._connection.execute(SQL["begin_history"], {"forced": True})
+        if not is_newest:
+            raise RelayFencedError
+
+    def mark_and_fetch(self, sent: EventBatch, limit: int, epoch: Epoch) -> EventBatch:
+        """Mark a batch as sent, and return the unsent events with the lowest ids, at most limit.
+
+        Both take one round trip, since a relay that keeps up does this for every few events. The
+        query is never for "ids above the last one": ids are drawn before their transactions
+        commit, so a lower one may appear late.
+
+        Raises:
+            RelayFencedError: the epoch is not the newest; nothing was marked.
+        """
+        with self._connection.pipeline():
+            marked = None
+            if sent.events:
+                marked = self._connection.execute(
+                    SQL["mark_sent"],
+                    {
+                        "ids": [event.id for event in sent.events],
+                        "lsn": sent.lsn,
+                        "epoch": epoch.number,
+                        "history": epoch.history,
+                    },
+                )
+            # By position, in the order of the columns: by name would cost half a microsecond more
+            # for each event, a twelfth of what the whole relay takes.
+            unsent = self._connection.cursor(binary=True, row_factory=args_row(UnsentEvent))
+            unsent.execute(SQL["unsent_events"], {"limit": limit})
+            # After the events: it must not be before the commit of any of them.
+            lsn = self._connection.cursor(row_factory=scalar_row).execute(SQL["current_lsn"])
+            is_fenced = marked is not None and marked.fetchone() is None
+            if not is_fenced:
+                return EventBatch(unsent.fetchall(), Lsn(lsn.fetchone() or 0))
+        self.heartbeat(epoch)  # begins a new history if the database was put back
+        raise RelayFencedError
+
+    def purge(self, limit: int) -> bool:
+        """Delete events and request_ids whose retention has expired, the oldest first.
+
+        Returns:
+            Whether there may be more of them.
+        """
+        with self._connection.pipeline():
+            cursors = {
+                query: self._connection.cursor(row_factory=class_row(_PurgedRows)).execute(
+                    SQL[query],
+                    {"seconds": seconds, "limit": limit, "after": self._purged_up_to.get(query)},
+                )
+                for query, seconds in _RETENTION_SECONDS.items()
+            }
+        # Once all are gone, the next purge begins at the oldest row again: some rows may have been
+        # locked, or the clock may have been set back.
+        self._purged_up_to = {}
+        for query, cursor in cursors.items():
+            purged = cursor.fetchone()
+            if purged is not None and purged.count == limit and purged.last_at is not None:
+                self._purged_up_to[query] = purged.last_at
+        return bool(self._purged_up_to)
+
+    @contextmanager
+    def _durable_transaction(self) -> Iterator[None]:
+        """Run a transaction whose commit waits for the disk.
+
+        After a crash of Postgres, an epoch that was not on disk would be given out again.
+        """
+        with self._connection.transaction():
+            self._connection.execute("SET LOCAL synchronous_commit TO DEFAULT")
+            yield
