@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from ops.imports import Rejects, by_rank, parse_follow, parse_post, read_lines
+from ops.load_files import Rejects, by_rank, parse_follow, parse_post, read_lines
 
 FOLLOWS = "follows.txt.gz"
 POSTS = "posts.jsonl.gz"

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from helpers.support import Fanfare, wait_until
 
-from cli.status import MAX_OUTBOX_SECONDS, STILL_SECONDS, outbox_row, watch_partitions
 from ops.feed_status import Partition
+from ops.status import MAX_OUTBOX_SECONDS, STILL_SECONDS, outbox_row, watch_partitions
 from ops.system import System
 
 

@@ -7,8 +7,8 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.load import BATCH, batches
-from ops.imports import MAX_TEXT_BYTES, Post
+from ops.load import BATCH, batches
+from ops.load_files import MAX_TEXT_BYTES, Post
 
 GRPC_BYTES = 4 * 1024 * 1024
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.imports import Rejects, by_rank, parse_follow, parse_post, read_lines
+from ops.load_files import Rejects, by_rank, parse_follow, parse_post, read_lines
 
 
 @pytest.mark.parametrize(

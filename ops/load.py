@@ -30,7 +30,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from core.settings import Settings, load_settings
 from ops.channel import service_channel
 from ops.feed_status import Feed, connect
-from ops.imports import Post, Rejects, by_rank, parse_follow, parse_post, read_lines
+from ops.load_files import Post, Rejects, by_rank, parse_follow, parse_post, read_lines
 from write_service import events
 
 CHUNK = 20_000
