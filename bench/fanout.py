@@ -25,7 +25,7 @@ from bench.raw_valkey import Recorder, send
 from bench.session import CALL_SECONDS, Bench, BenchError
 from embedded.server import Server
 from ops.feed_status import Feed
-from ops.verify import compare
+from ops.verify import compare_timelines
 
 STALE_SECONDS = 600.0
 # A relay that kept up has sent a few at a time.
@@ -155,7 +155,7 @@ def _check(bench: Bench) -> None:
     bench.step("comparing timelines with the SQL oracle")
     readers = list(bench.graph.readers)
     chosen = random.Random(7).sample(readers, min(bench.size(30, quick=8, smoke=4), len(readers)))  # noqa: S311
-    outcome = compare(bench.settings, chosen, "drained", Console(quiet=True))
+    outcome = compare_timelines(bench.settings, chosen, "drained", Console(quiet=True))
     if outcome.differing:
         raise BenchError(f"timelines differ from the SQL oracle: {outcome.examples}")
 

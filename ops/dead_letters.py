@@ -1,21 +1,22 @@
-"""`fanfare dlq`: the records that the worker could not read."""
+"""Dead letters: the records that a worker could not read.
+
+The worker copies each such record to the dead-letter topic, with the place it had in the feed and
+the reason.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import click
-import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from fanfare.events.v1.events_pb2 import FeedEvent
-from rich.console import Console
-from rich.table import Table
 
 from core.feed.events import REPLAYED_HEADER, UnreadableEventError, parse, user_of
-from core.feed.history import Moment, OtherHistoryError
-from core.settings import Settings, load_settings
+from core.feed.history import Moment
+from core.settings import Settings
 from core.storage.kafka import (
     PLACE_HEADER,
     REASON_HEADER,
@@ -24,37 +25,102 @@ from core.storage.kafka import (
     producer_settings,
 )
 from fanout_worker.store import Store
+from ops.failures import failures_as_ops_errors
 from ops.feed_status import KAFKA_SECONDS
 
-# Its committed offset says which letters have been replayed.
-DLQ_GROUP = "fanfare.dlq"
-# Headers that tell of the letter, not of the event.
-OWN_HEADERS = {PLACE_HEADER, REASON_HEADER, REPLAYED_HEADER}
+# The committed offset of this group says which letters have been replayed.
+REPLAY_GROUP = "fanfare.dlq"
+# Headers that are about the letter and not about the event.
+LETTER_HEADERS = {PLACE_HEADER, REASON_HEADER, REPLAYED_HEADER}
 
 
 @dataclass(frozen=True)
-class _Letter:
+class DeadLetter:
+    """A record that a worker could not read."""
+
     offset: int
+    """Its offset in the dead-letter topic."""
     place: str
-    """Where the record stood: topic/partition/offset."""
+    """Where it was in the feed: TOPIC/PARTITION/OFFSET."""
     reason: str
+    """Why it could not be read."""
     time: datetime
     value: bytes
     headers: list[tuple[str, str | bytes | None]]
+    """The headers of the event."""
+    is_replayed: bool
 
 
-class _DeadLetters:
-    """The dead-letter topic, which has one partition."""
+@dataclass(frozen=True)
+class ReplayResult:
+    """What became of the dead letters that were to be replayed."""
+
+    sent: int
+    unreadable: list[str]
+    """For each letter that this version cannot read either: its place and the reason."""
+
+
+@failures_as_ops_errors()
+def list_dead_letters(settings: Settings) -> list[DeadLetter]:
+    """Return all dead letters, oldest first.
+
+    Raises:
+        OpsError: Kafka does not answer.
+    """
+    with closing(_DeadLetterTopic(settings)) as topic:
+        return list(topic.letters())
+
+
+@failures_as_ops_errors()
+def replay_dead_letters(settings: Settings, place: str | None) -> ReplayResult:
+    """Send dead letters to the feed again, those that this version can read.
+
+    Args:
+        settings: where Postgres and Kafka are.
+        place: only the letter with this place, even if it was replayed before; None for all that
+            have not been replayed.
+
+    Raises:
+        OpsError: a server does not answer, or the database has no valid history yet.
+    """
+    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
+    with closing(store), closing(_DeadLetterTopic(settings)) as topic:
+        moment, _ = store.now()
+        return _replay(topic, moment, place)
+
+
+def _replay(topic: _DeadLetterTopic, moment: Moment, place: str | None) -> ReplayResult:
+    sent, unreadable = 0, []
+    replayed_end = 0
+    for letter in topic.letters():
+        if letter.is_replayed if place is None else letter.place != place:
+            continue
+        try:
+            topic.resend(letter, moment)
+            sent += 1
+        except UnreadableEventError as error:
+            unreadable.append(f"{letter.place}: {error}")
+        if not unreadable:
+            replayed_end = letter.offset + 1
+    topic.flush()
+    # Only up to the first letter that cannot be read: it and those after it are tried next time.
+    if place is None and replayed_end:
+        topic.mark_replayed(replayed_end)
+    return ReplayResult(sent, unreadable)
+
+
+class _DeadLetterTopic:
+    """The dead-letter topic, which has one partition, and the feed as its way back."""
 
     def __init__(self, settings: Settings) -> None:
-        self._topic = settings.topic
-        self._place = TopicPartition(dead_letter_topic(settings.topic), 0)
+        self._feed_topic = settings.topic
+        self._topic = dead_letter_topic(settings.topic)
         self._consumer = Consumer(
             client_settings(settings.kafka_address())
-            | {"group.id": DLQ_GROUP, "enable.auto.commit": False, "log_level": 0}
+            | {"group.id": REPLAY_GROUP, "enable.auto.commit": False, "log_level": 0}
         )
-        # A replayed record is a hint, harmless twice and in any order. So it need not fail when
-        # Kafka has forgotten the numbers by which it tells idempotent producers' records apart.
+        # Not idempotent: a replayed record does no harm if it arrives twice or out of order, so it
+        # need not fail when Kafka has lost the state by which it recognises idempotent producers.
         self._producer = Producer(
             producer_settings(settings.kafka_address())
             | {"enable.idempotence": False, "log_level": 0}
@@ -62,150 +128,85 @@ class _DeadLetters:
         self._failures: list[KafkaError] = []
 
     def close(self) -> None:
+        """Close the connections."""
         self._consumer.close()
 
-    def replayed_up_to(self) -> int:
-        (place,) = self._consumer.committed([self._place], timeout=KAFKA_SECONDS)
-        return max(place.offset, 0)
+    def letters(self) -> Iterator[DeadLetter]:
+        """Yield all letters, oldest first.
 
-    def mark_replayed(self, offset: int) -> None:
-        place = TopicPartition(self._place.topic, 0, offset)
-        self._consumer.commit(offsets=[place], asynchronous=False)
-
-    def letters(self) -> Iterator[_Letter]:
-        """Yield all letters, oldest first; raises KafkaException when Kafka does not answer."""
-        low, high = self._consumer.get_watermark_offsets(self._place, timeout=KAFKA_SECONDS)
-        self._consumer.assign([TopicPartition(self._place.topic, 0, low)])
+        Raises:
+            KafkaException: Kafka does not answer.
+        """
+        partition = TopicPartition(self._topic, 0)
+        (committed,) = self._consumer.committed([partition], timeout=KAFKA_SECONDS)
+        low, high = self._consumer.get_watermark_offsets(partition, timeout=KAFKA_SECONDS)
+        self._consumer.assign([TopicPartition(self._topic, 0, low)])
         while low < high:
             message = self._consumer.poll(KAFKA_SECONDS)
             if message is None:
-                raise KafkaException("no further letter came in time")
+                raise KafkaException(f"no record of {self._topic} came in {KAFKA_SECONDS:.0f} s")
             if (error := message.error()) is not None:
                 raise KafkaException(error)
-            letter = _letter(message)
+            letter = _decode(message, replayed_end=committed.offset)
             low = letter.offset + 1
             yield letter
 
-    def resend(self, letter: _Letter, moment: Moment) -> None:
-        """Send a letter to the feed again; raises UnreadableEventError. See finish()."""
+    def mark_replayed(self, end: int) -> None:
+        """Remember that the letters before this offset have been replayed."""
+        partition = TopicPartition(self._topic, 0, end)
+        self._consumer.commit(offsets=[partition], asynchronous=False)
+
+    def resend(self, letter: DeadLetter, moment: Moment) -> None:
+        """Send a letter to the feed again; flush() waits until Kafka has it.
+
+        Raises:
+            UnreadableEventError: this version cannot read it either.
+        """
         event = parse(letter.value)
-        # Protobuf messages concatenate. The letter's own moment may be older than what is built
-        # from Postgres must now have.
+        # Concatenated protobuf messages are merged, the last one wins. The LSN of the letter itself
+        # would be too low: what is built from Postgres from now on must have the present one.
         stamp = FeedEvent(wal_position=moment.lsn, history=moment.history)
-        value = letter.value + stamp.SerializeToString()
         self._producer.produce(
-            self._topic,
-            value,
+            self._feed_topic,
+            letter.value + stamp.SerializeToString(),
             str(user_of(event)),
             headers=[*letter.headers, (REPLAYED_HEADER, letter.place)],
-            on_delivery=self._report,
+            on_delivery=self._note_failure,
         )
 
-    def finish(self) -> None:
-        """Wait until Kafka has what was sent again; raises KafkaException if it has not."""
+    def flush(self) -> None:
+        """Wait until Kafka has everything that was sent again.
+
+        Raises:
+            KafkaException: Kafka has not accepted all of it.
+        """
         undelivered = self._producer.flush(KAFKA_SECONDS)
         if self._failures:
             raise KafkaException(self._failures[0])
         if undelivered:
-            raise KafkaException("it did not take the records in time")
+            raise KafkaException(
+                f"it did not accept the replayed records within {KAFKA_SECONDS:.0f} s"
+            )
 
-    def _report(self, error: KafkaError | None, _message: Message) -> None:
+    def _note_failure(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failures.append(error)
 
 
-def _letter(message: Message) -> _Letter:
+def _decode(message: Message, replayed_end: int) -> DeadLetter:
     headers = message.headers() or []
     named = {header[0]: header[1] for header in headers}
-    return _Letter(
-        message.offset() or 0,
+    offset = message.offset() or 0
+    return DeadLetter(
+        offset,
         _text(named.get(PLACE_HEADER)),
         _text(named.get(REASON_HEADER)),
         datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
         message.value() or b"",
-        [(header[0], header[1]) for header in headers if header[0] not in OWN_HEADERS],
+        [(header[0], header[1]) for header in headers if header[0] not in LETTER_HEADERS],
+        is_replayed=offset < replayed_end,
     )
 
 
 def _text(value: str | bytes | None) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value or "?"
-
-
-@click.group()
-def commands() -> None:
-    """List and replay the records that the worker could not read."""
-
-
-@commands.command("list")
-def list_letters() -> None:
-    """Show each dead letter: when it came, where it stood, why it could not be read."""
-    letters = _DeadLetters(load_settings())
-    table = Table("time (UTC)", "place", "reason", "state", box=None)
-    try:
-        replayed = letters.replayed_up_to()
-        for letter in letters.letters():
-            state = "replayed" if letter.offset < replayed else "waiting"
-            table.add_row(f"{letter.time:%F %T}", letter.place, letter.reason, state)
-    except KafkaException as error:
-        raise click.ClickException(f"Kafka does not answer: {error}") from error
-    finally:
-        letters.close()
-    if table.row_count:
-        Console().print(table)
-    else:
-        click.echo("No dead letters.")
-
-
-@commands.command("replay")
-@click.option(
-    "--place", metavar="TOPIC/PARTITION/OFFSET", help="Only this one, as `list` shows it."
-)
-def replay(place: str | None) -> None:
-    """Send dead letters that can be read now to the feed again, those not yet replayed.
-
-    For after an upgrade. Always safe, whatever happened since: a replayed record only drops what
-    it touches from Redis. Timelines did not need it, since all of them were dropped when the
-    record was found; other consumers of the feed may.
-    """
-    settings = load_settings()
-    letters = _DeadLetters(settings)
-    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
-    try:
-        moment, _ = store.now()
-        sent, unreadable = _resend(letters, moment, place)
-    except OtherHistoryError as error:
-        raise click.ClickException(str(error)) from error
-    except psycopg.Error as error:
-        raise click.ClickException(f"Postgres does not answer: {error}") from error
-    except KafkaException as error:
-        raise click.ClickException(f"Kafka does not answer: {error}") from error
-    finally:
-        store.close()
-        letters.close()
-    if place and not sent and not unreadable:
-        raise click.ClickException(f"there is no dead letter from {place}: see `fanfare dlq list`")
-    click.echo(f"{sent:,} dead letters replayed")
-    if unreadable:
-        left = "\n".join(unreadable)
-        raise click.ClickException(f"this version cannot read, and leaves where they are:\n{left}")
-
-
-def _resend(letters: _DeadLetters, moment: Moment, place: str | None) -> tuple[int, list[str]]:
-    """Return how many letters were sent again, and what is wrong with those that were not."""
-    sent, unreadable = 0, []
-    begin = end = 0 if place else letters.replayed_up_to()
-    for letter in letters.letters():
-        if letter.offset < begin or (place and letter.place != place):
-            continue
-        try:
-            letters.resend(letter, moment)
-            sent += 1
-        except UnreadableEventError as error:
-            unreadable.append(f"{letter.place}: {error}")
-        if not unreadable:
-            end = letter.offset + 1
-    letters.finish()
-    # Up to the first that cannot be read yet: it, and those after it, come again next time.
-    if not place and end > begin:
-        letters.mark_replayed(end)
-    return sent, unreadable

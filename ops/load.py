@@ -1,10 +1,10 @@
-"""`fanfare load`: a community's users, follows and posts, from files.
+"""Loads a community into a running system: users, follows and posts, from files.
 
-Users and follows go straight into Postgres by COPY, as an operator who migrates a community would
-do it, and leave the same events in the outbox as FollowUser: timelines that are cached already stay
-right. An account with an e-mail or a password is somebody's own, whatever its name: it is given no
-follows and no tweets. Posts go through BatchCreateTweets, so that the relay, Kafka and the worker
-carry them. Loading again adds nothing twice.
+Users and follows go straight into Postgres by COPY, as when an operator migrates a community. They
+enqueue the same events as FollowUser, so that timelines that are already cached stay right. Posts
+go through BatchCreateTweets, and so through the relay, Kafka and the workers. An account that has
+an e-mail or a password belongs to somebody, whatever its name: it gets no follows and no tweets.
+Loading the same files again adds nothing twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-import click
 import grpc
 import psycopg
 from confluent_kafka import KafkaException
@@ -27,61 +26,37 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from core.settings import Settings, load_settings
+from core.settings import Settings
 from ops.channel import service_channel
-from ops.feed_status import Feed, connect
-from ops.load_files import Post, Rejects, by_rank, parse_follow, parse_post, read_lines
+from ops.database import SQL, connect
+from ops.errors import OpsError
+from ops.failures import failures_as_ops_errors
+from ops.feed_status import Feed
+from ops.load_files import (
+    Post,
+    RejectedLines,
+    match_authors,
+    parse_follow,
+    parse_post,
+    read_lines,
+)
 from write_service import events
 
-CHUNK = 20_000
-BATCH = 1000
-# gRPC takes requests of 4 MiB; this leaves room for the ids.
-BATCH_BYTES = 3_000_000
+FOLLOWS_PER_TRANSACTION = 20_000
+POSTS_PER_REQUEST = 1000
+# gRPC accepts requests of up to 4 MiB; this leaves room for the ids.
+TEXT_BYTES_PER_REQUEST = 3_000_000
 CALL_SECONDS = 30.0
-# How long an unavailable write service is waited for.
-PATIENCE_SECONDS = 120.0
+# How long to wait for a write service that is unavailable.
+UNAVAILABLE_SECONDS = 120.0
 DRAIN_SECONDS = 600.0
 
 Edge = tuple[int, int]
 _Item = TypeVar("_Item")
 
 
-class LoadError(click.ClickException):
-    """The load cannot go on; what is loaded stays, and the same command goes on from there."""
-
-
-@click.command()
-@click.option(
-    "--follows",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    required=True,
-    help="Follow edges, one 'A B' a line: A follows B. May be gzipped.",
-)
-@click.option(
-    "--posts",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Posts, one JSON object a line: author, created_ms, text. May be gzipped.",
-)
-def command(follows: Path, posts: Path | None) -> None:
-    """Load users and follows, and posts if given; running it again adds nothing twice.
-
-    Posts and follows may come from different sources: the author with the most posts becomes the
-    user with the most followers, and so on. Tweets are dated by their loading.
-    """
-    console = Console()
-    load = Load(load_settings(), console)
-    try:
-        load.run(follows, posts)
-    except KeyboardInterrupt:
-        raise LoadError("interrupted: the same command goes on from here.") from None
-    except OSError as error:
-        raise LoadError(f"a file cannot be read: {error}") from error
-    except psycopg.Error as error:
-        raise LoadError(f"Postgres does not answer, or refuses: {error}") from error
-
-
-class Load:
-    """One run of the load."""
+class Loader:
+    """One run of `fanfare load`, which reports its progress on a console."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
@@ -94,178 +69,177 @@ class Load:
             console=console,
         )
 
+    @failures_as_ops_errors()
     def run(self, follows: Path, posts: Path | None) -> None:
-        """Load the files, wait until the feed has drained, and report."""
-        with self._progress:
-            followers = self._load_follows(follows)
-            if posts is not None:
-                self._load_posts(posts, followers)
-            self._wait_drained()
+        """Load the files, wait until all events have taken effect, and report.
+
+        Raises:
+            OpsError: the load cannot go on. What is loaded stays; loading again continues.
+        """
+        try:
+            with self._progress:
+                followers = self._load_follows(follows)
+                if posts is not None:
+                    self._load_posts(posts, followers)
+                self._wait_drained()
+        except OSError as error:
+            raise OpsError(f"cannot read a file: {error}") from error
 
     def _load_follows(self, path: Path) -> Counter[int]:
-        """Load users and edges; return the number of followers of each user, by source id."""
-        rejects = Rejects()
+        """Load users and follows; return the number of followers by the user's id in the file."""
+        rejected = RejectedLines()
         followers: Counter[int] = Counter()
-        users = edges = 0
+        users = follows = 0
         started = time.monotonic()
-        task = self._task("users and follows", path)
+        task = self._add_task("users and follows", path)
         with connect(self._settings.primary_dsn()) as connection:
             lines = read_lines(path, lambda size: self._progress.advance(task, size))
-            parsed = (parse_follow(number, line, rejects) for number, line in lines)
-            for chunk in _chunks((edge for edge in parsed if edge is not None), CHUNK):
+            parsed = (parse_follow(number, line, rejected) for number, line in lines)
+            edges = (edge for edge in parsed if edge is not None)
+            for chunk in _chunks(edges, FOLLOWS_PER_TRANSACTION):
                 for follower, followed in chunk:
                     followers[followed] += 1
                     followers[follower] += 0
-                new_users, new_edges = copy_follows(connection, chunk, rejects)
-                users, edges = users + new_users, edges + new_edges
-                self._progress.update(task, count=edges)
-        self._finish(task)
+                new_users, new_follows = insert_follows(connection, chunk, rejected)
+                users, follows = users + new_users, follows + new_follows
+                self._progress.update(task, count=follows)
+        self._finish_task(task)
         seconds = time.monotonic() - started
-        self._say(
-            f"{users:,} users and {edges:,} follows are new, in {seconds:.1f} s "
-            f"({(users + edges) / seconds:,.0f} rows/s)"
+        self._print(
+            f"{users:,} new users and {follows:,} new follows in {seconds:.1f} s "
+            f"({(users + follows) / seconds:,.0f} rows/s)"
         )
-        self._report(rejects)
+        self._print_rejected(rejected)
         return followers
 
     def _load_posts(self, path: Path, followers: Counter[int]) -> None:
-        rejects = Rejects()
-        counts: Counter[int] = Counter()
-        for number, line in read_lines(path, lambda _: None):
-            if (post := parse_post(number, line, Rejects())) is not None:
-                counts[post.author] += 1
-        users = self._user_ids(by_rank(counts, followers))
-        self._say(
-            "Posts and follows come from different sources: the author with the most posts becomes "
-            "the user with the most followers, and so on. Tweets are dated now."
+        """Create a tweet for each post, in the order of the file."""
+        users = self._user_ids(match_authors(_count_posts(path), followers))
+        self._print(
+            "Authors of the posts are matched to users of the follows by rank: most posts to most "
+            "followers, and so on. Tweets get the time of their loading."
         )
-        created = 0
+        rejected = RejectedLines()
+        tweets = 0
         started = time.monotonic()
-        task = self._task("posts", path)
+        task = self._add_task("posts", path)
         with service_channel(self._settings, self._settings.write_service_target()) as channel:
             stub = WriteServiceStub(channel)
             lines = read_lines(path, lambda size: self._progress.advance(task, size))
-            parsed = (parse_post(number, line, rejects) for number, line in lines)
-            for batch in batches(post for post in parsed if post is not None):
-                created += _create(stub, batch, users, rejects)
-                self._progress.update(task, count=created)
-        self._finish(task)
+            parsed = (parse_post(number, line, rejected) for number, line in lines)
+            for batch in batch_posts(post for post in parsed if post is not None):
+                tweets += _create_tweets(stub, batch, users, rejected)
+                self._progress.update(task, count=tweets)
+        self._finish_task(task)
         seconds = time.monotonic() - started
-        self._say(
-            f"{created:,} tweets are in, in {seconds:.1f} s ({created / seconds:,.0f} tweets/s; "
-            "those of an earlier run are among them)"
+        self._print(
+            f"{tweets:,} tweets loaded in {seconds:.1f} s ({tweets / seconds:,.0f} tweets/s), "
+            "counting those that an earlier run has loaded"
         )
-        self._report(rejects)
+        self._print_rejected(rejected)
 
-    def _user_ids(self, mapping: dict[int, int]) -> dict[int, int]:
-        """Return, for each author, the id here of the graph's user who stands for them."""
-        names = {username(source): author for author, source in mapping.items()}
+    def _user_ids(self, authors: dict[int, int]) -> dict[int, int]:
+        """Return the id in the database for each author; authors: by author, the matched user."""
+        names = {username(user): author for author, user in authors.items()}
         with connect(self._settings.primary_dsn()) as connection:
-            rows = connection.execute(
-                "SELECT username, id FROM users"
-                " WHERE username = ANY(%s) AND email IS NULL AND password_hash IS NULL",
-                (list(names),),
-            )
+            rows = connection.execute(SQL["imported_user_ids"], {"usernames": list(names)})
             return {names[name]: user_id for name, user_id in rows}
 
     def _wait_drained(self) -> None:
+        """Wait until all events have taken effect.
+
+        Raises:
+            OpsError: they have not within DRAIN_SECONDS.
+        """
         started = time.monotonic()
-        task = self._progress.add_task("events on their way", total=None, count=0)
+        task = self._progress.add_task("events to take effect", total=None, count=0)
         with Feed(self._settings) as feed:
             while (remaining := self._remaining(feed)) != 0:
                 if time.monotonic() - started > DRAIN_SECONDS:
-                    raise LoadError(
-                        "the events have not drained: `fanfare status` shows where they wait."
+                    raise OpsError(
+                        "everything is loaded, but some events have not taken effect after "
+                        f"{DRAIN_SECONDS:.0f} s; `fanfare status` shows where they wait"
                     )
                 self._progress.update(task, count=remaining or 0)
                 time.sleep(0.1)
         self._progress.update(task, total=1, completed=1, count=0)
-        self._say(f"Drained {time.monotonic() - started:.1f} s after the last post")
+        self._print(f"All events took effect {time.monotonic() - started:.1f} s after the load")
 
     def _remaining(self, feed: Feed) -> int | None:
         try:
             return feed.remaining()
         except (KafkaException, RedisError):
-            return None  # restarting, perhaps; the deadline tells
+            return None  # the server may be restarting; the deadline bounds the wait
 
-    def _task(self, what: str, path: Path) -> TaskID:
-        return self._progress.add_task(what, total=path.stat().st_size, count=0)
+    def _add_task(self, description: str, path: Path) -> TaskID:
+        return self._progress.add_task(description, total=path.stat().st_size, count=0)
 
-    def _finish(self, task: TaskID) -> None:
+    def _finish_task(self, task: TaskID) -> None:
         self._progress.update(task, completed=self._progress.tasks[task].total)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _report(self, rejects: Rejects) -> None:
-        for reason, count in rejects.counts.most_common():
-            self._say(f"  {count:,} refused: {reason}; {'; '.join(rejects.examples[reason])}")
+    def _print_rejected(self, rejected: RejectedLines) -> None:
+        for reason, count in rejected.counts.most_common():
+            self._print(f"  {count:,} rejected: {reason}; {'; '.join(rejected.examples[reason])}")
 
 
 def username(source_id: int) -> str:
-    """Return the name here of a user of the source."""
+    """Return the username of an imported user, by the id in the file."""
     return f"u{source_id}"
 
 
-def copy_follows(
-    connection: psycopg.Connection, edges: Sequence[Edge], rejects: Rejects
+def insert_follows(
+    connection: psycopg.Connection, edges: Sequence[Edge], rejected: RejectedLines
 ) -> tuple[int, int]:
-    """Load edges and their users in one transaction; return how many users and edges are new.
+    """Insert follows and their users in one transaction.
 
-    Refuses edges from or to an account that is somebody's own.
+    Args:
+        connection: a connection to the primary.
+        edges: (follower, followed), by their ids in the file.
+        rejected: gets the follows from or to an account that belongs to somebody.
+
+    Returns:
+        How many users and how many follows were not there before.
     """
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE TEMPORARY TABLE incoming (follower text, followed text) ON COMMIT DROP"
-        )
-        with cursor.copy("COPY incoming FROM STDIN") as copy:
+        cursor.execute(SQL["create_incoming"])
+        with cursor.copy(SQL["copy_incoming"]) as copy:
             for follower, followed in edges:
                 copy.write_row((username(follower), username(followed)))
-        users = cursor.execute(
-            "INSERT INTO users (username)"
-            " SELECT follower FROM incoming UNION SELECT followed FROM incoming ORDER BY 1"
-            " ON CONFLICT DO NOTHING"
-        ).rowcount
-        # As FollowUser does: the users first, in one order, so that none is deleted meanwhile.
-        cursor.execute(
-            "CREATE TEMPORARY TABLE imported ON COMMIT DROP AS"
-            " SELECT id, username FROM users WHERE username IN"
-            " (SELECT follower FROM incoming UNION SELECT followed FROM incoming)"
-            " AND email IS NULL AND password_hash IS NULL"
-            " ORDER BY id FOR KEY SHARE"
-        )
-        cursor.execute(
-            "SELECT follower, followed FROM incoming"
-            " WHERE follower NOT IN (SELECT username FROM imported)"
-            " OR followed NOT IN (SELECT username FROM imported)"
-        )
-        for follower, followed in cursor.fetchall():
-            rejects.add("a name that is somebody's own account", f"{follower} follows {followed}")
-        cursor.execute(
-            "INSERT INTO follows (follower_id, followed_id)"
-            " SELECT a.id, b.id FROM incoming"
-            " JOIN imported a ON a.username = follower JOIN imported b ON b.username = followed"
-            " ON CONFLICT DO NOTHING RETURNING follower_id, followed_id"
-        )
-        new = cursor.fetchall()
-        # Else the events could have ids that a lost history gave out before.
-        cursor.execute("SELECT begin_history(forced => false)")
-        with cursor.copy("COPY outbox (key, type, payload) FROM STDIN") as copy:
-            for follower_id, followed_id in new:
+        users = cursor.execute(SQL["insert_users"]).rowcount
+        cursor.execute(SQL["lock_imported_users"])
+        for follower, followed in cursor.execute(SQL["follows_of_owned_accounts"]).fetchall():
+            rejected.add("account belongs to somebody", f"{follower} follows {followed}")
+        follows = cursor.execute(SQL["insert_follows"]).fetchall()
+        # Otherwise the events could get ids that were given out before a restore or failover.
+        cursor.execute(SQL["begin_history"], {"forced": False})
+        with cursor.copy(SQL["copy_outbox"]) as copy:
+            for follower_id, followed_id in follows:
                 event = events.user_followed(follower_id, followed_id)
                 copy.write_row((event.key, event.type, event.payload))
-        cursor.execute("SELECT pg_notify('fanfare_outbox', '')")
-    return users, len(new)
+        cursor.execute(SQL["wake_relay"])
+    return users, len(follows)
 
 
-def _create(
-    stub: WriteServiceStub, posts: Sequence[Post], users: dict[int, int], rejects: Rejects
+def _count_posts(path: Path) -> Counter[int]:
+    """Return the number of posts by author; rejected lines are reported when they are loaded."""
+    counts: Counter[int] = Counter()
+    for number, line in read_lines(path, lambda _: None):
+        if (post := parse_post(number, line, RejectedLines())) is not None:
+            counts[post.author] += 1
+    return counts
+
+
+def _create_tweets(
+    stub: WriteServiceStub, posts: Sequence[Post], users: dict[int, int], rejected: RejectedLines
 ) -> int:
-    """Create a batch of tweets; return how many there are now."""
+    """Create the tweets of a batch; return how many of them exist now."""
     items = []
     for post in posts:
         if post.author not in users:
-            rejects.add("an author who stands for no imported user", f"line {post.line}")
+            rejected.add("author matches no imported user", f"line {post.line}")
             continue
         request = w.CreateTweetRequest(
             user_id=users[post.author], content=post.text, request_id=post.request_id
@@ -273,45 +247,50 @@ def _create(
         items.append((post, request))
     batch = w.BatchCreateTweetsRequest(requests=[item for _, item in items])
     created = 0
-    for (post, _), result in zip(items, _patiently(stub, batch).results, strict=True):
+    for (post, _), result in zip(items, _create_batch(stub, batch).results, strict=True):
         if result.HasField("error"):
             info = ErrorInfo()
             for detail in result.error.details:
                 detail.Unpack(info)
             reason = f"{info.reason}, {result.error.message}"
-            rejects.add(reason, f"line {post.line}: {post.text[:40]}")
+            rejected.add(reason, f"line {post.line}: {post.text[:40]}")
         else:
             created += 1
     return created
 
 
-def _patiently(
+def _create_batch(
     stub: WriteServiceStub, request: w.BatchCreateTweetsRequest
 ) -> w.BatchCreateTweetsResponse:
-    """Send a batch until the write service takes all of it, or has been away too long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Call BatchCreateTweets until no tweet fails with an error that may pass.
+
+    Raises:
+        OpsError: the call was refused, or errors did not pass within UNAVAILABLE_SECONDS.
+    """
+    deadline = time.monotonic() + UNAVAILABLE_SECONDS
     pause = 0.1
     while True:
         try:
-            answer = stub.BatchCreateTweets(request, timeout=CALL_SECONDS)
-            if not any(_retryable(result.error.code) for result in answer.results):
-                return answer
-            said = "the database does not answer"
+            response = stub.BatchCreateTweets(request, timeout=CALL_SECONDS)
+            if not any(_is_retryable(result.error.code) for result in response.results):
+                return response
+            reason = "its database does not answer"
         except grpc.RpcError as error:
             code = error.code()
-            said = f"{code.name}, {error.details()}"
-            if not _retryable(code.value[0]):
-                raise LoadError(f"the write service refuses: {said}") from error
+            reason = f"{code.name}, {error.details()}"
+            if not _is_retryable(code.value[0]):
+                raise OpsError(f"the write service refuses BatchCreateTweets: {reason}") from error
         if time.monotonic() > deadline:
-            raise LoadError(
-                f"the write service is away ({said}): the same command goes on from here."
+            raise OpsError(
+                f"the write service is unavailable ({reason}); repair it, then run the same "
+                "command again to continue"
             )
         time.sleep(pause)
         pause = min(2 * pause, 2.0)
 
 
-def _retryable(code: int) -> bool:
-    # The request_ids make repeating safe, whatever became of the first try.
+def _is_retryable(code: int) -> bool:
+    # Retrying is safe whatever the first call did, because of the request_ids.
     return code in {
         grpc.StatusCode.UNAVAILABLE.value[0],
         grpc.StatusCode.RESOURCE_EXHAUSTED.value[0],
@@ -319,13 +298,13 @@ def _retryable(code: int) -> bool:
     }
 
 
-def batches(posts: Iterable[Post]) -> Iterator[list[Post]]:
-    """Yield the posts, in their order, in batches that one request can hold."""
+def batch_posts(posts: Iterable[Post]) -> Iterator[list[Post]]:
+    """Yield the posts, in order, in batches that each fit into one request."""
     batch: list[Post] = []
     size = 0
     for post in posts:
         weight = len(post.text.encode())
-        if len(batch) == BATCH or (batch and size + weight > BATCH_BYTES):
+        if len(batch) == POSTS_PER_REQUEST or (batch and size + weight > TEXT_BYTES_PER_REQUEST):
             yield batch
             batch, size = [], 0
         batch.append(post)

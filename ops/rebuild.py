@@ -1,41 +1,34 @@
-"""`fanfare rebuild`: timelines removed from Redis, to be built anew by their next readers."""
+"""Removes cached timelines from Redis, so that they are built again when they are next read."""
 
 from __future__ import annotations
 
-import click
-import psycopg
 from redis import Redis
-from redis.exceptions import RedisError
 
-from core.feed.history import OtherHistoryError
 from core.feed.timeline_lists import author_list, home_list
-from core.settings import load_settings
+from core.settings import Settings
 from core.storage.scan import unlink_all
+from ops.failures import failures_as_ops_errors
 from ops.feed_status import current_keys
 
+REDIS_SECONDS = 10.0
 
-@click.command()
-@click.option("--user", type=click.IntRange(min=1), help="The timeline of this user.")
-@click.option("--all", "everybody", is_flag=True, help="All timelines.")
-def command(user: int | None, *, everybody: bool) -> None:
-    """Remove a timeline, or all, from Redis; readers get theirs from Postgres until it is built.
 
-    Always safe, and seldom needed: for whoever doubts a timeline. All at once makes work for
-    Postgres, as each is built when it is next read.
+@failures_as_ops_errors()
+def remove_cached_timelines(settings: Settings, user_id: int | None) -> int:
+    """Remove the home timeline and the list of own tweets of a user, or of all users.
+
+    Args:
+        settings: where Postgres and Redis are.
+        user_id: whose lists; None for everybody's.
+
+    Returns:
+        How many lists were removed.
+
+    Raises:
+        OpsError: Postgres or Redis does not answer.
     """
-    if (user is None) is not everybody:
-        raise click.UsageError("say which: --user ID or --all")
-    try:
-        settings = load_settings()
-        with Redis.from_url(settings.redis_address(), socket_timeout=10) as redis:
-            keys = current_keys(settings)
-            if user is not None:
-                lists = map(keys.for_list, (home_list(user), author_list(user)))
-                removed = int(redis.unlink(*lists))
-            else:
-                removed = unlink_all(redis, keys.timelines, keys.authors)
-    except RedisError as error:
-        raise click.ClickException(f"Redis does not answer: {error}") from error
-    except (psycopg.Error, OtherHistoryError) as error:
-        raise click.ClickException(f"the database does not say its history: {error}") from error
-    click.echo(f"{removed:,} cached lists removed")
+    keys = current_keys(settings)
+    with Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS) as redis:
+        if user_id is None:
+            return unlink_all(redis, keys.timelines, keys.authors)
+        return int(redis.unlink(*map(keys.for_list, (home_list(user_id), author_list(user_id)))))

@@ -1,174 +1,160 @@
-"""`fanfare status`: what there is, what waits, who answers, and whether all of it is right."""
+"""The state of a running system, one row for each thing, and whether each is right."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import click
-import psycopg
-from confluent_kafka import KafkaException
 from redis import Redis
-from redis.exceptions import RedisError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from core.feed.history import OtherHistoryError
 from core.rpc.health_probe import gateway_serves, probe
-from core.settings import Settings, load_settings
-from ops.feed_status import Feed, Partition, connect, current_keys
-from ops.replication import look, verdict
+from core.settings import Settings
+from ops.database import SQL, connect
+from ops.failures import FAILURES, describe_failure
+from ops.feed_status import Feed, OutboxBacklog, PartitionStatus, current_keys
+from ops.replication import check_replica, describe_replica
 
-# The relay sends an event within milliseconds, and after a restart of Kafka within some 15 s.
+# The relay sends an event within milliseconds, and within some 15 s of a restart of Kafka.
 MAX_OUTBOX_SECONDS = 30.0
-# The worker moves each partition that waits well within this time, its pauses after a failure
-# included.
-STILL_SECONDS = 10.0
+# A worker makes progress in every partition that has lag well within this time, even with its
+# pauses after a failure.
+MAX_STALL_SECONDS = 10.0
 POLL_SECONDS = 0.5
+REDIS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Row:
-    """A line of the table."""
+class StatusRow:
+    """One thing that was looked at."""
 
     label: str
     text: str
-    wrong: bool = False
+    is_wrong: bool = False
 
 
-Rows = Iterable[Row]
+Rows = Iterable[StatusRow]
 
 
-@click.command()
-def command() -> None:
-    """Show what there is, what waits and who serves; exit with 1 when any of it is not right."""
-    settings = load_settings()
+def read_status(settings: Settings) -> list[StatusRow]:
+    """Look at all parts of the system and return their rows.
+
+    A part that does not answer has one row with the reason. Takes up to MAX_STALL_SECONDS longer
+    while a partition makes no progress.
+    """
     with Feed(settings) as feed:
         parts: list[tuple[str, Callable[[], Rows]]] = [
-            ("Postgres", lambda: _counts(settings)),
-            ("Postgres", lambda: _outbox(feed)),
-            ("replica", lambda: _replica(settings)),
-            ("Kafka or Redis", lambda: _partitions(feed)),
-            ("Redis", lambda: _cached(settings)),
-            ("processes", lambda: _processes(settings)),
+            ("Postgres", lambda: _count_rows(settings)),
+            ("Postgres", lambda: [outbox_row(feed.outbox_backlog())]),
+            ("replica", lambda: _replica_rows(settings)),
+            ("Kafka or Redis", lambda: watch_partitions(feed.partitions)),
+            ("Redis", lambda: _cached_rows(settings)),
+            ("processes", lambda: _process_rows(settings)),
         ]
-        rows = [row for name, part in parts for row in _answers(name, part)]
-    table = Table(show_header=False, box=None)
-    for row in rows:
-        text = escape(row.text)
-        table.add_row(row.label, f"[red]{text}[/red]" if row.wrong else text)
-    Console().print(table)
-    wrong = dict.fromkeys(row.label for row in rows if row.wrong)
-    if wrong:
-        # In words too: there is no red in a file.
-        click.echo(f"Not right: {', '.join(wrong)}.", err=True)
-        sys.exit(1)
+        return [row for label, part in parts for row in _rows_or_failure(label, part)]
 
 
-def outbox_row(count: int, age: float) -> Row:
-    """Return the row for so many events that wait, the oldest for so many seconds."""
-    text = f"{count:,}" + (f", the oldest for {age:.1f} s" if count else "")
-    return Row("outbox waiting", text, wrong=age > MAX_OUTBOX_SECONDS)
+def outbox_row(backlog: OutboxBacklog) -> StatusRow:
+    """Return the row of the outbox; only the age of the oldest event can be wrong."""
+    text = f"{backlog.events:,}"
+    if backlog.events:
+        text += f", the oldest for {backlog.oldest_seconds:.1f} s"
+    return StatusRow("outbox waiting", text, backlog.oldest_seconds > MAX_OUTBOX_SECONDS)
 
 
-def partition_row(partition: Partition, *, still: bool) -> Row:
-    """Return the row for a partition; still: it had to move in STILL_SECONDS and has not."""
+def partition_row(partition: PartitionStatus, *, is_stalled: bool) -> StatusRow:
+    """Return the row of a partition.
+
+    Args:
+        partition: how far it is.
+        is_stalled: whether it has lag and made no progress within MAX_STALL_SECONDS.
+    """
     lag = "no checkpoint yet" if partition.lag is None else f"lag {partition.lag:,}"
     committed = "none" if partition.committed is None else f"{partition.committed:,}"
     text = f"{lag} (end {partition.end:,}, committed {committed})"
-    if still:
-        text += f", and has not moved for {STILL_SECONDS:.0f} s"
-    return Row(f"partition {partition.number}", text, wrong=still)
+    if is_stalled:
+        text += f", no progress for {MAX_STALL_SECONDS:.0f} s"
+    return StatusRow(f"partition {partition.number}", text, is_stalled)
 
 
 def watch_partitions(
-    partitions: Callable[[], list[Partition]],
-    pause: Callable[[float], None] = time.sleep,
+    read_partitions: Callable[[], list[PartitionStatus]],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Rows:
-    """Yield the rows of all partitions, after looking whether those that wait move.
+    """Yield the row of each partition, after watching whether those with lag make progress.
 
-    Lag is what load makes, and is right as long as it is being worked off.
+    Lag is normal under load, and right as long as it is being worked off.
 
     Args:
-        partitions: looks at them.
-        pause: lets so many seconds pass.
+        read_partitions: returns the present status of all partitions.
+        sleep: waits for a number of seconds.
     """
-    found = partitions()
-    # Those with lag, and those of which nobody knows: none may stay as it is.
-    waiting = {partition.number: partition.applied for partition in found if partition.lag != 0}
-    left = STILL_SECONDS
-    while waiting and left > 0:
-        pause(POLL_SECONDS)
-        left -= POLL_SECONDS
-        found = partitions()
-        for partition in found:
-            before = waiting.get(partition.number)
-            if partition.lag == 0 or partition.applied != before:
-                waiting.pop(partition.number, None)
-    for partition in found:
-        yield partition_row(partition, still=partition.number in waiting)
+    partitions = read_partitions()
+    # What was applied at first, by partition, of those that have made no progress since. One whose
+    # lag is not known must make progress too: it must get its checkpoints.
+    stalled = {status.number: status.applied for status in partitions if status.lag != 0}
+    seconds_left = MAX_STALL_SECONDS
+    while stalled and seconds_left > 0:
+        sleep(POLL_SECONDS)
+        seconds_left -= POLL_SECONDS
+        partitions = read_partitions()
+        for partition in partitions:
+            if partition.lag == 0 or partition.applied != stalled.get(partition.number):
+                stalled.pop(partition.number, None)
+    for partition in partitions:
+        yield partition_row(partition, is_stalled=partition.number in stalled)
 
 
-def _answers(name: str, part: Callable[[], Rows]) -> list[Row]:
-    """Return a part's rows, and a wrong one where it cannot be asked."""
+def _rows_or_failure(label: str, part: Callable[[], Rows]) -> list[StatusRow]:
+    """Return the rows of a part; if it fails, those before the failure and one with the reason."""
     rows = []
     try:
         for row in part():
-            rows.append(row)  # noqa: PERF402 - those before a failure are shown too
-    except (psycopg.Error, KafkaException, RedisError, OtherHistoryError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        rows.append(Row(name, f"does not answer: {said[0]}", wrong=True))
+            rows.append(row)  # noqa: PERF402 - extend() would lose the rows before the failure
+    except FAILURES as error:
+        rows.append(StatusRow(label, describe_failure(error), is_wrong=True))
     return rows
 
 
-def _counts(settings: Settings) -> Rows:
+def _count_rows(settings: Settings) -> Rows:
     with connect(settings.primary_dsn()) as connection:
-        for table in ("users", "tweets", "follows"):
-            row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()  # noqa: S608 - our own names
-            yield Row(table, f"{row[0]:,}" if row else "?")
+        cursor = connection.execute(SQL["count_rows"])
+        labels = [column.name for column in cursor.description or []]
+        for label, count in zip(labels, cursor.fetchone() or [], strict=True):
+            yield StatusRow(label, f"{count:,}")
 
 
-def _outbox(feed: Feed) -> Rows:
-    yield outbox_row(*feed.waiting())
-
-
-def _replica(settings: Settings) -> Rows:
+def _replica_rows(settings: Settings) -> Rows:
     primary, replica = settings.primary_dsn(), settings.replica_dsn()
     if primary != replica:
-        text, wrong = verdict(look(primary, replica), settings.max_replica_lag)
-        yield Row("replica", text, wrong=wrong)
+        text, is_wrong = describe_replica(check_replica(primary, replica), settings.max_replica_lag)
+        yield StatusRow("replica", text, is_wrong)
 
 
-def _partitions(feed: Feed) -> Rows:
-    return watch_partitions(feed.partitions)
+def _cached_rows(settings: Settings) -> Rows:
+    with Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS) as redis:
+        # SCAN goes through all keys, in steps too short to hold up other clients.
+        pattern = current_keys(settings).timelines
+        count = sum(1 for _ in redis.scan_iter(pattern, count=10_000))
+        yield StatusRow("cached timelines", f"{count:,}")
 
 
-def _cached(settings: Settings) -> Rows:
-    with Redis.from_url(settings.redis_address(), socket_timeout=5) as redis:
-        # A scan of all keys, in steps that keep nobody waiting.
-        timelines = current_keys(settings).timelines
-        count = sum(1 for _ in redis.scan_iter(timelines, count=10_000))
-        yield Row("cached timelines", f"{count:,}")
-
-
-def _processes(settings: Settings) -> Rows:
+def _process_rows(settings: Settings) -> Rows:
     targets = {
         "write service": settings.write_service_target(),
         "read service": settings.read_service_target(),
         "fan-out worker": f"127.0.0.1:{settings.worker_port}",
     }
-    for name, target in targets.items():
-        yield _verdict(name, target, serving=probe(target, tls_dir=settings.tls_dir) is None)
-    for name, port in (
+    for label, target in targets.items():
+        is_serving = probe(target, tls_dir=settings.tls_dir) is None
+        yield _process_row(label, target, is_serving=is_serving)
+    for label, port in (
         ("gateway, commands", settings.rest_write_port),
         ("gateway, queries", settings.rest_read_port),
     ):
-        serving = gateway_serves(port, settings.tls_dir)
-        yield _verdict(name, f"127.0.0.1:{port}", serving=serving)
+        is_serving = gateway_serves(port, settings.tls_dir)
+        yield _process_row(label, f"127.0.0.1:{port}", is_serving=is_serving)
 
 
-def _verdict(name: str, target: str, *, serving: bool) -> Row:
-    return Row(name, "serving" if serving else f"not serving {target}", wrong=not serving)
+def _process_row(label: str, target: str, *, is_serving: bool) -> StatusRow:
+    return StatusRow(label, "serving" if is_serving else f"not serving {target}", not is_serving)

@@ -101,7 +101,7 @@ def test_a_full_disk_under_kafka_is_told_and_healed_by_room(watched: Supervised)
         written += 100
         assert written < 100_000
     watched.wait_told("No space left on device", told)
-    assert watched.feed.waiting()[0] > 0
+    assert watched.feed.outbox_backlog().events > 0
     ballast.unlink()
     watched.wait_told("Kafka runs again.", told)
     watched.wait_drained()

@@ -50,11 +50,11 @@ def test_loading_twice_loads_once_and_the_timelines_are_right(
     before = _counts(fanfare)
     first = fanfare.command("load", "--follows", follows, "--posts", posts)
     assert first.returncode == 0, first.stderr
-    assert "1 refused: a self-follow" in first.stdout
-    assert "1 refused: not two user ids" in first.stdout
+    assert "1 rejected: user follows themselves" in first.stdout
+    assert "1 rejected: not two user ids" in first.stdout
     assert "must be at most 280 code points, has 281" in first.stdout
     assert "must not be empty or only white space" in first.stdout
-    assert "300 tweets are in" in first.stdout
+    assert "300 tweets loaded" in first.stdout
     after = _counts(fanfare)
     assert after[2] - before[2] == 300
     second = fanfare.command("load", "--follows", follows, "--posts", posts)
@@ -77,8 +77,8 @@ def test_an_account_of_somebodys_own_is_given_nothing(fanfare: Fanfare, tmp_path
     posts.write_text("".join(json.dumps({"author": n, "text": f"by {n}"}) + "\n" for n in ids))
     load = fanfare.command("load", "--follows", str(follows), "--posts", str(posts))
     assert load.returncode == 0, load.stderr
-    assert "6 refused: a name that is somebody's own account" in load.stdout
-    assert "2 refused: an author who stands for no imported user" in load.stdout
+    assert "6 rejected: account belongs to somebody" in load.stdout
+    assert "2 rejected: author matches no imported user" in load.stdout
     assert not fanfare.sql("SELECT 1 FROM tweets WHERE user_id = ANY(%s)", owned)
     assert not fanfare.sql(
         "SELECT 1 FROM follows WHERE follower_id = ANY(%s) OR followed_id = ANY(%s)", owned, owned

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.load_files import Rejects, by_rank, parse_follow, parse_post, read_lines
+from ops.load_files import RejectedLines, match_authors, parse_follow, parse_post, read_lines
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("1 1", "a self-follow"),
+        ("1 1", "user follows themselves"),
         ("1", "not two user ids"),
         ("1 2 3", "not two user ids"),
         ("1 x", "not two user ids"),
@@ -31,18 +31,18 @@ from ops.load_files import Rejects, by_rank, parse_follow, parse_post, read_line
 )
 def test_a_line_that_is_no_follow_is_refused_with_its_reason(line: str, reason: str) -> None:
     """The reason is counted and the line is named."""
-    rejects = Rejects()
-    assert parse_follow(7, line, rejects) is None
-    assert rejects.counts == {reason: 1}
-    assert "line 7" in rejects.examples[reason][0]
+    rejected = RejectedLines()
+    assert parse_follow(7, line, rejected) is None
+    assert rejected.counts == {reason: 1}
+    assert "line 7" in rejected.examples[reason][0]
 
 
 def test_good_lines_are_taken_and_empty_ones_passed_over() -> None:
     """Neither counts as refused."""
-    rejects = Rejects()
-    assert parse_follow(1, "12 34", rejects) == (12, 34)
-    assert parse_follow(2, "", rejects) is parse_follow(3, "# edges", rejects) is None
-    assert not rejects.counts
+    rejected = RejectedLines()
+    assert parse_follow(1, "12 34", rejected) == (12, 34)
+    assert parse_follow(2, "", rejected) is parse_follow(3, "# edges", rejected) is None
+    assert not rejected.counts
 
 
 @pytest.mark.parametrize(
@@ -50,39 +50,39 @@ def test_good_lines_are_taken_and_empty_ones_passed_over() -> None:
 )
 def test_a_line_that_is_no_post_is_refused(line: str) -> None:
     """Broken JSON and missing or wrong fields go on to the next line."""
-    rejects = Rejects()
-    assert parse_post(3, line, rejects) is None
-    assert rejects.counts == {"not a post": 1}
+    rejected = RejectedLines()
+    assert parse_post(3, line, rejected) is None
+    assert rejected.counts == {"not a post": 1}
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
     """What no UTF-8 can hold is not sent."""
-    rejects = Rejects()
-    assert parse_post(1, '{"author": 1, "text": "\\ud83d"}', rejects) is None
-    assert rejects.counts == {"half a surrogate pair": 1}
+    rejected = RejectedLines()
+    assert parse_post(1, '{"author": 1, "text": "\\ud83d"}', rejected) is None
+    assert rejected.counts == {"half a surrogate pair": 1}
 
 
 def test_a_text_that_no_request_could_hold_is_refused() -> None:
     """Its bytes count, after entities became characters."""
-    rejects = Rejects()
-    assert parse_post(1, json.dumps({"author": 1, "text": "\u00e9" * 4097}), rejects) is None
-    assert rejects.counts == {"a text of more than 8,192 bytes": 1}
-    assert parse_post(2, json.dumps({"author": 1, "text": "&amp;" * 8192}), rejects) is not None
+    rejected = RejectedLines()
+    assert parse_post(1, json.dumps({"author": 1, "text": "\u00e9" * 4097}), rejected) is None
+    assert rejected.counts == {"text longer than 8,192 bytes": 1}
+    assert parse_post(2, json.dumps({"author": 1, "text": "&amp;" * 8192}), rejected) is not None
 
 
 def test_examples_carry_nothing_that_a_terminal_obeys() -> None:
     """Escapes and line ends of a refused line are blanked."""
-    rejects = Rejects()
-    assert parse_follow(1, "\x1b[2J \u202e x", rejects) is None
-    (example,) = rejects.examples["not two user ids"]
+    rejected = RejectedLines()
+    assert parse_follow(1, "\x1b[2J \u202e x", rejected) is None
+    (example,) = rejected.examples["not two user ids"]
     assert example.isprintable()
 
 
 def test_a_post_is_the_same_request_whenever_it_is_loaded() -> None:
     """The request_id depends on the line alone; entities become their characters."""
     line = json.dumps({"author": 5, "created_ms": 1, "text": "a &amp; b"})
-    first, again = parse_post(1, line, Rejects()), parse_post(1, line, Rejects())
-    other = parse_post(2, line, Rejects())
+    first, again = parse_post(1, line, RejectedLines()), parse_post(1, line, RejectedLines())
+    other = parse_post(2, line, RejectedLines())
     assert first is not None
     assert other is not None
     assert first == again
@@ -94,7 +94,7 @@ def test_the_busiest_author_becomes_the_most_followed_user() -> None:
     """Ranks decide, ids break ties, and authors beyond the users are left out."""
     posts = Counter({1: 5, 2: 9, 3: 5, 4: 1})
     followers = Counter({10: 0, 11: 7, 12: 7})
-    assert by_rank(posts, followers) == {2: 11, 1: 12, 3: 10}
+    assert match_authors(posts, followers) == {2: 11, 1: 12, 3: 10}
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))))
@@ -117,7 +117,7 @@ def test_a_broken_gzip_is_an_error_of_the_file_and_names_it(harm: str, tmp_path:
         whole[:2] = b"1 "
     path = tmp_path / "broken.gz"
     path.write_bytes(whole)
-    with pytest.raises(OSError, match=r"broken\.gz is no gzip, or damaged"):
+    with pytest.raises(OSError, match=r"broken\.gz is not a gzip file, or is damaged"):
         list(read_lines(path, lambda _: None))
 
 

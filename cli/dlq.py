@@ -1,0 +1,62 @@
+"""`fanfare dlq`: list and replay dead letters."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from core.settings import load_settings
+from ops.dead_letters import list_dead_letters, replay_dead_letters
+
+
+@click.group()
+def commands() -> None:
+    """List and replay dead letters.
+
+    Dead letters are records of the feed that a worker could not read.
+    """
+
+
+@commands.command("list")
+def list_letters() -> None:
+    """Show all dead letters.
+
+    For each, when it came, its place in the feed, why it could not be read, and whether it has been
+    replayed.
+    """
+    letters = list_dead_letters(load_settings())
+    if not letters:
+        click.echo("No dead letters.")
+        return
+    table = Table("time (UTC)", "place", "reason", "state", box=None)
+    for letter in letters:
+        state = "replayed" if letter.is_replayed else "waiting"
+        table.add_row(f"{letter.time:%F %T}", letter.place, letter.reason, state)
+    Console().print(table)
+
+
+@commands.command("replay")
+@click.option(
+    "--place",
+    metavar="TOPIC/PARTITION/OFFSET",
+    help="Only the dead letter with this place, as `fanfare dlq list` shows it.",
+)
+def replay(place: str | None) -> None:
+    """Send dead letters to the feed again.
+
+    Sends those that this version can read, each once; for after an upgrade. Timelines do not need
+    it, because all of them were removed from Redis when the record was found, but other consumers
+    of the feed may. Safe at any time: a worker only removes from Redis what a replayed record
+    concerns.
+    """
+    result = replay_dead_letters(load_settings(), place)
+    if place and not result.sent and not result.unreadable:
+        raise click.ClickException(f"there is no dead letter from {place}; see `fanfare dlq list`")
+    click.echo(f"{result.sent:,} dead letters replayed")
+    if result.unreadable:
+        letters = "\n".join(result.unreadable)
+        raise click.ClickException(
+            "this version cannot read some dead letters, and leaves them where they are; replay "
+            f"them after an upgrade:\n{letters}"
+        )

@@ -1,0 +1,24 @@
+"""`fanfare rebuild`: have cached timelines built again."""
+
+from __future__ import annotations
+
+import click
+
+from core.settings import load_settings
+from ops.rebuild import remove_cached_timelines
+
+
+@click.command()
+@click.option("--user", type=click.IntRange(min=1), metavar="ID", help="Only this user's timeline.")
+@click.option("--all", "everybody", is_flag=True, help="The timelines of all users.")
+def command(user: int | None, *, everybody: bool) -> None:
+    """Have cached timelines built again.
+
+    Removes them from Redis; each is built from Postgres when it is next read. For when a timeline
+    looks wrong. Safe at any time: until then, readers are served from Postgres. With --all,
+    Postgres has the work of building every timeline that is read.
+    """
+    if (user is None) is not everybody:
+        raise click.UsageError("give either --user ID or --all")
+    removed = remove_cached_timelines(load_settings(), user)
+    click.echo(f"{removed:,} cached lists removed")

@@ -1,0 +1,29 @@
+"""`fanfare replay`: send recent events to Kafka again."""
+
+from __future__ import annotations
+
+import click
+
+from core.settings import load_settings
+from ops.replay import resend_events
+
+
+@click.command()
+@click.option(
+    "--since",
+    "hours",
+    type=click.FloatRange(min=0, min_open=True),
+    required=True,
+    metavar="HOURS",
+    help="Send what was sent in the last HOURS; the outbox keeps sent events for seven days.",
+)
+def command(hours: float) -> None:
+    """Send recent events to Kafka again.
+
+    Has the relay send the events of the last hours again, in their order. For when Kafka lost
+    records without a sign, and for other consumers of the feed that lost some. Safe at any time:
+    once all of them are applied again, timelines are as before. Until then, readers may see earlier
+    states.
+    """
+    marked = resend_events(load_settings(), hours)
+    click.echo(f"{marked:,} events will be sent again")
