@@ -23,7 +23,7 @@ from bench.cpu import cpu_seconds
 from bench.figures import Figure
 from bench.raw_valkey import Recorder, send
 from bench.session import CALL_SECONDS, Bench, BenchError
-from embedded.server import Server
+from embedded.server import ServerProcess
 from ops.feed_status import Feed
 from ops.verify import compare_timelines
 
@@ -137,7 +137,7 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
     return ended - started, after[0] - before[0], after[1] - before[1]
 
 
-def _placed(worker: Server, size: int) -> float:
+def _placed(worker: ServerProcess, size: int) -> float:
     """Return when the worker knew its place, by time.time(), from its log beyond this size."""
     deadline = time.monotonic() + backlog.DRAIN_SECONDS
     while time.monotonic() < deadline:

@@ -95,7 +95,7 @@ def test_a_full_disk_under_kafka_is_told_and_healed_by_room(watched: Supervised)
     ballast = disk / "ballast"
     _fill(ballast)
     written = 0
-    while not watched.has_told("Kafka ended by itself", told):
+    while not watched.has_told("Kafka exited with status", told):
         # Commands are answered all the while, and their events wait.
         watched.tweets(author, 100)
         written += 100

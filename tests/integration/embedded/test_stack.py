@@ -31,7 +31,7 @@ from core.settings import Settings
 from core.storage.kafka import client_settings
 from embedded import jars
 from embedded.kafka import cluster_id
-from embedded.server import Server, package_file
+from embedded.server import ServerProcess, package_file
 from embedded.stack import Ports, Stack, StackError, default_parts_dir, free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,7 +101,7 @@ def test_a_deleted_postgres_folder_is_made_anew_and_so_is_the_copy(tmp_path: Pat
     with Stack(tmp_path, default_parts_dir(), replica=True) as first:
         _write(first, "lost")
     (tmp_path / "postgres" / "password").unlink()
-    with pytest.raises(StackError, match=r"delete .*postgres to begin anew"):
+    with pytest.raises(StackError, match=r"delete .*postgres to start with an empty database"):
         Stack(tmp_path, default_parts_dir(), replica=True).start()
     shutil.rmtree(tmp_path / "postgres")
     with Stack(tmp_path, default_parts_dir(), replica=True) as second:
@@ -179,7 +179,7 @@ def test_postgres_wants_its_password(stack: Stack) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> None:
     """Anybody may read those."""
-    server = Server(
+    server = ServerProcess(
         "sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True, environment={"A": "hidden"}
     )
     server.start()
@@ -194,7 +194,7 @@ def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> No
 
 def test_a_program_that_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:
     """As where a wheel is for another platform."""
-    server = Server("It", [str(tmp_path / "none")], tmp_path / "log", lambda: True)
+    server = ServerProcess("It", [str(tmp_path / "none")], tmp_path / "log", lambda: True)
     with pytest.raises(StackError, match=r"It could not be run: .*No such file"):
         server.start()
     assert not server.running
@@ -308,7 +308,9 @@ def test_a_fetched_jar_that_is_not_the_pinned_one_is_refused(
     other.write_text("other")
     monkeypatch.setattr(jars, "pinned", lambda: {"g:a:1": "0" * 64})
     monkeypatch.setattr(jars, "_resolver", lambda _: lambda _: other)
-    with pytest.raises(StackError, match=r"fetched as g:a:1 is not what kafka-jars\.txt pins"):
+    with pytest.raises(
+        StackError, match=r"fetched as g:a:1 differs from its pin in kafka-jars\.txt"
+    ):
         jars.kafka_jars(tmp_path / "kafka", print, threading.Event())
     assert not list((tmp_path / "kafka").glob("*.jar"))
 
@@ -318,7 +320,7 @@ def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(StackError, match="check the network, the first run needs it"):
+    with pytest.raises(StackError, match="check the network, which the first run needs"):
         jars.kafka_jars(tmp_path, print, threading.Event())
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -362,7 +364,7 @@ def test_a_server_told_to_stop_exits_by_itself(tmp_path: Path) -> None:
 
 def test_how_a_server_ended_is_told_as_a_shell_does(tmp_path: Path) -> None:
     """A signal is not taken for an exit status."""
-    server = Server("sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True)
+    server = ServerProcess("sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True)
     server.start()
     os.kill(server.pid, signal.SIGKILL)
     assert server.wait() == 128 + signal.SIGKILL
@@ -373,7 +375,7 @@ def test_the_end_of_a_log_has_the_reason_and_not_where_in_java_it_was(tmp_path: 
     log = tmp_path / "log"
     log.write_text("of the run before\n")
     says = "printf 'no room\\n\\tat org.apache.kafka.X\\n'; exit 3"
-    server = Server("It", ["/bin/sh", "-c", says], log, lambda: False)
+    server = ServerProcess("It", ["/bin/sh", "-c", says], log, lambda: False)
     server.launch()
     assert (server.wait(), server.log_lines()) == (3, ["no room"])
 

@@ -109,7 +109,7 @@ def test_a_replica_whose_wal_is_gone_is_not_right(own: Fanfare) -> None:
     assert "does not stream" in table
     assert "the WAL that it needs is gone: copy it from the primary again" in table
     # What the supervisor does.
-    assert "has already been removed" in (replica.ailment() or "")
+    assert "has already been removed" in (replica.restart_reason() or "")
     replica.start()
     wait_until(lambda: _status(own)[0] == 0, "the replica streams", 60)
 

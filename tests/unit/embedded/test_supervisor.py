@@ -15,8 +15,8 @@ from embedded.supervisor import (
     MAX_RESTARTS,
     POLL_SECONDS,
     WINDOW_SECONDS,
+    ServerWatcher,
     Supervisor,
-    Watch,
 )
 
 
@@ -35,7 +35,7 @@ class FakeServer:
         # What start() does; a test replaces it.
         self.on_start: Callable[[], None] = lambda: None
 
-    def ailment(self) -> str | None:
+    def restart_reason(self) -> str | None:
         """Return what the test says."""
         return self.ails
 
@@ -99,7 +99,7 @@ def _watch(server: FakeServer, deaths: int, between: float = 0.0) -> tuple[list[
 
     clock = FakeClock(step)
     told: list[str] = []
-    Watch(server, told.append, clock, clock.now).run()
+    ServerWatcher(server, told.append, clock, clock.now).run()
     return told, clock
 
 
@@ -111,7 +111,7 @@ def test_a_death_is_told_with_the_end_of_the_log_and_the_server_starts_again() -
         "Kafka was ended by SIGKILL. The end of kafka.log:",
         "    disk",
         "    is full",
-        "Kafka is started again in 1 s (restart 1 of at most 10 within 10 minutes).",
+        "Kafka will be restarted in 1 s (restart 1 of at most 10 within 10 minutes).",
         "Kafka runs again.",
     ]
     assert (server.starts, clock.pauses) == (1, [1.0])
@@ -122,7 +122,7 @@ def test_a_server_that_ended_by_itself_and_said_nothing() -> None:
     server = FakeServer()
     server.status, server.said = 3, []
     told, _ = _watch(server, 1)
-    assert "Kafka ended by itself with status 3. It wrote nothing to kafka.log." in told[0]
+    assert "Kafka exited with status 3. It wrote nothing to kafka.log." in told[0]
 
 
 def test_pauses_grow_and_restarts_are_bounded() -> None:
@@ -135,15 +135,17 @@ def test_pauses_grow_and_restarts_are_bounded() -> None:
         clock.pauses = pauses
         server.on_start = lambda: _raise(StackError("no room"))
         server.running = False
-        Watch(server, told.append, clock, clock.now).run()
+        ServerWatcher(server, told.append, clock, clock.now).run()
 
     told: list[str] = []
-    with pytest.raises(StackError, match="Kafka did not stay up in 10 restarts within 10 minutes"):
+    with pytest.raises(
+        StackError, match="Kafka did not stay up after 10 restarts within 10 minutes"
+    ):
         run()
     assert pauses == [1, 2, 4, 8, 16, *[LONGEST_PAUSE_SECONDS] * 5]
     assert server.starts == MAX_RESTARTS
     assert told[1].startswith(
-        "Kafka did not start: no room\nKafka is started again in 2 s (restart 2"
+        "Kafka did not start: no room\nKafka will be restarted in 2 s (restart 2"
     )
 
 
@@ -163,7 +165,7 @@ def test_a_server_that_runs_but_is_of_no_use_is_stopped_and_started() -> None:
     server.ails = "requested WAL segment 1 has already been removed"
     clock = FakeClock(lambda: not server.starts)
     told: list[str] = []
-    Watch(server, told.append, clock, clock.now).run()
+    ServerWatcher(server, told.append, clock, clock.now).run()
     assert told[0].startswith("Postgres' replica was stopped: requested")
     assert "has already been removed" in told[0]
     assert (server.stops, server.starts, server.running) == (1, 1, True)
