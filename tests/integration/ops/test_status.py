@@ -13,7 +13,7 @@ from ops.system import System
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system with a replica, which these tests break."""
+    """Return clients of a system with a replica, whose parts these tests break."""
     with Fanfare(start_system(replica=True)) as clients:
         yield clients
 
@@ -24,8 +24,8 @@ def _status(own: Fanfare) -> tuple[int, str, str]:
     return status.returncode, status.stdout, status.stderr.strip()
 
 
-def test_all_is_right(own: Fanfare) -> None:
-    """The replica has its row; the exit status is 0."""
+def test_a_healthy_system_is_right(own: Fanfare) -> None:
+    """Status exits with 0 and shows the replica."""
     own.user()
     status, table, wrong = _status(own)
     assert (status, wrong) == (0, ""), table
@@ -33,7 +33,7 @@ def test_all_is_right(own: Fanfare) -> None:
 
 
 def test_a_worker_that_is_gone_is_not_right(own: Fanfare) -> None:
-    """Neither is the partition whose events wait for it."""
+    """Without a worker, the worker and the partitions that have events are wrong."""
     own.wait_drained()
     own.system.processes["worker"].kill()
     try:
@@ -51,7 +51,7 @@ def test_a_worker_that_is_gone_is_not_right(own: Fanfare) -> None:
 
 
 def test_a_kafka_that_is_gone_is_not_right(own: Fanfare) -> None:
-    """Neither is the outbox that waits for it."""
+    """Without Kafka, Kafka and the outbox whose events are old are wrong."""
     own.system.stack.kafka.kill()
     try:
         author = own.user()
@@ -68,7 +68,7 @@ def test_a_kafka_that_is_gone_is_not_right(own: Fanfare) -> None:
 
 @pytest.mark.parametrize("server", ["postgres", "valkey"])
 def test_a_server_that_is_gone_is_not_right(own: Fanfare, server: str) -> None:
-    """What it answers otherwise is missing, with the reason."""
+    """A part whose server is gone has one row with the reason."""
     stopped = getattr(own.system.stack, server)
     stopped.kill()
     try:
@@ -80,7 +80,7 @@ def test_a_server_that_is_gone_is_not_right(own: Fanfare, server: str) -> None:
 
 
 def test_a_replica_that_lags_is_not_right(own: Fanfare) -> None:
-    """It streams, but shows the past."""
+    """A replica that is further behind than FANFARE_MAX_REPLICA_LAG is wrong."""
     wait_until(lambda: _status(own)[0] == 0, "all is right again", 60)
     _on_replica(own, "SELECT pg_wal_replay_pause()")
     own.user()
@@ -95,7 +95,7 @@ def test_a_replica_that_lags_is_not_right(own: Fanfare) -> None:
 
 
 def test_a_replica_whose_wal_is_gone_is_not_right(own: Fanfare) -> None:
-    """The cure is named."""
+    """A replica that can never catch up is wrong, and status says what to do."""
     replica = own.system.stack.replica
     replica.stop()
     own.user()
@@ -108,7 +108,7 @@ def test_a_replica_whose_wal_is_gone_is_not_right(own: Fanfare) -> None:
     assert (status, wrong) == (1, "Not right: replica.")
     assert "does not stream" in table
     assert "the WAL that it needs is gone: copy it from the primary again" in table
-    # What the supervisor does.
+    # The supervisor of `fanfare up` would restart it for this.
     assert "has already been removed" in (replica.restart_reason() or "")
     replica.start()
     wait_until(lambda: _status(own)[0] == 0, "the replica streams", 60)

@@ -1,4 +1,4 @@
-"""What `fanfare status` says of a replica."""
+"""What `fanfare status` says about a replica."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ops.replication import ReplicaState, describe_replica
         (ReplicaState(is_primary=True), "is the primary itself"),
     ],
 )
-def test_a_replica_that_is_right(found: ReplicaState, text: str) -> None:
-    """Its lag is shown as long as it is within the bound."""
+def test_a_healthy_replica(found: ReplicaState, text: str) -> None:
+    """A replica that streams and is not too far behind is right, and its lag is shown."""
     assert describe_replica(found, 10.0) == (text, False)
 
 
@@ -47,8 +47,8 @@ def test_a_replica_that_is_right(found: ReplicaState, text: str) -> None:
         (ReplicaState(is_standby=False), "takes writes of its own"),
     ],
 )
-def test_a_replica_that_is_wrong(found: ReplicaState, text: str) -> None:
-    """Whoever reads it is told what to do."""
+def test_a_replica_in_trouble(found: ReplicaState, text: str) -> None:
+    """A replica that cannot be used is wrong, and the text says why or what to do."""
     told, wrong = describe_replica(found, 10.0)
     assert wrong
     assert re.search(text, told), told

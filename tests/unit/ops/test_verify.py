@@ -1,4 +1,4 @@
-"""How a timeline may differ from the oracle."""
+"""How `fanfare verify` describes the difference between a timeline and Postgres."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ THREE: list[Row] = [(3, 1, "c"), (2, 1, "b"), (1, 2, "a")]
 
 
 def test_equal_timelines_do_not_differ() -> None:
-    """Equal is equal, also when empty."""
+    """Equal timelines have no difference, also when they are empty."""
     assert describe_difference(THREE, THREE) is None
     assert describe_difference([], []) is None
 
@@ -29,13 +29,13 @@ def test_equal_timelines_do_not_differ() -> None:
     ],
 )
 def test_each_kind_of_difference_is_named(read: list[Row], said: str) -> None:
-    """A hole, an intruder, a duplicate, a wrong order and a wrong body are told apart."""
+    """Missing, extra, repeated, misplaced and changed tweets are told apart."""
     assert describe_difference(read, THREE) == said
 
 
 @pytest.mark.parametrize("sample", ["0", "-1"])
 def test_a_sample_of_nobody_is_refused(sample: str) -> None:
-    """A check that compared nothing must not look like one that found nothing."""
+    """A sample of nobody is refused, since comparing nothing would look like success."""
     refused = CliRunner().invoke(command, ["--sample", sample])
     assert refused.exit_code == 2
     assert "--sample" in refused.output
