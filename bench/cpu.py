@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedded.server import Server
+from embedded.server import ServerProcess
 
 PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -42,7 +42,7 @@ def _fields(pid: int) -> list[str]:
 
 
 @contextmanager
-def cpu_used(servers: dict[str, Server]) -> Iterator[dict[str, float]]:
+def cpu_used(servers: dict[str, ServerProcess]) -> Iterator[dict[str, float]]:
     """Yield a dict that at the end holds the CPU seconds that each server used meanwhile."""
     before = {name: cpu_seconds([server.pid]) for name, server in servers.items()}
     used: dict[str, float] = {}

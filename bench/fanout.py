@@ -23,9 +23,9 @@ from bench.cpu import cpu_seconds
 from bench.figures import Figure
 from bench.harness import CALL_SECONDS, Bench, BenchError
 from bench.raw_valkey import Recorder, send
-from embedded.server import Server
+from embedded.server import ServerProcess
 from ops.feed_status import Feed
-from ops.verify import compare
+from ops.verify import compare_timelines
 
 STALE_SECONDS = 600.0
 # A relay that kept up has sent a few at a time.
@@ -137,7 +137,7 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
     return ended - started, after[0] - before[0], after[1] - before[1]
 
 
-def _placed(worker: Server, size: int) -> float:
+def _placed(worker: ServerProcess, size: int) -> float:
     """Return when the worker knew its place, by time.time(), from its log beyond this size."""
     deadline = time.monotonic() + backlog.DRAIN_SECONDS
     while time.monotonic() < deadline:
@@ -155,7 +155,7 @@ def _check(bench: Bench) -> None:
     bench.step("comparing timelines with the SQL oracle")
     readers = list(bench.graph.readers)
     chosen = random.Random(7).sample(readers, min(bench.size(30, quick=8, smoke=4), len(readers)))  # noqa: S311
-    outcome = compare(bench.settings, chosen, "drained", Console(quiet=True))
+    outcome = compare_timelines(bench.settings, chosen, "drained", Console(quiet=True))
     if outcome.differing:
         raise BenchError(f"timelines differ from the SQL oracle: {outcome.examples}")
 

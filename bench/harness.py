@@ -22,7 +22,7 @@ from bench.graph import Graph, load
 from core.feed.keys import Keys
 from core.feed.timeline_lists import home_list
 from core.settings import Settings
-from embedded.server import Server
+from embedded.server import ServerProcess
 from embedded.stack import default_parts_dir
 from ops.feed_status import Feed, current_keys
 from ops.system import System
@@ -83,7 +83,7 @@ class Bench:
         """Return the size for this run's profile."""
         return {Profile.FULL: full, Profile.QUICK: quick, Profile.SMOKE: smoke}[self.profile]
 
-    def cpu(self, **others: Server) -> AbstractContextManager[dict[str, float]]:
+    def cpu(self, **others: ServerProcess) -> AbstractContextManager[dict[str, float]]:
         """Return a context whose dict holds, at its end, the CPU seconds used meanwhile.
 
         By name: "write", "read", "worker", "gateway", "postgres", "valkey", "kafka", and the

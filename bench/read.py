@@ -27,7 +27,7 @@ from bench.load_generators import (
 from core.feed.timeline_lists import home_list
 from core.rpc.health_probe import probe
 from embedded.ports import HOST, free_ports
-from embedded.server import Server
+from embedded.server import ServerProcess
 from ops.system import ROOT
 
 CPU_GOAL = 1.4
@@ -210,7 +210,7 @@ def _processes(bench: Bench) -> int:
 
 
 @contextmanager
-def _copies(bench: Bench) -> Iterator[tuple[Server, str]]:
+def _copies(bench: Bench) -> Iterator[tuple[ServerProcess, str]]:
     """Yield a read service of as many processes as there are cores, and where it is."""
     server, target = bench.system.another_read_service(_processes(bench))
     try:
@@ -241,7 +241,7 @@ def _raw_ranges(bench: Bench, batches: Sequence[Sequence[int]], calls: int) -> f
 
 
 @contextmanager
-def noop(bench: Bench, processes: int = 1) -> Iterator[tuple[Server, str]]:
+def noop(bench: Bench, processes: int = 1) -> Iterator[tuple[ServerProcess, str]]:
     """Yield bench.noop, answering what the read service answers now, and where it is.
 
     Of several processes, which share the port, the first is yielded.
@@ -263,7 +263,7 @@ def noop(bench: Bench, processes: int = 1) -> Iterator[tuple[Server, str]]:
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}",
     }
     servers = [
-        Server(
+        ServerProcess(
             f"No-op {number}",
             [sys.executable, "-m", "bench.noop", str(path)],
             bench.folder / "logs" / f"noop-{number}.log",

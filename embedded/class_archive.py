@@ -12,7 +12,7 @@ from pathlib import Path
 
 from embedded.kafka import JVM, archive_path, java, kafka
 from embedded.ports import free_ports
-from embedded.server import Server
+from embedded.server import ServerProcess
 
 
 def make_class_archive(jars: list[Path]) -> None:
@@ -28,7 +28,7 @@ def make_class_archive(jars: list[Path]) -> None:
     with tempfile.TemporaryDirectory(dir=archive.parent) as name:
         folder = Path(name)
         dump = [java(), *JVM, "-Xshare:dump", f"-XX:SharedArchiveFile={base}"]
-        Server("Java", dump, folder / "dump.log", lambda: True).run()
+        ServerProcess("Java", dump, folder / "dump.log", lambda: True).run()
         new = folder / archive.name
         options = (f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={new}")
         port, controller_port = free_ports(2)

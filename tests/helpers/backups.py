@@ -23,7 +23,7 @@ from helpers.waiting import wait_until
 from psycopg.conninfo import conninfo_to_dict
 
 from embedded.postgres import DATABASE
-from embedded.server import Server, package_file
+from embedded.server import ServerProcess, package_file
 from ops.migrate import migrate
 from ops.system import System
 
@@ -72,7 +72,7 @@ def restore(system: System, copies: Mapping[str, Path]) -> None:
     for name, copy in copies.items():
         _replace(servers[name], copy, data_folder(system, name))
     with ThreadPoolExecutor(len(servers)) as pool:
-        list(pool.map(Server.start, servers.values()))
+        list(pool.map(ServerProcess.start, servers.values()))
 
 
 # Postgres ----------------------------------------------------------------------------------------
@@ -235,8 +235,8 @@ def sql(system: System, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
-def _server(system: System, name: str) -> Server:
-    server: Server = getattr(system.stack, name)
+def _server(system: System, name: str) -> ServerProcess:
+    server: ServerProcess = getattr(system.stack, name)
     return server
 
 
@@ -244,7 +244,7 @@ def _maintenance(system: System) -> str:
     return psycopg.conninfo.make_conninfo(system.settings.primary_dsn(), dbname="postgres")
 
 
-def _replace(server: Server, copy: Path, data: Path) -> None:
+def _replace(server: ServerProcess, copy: Path, data: Path) -> None:
     """Put a copy where the data of a server are that was killed."""
     with server._lock():  # held by its last process for a while yet
         shutil.rmtree(data)
@@ -261,7 +261,7 @@ def _copy(source: Path, target: Path) -> Path:
 
 
 @contextmanager
-def _frozen(*servers: Server) -> Iterator[None]:
+def _frozen(*servers: ServerProcess) -> Iterator[None]:
     """Hold up every process of the servers."""
     stopped: list[int] = []
     try:

@@ -1,4 +1,4 @@
-"""The relay: outbox -> Kafka. See write_service/relay.py, cli/replay.py and cli/dlq.py."""
+"""The relay: outbox -> Kafka. See write_service/relay.py, ops/replay.py and ops/dead_letters.py."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from torture.figures import Figures
 
 from core.rpc.health_probe import probe
 from core.runtime.metrics import Metric
-from embedded.server import Server
+from embedded.server import ServerProcess
 from embedded.stack import StackError
 from ops.system import System
 
@@ -83,7 +83,7 @@ class World:
         self.read = ReadServiceStub(self._channels[1])
         self.meet_kafka()
         self.worker_stopped = False
-        self.second_worker: Server | None = None
+        self.second_worker: ServerProcess | None = None
         self.replay_paused = False
         self.held_sender: int | None = None
         """The primary's process that sends to the replica, while it is held up."""
@@ -153,7 +153,7 @@ class World:
         return [row[0] for row in self.clients.sql(query, names)]
 
     @property
-    def worker(self) -> Server:
+    def worker(self) -> ServerProcess:
         """The first worker."""
         return self.system.processes["worker"]
 
