@@ -18,6 +18,7 @@ from core.storage.redis_scan import unlink_all
 from ops.database import SQL, connect
 from ops.errors import OpsError
 from ops.failures import failures_as_ops_errors
+from write_service.outbox import wake_relay
 
 REDIS_SECONDS = 10.0
 SCAN_COUNT = 10_000
