@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.feed.history import OtherHistoryError
-from core.rpc.health_probe import gateway_serves, probe
+from core.rpc.health_probe import probe, rest_serves
 from core.settings import Settings, load_settings
 from ops.feed_status import Feed, Partition, connect, current_keys
 from ops.replication import look, verdict
@@ -163,11 +163,12 @@ def _processes(settings: Settings) -> Rows:
     for name, target in targets.items():
         yield _verdict(name, target, serving=probe(target, tls_dir=settings.tls_dir) is None)
     for name, port in (
-        ("gateway, commands", settings.rest_write_port),
-        ("gateway, queries", settings.rest_read_port),
+        ("REST commands", settings.rest_write_port),
+        ("REST queries", settings.rest_read_port),
     ):
-        serving = gateway_serves(port, settings.tls_dir)
-        yield _verdict(name, f"127.0.0.1:{port}", serving=serving)
+        if port:  # 0 turns REST off
+            serving = rest_serves(port, settings.tls_dir)
+            yield _verdict(name, f"127.0.0.1:{port}", serving=serving)
 
 
 def _verdict(name: str, target: str, *, serving: bool) -> Row:

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from typing import Protocol
 
-import grpc.aio
 from fanfare.auth.v1 import access_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
-from core.auth.access_tokens import Caller, PublicKeys, Verifier
-from core.auth.addresses import (
-    FORWARDED_KEY,
-    Network,
-    client_address,
-    owner_of,
-    parse_networks,
-    peer_address,
-)
+from core.auth.access_tokens import Caller, Verifier
+from core.auth.addresses import FORWARDED_KEY, Network, client_address, owner_of
+from core.auth.call_context import Context, Metadata
 from core.auth.rate_limits import Limits
 from core.errors import PermissionDeniedError, UnauthenticatedError
-from core.settings import Settings
-
-Metadata = Iterable[tuple[str, str | bytes]]
-
 
 AuthorOf = Callable[[int], Awaitable[int | None]]
 IsAdmin = Callable[[int], Awaitable[bool]]
@@ -40,29 +29,7 @@ class Accounts(Protocol):
         """Return whether the user is an administrator now."""
 
 
-class Peer:
-    """What the server knows of who calls, each asked of grpc only when it is needed."""
-
-    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        self._context = context
-
-    @property
-    def metadata(self) -> Metadata:
-        """The call's metadata."""
-        return self._context.invocation_metadata() or ()
-
-    @property
-    def address(self) -> str:
-        """Where the call comes from, as grpc writes it."""
-        return self._context.peer()
-
-    @property
-    def names(self) -> list[str]:
-        """The common names of the certificate that the connection was made with."""
-        return [name.decode() for name in self._context.auth_context().get("x509_common_name", ())]
-
-
-Check = Callable[[Message, Peer], Awaitable[None]]
+Check = Callable[[Message, Context], Awaitable[None]]
 
 METADATA_KEY = "authorization"
 # The health service knows this name where callers are asked who they are.
@@ -126,13 +93,6 @@ class Authorizer:
         self._services = frozenset(services)
         self._accounts = accounts
 
-    @classmethod
-    def of(cls, settings: Settings, keys: PublicKeys, accounts: Accounts | None = None) -> Self:
-        """Return the authorizer that the settings ask for; raises SettingsError."""
-        limits = Limits(settings.redis_address(), settings.redis_prefix)
-        trusted = parse_networks(settings.trusted_proxies)
-        return cls(Verifier(keys), limits, trusted, settings.service_names(), accounts)
-
     def check(self, method: MethodDescriptor) -> Check:
         """Return a coroutine function that lets the call pass, or raises.
 
@@ -146,11 +106,11 @@ class Authorizer:
         is_public, services = kind == "public", rule.services
         per_minute, by_address = rule.calls_per_minute, rule.by_address
 
-        async def check(request: Message, peer: Peer) -> None:
-            caller = self._caller(peer, optional=is_public)
+        async def check(request: Message, context: Context) -> None:
+            caller = self._caller(context, optional=is_public)
             if per_minute and not caller.service:
                 named = None if by_address else caller.user_id
-                who = str(named or self._address(peer))
+                who = str(named or self._address(context))
                 await self._limits.take(method.name, who, per_minute)
             if is_public or (caller.service and services):
                 return
@@ -181,11 +141,11 @@ class Authorizer:
             self._accounts.is_admin if rule.admins else None,
         )
 
-    def _caller(self, peer: Peer, *, optional: bool) -> Caller:
+    def _caller(self, context: Context, *, optional: bool) -> Caller:
         try:
-            return self._verifier.caller(_token(peer.metadata))
+            return self._verifier.caller(_token(context.metadata))
         except _NoTokenError:
-            if service := self._service(peer):
+            if service := self._service(context):
                 return Caller(service=service)
             if optional:
                 return _NOBODY
@@ -195,15 +155,15 @@ class Authorizer:
                 return _NOBODY
             raise
 
-    def _service(self, peer: Peer) -> str | None:
-        # Whoever calls for another, as the gateway does, must not lend them its own name.
-        if not self._services or any(key == FORWARDED_KEY for key, _ in peer.metadata):
+    def _service(self, context: Context) -> str | None:
+        # A proxy that forwards somebody else's call must not lend them its own identity.
+        if not self._services or any(key == FORWARDED_KEY for key, _ in context.metadata):
             return None
-        return min(self._services.intersection(peer.names), default=None)
+        return min(self._services.intersection(context.certificate_names), default=None)
 
-    def _address(self, peer: Peer) -> str:
-        forwarded = ",".join(str(value) for key, value in peer.metadata if key == FORWARDED_KEY)
-        return owner_of(client_address(peer_address(peer.address), forwarded, self._trusted))
+    def _address(self, context: Context) -> str:
+        forwarded = ",".join(str(value) for key, value in context.metadata if key == FORWARDED_KEY)
+        return owner_of(client_address(context.address, forwarded, self._trusted))
 
 
 def _token(metadata: Metadata) -> str:

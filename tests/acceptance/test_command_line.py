@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.support import PORTS, Fanfare, wait_until
 
-from core.rpc.health_probe import gateway_serves
+from core.rpc.health_probe import rest_serves
 from core.settings import PREFIX
 from embedded.stack import default_parts_dir, free_ports
 
@@ -81,7 +81,7 @@ def test_up_serves_until_it_is_told_to_stop(
             assert url is not None, told
             tls_dir = Path(authority[1]).parent if authority else None
             assert (url[1] == "https") == (tls_dir is not None) == bool(options), told
-            assert gateway_serves(int(url[2]), tls_dir)
+            assert rest_serves(int(url[2]), tls_dir)
             given = dict(re.findall(r"FANFARE_(\w+)=(\S+)", told))
             status = subprocess.run(
                 ["fanfare", "status"],
@@ -152,7 +152,7 @@ def test_up_starts_again_what_dies_and_gives_up_with_status_1(
             status = up.wait(60)
     told = log.read_text()
     assert "The read process was ended by SIGKILL. The end of " in told
-    assert "INFO core.rpc.server: serving on port" in told  # the end of its log
+    assert "INFO core.rpc.server: serving gRPC port=" in told  # the end of its log
     assert status == (0 if restarts else 1), told
     if not restarts:
         assert "Error: The read process did not stay up in 0 restarts within 10 minutes: " in told
@@ -176,7 +176,7 @@ def test_a_taken_port_is_one_sentence(fanfare: Fanfare, tmp_path: Path) -> None:
     assert "Traceback" not in up.stderr
 
 
-@pytest.mark.parametrize("package", ["write_service", "read_service", "fanout_worker", "gateway"])
+@pytest.mark.parametrize("package", ["write_service", "read_service", "fanout_worker"])
 def test_a_process_without_addresses_says_so_in_one_sentence(tmp_path: Path, package: str) -> None:
     """A typo never writes to a throw-away database: it is refused, with the right name."""
     typo = subprocess.run(
@@ -189,15 +189,14 @@ def test_a_process_without_addresses_says_so_in_one_sentence(tmp_path: Path, pac
     )
     assert typo.returncode == 1
     assert typo.stderr.startswith("fanfare: FANFARE_POSTGRES_DNS is not a setting")
-    if package != "gateway":  # which needs only the services
-        nothing = subprocess.run(
-            ["python", "-m", package],
-            env=_environment(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert nothing.returncode == 1
-        assert "is not set and no embedded stack is recorded" in nothing.stderr
-        assert "Traceback" not in nothing.stderr
+    nothing = subprocess.run(
+        ["python", "-m", package],
+        env=_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert nothing.returncode == 1
+    assert "is not set and no embedded stack is recorded" in nothing.stderr
+    assert "Traceback" not in nothing.stderr

@@ -20,8 +20,8 @@ from helpers.http2 import START, frame
 from helpers.serving import Held, serving
 from helpers.support import details
 
+from core.auth.call_context import Context
 from core.rpc import server as core_server
-from core.rpc.server import Context
 
 # Less than DRAIN_SECONDS: a drain that waits for its end fails the test.
 DEADLINE_SECONDS = 8.0
