@@ -86,7 +86,7 @@ class Bench:
     def cpu(self, **others: ServerProcess) -> AbstractContextManager[dict[str, float]]:
         """Return a context whose dict holds, at its end, the CPU seconds used meanwhile.
 
-        By name: "write", "read", "worker", "gateway", "postgres", "valkey", "kafka", and the
+        By name: "write", "read", "worker", "postgres", "valkey", "kafka", and the
         others by theirs. User and system time, of Postgres with all its backends.
         """
         stack = self.system.stack

@@ -164,6 +164,8 @@ def _fixed_ports_are_free(settings: Settings) -> bool:
         *dataclasses.astuple(FIXED_PORTS),
         *(getattr(settings, name) for name in ServicePorts.__dataclass_fields__),
     ]
+    if 0 in ports:
+        return False  # the demo needs REST, which a port of 0 turns off
     try:
         for port in ports:
             check_port(port, "the demo")

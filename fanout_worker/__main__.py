@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
-from core.rpc.server import Server
+from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.process import run
 from core.settings import Settings
@@ -33,10 +34,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         Shards(settings.redis_address(), settings.timeline_length, settings.silence_seconds),
         FollowerArrays(store.followers, store.follower_pages, settings.cached_followers),
     )
-    server = Server(
+    server = GrpcServer(
         settings.bind,
         settings.worker_port,
-        certificates=certificates(settings.tls_dir),
+        Handlers(),
+        certificates(settings.tls_dir),
         shared=settings.share_ports,
     )
 

@@ -1,4 +1,4 @@
-"""The whole of Fanfare on this machine: the embedded stack and the four processes."""
+"""The whole of Fanfare on this machine: the embedded stack and the three processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from core.auth.access_tokens import create_key
-from core.rpc.health_probe import gateway_serves, probe
+from core.rpc.health_probe import probe, rest_serves
 from core.settings import PREFIX, Settings
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, check_port, free_ports
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class ServicePorts:
-    """Where the four processes listen; the names are those of the settings."""
+    """The ports of the three processes, by the names of their settings."""
 
     write_port: int
     read_port: int
@@ -108,19 +108,17 @@ class System:
             for line in migrate(self.settings):
                 self._progress(line.capitalize())
             settings = self.settings
-            self._launch("write", "write_service", self._serving(settings.write_service_target()))
-            self._launch("read", "read_service", self._serving(settings.read_service_target()))
-            self._launch(
-                "worker", "fanout_worker", self._serving(f"127.0.0.1:{settings.worker_port}")
-            )
-            self._launch(
-                "gateway",
-                "gateway",
-                lambda: (
-                    gateway_serves(settings.rest_write_port, settings.tls_dir)
-                    and gateway_serves(settings.rest_read_port, settings.tls_dir)
+            for name, package, target, rest_port in (
+                (
+                    "write",
+                    "write_service",
+                    settings.write_service_target(),
+                    settings.rest_write_port,
                 ),
-            )
+                ("read", "read_service", settings.read_service_target(), settings.rest_read_port),
+                ("worker", "fanout_worker", f"127.0.0.1:{settings.worker_port}", 0),
+            ):
+                self._launch(name, package, self._serving(target, rest_port))
             for process in self.processes.values():
                 process.wait_ready()
                 self._progress(f"{process.name} is ready")
@@ -129,10 +127,7 @@ class System:
             raise
 
     def stop(self) -> None:
-        """Drain the processes, those that call others first, and stop the stack."""
-        gateway = self.processes.get("gateway")
-        if gateway is not None:
-            gateway.stop()
+        """Drain the processes, then stop the stack."""
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(ServerProcess.stop, self.processes.values()))
         self.stack.stop()
@@ -163,7 +158,11 @@ class System:
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
         service = self._process(
-            "second-write", "write_service", self._serving(target), write_port=str(port)
+            "second-write",
+            "write_service",
+            self._serving(target),
+            write_port=str(port),
+            rest_write_port="0",
         )
         service.start()
         return service, target
@@ -185,14 +184,20 @@ class System:
             "read_service",
             self._serving(target),
             read_port=str(port),
+            rest_read_port="0",
             read_processes=str(processes),
             **keys,
         )
         service.start()
         return service, target
 
-    def _serving(self, target: str) -> Callable[[], bool]:
-        return lambda: probe(target, tls_dir=self.settings.tls_dir) is None
+    def _serving(self, target: str, rest_port: int = 0) -> Callable[[], bool]:
+        """Return a function that tells whether a process serves; rest_port: 0 without REST."""
+        tls_dir = self.settings.tls_dir
+        return lambda: (
+            probe(target, tls_dir=tls_dir) is None
+            and (not rest_port or rest_serves(rest_port, tls_dir))
+        )
 
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
         process = self._process(name, package, ready)

@@ -18,6 +18,7 @@ from helpers.fanfare import Fanfare
 from helpers.grpc_client import ids
 from helpers.waiting import wait_until
 
+from embedded.ports import free_ports
 from ops.system import System
 
 
@@ -61,14 +62,28 @@ def test_all_copies_serve(own: Fanfare) -> None:
         served.add(max(copies, key=lambda pid: _cpu(pid) - before[pid]))
 
 
+def test_all_copies_serve_rest(own: Fanfare) -> None:
+    """Each listens on the REST port, too, and answers what gRPC answers."""
+    log = own.system.processes["read"].log_path.read_text()
+    assert log.count(f"serving REST port={own.settings.rest_read_port}\n") == 2
+    author = own.user()
+    reader = own.user(author)
+    tweet = own.tweet(author)
+    own.wait_exact(reader)
+    for _ in range(20):  # each over another connection
+        status, answer, _ = own.rest("GET", f"/timeline/{reader.id}")
+        assert (status, [item["id"] for item in answer["tweets"]]) == (200, [str(tweet.id)])
+
+
 def _cpu(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
-def test_a_port_that_is_taken_is_not_shared_unnoticed(own: Fanfare) -> None:
-    """A second set of copies on the port ends with one sentence."""
-    environment = own.system._environment | {"FANFARE_READ_PROCESSES": "2"}
+@pytest.mark.parametrize("free", ["FANFARE_REST_READ_PORT", "FANFARE_READ_PORT"])
+def test_a_port_that_is_taken_is_not_shared_unnoticed(own: Fanfare, free: str) -> None:
+    """A second set of copies on the gRPC port, or on the REST port, ends with one sentence."""
+    environment = own.system._environment | {free: str(free_ports(1)[0])}
     done = subprocess.run(
         [sys.executable, "-m", "read_service"],
         env=environment,
@@ -93,6 +108,9 @@ def test_the_copies_end_with_their_parent(own: Fanfare, number: signal.Signals) 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", own.settings.read_port))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", own.settings.rest_read_port))
     read.start()
 
 

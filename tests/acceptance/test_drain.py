@@ -36,10 +36,7 @@ PACKAGES = {
     "write": "write_service",
     "read": "read_service",
     "worker": "fanout_worker",
-    "gateway": "gateway",
 }
-# The gateway listens on two ports.
-LISTENING = {"gateway": 2}
 
 
 @pytest.fixture(scope="module")
@@ -160,10 +157,9 @@ def _replace(clients: Fanfare, name: str, run: str) -> None:
     """Start a successor, wait until it listens, and stop the process that was there."""
     system = clients.system
     log = clients.settings.state_dir / "logs" / f"{run}.log"
-    needed = LISTENING.get(name, 1)
-    successor: ServerProcess = system._process(
-        run, PACKAGES[name], lambda: log.read_text().count(" on port ") >= needed
-    )
+    # REST is served last, where there is any.
+    last = "serving gRPC port=" if name == "worker" else "serving REST port="
+    successor: ServerProcess = system._process(run, PACKAGES[name], lambda: last in log.read_text())
     successor.start()
     before = system.processes[name]
     system.processes[name] = successor

@@ -13,8 +13,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from core.auth.authorizer import Authorizer
+from core.auth.call_context import Context
 from core.auth.rate_limits import RateLimiter
-from core.rpc.server import Context, Server
+from core.rpc.handlers import Handlers
+from core.rpc.server import GrpcServer
 from core.rpc.tls import Certificates
 
 WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
@@ -47,11 +49,12 @@ async def serving(
     servicer: object | None = None,
     authorizer: Authorizer | None = None,
     certificates: Certificates | None = None,
-) -> AsyncIterator[Server]:
+) -> AsyncIterator[GrpcServer]:
     """Yield a server of these services at a free port; servicer: None for a silent one."""
-    server = Server("127.0.0.1", 0, authorizer, certificates)
+    handlers = Handlers(authorizer)
     for descriptor in descriptors:
-        server.add_service(descriptor, servicer or Silent())
+        handlers.add_service(descriptor, servicer or Silent())
+    server = GrpcServer("127.0.0.1", 0, handlers, certificates)
     await server.start()
     try:
         yield server
