@@ -1,1 +1,1 @@
-"""Postgres, Redis and Kafka: connections, addresses, and checks of their settings."""
+"""Postgres, Redis and Kafka: connections, addresses, and checks of the servers' settings."""
