@@ -1,14 +1,16 @@
--- Histories: which unbroken line of commits this database is at. LSNs, epochs, event ids and tweet
--- versions mean something only within one, because a restored copy gives them out a second time.
+-- Histories. A history is a sequence of commits without a break. It ends when Postgres continues
+-- from an older state: a restored backup, or a replica that took over before it had everything.
+-- LSNs, epochs, event ids and tweet versions are used again from then on, so they may be compared
+-- only within one history.
 --
--- A restored copy of this database holds the same rows as the original, and nothing that Postgres
--- keeps tells the two apart. What differs is the server: every way to restore or to fail over has
--- another postmaster, and so another start time; a dump that is loaded into the running server has
--- another oid of the database or of the table. A plain restart looks the same as a restore, and
--- therefore begins a new history too.
+-- A restored database has the same rows as the original, so the rows cannot tell the two apart. The
+-- server can. After every restore or failover the database runs in another postmaster, which has
+-- another start time. If a dump is loaded into the running server instead, the database or the
+-- table has another oid. A plain restart cannot be told from a restore, so it begins a new history
+-- as well.
 --
--- The system identifier and Postgres' own timeline are not needed for it: wherever they differ, the
--- start time does. To read them takes three times as long.
+-- The system identifier and the WAL timeline of Postgres are not needed: where they differ, the
+-- start time differs too. Reading them takes three times as long.
 CREATE FUNCTION server_identity() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT concat_ws('/',
         (SELECT oid FROM pg_database WHERE datname = current_database()),
@@ -17,33 +19,36 @@ CREATE FUNCTION server_identity() RETURNS text LANGUAGE sql STABLE AS $$
 $$;
 
 ALTER TABLE relay_state
-    -- The current history: ten hexadecimal digits; null until the first one begins.
+    -- The id of the current history: ten hexadecimal digits; null until the first one begins.
     ADD COLUMN history text,
-    -- The server on which it began. On any other server, or after a restart, it has ended.
+    -- The identity of the server on which it began. On any other server, and after a restart, the
+    -- history has ended.
     ADD COLUMN server  text,
-    -- The relay's heartbeat: an LSN that is certainly of this history, since a relay that was at
-    -- work on its server noted it, and when. A replica that has the row has all commits up to it.
+    -- The heartbeat of the relay: an LSN of this history, and when it was written. A relay writes
+    -- it on the server of the history only. A replica that has this row has all commits up to the
+    -- LSN.
     ADD COLUMN lsn     bigint NOT NULL DEFAULT 0,
     ADD COLUMN seen_at timestamptz NOT NULL DEFAULT now();
 
--- Histories that this database has left behind.
+-- Histories of this database that have ended.
 CREATE TABLE ended_histories (
     id       text PRIMARY KEY,
-    -- Every commit of that history up to this LSN is in this database. Later ones may be lost. 0
-    -- where the history was ended by hand: then rows may have been put back while the server ran.
+    -- This database has every commit of the history up to this LSN; later ones may be lost. 0 if
+    -- the history was ended by hand, since rows may have been restored in the running server then.
     lsn      bigint NOT NULL,
     ended_at timestamptz NOT NULL DEFAULT now()
 );
 
--- The current history; null when it ended with a restart, a restore or a failover. Primary only.
+-- Returns the current history, or null if it ended with a restart, a restore or a failover. Must be
+-- called on the primary.
 CREATE FUNCTION valid_history() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT history FROM relay_state WHERE server = server_identity()
 $$;
 
--- Begins a new history unless the current one is valid; with forced, in any case. Returns the
--- current one. Whoever enqueues an event calls it first. Event ids go on from the clock in
--- microseconds: fewer than a million events a second were ever drawn, so what a lost history drew
--- is below.
+-- Begins a new history if the current one has ended, or in any case if forced. Returns the history
+-- that is current then. It must be called before an event is enqueued. The event ids of a new
+-- history start at the clock, in microseconds. They are above those of a lost history, since no
+-- database ever draws a million ids a second.
 CREATE FUNCTION begin_history(forced boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     state relay_state;

@@ -1,1 +1,1 @@
-"""The schema of Postgres, as numbered SQL files that only go forward."""
+"""The schema of Postgres: numbered SQL files, applied in order by `fanfare migrate`."""
