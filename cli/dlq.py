@@ -23,7 +23,7 @@ from core.storage.kafka import (
     dead_letter_topic,
     producer_settings,
 )
-from fanout_worker.store import Store
+from fanout_worker.store import PostgresFollowerStore
 from ops.feed_status import KAFKA_SECONDS
 
 # Its committed offset says which letters have been replayed.
@@ -169,7 +169,9 @@ def replay(place: str | None) -> None:
     """
     settings = load_settings()
     letters = _DeadLetters(settings)
-    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
+    store = PostgresFollowerStore(
+        settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds
+    )
     try:
         moment, _ = store.now()
         sent, unreadable = _resend(letters, moment, place)

@@ -18,7 +18,7 @@ from core.settings import DEFAULT_SILENCE_SECONDS, Settings
 from core.storage import postgres
 from core.storage.kafka import GROUP, client_settings
 from core.storage.postgres import BlockingConnection
-from fanout_worker.topic import Topic
+from fanout_worker.topic import KafkaTopicInspector
 
 KAFKA_SECONDS = 10.0
 COMMAND_SECONDS = 3600.0
@@ -57,7 +57,7 @@ class Feed:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = settings.topic
-        self._current = Topic(settings.kafka_address(), settings.topic)
+        self._current = KafkaTopicInspector(settings.kafka_address(), settings.topic)
         self._dsn = settings.primary_dsn()
         self._redis = Redis.from_url(settings.redis_address(), socket_timeout=5)
         # A member of no group: it asks, and consumes nothing.
@@ -96,7 +96,7 @@ class Feed:
         Raises KafkaException, redis.RedisError and psycopg.Error when a server does not answer.
         """
         places = [TopicPartition(self._topic, number) for number in range(PARTITIONS)]
-        lowest = self._applied(self._current.id())
+        lowest = self._applied(self._current.topic_id())
         found = []
         for place in self._consumer.committed(places, timeout=KAFKA_SECONDS):
             _, end = self._consumer.get_watermark_offsets(place, timeout=KAFKA_SECONDS)
