@@ -293,3 +293,9 @@ def test_a_stale_checkpoint_of_one_shard_is_brought_forward(delivering: FakeWork
     restarted.drain()
     assert restarted.cached(home_list(READER)) == {100}
     assert restarted.cached(home_list(READER + 1)) == set()
+
+
+def test_an_assignment_always_starts_from_the_checkpoints(delivering: FakeWorker) -> None:
+    """Even if the partition was this worker's before: another one may have had it in between."""
+    delivering.consumer._on_assign({Partition(0)})
+    assert delivering.checkpoints.partitions == set()
