@@ -169,16 +169,16 @@ class Chaos:
             list_ = self.world.rng.choice(list(space.lists))
             del space.lists[list_]
             self.world.tell("chaos", f"{list_} expires")
-        elif space.bodies:
-            body = self.world.rng.choice(list(space.bodies))
-            space.put_body(body, None)
-            self.world.tell("chaos", f"the body of t{body} expires")
+        elif space.tweet_cache:
+            entry = self.world.rng.choice(list(space.tweet_cache))
+            space.put_tweet(entry, None)
+            self.world.tell("chaos", f"the body of t{entry} expires")
         return True
 
-    def lose_progress(self) -> bool:
+    def lose_checkpoint(self) -> bool:
         """Lose one progress key, and not the lists of its shard."""
         key = (self.world.rng.randrange(SHARDS), self.world.rng.randrange(PARTITIONS))
-        self._space().remove_progress(key)
+        self._space().remove_checkpoint(key)
         # A copy without the key, restored between a worker's drop and its creation of the key,
         # would need both faults in those two milliseconds.
         self._copies.redis.clear()
@@ -279,7 +279,7 @@ FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "Redis away": Chaos.redis_away,
     "reader's connection broken": Chaos.break_connection,
     "key expired": Chaos.expire,
-    "progress key lost": Chaos.lose_progress,
+    "checkpoint lost": Chaos.lose_checkpoint,
     "retention": Chaos.retention,
     "topic created anew": Chaos.topic_anew,
     "rebalance": Chaos.rebalance,

@@ -137,8 +137,8 @@ def _is_drained(world: World, row: Row) -> bool:
     # Of an event that an earlier history sent, all is known where the keys were created after.
     topic, offset = world.places.get((history, row.id), (world.kafka.topic_id, -1))
     for shard in range(SHARDS):
-        fence = world.space(history).progress.get((shard, row.event.partition))
-        if fence is None or fence.topic_id != str(topic) or fence.offset <= offset:
+        checkpoint = world.space(history).checkpoints.get((shard, row.event.partition))
+        if checkpoint is None or checkpoint.topic_id != str(topic) or checkpoint.offset <= offset:
             return False
     return topic == world.kafka.topic_id
 
@@ -148,23 +148,23 @@ def is_drained(world: World) -> bool:
     history = world.postgres.valid_history()
     if history is None or history != world.known or world.postgres.unsent():
         return False
-    progress = world.space(history).progress
+    checkpoints = world.space(history).checkpoints
     return all(
-        _is_at_end(world, partition, progress.get((shard, partition)))
+        _is_at_end(world, partition, checkpoints.get((shard, partition)))
         for partition in range(PARTITIONS)
         for shard in range(SHARDS)
     )
 
 
-def _is_at_end(world: World, partition: int, fence: Checkpoint | None) -> bool:
+def _is_at_end(world: World, partition: int, checkpoint: Checkpoint | None) -> bool:
     """Return whether a progress key is at the end of the log, and not by chance."""
     rules, kafka = world.rules, world.kafka
-    if fence is None or fence.offset != kafka.end(partition):
+    if checkpoint is None or checkpoint.offset != kafka.end(partition):
         return False
-    if rules.topic_asked_again and fence.topic_id != str(kafka.topic_id):
+    if rules.topic_asked_again and checkpoint.topic_id != str(kafka.topic_id):
         return False
-    last = kafka.last(partition, fence.offset)
-    return last in {None, fence.last_event_id} or not rules.last_record_compared
+    last = kafka.last(partition, checkpoint.offset)
+    return last in {None, checkpoint.last_event_id} or not rules.last_record_compared
 
 
 def _named(tweets: Sequence[Tweet]) -> str:

@@ -66,7 +66,7 @@ FOCUSES: Mapping[str, Focus] = {
         users=(2,),
         pull_followers=(0,),
     ),
-    "fences": Focus(
+    "checkpoints": Focus(
         faults={"rebalance": 5, "key expired": 2},
         unreadable=(0.0,),
         undelivered=(0.0,),
@@ -77,7 +77,7 @@ FOCUSES: Mapping[str, Focus] = {
         pull_followers=(0,),
     ),
     "redis": Focus(
-        faults={"Redis emptied": 2, "progress key lost": 2, "relay's session ended": 2},
+        faults={"Redis emptied": 2, "checkpoint lost": 2, "relay's session ended": 2},
         unreadable=(0.0,),
         undelivered=(0.0, 0.02),
         fault_rates=(0.003, 0.01),
@@ -196,7 +196,7 @@ FOCUSES: Mapping[str, Focus] = {
         users=(3,),
         pull_followers=(0,),
     ),
-    "bodies": Focus(
+    "tweet cache": Focus(
         faults={"key expired": 4, "rebalance": 1, "Redis away": 0.2},
         unreadable=(0.0,),
         undelivered=(0.0,),
@@ -205,7 +205,7 @@ FOCUSES: Mapping[str, Focus] = {
         users=(3,),
         pull_followers=(0,),
     ),
-    "hot": Focus(
+    "local cache": Focus(
         faults={"reader's connection broken": 2, "key expired": 1},
         unreadable=(0.0,),
         undelivered=(0.0,),

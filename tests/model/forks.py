@@ -52,13 +52,13 @@ def restore_kafka(world: World, copies: Copies) -> None:
 
 def is_applied(world: World) -> bool:
     """Return whether all that Kafka has was applied to Redis."""
-    progress = world.space(world.postgres.now.relay.history).progress
+    checkpoints = world.space(world.postgres.now.relay.history).checkpoints
     for partition in range(PARTITIONS):
         for shard in range(SHARDS):
-            fence = progress.get((shard, partition))
-            if fence is None or fence.topic_id != str(world.kafka.topic_id):
+            checkpoint = checkpoints.get((shard, partition))
+            if checkpoint is None or checkpoint.topic_id != str(world.kafka.topic_id):
                 return False
-            if fence.offset != world.kafka.end(partition):
+            if checkpoint.offset != world.kafka.end(partition):
                 return False
     return True
 

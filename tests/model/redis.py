@@ -62,10 +62,10 @@ class Lease:
     token: str
 
 
-Body = Tweet | Deleted | Lease
-BodyKey = tuple[str, int]
+CachedTweet = Tweet | Deleted | Lease
+CacheKey = tuple[str, int]
 """(history, tweet id)"""
-ProgressKey = tuple[int, int]
+CheckpointKey = tuple[int, int]
 """(shard, partition)"""
 List = list[bytes]
 
@@ -75,14 +75,14 @@ class Answer:
     """What a tracked read is answered."""
 
     history: str
-    bodies: Mapping[int, Body | None]
+    entries: Mapping[int, CachedTweet | None]
 
 
 @dataclass(frozen=True)
 class Changed:
     """What is pushed when a tracked body changes."""
 
-    body: BodyKey | None
+    entry: CacheKey | None
     """None: any may have."""
 
 
@@ -90,9 +90,9 @@ class Changed:
 class SpaceCopy:
     """What an older copy of Redis holds of a history."""
 
-    progress: dict[ProgressKey, Checkpoint]
+    checkpoints: dict[CheckpointKey, Checkpoint]
     lists: dict[ListKey, List]
-    bodies: dict[int, Body]
+    tweet_cache: dict[int, CachedTweet]
 
 
 Copy = Mapping[str, SpaceCopy]
@@ -108,7 +108,7 @@ class Redis:
         """Connections to an earlier one are broken."""
         self.connection = 0
         """The read service's; it has broken so many times."""
-        self.tracked: set[BodyKey] = set()
+        self.tracked: set[CacheKey] = set()
         """The bodies of whose next change that connection is told."""
         self.sent: list[Answer | Changed] = []
         """What was sent on that connection and is not parsed, in order."""
@@ -153,46 +153,46 @@ class Space:
     """The keys of a history."""
 
     def __init__(self, redis: Redis, history: str) -> None:
-        self.progress: dict[ProgressKey, Checkpoint] = {}
+        self.checkpoints: dict[CheckpointKey, Checkpoint] = {}
         self.lists: dict[ListKey, List] = {}
-        self.bodies: dict[int, Body] = {}
-        self.writes: dict[ProgressKey, int] = {}
+        self.tweet_cache: dict[int, CachedTweet] = {}
+        self.writes: dict[CheckpointKey, int] = {}
         """How often each progress key was written: what WATCH watches."""
         self._redis = redis
         self._history = history
 
     def clear(self) -> None:
         """Lose all keys."""
-        for key in list(self.progress):
-            self.remove_progress(key)
+        for key in list(self.checkpoints):
+            self.remove_checkpoint(key)
         self.lists.clear()
-        self.bodies.clear()
+        self.tweet_cache.clear()
 
     def copy(self) -> SpaceCopy:
         """Return what a copy taken now holds."""
         lists = {key: list(elements) for key, elements in self.lists.items()}
-        return SpaceCopy(dict(self.progress), lists, dict(self.bodies))
+        return SpaceCopy(dict(self.checkpoints), lists, dict(self.tweet_cache))
 
     def restore(self, copy: SpaceCopy) -> None:
         """Go on from a copy."""
-        self.progress = dict(copy.progress)
+        self.checkpoints = dict(copy.checkpoints)
         self.lists = {key: list(elements) for key, elements in copy.lists.items()}
-        self.bodies = dict(copy.bodies)
+        self.tweet_cache = dict(copy.tweet_cache)
 
     # Checkpoint ------------------------------------------------------------------------------
 
-    def set_progress(self, key: ProgressKey, progress: Checkpoint) -> None:
+    def set_checkpoint(self, key: CheckpointKey, checkpoint: Checkpoint) -> None:
         """SET a progress key."""
-        self.progress[key] = progress
+        self.checkpoints[key] = checkpoint
         self.writes[key] = self.writes.get(key, 0) + 1
 
-    def shard_progress(self, shard: int) -> list[Checkpoint | None]:
+    def shard_checkpoints(self, shard: int) -> list[Checkpoint | None]:
         """MGET all progress keys of a shard."""
-        return [self.progress.get((shard, partition)) for partition in range(PARTITIONS)]
+        return [self.checkpoints.get((shard, partition)) for partition in range(PARTITIONS)]
 
-    def remove_progress(self, key: ProgressKey) -> None:
+    def remove_checkpoint(self, key: CheckpointKey) -> None:
         """Remove a progress key, or lose it."""
-        self.progress.pop(key, None)
+        self.checkpoints.pop(key, None)
         self.writes[key] = self.writes.get(key, 0) + 1
 
     # Lists ---------------------------------------------------------------------------------
@@ -262,36 +262,36 @@ class Space:
 
     def read_tracked(self, ids: Iterable[int]) -> Answer:
         """CLIENT CACHING YES, MGET: send bodies, and later the first change of each."""
-        bodies = {tweet_id: self.bodies.get(tweet_id) for tweet_id in ids}
-        answer = Answer(self._history, bodies)
-        self._redis.tracked |= {(self._history, tweet_id) for tweet_id in bodies}
+        entries = {tweet_id: self.tweet_cache.get(tweet_id) for tweet_id in ids}
+        answer = Answer(self._history, entries)
+        self._redis.tracked |= {(self._history, tweet_id) for tweet_id in entries}
         self._redis.sent.append(answer)
         return answer
 
-    def set_newer_body(self, tweet_id: int, body: Tweet | Deleted) -> None:
+    def put_newer_tweet(self, tweet_id: int, entry: Tweet | Deleted) -> None:
         """Set a body if what is there is older; a deletion is newest of all."""
-        old = self.bodies.get(tweet_id)
+        old = self.tweet_cache.get(tweet_id)
         if isinstance(old, Deleted):
             return
-        if isinstance(old, Tweet) and isinstance(body, Tweet) and old.version >= body.version:
+        if isinstance(old, Tweet) and isinstance(entry, Tweet) and old.version >= entry.version:
             return
-        self.put_body(tweet_id, body)
+        self.put_tweet(tweet_id, entry)
 
-    def fill_body(self, tweet_id: int, token: str, body: Tweet | Deleted | None) -> None:
+    def fill_tweet(self, tweet_id: int, token: str, entry: Tweet | Deleted | None) -> None:
         """Replace the lease of this reader by a body, or by nothing."""
-        if self.bodies.get(tweet_id) == Lease(token):
-            self.put_body(tweet_id, body)
+        if self.tweet_cache.get(tweet_id) == Lease(token):
+            self.put_tweet(tweet_id, entry)
 
-    def put_body(self, tweet_id: int, body: Body | None) -> None:
+    def put_tweet(self, tweet_id: int, entry: CachedTweet | None) -> None:
         """Set a body, or remove it for None: every change of a single body is made here."""
         key = (self._history, tweet_id)
         if key in self._redis.tracked:
             self._redis.tracked.remove(key)
             self._redis.sent.append(Changed(key))
-        if body is None:
-            self.bodies.pop(tweet_id, None)
+        if entry is None:
+            self.tweet_cache.pop(tweet_id, None)
         else:
-            self.bodies[tweet_id] = body
+            self.tweet_cache[tweet_id] = entry
 
 
 def _building(token: str) -> bytes:

@@ -61,7 +61,7 @@ class Relay:
                 if self.world.chance(0.1) and _may_beat(postgres, stamp):
                     postgres.heartbeat()
                 early = postgres.lsn
-                if not rules.position_after_selection:
+                if not rules.lsn_after_selection:
                     yield
                 rows = postgres.unsent()
                 if not rules.unsent_rows:
@@ -70,7 +70,7 @@ class Relay:
                 yield
                 if rows:
                     _check(postgres, session)
-                    lsn = postgres.lsn if rules.position_after_selection else early
+                    lsn = postgres.lsn if rules.lsn_after_selection else early
                     yield
                     delivered = yield from self._send(rows, replace(stamp, lsn=lsn))
                     if delivered:

@@ -35,7 +35,7 @@ def read_at(
         return same and replica.replayed >= needed
 
     try:
-        if not rules.position_checked_before_read:
+        if not rules.lsn_checked_before_read:
             answer = query(replica.now)
             yield
             return answer if has() else query(primary.now)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from model.events import Event
 from model.kafka import Kafka
-from model.local_tweet_cache import HotBodies
+from model.local_tweet_cache import LocalTweetCache
 from model.postgres import Clock, Moment, Postgres, Replica, Snapshot
 from model.redis import Redis, Space
 from model.rules import Rules
@@ -60,7 +60,7 @@ class World:
     """Which history the read service takes for valid."""
     kafka: Kafka = field(default_factory=Kafka)
     redis: Redis = field(default_factory=Redis)
-    hot: HotBodies = field(init=False)
+    local_cache: LocalTweetCache = field(init=False)
     story: list[str] = field(default_factory=list)
     figures: Counter[str] = field(default_factory=Counter)
     assigned: dict[int, str] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class World:
         """Start Postgres, and the read service's process."""
         self.promote(Postgres(self.rules, self.clock))
         self.replica = Replica(self.postgres)
-        self.hot = HotBodies(self.rules, self.redis)
+        self.local_cache = LocalTweetCache(self.rules, self.redis)
 
     def promote(self, postgres: Postgres) -> None:
         """Let this be the primary from now on."""
