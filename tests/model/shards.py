@@ -71,7 +71,7 @@ class Shards:
         space.remove_checkpoint(key)
         self.world.figures["checkpoints removed"] += 1
         self.world.tell(
-            self.name, f"removes progress {shard}/{partition}: lost came after {checkpoint}"
+            self.name, f"removes checkpoint {shard}/{partition}: lost records after {checkpoint}"
         )
 
     def drop_all(self) -> Steps[None]:

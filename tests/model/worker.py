@@ -138,15 +138,15 @@ class Worker:
         topic: int,
     ) -> Steps[None]:
         kafka, space = self.world.kafka, self._shards.space
-        places, lasts = {}, {}
+        offsets, lasts = {}, {}
         for partition, (low, high) in ranges.items():
             committed = kafka.committed.get(partition, -1)
             at_end = self.world.rules.created_at_end or not low <= committed <= high
-            places[partition] = high if at_end else committed
+            offsets[partition] = high if at_end else committed
         yield
-        for partition, place in places.items():
-            there = place <= kafka.end(partition)
-            lasts[partition] = (kafka.last(partition, place) or 0) if there else 0
+        for partition, offset in offsets.items():
+            there = offset <= kafka.end(partition)
+            lasts[partition] = (kafka.last(partition, offset) or 0) if there else 0
         yield
         postgres = self.world.postgres
         if postgres.valid_history() != self._history:
@@ -156,7 +156,9 @@ class Worker:
             yield
             self._shards.check()
             if (shard, partition) not in space.checkpoints:
-                checkpoint = Checkpoint(places[partition], lsn, epoch, str(topic), lasts[partition])
+                checkpoint = Checkpoint(
+                    offsets[partition], lsn, epoch, str(topic), lasts[partition]
+                )
                 space.set_checkpoint((shard, partition), checkpoint)
                 self.world.tell(self.name, f"creates checkpoint {shard}/{partition}: {checkpoint}")
         yield
@@ -189,18 +191,18 @@ class Worker:
         kafka = self.world.kafka
         batch: dict[int, list[Placed]] = {}
         for partition in list(self._checkpoints):
-            place, end = self._offsets[partition], kafka.end(partition)
+            offset, end = self._offsets[partition], kafka.end(partition)
             if (
                 self._topic != kafka.topic_id
                 or (self._restored != kafka.restored and self.world.rules.reload_after_disconnect)
-                or not kafka.low[partition] <= place <= end
+                or not kafka.low[partition] <= offset <= end
             ):
                 self._forget([partition])
                 continue
-            end = min(end, place + self.world.rng.choice((1, 2, 5, 100)))
-            if place < end:
+            end = min(end, offset + self.world.rng.choice((1, 2, 5, 100)))
+            if offset < end:
                 log = kafka.partitions[partition]
-                batch[partition] = [(at, log[at]) for at in range(place, end)]
+                batch[partition] = [(at, log[at]) for at in range(offset, end)]
                 self._offsets[partition] = end
         return batch
 

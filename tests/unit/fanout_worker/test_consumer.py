@@ -53,7 +53,7 @@ def test_all_partitions_are_loaded_after_a_rebalance(delivering: FakeWorker) -> 
     assert delivering.checkpoints.partitions == {3}
 
 
-def test_a_revoked_batch_is_not_committed(delivering: FakeWorker) -> None:
+def test_a_revoked_batch_is_not_committed(delivering: FakeWorker, counted: Counted) -> None:
     """A batch under way may belong to the partition's next owner; Kafka refuses its offset."""
     delivering.servers.kafka.send(0, created(100, AUTHOR))
     delivering.step()
@@ -61,6 +61,7 @@ def test_a_revoked_batch_is_not_committed(delivering: FakeWorker) -> None:
     delivering.assign(3)
     delivering.step()
     assert delivering.group.stored == {}
+    assert counted()[Metric.FANOUT_RESTARTED] == 0
 
 
 def test_a_mismatch_leads_back_to_the_checkpoints_in_redis(
