@@ -32,7 +32,7 @@ STALE_SECONDS = 600.0
 STALE_BATCH = 250
 # What the worker logs before its first fetch.
 LOG_TIME = "%Y-%m-%d %H:%M:%S,%f"
-PLACED = "partitions go on from their fences"
+PLACED = "consuming from the checkpoints"
 # Of so many tweets one is looked for; looking costs more than writing.
 STEADY_SAMPLE = 15
 LOOK_SECONDS = 0.001

@@ -24,7 +24,7 @@ from core.storage.kafka import (
     dead_letter_topic,
     producer_settings,
 )
-from fanout_worker.store import Store
+from fanout_worker.store import PostgresFollowerStore
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import KAFKA_SECONDS
 
@@ -83,7 +83,9 @@ def replay_dead_letters(settings: Settings, place: str | None) -> ReplayResult:
     Raises:
         OpsError: a server does not answer, or the database has no valid history yet.
     """
-    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
+    store = PostgresFollowerStore(
+        settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds
+    )
     with closing(store), closing(_DeadLetterTopic(settings)) as topic:
         moment, _ = store.now()
         return _replay(topic, moment, place)

@@ -24,7 +24,7 @@ from core.feed.sharding import PARTITIONS, SHARDS, Partition, Shard
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
 from core.storage.kafka import GROUP, producer_settings
-from fanout_worker.rounds import PART
+from fanout_worker.chunks import MAX_COMMANDS
 from ops.migrate import migrate
 from ops.system import System
 
@@ -365,11 +365,11 @@ def test_a_tweet_to_many_goes_in_parts(own: Fanfare) -> None:
         " crowd AS (SELECT id FROM made WHERE id %% %s = 0)"
         " INSERT INTO follows (follower_id, followed_id) SELECT id, %s FROM crowd"
         " RETURNING follower_id",
-        SHARDS * (PART + 50),
+        SHARDS * (MAX_COMMANDS + 50),
         SHARDS,
         star.id,
     )
-    assert len(readers) > PART
+    assert len(readers) > MAX_COMMANDS
     some = [User(id=row[0]) for row in readers[:: len(readers) // 10]]
     for reader in some:
         own.timeline(reader)
