@@ -1,4 +1,4 @@
-"""What gets worse, and how far: every timeline gone at once, and a burst of writes."""
+"""How the system degrades: when all timelines are lost at once, and in a burst of writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from redis import Redis
 from bench.figures import Figure
 from bench.harness import CALL_SECONDS, Bench
 from bench.load_generators import CREATE_TWEET, GET_HOME_TIMELINE, ghz, home_requests
-from bench.python_load import Load
+from bench.python_load import LoadResult
 
 BURST = 10
 DRAIN_SECONDS = 120.0
@@ -32,31 +32,31 @@ WAITING = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
 
 
 @dataclass
-class Most:
-    """The highest number that a query gave."""
+class MaxSampler:
+    """Runs a query again and again, and keeps the highest number that it returned."""
 
     value: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def watch(self, connection: psycopg.Connection, query: str) -> None:
-        """Ask again and again, until told to stop."""
+        """Sample until stop() is called."""
         while not self._stop.wait(SAMPLE_SECONDS):
             row = connection.execute(query.encode()).fetchone()
             self.value = max(self.value, int(row[0]) if row else 0)
 
     def stop(self) -> None:
-        """Stop watching."""
+        """Have watch() return."""
         self._stop.set()
 
 
 def stampede(bench: Bench) -> list[Figure]:
-    """Return how reads fare when all come at once and Redis has just lost everything."""
+    """Measure reads by all readers at once, right after FLUSHALL, against the same when warm."""
     calls = bench.size(8000, quick=1500, smoke=200)
     callers = bench.size(500, quick=200, smoke=20)
     requests = home_requests(bench.graph.readers, seed=4)
     target = bench.settings.read_service_target()
 
-    def load() -> Load:
+    def load() -> LoadResult:
         return ghz(
             bench.folder,
             target,
@@ -86,7 +86,7 @@ def stampede(bench: Bench) -> list[Figure]:
     case = f"{callers} callers, all readers"
     limit = "warm"
 
-    def both(what: str, unit: str, value: Callable[[Load], float]) -> Figure:
+    def both(what: str, unit: str, value: Callable[[LoadResult], float]) -> Figure:
         after, before = tuple(map(value, flushed)), tuple(map(value, warm))
         return Figure("stampede", case, what, unit, after, limit, before)
 
@@ -98,13 +98,13 @@ def stampede(bench: Bench) -> list[Figure]:
         both("latency, p50", "ms", lambda load: load.p50),
         both("latency, p99", "ms", lambda load: load.p99),
         Figure("stampede", case, "Postgres' CPU", "% of a core", tuple(cpu)),
-        Figure("stampede", case, "queries of the read service at once, most", "", tuple(busy)),
-        Figure("stampede", case, "until every timeline is built again", "s", tuple(rebuilt)),
+        Figure("stampede", case, "most concurrent queries of the read service", "", tuple(busy)),
+        Figure("stampede", case, "until every timeline is rebuilt", "s", tuple(rebuilt)),
     ]
 
 
 def burst(bench: Bench) -> list[Figure]:
-    """Return how reads fare while ten times the steady load is written, and if all arrives."""
+    """Measure reads during a burst of writes, and check that every tweet arrives."""
     bench.warm()
     steady_rate, read_rate = 100, 200
     seconds = bench.size(10, quick=2, smoke=1)
@@ -117,36 +117,36 @@ def burst(bench: Bench) -> list[Figure]:
     reads = home_requests(bench.graph.readers, seed=6)
     settings = bench.settings
 
-    def write(rate: int) -> Load:
+    def write(rate: int) -> LoadResult:
         target, calls = settings.write_service_target(), rate * seconds
         return ghz(bench.folder, target, CREATE_TWEET, writes, calls, rate=rate, may_fail=True)
 
-    def read() -> Load:
+    def read() -> LoadResult:
         target, calls = settings.read_service_target(), read_rate * seconds
         return ghz(bench.folder, target, GET_HOME_TIMELINE, reads, calls, rate=read_rate)
 
-    def together(rate: int) -> tuple[Load, Load]:
+    def together(rate: int) -> tuple[LoadResult, LoadResult]:
         with ThreadPoolExecutor(2) as pool:
             written, answered = pool.submit(write, rate), pool.submit(read)
             return written.result(), answered.result()
 
-    steady, bursts, waited, drained, wrong = [], [], [], [], []
+    steady, bursts, queued, drained, wrong = [], [], [], [], []
     for number in range(bench.repetitions):
         bench.step(f"{steady_rate} tweets a second, {number + 1}")
         steady.append(together(steady_rate))
-        bench.drained(DRAIN_SECONDS)
+        bench.wait_drained(DRAIN_SECONDS)
         bench.step(f"{BURST * steady_rate:,} tweets a second, {number + 1}")
         with _watching(bench, WAITING) as most:
             bursts.append(together(BURST * steady_rate))
-        waited.append(float(most.value))
+        queued.append(float(most.value))
         started = time.perf_counter()
-        bench.drained(DRAIN_SECONDS)
+        bench.wait_drained(DRAIN_SECONDS)
         drained.append(time.perf_counter() - started)
         wrong.append(float(_wrong(bench, bench.size(300, quick=100, smoke=10), number)))
     case = f"{BURST * steady_rate:,} tweets/s for {seconds} s, {read_rate} reads/s"
     limit = f"with {steady_rate} tweets/s"
 
-    def both(what: str, value: Callable[[tuple[Load, Load]], float]) -> Figure:
+    def both(what: str, value: Callable[[tuple[LoadResult, LoadResult]], float]) -> Figure:
         return Figure(
             "burst",
             case,
@@ -158,13 +158,13 @@ def burst(bench: Bench) -> list[Figure]:
         )
 
     return [
-        Figure("burst", case, "timelines that lack or have too much", "", tuple(wrong)).with_goal(
+        Figure("burst", case, "wrong timelines", "", tuple(wrong)).with_goal(
             "none", reached=not any(wrong)
         ),
         Figure(
             "burst",
             case,
-            "tweets that were not acknowledged",
+            "tweets not acknowledged",
             "%",
             tuple(100 * written.failed / written.count for written, _ in bursts),
             note=f"statuses of the tweets: {'; '.join(written.codes for written, _ in bursts)}",
@@ -172,14 +172,14 @@ def burst(bench: Bench) -> list[Figure]:
         both("latency of a read, p50", lambda loads: loads[1].p50),
         both("latency of a read, p99", lambda loads: loads[1].p99),
         both("latency of a tweet, p99", lambda loads: loads[0].p99),
-        Figure("burst", case, "events in the outbox, most", "", tuple(waited)),
-        Figure("burst", case, "until all have arrived", "s", tuple(drained)),
+        Figure("burst", case, "most events in the outbox", "", tuple(queued)),
+        Figure("burst", case, "until all tweets have arrived", "s", tuple(drained)),
     ]
 
 
 @contextmanager
-def _watching(bench: Bench, query: str) -> Iterator[Most]:
-    most = Most()
+def _watching(bench: Bench, query: str) -> Iterator[MaxSampler]:
+    most = MaxSampler()
     with (
         psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection,
         ThreadPoolExecutor(1) as pool,
@@ -193,12 +193,12 @@ def _watching(bench: Bench, query: str) -> Iterator[Most]:
 
 
 def _wrong(bench: Bench, count: int, seed: int) -> int:
-    """Return how many of so many readers are shown something else than Postgres has."""
+    """Return how many of some random readers get a page that differs from Postgres."""
     readers = bench.graph.readers
-    chosen = random.Random(seed).sample(readers, min(count, len(readers)))  # noqa: S311 - chance
+    chosen = random.Random(seed).sample(readers, min(count, len(readers)))  # noqa: S311 - not a secret
     wrong = 0
     with (
-        bench.reading() as stub,
+        bench.read_stub() as stub,
         psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection,
     ):
         for reader in chosen:

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import report
-from bench.benchmarks import ROWS, Row
+from bench.benchmarks import BENCHMARKS, Benchmark
 from bench.figures import Figure
-from bench.graph import Graph, made_up_graph, real_graph
-from bench.harness import Bench, BenchError, Profile, started
-from bench.tools import missing
+from bench.graph import Graph, generate_graph, read_graph
+from bench.harness import Bench, BenchError, Profile, start_bench
+from bench.tools import describe_missing_tools
 from embedded.stack import StackError
 from ops.migrate import MigrateError
 from ops.system import ROOT
@@ -33,7 +33,7 @@ SIZES: dict[Profile, tuple[int | None, int | None]] = {
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(list(ROWS)), metavar="[NAME]...")
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)), metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="Fewer repetitions and smaller sizes: minutes.")
 @click.option("--smoke", is_flag=True, help="Tiny sizes, to see that it works; writes nothing.")
 @click.option(
@@ -59,7 +59,7 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
         TextColumn("{task.description}", markup=False),
         console=console,
     ) as progress:
-        rows = [ROWS[name] for name in dict.fromkeys(names or ROWS)]
+        rows = [BENCHMARKS[name] for name in dict.fromkeys(names or BENCHMARKS)]
         task = progress.add_task("reading the graph", total=len(rows), row="")
 
         def step(text: str) -> None:
@@ -69,8 +69,8 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
         failed = False
         try:
             graph = _graph(data, profile)
-            with started(graph, profile, step) as bench:
-                where = report.surroundings(bench)
+            with start_bench(graph, profile, step) as bench:
+                where = report.describe_environment(bench)
                 for number, row in enumerate(rows, 1):
                     progress.update(task, row=row.name)
                     if not console.is_terminal:
@@ -83,7 +83,7 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
                         continue
                     figures += found
                     if profile is not Profile.SMOKE:
-                        report.keep(RESULTS, where, found)
+                        report.save_results(RESULTS, where, found)
                     progress.advance(task)
                 step("stopping")
         except (StackError, MigrateError) as error:
@@ -102,18 +102,18 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
 def _graph(data: Path, profile: Profile) -> Graph:
     edges, posts = SIZES[profile]
     if profile is Profile.SMOKE and not data.exists():
-        return made_up_graph(users=300, followings=20, posts=3000)
+        return generate_graph(users=300, followings=20, posts=3000)
     try:
-        return real_graph(data, edges, posts)
+        return read_graph(data, edges, posts)
     except OSError as error:
         raise click.ClickException(
             f"the graph cannot be read ({error}): name the folder that has it with --data."
         ) from error
 
 
-def _measured(bench: Bench, row: Row, console: Console) -> list[Figure]:
+def _measured(bench: Bench, row: Benchmark, console: Console) -> list[Figure]:
     # A smoke does without: it is to see that the row works.
-    if bench.profile is not Profile.SMOKE and (lacking := missing(row.tools)):
+    if bench.profile is not Profile.SMOKE and (lacking := describe_missing_tools(row.tools)):
         console.print(f"{row.name} is left out: {lacking}.", highlight=False, soft_wrap=True)
         return []
     return row.run(bench)
@@ -127,13 +127,15 @@ def _show(figures: Sequence[Figure], console: Console) -> None:
 
 
 def _write(console: Console) -> None:
-    results = report.kept(RESULTS)
-    report.write_page(DOCS / "benchmarks-results.md", results, list(ROWS))
+    results = report.load_results(RESULTS)
+    report.write_page(DOCS / "benchmarks-results.md", results, list(BENCHMARKS))
     console.print("bench/results/latest.json has every repetition.", highlight=False)
     if importlib.util.find_spec("matplotlib") is None:
         console.print("No plots: matplotlib is not installed; requirements/dev.txt has it.")
         return
     # Only now: it takes a second to import.
     plots = importlib.import_module("bench.plots")
-    plots.draw(DOCS, results, list(ROWS), {name: row.work for name, row in ROWS.items()})
+    plots.draw(
+        DOCS, results, list(BENCHMARKS), {name: row.work for name, row in BENCHMARKS.items()}
+    )
     console.print("docs/benchmarks-results.md and the plots beside it are new.", highlight=False)
