@@ -1,14 +1,13 @@
--- Histories: which unbroken line of commits this database is at. LSNs, epochs, event ids and tweet
--- versions mean something only within one, because a restored copy gives them out a second time.
+-- Histories. A history is one unbroken line of commits. LSNs, epochs, event ids and tweet versions can
+-- only be compared within one history, because a restored copy of the database uses them again.
 --
--- A restored copy of this database holds the same rows as the original, and nothing that Postgres
--- keeps tells the two apart. What differs is the server: every way to restore or to fail over has
--- another postmaster, and so another start time; a dump that is loaded into the running server has
--- another oid of the database or of the table. A plain restart looks the same as a restore, and
--- therefore begins a new history too.
+-- A restored copy has the same rows as the original, and nothing that Postgres stores tells them apart.
+-- What differs is the server. Every way to restore or to fail over starts another postmaster, which has
+-- another start time. A dump that is loaded into the running server gives the database or the table
+-- another oid. A plain restart cannot be told from a restore, and therefore begins a new history too.
 --
--- The system identifier and Postgres' own timeline are not needed for it: wherever they differ, the
--- start time does. To read them takes three times as long.
+-- Postgres' system identifier and timeline id are not needed: when they differ, so does the start time.
+-- To read them would take three times as long.
 CREATE FUNCTION server_identity() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT concat_ws('/',
         (SELECT oid FROM pg_database WHERE datname = current_database()),
@@ -17,33 +16,33 @@ CREATE FUNCTION server_identity() RETURNS text LANGUAGE sql STABLE AS $$
 $$;
 
 ALTER TABLE relay_state
-    -- The current history: ten hexadecimal digits; null until the first one begins.
+    -- The id of the current history, ten hexadecimal digits; null until the first one begins.
     ADD COLUMN history text,
-    -- The server on which it began. On any other server, or after a restart, it has ended.
+    -- The server on which it began. On any other server, and after a restart, it has ended.
     ADD COLUMN server  text,
-    -- The relay's heartbeat: an LSN that is certainly of this history, since a relay that was at
-    -- work on its server noted it, and when. A replica that has the row has all commits up to it.
+    -- The relay's heartbeat: an LSN, and when it was recorded. It belongs to this history, because the
+    -- active relay read it on the history's server. A replica that has the row has every commit up to it.
     ADD COLUMN lsn     bigint NOT NULL DEFAULT 0,
     ADD COLUMN seen_at timestamptz NOT NULL DEFAULT now();
 
--- Histories that this database has left behind.
+-- Histories that have ended.
 CREATE TABLE ended_histories (
     id       text PRIMARY KEY,
-    -- Every commit of that history up to this LSN is in this database. Later ones may be lost. 0
-    -- where the history was ended by hand: then rows may have been put back while the server ran.
+    -- This database has every commit of that history up to this LSN. Later ones may be lost. 0 if the
+    -- history was ended by a command: then any row may have been put back while the server ran.
     lsn      bigint NOT NULL,
     ended_at timestamptz NOT NULL DEFAULT now()
 );
 
--- The current history; null when it ended with a restart, a restore or a failover. Primary only.
+-- Returns the current history, or null if it ended by a restart, restore or failover. Primary only.
 CREATE FUNCTION valid_history() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT history FROM relay_state WHERE server = server_identity()
 $$;
 
--- Begins a new history unless the current one is valid; with forced, in any case. Returns the
--- current one. Whoever enqueues an event calls it first. Event ids go on from the clock in
--- microseconds: fewer than a million events a second were ever drawn, so what a lost history drew
--- is below.
+-- Begins a new history if the current one has ended, or in any case if forced. Returns the current
+-- history. Every transaction that enqueues events calls it first.
+-- In a new history, event ids continue from the clock in microseconds. There have never been a million
+-- events a second, so these ids are higher than all ids that a lost history has used.
 CREATE FUNCTION begin_history(forced boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     state relay_state;

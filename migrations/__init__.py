@@ -1,1 +1,1 @@
-"""The schema of Postgres, as numbered SQL files that only go forward."""
+"""The schema of Postgres, as numbered SQL files; there are no down migrations."""
