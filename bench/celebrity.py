@@ -25,7 +25,7 @@ FEW = 10
 CHUNK = 100_000
 CHECKED_READERS = 20
 
-_MADE = (
+_CREATE = (
     b"""INSERT INTO users (id, username, pulled)
     SELECT n, 'star' || n, n = ANY(%(pulled)s) FROM unnest(%(stars)s::bigint[]) AS n""",
     b"""INSERT INTO users (id, username)
@@ -34,7 +34,7 @@ _MADE = (
     SELECT n, star FROM generate_series(%(first)s, %(last)s) AS n,
     unnest(%(stars)s::bigint[]) AS star WHERE star <> %(by_few)s OR n <= %(few)s""",
 )
-_REMOVED = (
+_REMOVE = (
     b"DELETE FROM follows WHERE followed_id = ANY(%(stars)s)",
     b"DELETE FROM tweets WHERE user_id = ANY(%(stars)s)",
     b"DELETE FROM users WHERE id BETWEEN %(first)s AND %(last)s OR id = ANY(%(stars)s)",
@@ -51,7 +51,7 @@ def celebrity(bench: Bench) -> list[Figure]:
         _crowd(bench, redis, crowd),
     ):
 
-        def applied(author: int, *, pulled: bool) -> tuple[int, float]:
+        def measure_tweet(author: int, *, pulled: bool) -> tuple[int, float]:
             """Write a tweet; return its id and the seconds until all shards have applied it."""
             dsn = bench.settings.primary_dsn()
             offset = sum(backlog.end_offsets(feed))
@@ -63,19 +63,19 @@ def celebrity(bench: Bench) -> list[Figure]:
 
         bench.step("having the worker read the followers")
         for star in (PUSHED, PULLED, PULLED_WITH_FEW_FOLLOWERS):
-            applied(star, pulled=star != PUSHED)
+            measure_tweet(star, pulled=star != PUSHED)
         pushed, limits, pulled, few = [], [], [], []
         for number in range(1, bench.repetitions + 1):
             bench.step(f"a tweet to {size:,} timelines, {number}")
-            tweet_id, seconds = applied(PUSHED, pulled=False)
+            tweet_id, seconds = measure_tweet(PUSHED, pulled=False)
             pushed.append(seconds)
-            _check(bench, crowd, tweet_id)
+            _check_visible(bench, crowd, tweet_id)
             bench.step(f"the raw limit, {number}")
-            limits.append(_raw(bench, crowd, tweet_id))
-            pulled.append(1000 * applied(PULLED, pulled=True)[1])
-            tweet_id, seconds = applied(PULLED_WITH_FEW_FOLLOWERS, pulled=True)
+            limits.append(_repeat_pushes(bench, crowd, tweet_id))
+            pulled.append(1000 * measure_tweet(PULLED, pulled=True)[1])
+            tweet_id, seconds = measure_tweet(PULLED_WITH_FEW_FOLLOWERS, pulled=True)
             few.append(1000 * seconds)
-            _check(bench, crowd[:FEW], tweet_id)
+            _check_visible(bench, crowd[:FEW], tweet_id)
     case = f"{size:,} followers"
     push = Figure(
         *("celebrity", f"push, {case}", "written to the last timeline", "s", tuple(pushed)),
@@ -107,7 +107,7 @@ def _crowd(bench: Bench, redis: Redis, crowd: Sequence[int]) -> Iterator[None]:
         # Switches off the checks of foreign keys, which would take most of the time.
         connection.execute("SET session_replication_role = replica")
         try:
-            for query in _MADE:
+            for query in _CREATE:
                 connection.execute(query, parameters)
             for start in range(0, len(crowd), CHUNK):
                 pipeline = redis.pipeline(transaction=False)
@@ -124,7 +124,7 @@ def _crowd(bench: Bench, redis: Redis, crowd: Sequence[int]) -> Iterator[None]:
             yield
         finally:
             bench.step("removing them")
-            for query in _REMOVED:
+            for query in _REMOVE:
                 connection.execute(query, parameters)
             connection.execute("VACUUM (ANALYZE)")
             for start in range(0, len(crowd), CHUNK):
@@ -134,7 +134,7 @@ def _crowd(bench: Bench, redis: Redis, crowd: Sequence[int]) -> Iterator[None]:
             redis.unlink(*(bench.keys.for_list(author_list(star)) for star in stars))
 
 
-def _raw(bench: Bench, crowd: Sequence[int], tweet_id: int) -> float:
+def _repeat_pushes(bench: Bench, crowd: Sequence[int], tweet_id: int) -> float:
     """Push the id to all timelines once more, by prepared commands; return the seconds it took."""
     id_ = str(tweet_id)
     commands = [
@@ -144,7 +144,7 @@ def _raw(bench: Bench, crowd: Sequence[int], tweet_id: int) -> float:
     return replay_commands(bench.settings.redis_address(), "".join(commands).encode())
 
 
-def _check(bench: Bench, crowd: Sequence[int], tweet_id: int) -> None:
+def _check_visible(bench: Bench, crowd: Sequence[int], tweet_id: int) -> None:
     """Raise BenchError if the newest tweet of a sampled reader is not this one."""
     with bench.read_stub() as stub:
         for user in crowd[:: max(1, len(crowd) // CHECKED_READERS)]:

@@ -51,29 +51,29 @@ def cold(bench: Bench) -> list[Figure]:
             first_page(user)
         for case, without_tweets in (("tweets in Redis", False), ("tweets absent too", True)):
             reads: list[list[float]] = []
-            bare: list[list[float]] = []
+            sql_only: list[list[float]] = []
             warm: list[list[float]] = []
             for number in range(bench.repetitions):
                 bench.step(f"{len(users)} cold timelines, {case}, {number + 1}")
                 reads.append([])
-                bare.append([])
+                sql_only.append([])
                 warm.append([])
                 for user in users:
                     before = first_page(user)
                     forget(user, before if without_tweets else [])
-                    bare[-1].append(_measure_milliseconds(sql, user))
+                    sql_only[-1].append(_measure_milliseconds(sql, user))
                     reads[-1].append(_measure_milliseconds(first_page, user))
                     if first_page(user) != before:
                         raise BenchError(
                             f"user {user} got another page from the cold read than before"
                         )
                     warm[-1].append(_measure_milliseconds(first_page, user))
-            figures += _figures(case, reads, bare, goal=not without_tweets)
+            figures += _figures(case, reads, sql_only, goal=not without_tweets)
     return [*figures, Figure("cold", "warm", "latency, p50", "ms", tuple(map(median, warm)))]
 
 
 def _figures(
-    case: str, reads: Sequence[Sequence[float]], bare: Sequence[Sequence[float]], *, goal: bool
+    case: str, reads: Sequence[Sequence[float]], sql_only: Sequence[Sequence[float]], *, goal: bool
 ) -> list[Figure]:
     limit = "the SQL alone, 800 rows"
     p50 = Figure(
@@ -83,7 +83,7 @@ def _figures(
         "ms",
         tuple(map(median, reads)),
         limit,
-        tuple(map(median, bare)),
+        tuple(map(median, sql_only)),
         note="timed by a Python client; the last figure is a warm read by the same client",
     )
     p95 = Figure(
@@ -93,11 +93,11 @@ def _figures(
         "ms",
         tuple(map(_p95, reads)),
         limit,
-        tuple(map(_p95, bare)),
+        tuple(map(_p95, sql_only)),
     )
     # The median of each user's repetitions, so that a hiccup does not count.
     of_users = [median(times) for times in zip(*reads, strict=True)]
-    sql_of_users = [median(times) for times in zip(*bare, strict=True)]
+    sql_of_users = [median(times) for times in zip(*sql_only, strict=True)]
     within = sum(
         read <= FACTOR * sql + EXTRA_MS for read, sql in zip(of_users, sql_of_users, strict=True)
     )

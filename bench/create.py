@@ -158,7 +158,7 @@ def _raw_tables(bench: Bench) -> Iterator[None]:
 
 
 def _pgbench(bench: Bench, transactions: int) -> float:
-    """Return how many transactions per second pgbench commits with as many clients."""
+    """Return how many transactions per second pgbench commits with CREATE_CALLERS clients."""
     content = "x" * _mean_length(bench)
     script = bench.folder / "insert.sql"
     script.write_text(_INSERT.format(users=bench.graph.users, content=content))

@@ -87,7 +87,7 @@ def _measure_drains(  # noqa: PLR0913 - each is a plain fact about the case
     worker.start()
     # A worker that is stopped while it joins its consumer group would stay a member for seconds.
     _wait_resumed(worker, size)
-    _check(bench)
+    _check_timelines(bench)
     figure = Figure(name, case, "deliveries", "1/s", tuple(rates), RAW, tuple(limits))
     if goal is not None:
         figure = figure.with_goal(
@@ -163,7 +163,7 @@ def _wait_resumed(worker: Server, size: int) -> float:
     raise BenchError("the worker did not begin to fetch in time")
 
 
-def _check(bench: Bench) -> None:
+def _check_timelines(bench: Bench) -> None:
     """Raise BenchError if timelines of some random readers differ from the SQL oracle."""
     bench.step("comparing timelines with the SQL oracle")
     readers = list(bench.graph.readers)
@@ -186,7 +186,7 @@ def fanout_steady(bench: Bench) -> list[Figure]:
         bench.step(f"{rate} tweets a second, {number}")
         authors = chance.choices(followed, weights, k=int(seconds * rate))
         readers = [chance.choice(bench.graph.followers[author]) for author in authors]
-        took = asyncio.run(_steady(bench, rate, authors, readers))
+        took = asyncio.run(_measure_visibility(bench, rate, authors, readers))
         cuts = quantiles([1000 * each for each in took], n=100, method="inclusive")
         p50.append(cuts[49])
         p99.append(cuts[98])
@@ -203,7 +203,7 @@ def fanout_steady(bench: Bench) -> list[Figure]:
     ]
 
 
-async def _steady(
+async def _measure_visibility(
     bench: Bench, rate: int, authors: Sequence[int], readers: Sequence[int]
 ) -> list[float]:
     """Write tweets; return the seconds until each sampled one is visible.

@@ -50,10 +50,10 @@ def read(bench: Bench) -> list[Figure]:
     rate = bench.size(500, quick=500, smoke=100)
     seconds = bench.size(5, quick=1, smoke=1)
     requests = home_requests(bench.graph.readers, seed=1)
-    taken: dict[str, list[float]] = {}
+    measured: dict[str, list[float]] = {}
 
-    def take(key: str, value: float) -> None:
-        taken.setdefault(key, []).append(value)
+    def record(key: str, value: float) -> None:
+        measured.setdefault(key, []).append(value)
 
     with noop_server(bench) as (server, noop_target):
         targets = {"read": bench.settings.read_service_target(), "noop": noop_target}
@@ -64,26 +64,26 @@ def read(bench: Bench) -> list[Figure]:
                 bench.step(f"{calls:,} calls of {CALLERS} callers to {name}, {number + 1}")
                 with bench.cpu(noop=server) as used:
                     ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls)
-                take(f"busy {name}", used[name] / calls * MICRO)
+                record(f"busy {name}", used[name] / calls * MICRO)
                 if name == "read":
-                    take("valkey", used["valkey"] / calls * MICRO)
+                    record("valkey", used["valkey"] / calls * MICRO)
                 bench.step(f"{rate} calls a second to {name}, {number + 1}")
                 paced = rate * seconds
                 with bench.cpu(noop=server) as used:
                     load = ghz(bench.folder, target, GET_HOME_TIMELINE, requests, paced, rate=rate)
-                take(f"paced {name}", used[name] / paced * MICRO)
-                take(f"p50 {name}", load.p50)
-                take(f"p99 {name}", load.p99)
+                record(f"paced {name}", used[name] / paced * MICRO)
+                record(f"p50 {name}", load.p50)
+                record(f"p99 {name}", load.p99)
 
-    def figure(case: str, what: str, unit: str, key: str, *, goal: bool = False) -> Figure:
+    def figure(case: str, metric: str, unit: str, key: str, *, goal: bool = False) -> Figure:
         made = Figure(
             "read",
             case,
-            what,
+            metric,
             unit,
-            tuple(taken[f"{key} read"]),
+            tuple(measured[f"{key} read"]),
             "the no-op server",
-            tuple(taken[f"{key} noop"]),
+            tuple(measured[f"{key} noop"]),
         )
         if not goal:
             return made
@@ -96,7 +96,7 @@ def read(bench: Bench) -> list[Figure]:
     closed, opened = f"{CALLERS} callers", f"{rate} calls/s, open loop"
     return [
         figure(closed, "server CPU per call", "µs", "busy", goal=True),
-        Figure("read", closed, "Valkey's CPU per call", "µs", tuple(taken["valkey"])),
+        Figure("read", closed, "Valkey's CPU per call", "µs", tuple(measured["valkey"])),
         figure(opened, "server CPU per call", "µs", "paced"),
         figure(opened, "latency, p50", "ms", "p50"),
         figure(opened, "latency, p99", "ms", "p99"),
@@ -158,7 +158,7 @@ def read_batch(bench: Bench) -> list[Figure]:
     bench.warm()
     calls = bench.size(20, quick=5, smoke=1)
     users = list(bench.graph.readers)
-    given, raw, cpu = [], [], []
+    rates, limits, cpu = [], [], []
     with _prefork_read_service(bench) as (server, target):
         for number in range(bench.repetitions + 1):
             random.Random(number).shuffle(users)  # noqa: S311 - chance, not a secret
@@ -167,20 +167,20 @@ def read_batch(bench: Bench) -> list[Figure]:
             with bench.cpu(prefork=server) as used:
                 rate = _request_batches(bench, target, batches, calls)
             if number:  # the first round fills the caches in the processes
-                given.append(rate)
+                rates.append(rate)
                 cpu.append(used["prefork"] / (calls * len(users)) * MICRO)
-                raw.append(_raw_ranges(bench, batches, calls))
+                limits.append(_raw_ranges(bench, batches, calls))
     case = f"{BATCH} users a call, {_process_count(bench)} read processes"
     figure = Figure(
         "read-batch",
         case,
         "timelines",
         "1/s",
-        tuple(given),
+        tuple(rates),
         "the LRANGE commands alone, pipelined",
-        tuple(raw),
+        tuple(limits),
     )
-    reached = median(given) >= BATCH_GOAL
+    reached = median(rates) >= BATCH_GOAL
     return [
         figure.with_goal(f"at least {BATCH_GOAL:,}/s", reached=reached),
         Figure("read-batch", case, "server CPU per timeline", "µs", tuple(cpu)),
