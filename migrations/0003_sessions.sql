@@ -1,4 +1,5 @@
--- Signed-in users. A session has one valid refresh token at a time; only its hash is stored.
+-- Sessions of users who are signed in. A session has one valid refresh token at a time, of which
+-- only the hash is stored.
 CREATE TABLE sessions (
     id            uuid PRIMARY KEY,
     user_id       bigint NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -6,5 +7,6 @@ CREATE TABLE sessions (
     expires_at    timestamptz NOT NULL
 );
 CREATE INDEX sessions_user_id_idx ON sessions (user_id);
--- `fanfare admin` makes administrators. The access rules in the contract say what they may do.
+-- Administrators, who are made by `fanfare admin`. The access rules in the protos say what they may
+-- do.
 ALTER TABLE users ADD COLUMN admin boolean NOT NULL DEFAULT false;

@@ -1,13 +1,16 @@
--- Histories. A history is one unbroken line of commits. LSNs, epochs, event ids and tweet versions can
--- only be compared within one history, because a restored copy of the database uses them again.
+-- Histories. A history is a sequence of commits without a break. It ends when Postgres continues
+-- from an older state: a restored backup, or a replica that took over before it had everything.
+-- LSNs, epochs, event ids and tweet versions are used again from then on, so they may be compared
+-- only within one history.
 --
--- A restored copy has the same rows as the original, and nothing that Postgres stores tells them apart.
--- What differs is the server. Every way to restore or to fail over starts another postmaster, which has
--- another start time. A dump that is loaded into the running server gives the database or the table
--- another oid. A plain restart cannot be told from a restore, and therefore begins a new history too.
+-- A restored database has the same rows as the original, so the rows cannot tell the two apart. The
+-- server can. After every restore or failover the database runs in another postmaster, which has
+-- another start time. If a dump is loaded into the running server instead, the database or the
+-- table has another oid. A plain restart cannot be told from a restore, so it begins a new history
+-- as well.
 --
--- Postgres' system identifier and timeline id are not needed: when they differ, so does the start time.
--- To read them would take three times as long.
+-- The system identifier and the WAL timeline of Postgres are not needed: where they differ, the
+-- start time differs too. Reading them takes three times as long.
 CREATE FUNCTION server_identity() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT concat_ws('/',
         (SELECT oid FROM pg_database WHERE datname = current_database()),
@@ -16,33 +19,36 @@ CREATE FUNCTION server_identity() RETURNS text LANGUAGE sql STABLE AS $$
 $$;
 
 ALTER TABLE relay_state
-    -- The id of the current history, ten hexadecimal digits; null until the first one begins.
+    -- The id of the current history: ten hexadecimal digits; null until the first one begins.
     ADD COLUMN history text,
-    -- The server on which it began. On any other server, and after a restart, it has ended.
+    -- The identity of the server on which it began. On any other server, and after a restart, the
+    -- history has ended.
     ADD COLUMN server  text,
-    -- The relay's heartbeat: an LSN, and when it was recorded. It belongs to this history, because the
-    -- active relay read it on the history's server. A replica that has the row has every commit up to it.
+    -- The heartbeat of the relay: an LSN of this history, and when it was written. A relay writes
+    -- it on the server of the history only. A replica that has this row has all commits up to the
+    -- LSN.
     ADD COLUMN lsn     bigint NOT NULL DEFAULT 0,
     ADD COLUMN seen_at timestamptz NOT NULL DEFAULT now();
 
--- Histories that have ended.
+-- Histories of this database that have ended.
 CREATE TABLE ended_histories (
     id       text PRIMARY KEY,
-    -- This database has every commit of that history up to this LSN. Later ones may be lost. 0 if the
-    -- history was ended by a command: then any row may have been put back while the server ran.
+    -- This database has every commit of the history up to this LSN; later ones may be lost. 0 if
+    -- the history was ended by hand, since rows may have been restored in the running server then.
     lsn      bigint NOT NULL,
     ended_at timestamptz NOT NULL DEFAULT now()
 );
 
--- Returns the current history, or null if it ended by a restart, restore or failover. Primary only.
+-- Returns the current history, or null if it ended with a restart, a restore or a failover. Must be
+-- called on the primary.
 CREATE FUNCTION valid_history() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT history FROM relay_state WHERE server = server_identity()
 $$;
 
--- Begins a new history if the current one has ended, or in any case if forced. Returns the current
--- history. Every transaction that enqueues events calls it first.
--- In a new history, event ids continue from the clock in microseconds. There have never been a million
--- events a second, so these ids are higher than all ids that a lost history has used.
+-- Begins a new history if the current one has ended, or in any case if forced. Returns the history
+-- that is current then. It must be called before an event is enqueued. The event ids of a new
+-- history start at the clock, in microseconds. They are above those of a lost history, since no
+-- database ever draws a million ids a second.
 CREATE FUNCTION begin_history(forced boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     state relay_state;

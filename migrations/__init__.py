@@ -1,1 +1,1 @@
-"""The schema of Postgres, as numbered SQL files; there are no down migrations."""
+"""The schema of Postgres: numbered SQL files, applied in order by `fanfare migrate`."""
