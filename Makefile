@@ -1,12 +1,12 @@
-# Fanfare's tasks. `make help` lists them.
+# Fanfare's tasks; `make help` lists them.
 #
-# Each installs what it needs into .venv, from the pinned and hashed lists in requirements/, the
-# first time and after a change of those lists.
+# Each task installs what it needs into .venv, from the hashed locks in requirements/, the first time
+# and whenever those locks have changed.
 
 PYTHON ?= python3
 MINUTES ?= 30
 BIN := .venv/bin
-# The virtual environment's tools first; the stubs beside the packages.
+# The tools of the virtual environment come first; the generated stubs are importable.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/gen
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -18,39 +18,44 @@ help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(BIN)/.run ## Start everything, do the main job step by step, stop; AUTH=on with sessions
+demo: $(BIN)/.run ## Show what Fanfare does, on a throw-away system; AUTH=on with authentication
 	@fanfare demo $(if $(filter on,$(AUTH)),--auth)
 
 .PHONY: up
-up: $(BIN)/.run ## Start everything on the fixed ports, until Ctrl-C; AUTH=on with sessions
+up: $(BIN)/.run ## Run everything on the fixed ports until Ctrl-C; AUTH=on with authentication
 	@fanfare up $(if $(filter on,$(AUTH)),--auth)
 
-.PHONY: test
-test: $(BIN)/.dev lint ## Run every check and every test, against real servers
-	@pytest
+# Without the plugin of schemathesis, which takes a second to import and which only tests/fuzz needs.
+.PHONY: unit
+unit: $(BIN)/.dev ## Run the unit tests: no servers, under 20 seconds
+	@pytest -p no:schemathesis tests/unit
 
-# Needs the tests' own modules. A failed story is printed, and with the seed it can be drawn again.
+.PHONY: test
+test: $(BIN)/.dev lint ## Run all checks and all tests, those with real servers too
+	@pytest --durations=10
+
+# Prints the seed. A story that fails is printed as a list of steps; SEED=n plays it again.
 .PHONY: torture
 torture: export PYTHONPATH := $(PYTHONPATH):$(CURDIR)/tests
-torture: $(BIN)/.dev ## Play random commands and faults for MINUTES=30, drawn from SEED=n
+torture: $(BIN)/.dev ## Run random commands and faults for MINUTES=30, drawn from SEED=n
 	@seed=$${SEED:-$$(python -c 'import random; print(random.randrange(10**9))')}; \
 	    echo "make torture MINUTES=$(MINUTES) SEED=$$seed"; \
 	    python tests/model/run.py --seconds $$(($(MINUTES) * 6)) --seed $$seed && \
 	    python -m torture.run --minutes $(MINUTES) --seed $$seed
 
 .PHONY: bench
-bench: $(BIN)/.dev ## Measure everything beside the raw limits; QUICK=1 for three minutes of it
+bench: $(BIN)/.dev ## Measure everything against the raw limits; QUICK=1 takes three minutes
 	@fanfare bench $(if $(QUICK),--quick)
 
 .PHONY: bench-tools
-bench-tools: ## Build ghz, which `make bench` makes its gRPC calls with; needs Go
+bench-tools: ## Build ghz, the gRPC load generator of `make bench`; needs Go
 	@command -v go >/dev/null || { echo "Go is not installed (Debian: golang)." >&2; exit 1; }
 	@GOBIN=$(CURDIR)/.fanfare/tools go install github.com/bojand/ghz/cmd/ghz@v0.120.0
 
 .PHONY: lint
 lint: $(BIN)/.dev ## Check style, types and import rules
 	@ruff check
-	@ruff format --check --quiet || { echo "Run make format: some files are not formatted." >&2; exit 1; }
+	@ruff format --check --quiet || { echo "Some files are not formatted; run make format." >&2; exit 1; }
 	@mypy
 	@lint-imports --no-logo 2>/dev/null || lint-imports
 
@@ -66,16 +71,16 @@ gen: $(BIN)/.dev ## Generate gen/ and docs/openapi.yaml from protos/
 	@python protos/openapi.py docs/openapi.yaml
 
 .PHONY: lock
-lock: $(BIN)/.dev ## Pin the newest packages that pyproject.toml allows
+lock: $(BIN)/.dev ## Pin the newest versions that pyproject.toml allows
 	@sh requirements/lock.sh
 	@python requirements/sbom.py deploy/sbom.json
 
 .PHONY: audit
-audit: $(BIN)/.dev ## Hold the packages against the database of known vulnerabilities
+audit: $(BIN)/.dev ## Check the pinned packages for known vulnerabilities
 	@python requirements/audit.py
 
 .PHONY: sbom
-sbom: $(BIN)/.dev ## Write deploy/sbom.json, what Fanfare is made of
+sbom: $(BIN)/.dev ## Write the software bill of materials, deploy/sbom.json
 	@python requirements/sbom.py deploy/sbom.json
 
 .PHONY: env
@@ -94,13 +99,13 @@ $(BIN)/.dev: requirements/dev.txt pyproject.toml
 
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	    echo "Fanfare needs Python 3.11 or later, and $(PYTHON) is not: install one, or name it: make PYTHON=python3.12 ..." >&2; exit 1; }
-	@[ -w . ] || { echo "This folder cannot be written to: clone Fanfare where you may write." >&2; exit 1; }
+	    echo "$(PYTHON) is not Python 3.11 or later; install one, or name it: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@[ -w . ] || { echo "Cannot write to this folder; clone Fanfare to a folder that you can write to." >&2; exit 1; }
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv || { \
-	    echo "The virtual environment could not be made: install Python's venv module (Debian: python3-venv)." >&2; exit 1; }
-	@echo "Installing the packages of requirements/$(1).txt into .venv (only the first time; about a minute) ..."
+	    echo "Cannot create the virtual environment; install Python's venv module (Debian: python3-venv)." >&2; exit 1; }
+	@echo "Installing the packages of requirements/$(1).txt into .venv (only the first time; takes about a minute) ..."
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/$(1).txt || { \
-	    echo "The packages could not be installed: check that pip reaches its registry; the first lines above say more." >&2; exit 1; }
+	    echo "Cannot install the packages; check that pip reaches its registry. The first lines above say more." >&2; exit 1; }
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 endef

@@ -13,7 +13,7 @@ from redis import Redis
 from bench.harness import BenchError
 from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
-from core.feed.sharding import SHARDS
+from core.feed.sharding import SHARDS, Shard
 from core.rpc.messages import tweet
 from ops.feed_status import Feed
 from write_service.events import tweet_created
@@ -111,7 +111,7 @@ def wait_applied(redis: Redis, keys: Keys, offsets: Sequence[int]) -> float:
     while True:
         pipeline = redis.pipeline(transaction=False)
         for shard in range(SHARDS):
-            pipeline.mget(keys.checkpoints(shard))
+            pipeline.mget(keys.checkpoints(Shard(shard)))
         found = pipeline.execute()
         with suppress(AttributeError):  # a checkpoint does not exist yet
             if all(

@@ -14,7 +14,7 @@ from bench import backlog
 from bench.figures import Figure
 from bench.harness import CALL_SECONDS, Bench, BenchError
 from bench.raw_valkey import replay_commands
-from core.feed.timeline_lists import COMPLETE, author_list, home_list, separator
+from core.feed.timeline_lists import COMPLETE, author_list, encode_separator, home_list
 from ops.feed_status import Feed
 
 # User ids above those of any graph: three stars, then the crowd that follows them.
@@ -116,11 +116,11 @@ def _crowd(bench: Bench, redis: Redis, crowd: Sequence[int]) -> Iterator[None]:
                         [PULLED] if user >= crowd[0] + FEW else [PULLED, PULLED_WITH_FEW_FOLLOWERS]
                     )
                     pipeline.rpush(
-                        bench.keys.for_list(home_list(user)), separator(merged), COMPLETE
+                        bench.keys.for_list(home_list(user)), encode_separator(merged), COMPLETE
                     )
                 pipeline.execute()
             for star in stars[1:]:
-                redis.rpush(bench.keys.for_list(author_list(star)), separator([]), COMPLETE)
+                redis.rpush(bench.keys.for_list(author_list(star)), encode_separator([]), COMPLETE)
             yield
         finally:
             bench.step("removing them")

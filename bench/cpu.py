@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from embedded.server import Server
+from embedded.server import ServerProcess
 
 PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -46,7 +46,7 @@ def _stat_fields(pid: int) -> list[str]:
 
 
 @contextmanager
-def cpu_used(servers: dict[str, Server]) -> Iterator[dict[str, float]]:
+def cpu_used(servers: dict[str, ServerProcess]) -> Iterator[dict[str, float]]:
     """Yield a dict that is filled at the end of the context.
 
     It then has the CPU seconds that each server used in the context, by name.

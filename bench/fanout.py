@@ -23,9 +23,9 @@ from bench.cpu import cpu_seconds
 from bench.figures import Figure
 from bench.harness import CALL_SECONDS, Bench, BenchError
 from bench.raw_valkey import CommandRecorder, replay_commands
-from embedded.server import Server
+from embedded.server import ServerProcess
 from ops.feed_status import Feed
-from ops.verify import compare
+from ops.verify import compare_timelines
 
 STALE_SECONDS = 600.0
 # How many tweets of an old backlog are written at a time: few, as a relay that keeps up sends them.
@@ -142,7 +142,7 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
     return ended - started, after[0] - before[0], after[1] - before[1]
 
 
-def _wait_resumed(worker: Server, size: int) -> float:
+def _wait_resumed(worker: ServerProcess, size: int) -> float:
     """Wait until the worker is about to fetch; return when it was, by time.time().
 
     Args:
@@ -168,7 +168,7 @@ def _check_timelines(bench: Bench) -> None:
     bench.step("comparing timelines with the SQL oracle")
     readers = list(bench.graph.readers)
     chosen = random.Random(7).sample(readers, min(bench.size(30, quick=8, smoke=4), len(readers)))  # noqa: S311
-    outcome = compare(bench.settings, chosen, "drained", Console(quiet=True))
+    outcome = compare_timelines(bench.settings, chosen, "drained", Console(quiet=True))
     if outcome.differing:
         raise BenchError(f"timelines differ from the SQL oracle: {outcome.examples}")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from ops.imports import Rejects, by_rank, parse_follow, parse_post, read_lines
+from ops.load_files import RejectedLines, match_authors, parse_follow, parse_post, read_lines
 
 FOLLOWS = "follows.txt.gz"
 POSTS = "posts.jsonl.gz"
@@ -59,7 +59,7 @@ def read_graph(folder: Path, edges: int | None = None, posts: int | None = None)
     Raises:
         OSError: a file cannot be read.
     """
-    rejects = Rejects()
+    rejects = RejectedLines()
     lines = read_lines(folder / FOLLOWS, lambda _: None)
     found = (parse_follow(number, line, rejects) for number, line in lines)
     follows = list(dict.fromkeys(_first(edges, (edge for edge in found if edge is not None))))
@@ -102,7 +102,7 @@ def _graph(source: str, follows: Sequence[Edge], posts: Sequence[tuple[int, str]
     for follower, followed in follows:
         followings[ids[follower]].append(ids[followed])
         followers[ids[followed]].append(ids[follower])
-    writers = by_rank(Counter(author for author, _ in posts), counts)
+    writers = match_authors(Counter(author for author, _ in posts), counts)
     mapped = [(ids[writers[author]], text) for author, text in posts if author in writers]
     return Graph(source, len(ids), dict(followings), dict(followers), mapped)
 

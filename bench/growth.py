@@ -16,7 +16,7 @@ from redis import Redis
 from bench.figures import Figure
 from bench.harness import Bench
 from bench.load_generators import GET_HOME_TIMELINE, ghz, home_requests
-from core.feed.timeline_lists import COMPLETE, home_list, separator
+from core.feed.timeline_lists import COMPLETE, encode_separator, home_list
 
 FLAT = 1.2
 KILOBYTES_GOAL = 10.0
@@ -121,7 +121,7 @@ def _make_users(connection: psycopg.Connection, bench: Bench, counts: Sequence[i
     _tweet(connection, authors, PAGE)
     rows = connection.execute("SELECT id FROM tweets WHERE user_id = ANY(%s)", (list(authors),))
     ids = sorted((row[0] for row in rows), reverse=True)
-    elements = [separator([]), *ids, COMPLETE]
+    elements = [encode_separator([]), *ids, COMPLETE]
     readers = _new_users(connection, counts[-1])
     _follow(connection, readers, authors)
     with Redis.from_url(bench.settings.redis_address()) as redis:

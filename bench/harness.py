@@ -22,7 +22,7 @@ from bench.graph import Graph, load
 from core.feed.keys import Keys
 from core.feed.timeline_lists import home_list
 from core.settings import Settings
-from embedded.server import Server
+from embedded.server import ServerProcess
 from embedded.stack import default_parts_dir
 from ops.feed_status import Feed, current_keys
 from ops.system import System
@@ -83,7 +83,7 @@ class Bench:
         """Return the one of three sizes that is for this run's profile."""
         return {Profile.FULL: full, Profile.QUICK: quick, Profile.SMOKE: smoke}[self.profile]
 
-    def cpu(self, **others: Server) -> AbstractContextManager[dict[str, float]]:
+    def cpu(self, **others: ServerProcess) -> AbstractContextManager[dict[str, float]]:
         """Measure CPU time: return a context manager whose dict is filled at its end.
 
         It then has the CPU seconds, user and system, that each process used in the context, by

@@ -27,7 +27,7 @@ from bench.load_generators import (
 from core.feed.timeline_lists import home_list
 from core.rpc.health_probe import probe
 from embedded.ports import HOST, free_ports
-from embedded.server import Server
+from embedded.server import ServerProcess
 from ops.system import ROOT
 
 CPU_GOAL = 1.4
@@ -216,7 +216,7 @@ def _process_count(bench: Bench) -> int:
 
 
 @contextmanager
-def _prefork_read_service(bench: Bench) -> Iterator[tuple[Server, str]]:
+def _prefork_read_service(bench: Bench) -> Iterator[tuple[ServerProcess, str]]:
     """Start a read service with one process for each core; yield it and its target."""
     server, target = bench.system.another_read_service(_process_count(bench))
     try:
@@ -247,7 +247,7 @@ def _raw_ranges(bench: Bench, batches: Sequence[Sequence[int]], calls: int) -> f
 
 
 @contextmanager
-def noop_server(bench: Bench, processes: int = 1) -> Iterator[tuple[Server, str]]:
+def noop_server(bench: Bench, processes: int = 1) -> Iterator[tuple[ServerProcess, str]]:
     """Start no-op servers that give the present answers of the read service.
 
     Args:
@@ -274,7 +274,7 @@ def noop_server(bench: Bench, processes: int = 1) -> Iterator[tuple[Server, str]
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}",
     }
     servers = [
-        Server(
+        ServerProcess(
             f"No-op {number}",
             [sys.executable, "-m", "bench.noop", str(path)],
             bench.folder / "logs" / f"noop-{number}.log",

@@ -1,1 +1,1 @@
-"""The `fanfare` command: the human's door to all of it."""
+"""The commands of `fanfare`: each parses its options, calls `ops` and prints the result."""

@@ -1,4 +1,4 @@
-"""`fanfare bench`: figures of this machine, each beside the raw limit of the same run."""
+"""`fanfare bench`: measure Fanfare on this machine."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from bench.figures import Figure
 from bench.graph import Graph, generate_graph, read_graph
 from bench.harness import Bench, BenchError, Profile, start_bench
 from bench.tools import describe_missing_tools
-from embedded.stack import StackError
-from ops.migrate import MigrateError
 from ops.system import ROOT
 
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 DOCS = ROOT / "docs"
 DATA = ROOT.parent / "shared" / "data"
-# How much of the real graph: follows, posts. None: all.
+# How many follows and posts of the real graph are used; None is all of them.
 SIZES: dict[Profile, tuple[int | None, int | None]] = {
     Profile.FULL: (None, None),
     Profile.QUICK: (100_000, 30_000),
@@ -34,20 +32,24 @@ SIZES: dict[Profile, tuple[int | None, int | None]] = {
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)), metavar="[NAME]...")
-@click.option("--quick", is_flag=True, help="Fewer repetitions and smaller sizes: minutes.")
-@click.option("--smoke", is_flag=True, help="Tiny sizes, to see that it works; writes nothing.")
+@click.option("--quick", is_flag=True, help="Smaller sizes and fewer repetitions; takes minutes.")
+@click.option(
+    "--smoke", is_flag=True, help="Tiny sizes, to check that every row works; writes no results."
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=DATA,
-    help="The folder of follows.txt.gz and posts.jsonl.gz; ../shared/data beside the checkout.",
+    help="Folder with follows.txt.gz and posts.jsonl.gz; default: ../shared/data of the checkout.",
 )
 def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> None:
-    """Measure everything, or the rows of these names, on an embedded stack of its own.
+    """Measure the performance of this machine.
 
-    Prints a table, and writes bench/results/latest.json and the plots in docs.
+    Starts a system of its own, runs all rows or those with the given names, and prints each figure
+    against the raw limit of the layer beneath it. Writes the repetitions to
+    bench/results/latest.json, and the results page and its plots to docs.
     """
-    # Told to end as by Ctrl-C: what was measured is shown, and nothing is left running.
+    # SIGTERM ends it as Ctrl-C does: what was measured is shown, and nothing is left running.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     profile = Profile.SMOKE if smoke else Profile.QUICK if quick else Profile.FULL
     console = Console()
@@ -86,8 +88,6 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
                         report.save_results(RESULTS, where, found)
                     progress.advance(task)
                 step("stopping")
-        except (StackError, MigrateError) as error:
-            raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
         finally:
@@ -107,21 +107,21 @@ def _graph(data: Path, profile: Profile) -> Graph:
         return read_graph(data, edges, posts)
     except OSError as error:
         raise click.ClickException(
-            f"the graph cannot be read ({error}): name the folder that has it with --data."
+            f"cannot read the graph: {error}; give the folder that contains it with --data"
         ) from error
 
 
 def _measured(bench: Bench, row: Benchmark, console: Console) -> list[Figure]:
-    # A smoke does without: it is to see that the row works.
+    # A smoke run makes do without the load generators.
     if bench.profile is not Profile.SMOKE and (lacking := describe_missing_tools(row.tools)):
-        console.print(f"{row.name} is left out: {lacking}.", highlight=False, soft_wrap=True)
+        console.print(f"{row.name} is skipped: {lacking}.", highlight=False, soft_wrap=True)
         return []
     return row.run(bench)
 
 
 def _show(figures: Sequence[Figure], console: Console) -> None:
     if figures:
-        # As wide as the table where there is no terminal that would break its lines.
+        # In a file no line of the table should be wrapped.
         wide = console if console.is_terminal else Console(width=report.WIDTH)
         wide.print(report.table(figures))
 
@@ -129,13 +129,15 @@ def _show(figures: Sequence[Figure], console: Console) -> None:
 def _write(console: Console) -> None:
     results = report.load_results(RESULTS)
     report.write_page(DOCS / "benchmarks-results.md", results, list(BENCHMARKS))
-    console.print("bench/results/latest.json has every repetition.", highlight=False)
+    console.print("Every repetition is in bench/results/latest.json.", highlight=False)
     if importlib.util.find_spec("matplotlib") is None:
-        console.print("No plots: matplotlib is not installed; requirements/dev.txt has it.")
+        console.print(
+            "No plots were drawn: matplotlib is not installed; requirements/dev.txt has it."
+        )
         return
-    # Only now: it takes a second to import.
+    # Imported only here, because it takes a second.
     plots = importlib.import_module("bench.plots")
     plots.draw(
         DOCS, results, list(BENCHMARKS), {name: row.work for name, row in BENCHMARKS.items()}
     )
-    console.print("docs/benchmarks-results.md and the plots beside it are new.", highlight=False)
+    console.print("docs/benchmarks-results.md and its plots are updated.", highlight=False)

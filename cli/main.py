@@ -1,4 +1,4 @@
-"""`fanfare`: the command line; COMMANDS has its commands."""
+"""`fanfare`: the command line, with one module for each of its commands."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import logging
 import click
 
 from core.settings import SettingsError
+from embedded.errors import StackError
+from ops.errors import OpsError
 
-# Imported when asked for: the container image has no embedded stack, and needs none to migrate.
+# Where each command is. A module is imported only when its command is used: the container image
+# lacks the packages of the embedded stack, and needs none of them to migrate.
 COMMANDS = {
     "up": "cli.up:up",
     "demo": "cli.up:demo",
@@ -21,8 +24,8 @@ COMMANDS = {
     "recover": "cli.recover:command",
     "dlq": "cli.dlq:commands",
     "replay": "cli.replay:command",
-    "keys": "cli.keys:keys",
-    "admin": "cli.keys:admin",
+    "keys": "cli.keys:commands",
+    "admin": "cli.admin:command",
     "bench": "cli.bench:command",
 }
 
@@ -38,6 +41,13 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def invoke(self, context: click.Context) -> object:
+        """Run the command; report an expected failure as one sentence, with exit status 1."""
+        try:
+            return super().invoke(context)
+        except (SettingsError, OpsError, StackError) as error:
+            raise click.ClickException(str(error)) from error
+
 
 @click.group(cls=_Commands)
 def cli() -> None:
@@ -45,10 +55,6 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a failure is one sentence on stderr and exit status 1."""
+    """Run the command line."""
     logging.basicConfig(level=logging.ERROR)
-    try:
-        cli()
-    except SettingsError as error:
-        click.echo(f"Error: {error}", err=True)
-        raise SystemExit(1) from None
+    cli()

@@ -1,19 +1,20 @@
-"""`fanfare migrate`: the schema in Postgres and the topics in Kafka, brought up to date."""
+"""`fanfare migrate`: bring the schema and the topics up to date."""
 
 from __future__ import annotations
 
 import click
 
 from core.settings import load_settings
-from ops.migrate import MigrateError, migrate
+from ops.migrate import migrate
 
 
 @click.command()
 def command() -> None:
-    """Bring the schema in Postgres and the topics in Kafka up to date."""
-    try:
-        done = migrate(load_settings())
-    except MigrateError as error:
-        raise click.ClickException(str(error)) from error
-    for line in done or ["Everything is up to date."]:
+    """Bring the schema and the topics up to date.
+
+    Applies the missing migrations to Postgres and creates the missing topics in Kafka. Run it
+    before the first start, and at every upgrade before the new processes are started. Safe to run
+    at any time.
+    """
+    for line in migrate(load_settings()) or ["Everything is up to date."]:
         click.echo(line)

@@ -1,41 +1,24 @@
-"""`fanfare rebuild`: timelines removed from Redis, to be built anew by their next readers."""
+"""`fanfare rebuild`: have cached timelines built again."""
 
 from __future__ import annotations
 
 import click
-import psycopg
-from redis import Redis
-from redis.exceptions import RedisError
 
-from core.feed.history import OtherHistoryError
-from core.feed.timeline_lists import author_list, home_list
 from core.settings import load_settings
-from core.storage.scan import unlink_all
-from ops.feed_status import current_keys
+from ops.rebuild import remove_cached_timelines
 
 
 @click.command()
-@click.option("--user", type=click.IntRange(min=1), help="The timeline of this user.")
-@click.option("--all", "everybody", is_flag=True, help="All timelines.")
+@click.option("--user", type=click.IntRange(min=1), metavar="ID", help="Only this user's timeline.")
+@click.option("--all", "everybody", is_flag=True, help="The timelines of all users.")
 def command(user: int | None, *, everybody: bool) -> None:
-    """Remove a timeline, or all, from Redis; readers get theirs from Postgres until it is built.
+    """Have cached timelines built again.
 
-    Always safe, and seldom needed: for whoever doubts a timeline. All at once makes work for
-    Postgres, as each is built when it is next read.
+    Removes them from Redis; each is built from Postgres when it is next read. For when a timeline
+    looks wrong. Safe at any time: until then, readers are served from Postgres. With --all,
+    Postgres has the work of building every timeline that is read.
     """
     if (user is None) is not everybody:
-        raise click.UsageError("say which: --user ID or --all")
-    try:
-        settings = load_settings()
-        with Redis.from_url(settings.redis_address(), socket_timeout=10) as redis:
-            keys = current_keys(settings)
-            if user is not None:
-                lists = map(keys.for_list, (home_list(user), author_list(user)))
-                removed = int(redis.unlink(*lists))
-            else:
-                removed = unlink_all(redis, keys.timelines, keys.authors)
-    except RedisError as error:
-        raise click.ClickException(f"Redis does not answer: {error}") from error
-    except (psycopg.Error, OtherHistoryError) as error:
-        raise click.ClickException(f"the database does not say its history: {error}") from error
+        raise click.UsageError("give either --user ID or --all")
+    removed = remove_cached_timelines(load_settings(), user)
     click.echo(f"{removed:,} cached lists removed")

@@ -1,106 +1,53 @@
-"""`fanfare recover`: a new history by hand, after what Fanfare cannot notice by itself."""
+"""`fanfare recover`: begin a new history."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-
 import click
-import psycopg
-from redis import Redis
-from redis.exceptions import RedisError
 
 from core.settings import load_settings
-from core.storage.scan import unlink_all
-from ops.feed_status import connect
-from write_service.outbox import wake_relay
-
-STEP = 10_000
+from ops.errors import OpsError
+from ops.recover import begin_history, count_keys, read_history_state, remove_other_keys
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Say what is found, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what is found and change nothing.")
 def command(*, dry_run: bool) -> None:
-    """Begin a new history: all timelines in Redis are built anew from what Postgres has now.
+    """Recover from damage that leaves no trace.
 
-    A restart, restore or failover of Postgres is noticed without it. It is for what nothing shows,
-    such as rows put back in a running server or records missing from a restored Kafka, and for
-    doubt. Safe at any time and as often as you like; until timelines are built again, Postgres
-    answers. Consistency tokens given out before it are refused afterwards.
+    Begins a new history, so that everything cached in Redis is built again from Postgres. A
+    restart, restore or failover of Postgres is noticed without this command. It is for what leaves
+    no trace, such as rows put back into a running server or records missing from a restored Kafka,
+    and for when in doubt. Safe at any time, and any number of times: readers are served from
+    Postgres until their timelines are built again. Consistency tokens from before are refused
+    afterwards.
     """
     settings = load_settings()
+    state = read_history_state(settings)
+    validity = "valid" if state.is_valid else "ended by a restart, restore or failover"
+    click.echo(
+        f"Postgres: history {state.history or 'none'} ({validity}), {state.ended} before it; last "
+        f"heartbeat of a relay {state.heartbeat_seconds:.0f} s ago"
+    )
+    history = state.history
+    if not dry_run:
+        history = begin_history(settings)
+        click.echo(f"Began history {history}; workers and readers follow within two seconds.")
     try:
-        with connect(settings.primary_dsn()) as connection:
-            history = _report_postgres(connection)
-            if not dry_run:
-                history = _begin(connection)
-                click.echo(f"Began history {history}; workers and readers follow in two seconds.")
-    except psycopg.Error as error:
-        raise click.ClickException(f"Postgres does not answer: {error}") from error
-    try:
-        with Redis.from_url(settings.redis_address(), socket_timeout=10) as redis:
-            _report_redis(redis, settings.redis_prefix, history)
-            if dry_run:
-                click.echo("Nothing was changed (--dry-run).")
-            else:
-                removed = _remove_others(redis, settings.redis_prefix, history)
-                click.echo(f"Removed {removed:,} keys of other histories from Redis.")
-    except RedisError as error:
-        # Nobody reads those keys: they only take memory.
+        counts = count_keys(settings)
+        for found, count in counts.most_common():
+            which = "the current history" if found == history else "another history"
+            click.echo(f"Redis: {count:,} keys of {which}, {found}")
+        if not counts:
+            click.echo("Redis: no keys of any history")
+        if dry_run:
+            click.echo("Nothing was changed (--dry-run).")
+        else:
+            removed = remove_other_keys(settings, history)
+            click.echo(f"Removed {removed:,} keys of other histories from Redis.")
+    except OpsError as error:
+        # Not a failure of the command: nobody reads these keys, they only take memory.
         click.echo(
-            f"Redis does not answer, so keys of other histories stay in it: {error}; to remove "
-            "them, run this command again.",
+            f"Keys of other histories may be left in Redis, where they only take memory: {error}. "
+            "To remove them, run this command again.",
             err=True,
         )
-
-
-def _report_postgres(connection: psycopg.Connection) -> str:
-    """Say what the database knows of histories; return the current one."""
-    row = connection.execute(
-        "SELECT coalesce(history, ''), valid_history() IS NOT NULL,"
-        " extract(epoch FROM clock_timestamp() - seen_at),"
-        " (SELECT count(*) FROM ended_histories) FROM relay_state"
-    ).fetchone()
-    if row is None:
-        raise psycopg.OperationalError("relay_state is empty: run `fanfare migrate`")
-    history, is_valid, heartbeat_seconds, ended = row
-    state = "valid" if is_valid else "ended by a restart, restore or failover"
-    click.echo(
-        f"Postgres: history {history or 'none'} ({state}), {ended} before it; last heartbeat of a "
-        f"relay {heartbeat_seconds:.0f} s ago"
-    )
-    return str(history)
-
-
-def _begin(connection: psycopg.Connection) -> str:
-    """Begin a new history and wake the relay; return the history."""
-    row = connection.execute("SELECT begin_history(forced => true)").fetchone()
-    wake_relay(connection)
-    return str(row[0]) if row is not None else ""
-
-
-def _report_redis(redis: Redis, prefix: str, current: str) -> None:
-    """Say how many keys each history has in Redis."""
-    everything = redis.scan_iter(f"{prefix}*", count=STEP)
-    matches = filter(None, map(_histories(prefix).match, everything))
-    keys = Counter(match.group(1).decode() for match in matches)
-    for history, count in keys.most_common():
-        which = "the current history" if history == current else "another history"
-        click.echo(f"Redis: {count:,} keys of {which}, {history}")
-    if not keys:
-        click.echo("Redis: no keys of any history")
-
-
-def _histories(prefix: str) -> re.Pattern[bytes]:
-    """Return what matches the beginning of a history's key, with the history as its group."""
-    return re.compile(re.escape(prefix.encode()) + rb"([0-9a-f]{10}):")
-
-
-def _remove_others(redis: Redis, prefix: str, history: str) -> int:
-    kept = _histories(prefix)
-
-    def is_other(key: bytes) -> bool:
-        match = kept.match(key)
-        return match is not None and match.group(1) != history.encode()
-
-    return unlink_all(redis, f"{prefix}*", only=is_other)

@@ -19,7 +19,7 @@ from core.settings import Settings, load_settings
 from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
 from embedded.supervisor import Supervisor
 from ops.certificates import client_options
-from ops.migrate import MigrateError
+from ops.errors import OpsError
 from ops.system import ServicePorts, System
 
 
@@ -50,7 +50,7 @@ def up(*, replica: bool, auth: bool) -> None:
                 Supervisor(system.servers, _reporter(console)).watch()
             finally:
                 console.print("\nStopping ...")
-    except (StackError, MigrateError) as error:
+    except (StackError, OpsError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         pass
@@ -88,7 +88,7 @@ def demo(*, auth: bool) -> None:
             f"{settings.state_dir} cannot be written to ({error.strerror}): set FANFARE_STATE_DIR "
             "to a folder that can."
         ) from error
-    except (StackError, MigrateError, DemoError) as error:
+    except (StackError, OpsError, DemoError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None

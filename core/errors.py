@@ -1,12 +1,18 @@
-"""Fanfare's errors: one hierarchy, and the one table from it to gRPC codes.
+"""Every error that a caller can get: its reason, gRPC code, message and metadata in one class.
 
-Every error becomes a google.rpc.Status with an ErrorInfo whose reason is a value of
-fanfare.errors.v1.ErrorReason, plus BadRequest or RetryInfo where they apply.
+A service raises one of these classes, and `to_status` makes the google.rpc.Status that the caller
+receives. Its ErrorInfo holds the reason (fanfare.errors.v1.ErrorReason) and the metadata, so that
+no client has to parse a message. `protos/fanfare/errors/v1/errors.proto` documents each of them.
+
+Metadata goes to the caller and into the caller's logs. It must hold no secret, no e-mail address,
+and nothing that the caller may not know.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import grpc
@@ -18,329 +24,333 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 DOMAIN = "fanfare"
+_NO_METADATA: Mapping[str, object] = MappingProxyType({})
 
 
 class FanfareError(Exception):
-    """A failure that a caller is told about; str() of it is the status message."""
+    """A failed call; `str(error)` is the message that the caller reads.
+
+    A class without an `__init__` of its own always has the same message and metadata, and is
+    raised without arguments.
+    """
 
     reason: ClassVar[ErrorReason.ValueType]
+    code: ClassVar[grpc.StatusCode]
+    message: ClassVar[str]
+    """A template for `str.format`: filled in from the metadata and from further words."""
+    field: ClassVar[str] = ""
+    """The request field that is at fault, where that is always the same one; becomes metadata."""
+
+    def __init__(self, metadata: Mapping[str, object] = _NO_METADATA, **words: object) -> None:
+        """Fill in the message.
+
+        Args:
+            metadata: what the caller is told in ErrorInfo.metadata, as text.
+            **words: what only the message needs.
+        """
+        constant = {"field": self.field} if self.field else {}
+        self.metadata = constant | {name: str(value) for name, value in metadata.items()}
+        super().__init__(self.message.format(**metadata, **words))
+
+
+class DescribedError(FanfareError):
+    """A failure whose message is written where it is raised."""
+
+    message = "{detail}"
+
+    def __init__(self, detail: str) -> None:
+        """Take the whole message: what is wrong, and what to do."""
+        super().__init__(detail=detail)
+
+
+class RetryableError(FanfareError):
+    """A failure that a retry may cure; its status carries a RetryInfo."""
+
+    retry_after: float = 1.0
+    """How many seconds the caller should wait."""
 
 
 class InvalidRequestError(FanfareError):
-    """A field breaks a rule of the contract.
-
-    violations: pairs of the field's path ("" for the message as a whole) and what it must be.
-    """
+    """Fields break the contract's rules; the status carries a BadRequest that lists them all."""
 
     reason = ErrorReason.ERROR_REASON_INVALID_REQUEST
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = "{detail}"
 
     def __init__(self, violations: Iterable[tuple[str, str]]) -> None:
+        """Take pairs of a field's path ("" for the message as a whole) and what it must be."""
         self.violations = list(violations)
-        super().__init__("; ".join(f"{f}: {d}" if f else d for f, d in self.violations))
+        fields = [field for field, _ in self.violations if field]
+        super().__init__(
+            {"field": fields[0]} if fields else {},
+            detail="; ".join(f"{f}: {d}" if f else d for f, d in self.violations),
+        )
 
 
-class MalformedRequestError(FanfareError):
-    """The bytes or the JSON are not the request message."""
+class MalformedRequestError(DescribedError):
+    """The bytes or the JSON cannot be read as the request message."""
 
     reason = ErrorReason.ERROR_REASON_MALFORMED_REQUEST
+    code = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class InvalidPageTokenError(FanfareError):
     """The page token was changed, or belongs to another method or user."""
 
     reason = ErrorReason.ERROR_REASON_INVALID_PAGE_TOKEN
-
-    def __init__(self) -> None:
-        super().__init__(
-            "page_token was changed, or given out by another method or for another user: "
-            "start again without one"
-        )
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = (
+        "page_token is damaged, or belongs to another method or user; list again from the "
+        "first page"
+    )
+    field = "page_token"
 
 
 class InvalidConsistencyTokenError(FanfareError):
-    """No command gave out this consistency token."""
+    """The consistency token is not one that a command returned."""
 
     reason = ErrorReason.ERROR_REASON_INVALID_CONSISTENCY_TOKEN
-
-    def __init__(self) -> None:
-        super().__init__("consistency_token is not one that a command returned: pass it unchanged")
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = "consistency_token is not one that a command returned; pass it unchanged, or omit it"
+    field = "consistency_token"
 
 
 class UserNotFoundError(FanfareError):
-    """No such user."""
+    """No user has this id or username."""
 
     reason = ErrorReason.ERROR_REASON_USER_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no user {user}"
 
     def __init__(self, user: int | str) -> None:
-        super().__init__(f"there is no user {user}")
+        """Take the id or the username that the caller asked for."""
+        super().__init__({"user_id" if isinstance(user, int) else "username": user}, user=user)
 
 
 class TweetNotFoundError(FanfareError):
-    """No such tweet."""
+    """No tweet has this id."""
 
     reason = ErrorReason.ERROR_REASON_TWEET_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+    message = "there is no tweet {tweet_id}"
 
     def __init__(self, tweet_id: int) -> None:
-        super().__init__(f"there is no tweet {tweet_id}")
+        super().__init__({"tweet_id": tweet_id})
 
 
 class FollowNotFoundError(FanfareError):
     """The first user does not follow the second."""
 
     reason = ErrorReason.ERROR_REASON_FOLLOW_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
+    message = "user {follower_id} does not follow user {followed_id}"
 
     def __init__(self, follower_id: int, followed_id: int) -> None:
-        super().__init__(f"user {follower_id} does not follow user {followed_id}")
+        super().__init__({"follower_id": follower_id, "followed_id": followed_id})
 
 
 class UsernameTakenError(FanfareError):
-    """Another user has this name."""
+    """Another user has this username."""
 
     reason = ErrorReason.ERROR_REASON_USERNAME_TAKEN
-
-    def __init__(self) -> None:
-        super().__init__("another user has this username: choose another")
+    code = grpc.StatusCode.ALREADY_EXISTS
+    message = "another user has this username; choose another"
+    field = "username"
 
 
 class EmailTakenError(FanfareError):
     """Another user has this e-mail address."""
 
     reason = ErrorReason.ERROR_REASON_EMAIL_TAKEN
-
-    def __init__(self) -> None:
-        super().__init__("another user has this e-mail address: use another")
+    code = grpc.StatusCode.ALREADY_EXISTS
+    message = "another user has this e-mail address; use another"
+    field = "email"
 
 
 class RequestIdReusedError(FanfareError):
-    """The request_id came before, with another content."""
+    """The author already used this request_id for different content."""
 
     reason = ErrorReason.ERROR_REASON_REQUEST_ID_REUSED
-
-    def __init__(self) -> None:
-        super().__init__(
-            "this request_id came before with another content: use a new UUID for a new tweet"
-        )
+    code = grpc.StatusCode.ALREADY_EXISTS
+    message = "request_id was already used for different content; use a new UUID for a new tweet"
+    field = "request_id"
 
 
 class UnauthenticatedError(FanfareError):
-    """The call names nobody."""
+    """The access token is missing, invalid or expired."""
 
     reason = ErrorReason.ERROR_REASON_UNAUTHENTICATED
-
-    def __init__(self) -> None:
-        super().__init__(
-            "this method needs a valid access token, as `authorization: Bearer ...`: begin or "
-            "refresh a session"
-        )
+    code = grpc.StatusCode.UNAUTHENTICATED
+    message = (
+        "the access token is missing, invalid or expired; create or refresh a session, and "
+        "send `authorization: Bearer <access token>`"
+    )
 
 
 class PermissionDeniedError(FanfareError):
-    """The caller is known, and may not do this."""
+    """The method's access rule does not let this caller call it."""
 
     reason = ErrorReason.ERROR_REASON_PERMISSION_DENIED
-
-    def __init__(self) -> None:
-        super().__init__("you may not do this: it is another's, or not for callers like you")
+    code = grpc.StatusCode.PERMISSION_DENIED
+    message = (
+        "permission denied: the resource belongs to another user, or this kind of caller may "
+        "not use the method"
+    )
 
 
 class InvalidCredentialsError(FanfareError):
-    """No user has this name and this password."""
+    """No user has this username and password."""
 
     reason = ErrorReason.ERROR_REASON_INVALID_CREDENTIALS
-
-    def __init__(self) -> None:
-        super().__init__("no user has this name and this password")
+    code = grpc.StatusCode.UNAUTHENTICATED
+    message = "the username or the password is wrong"
 
 
 class InvalidRefreshTokenError(FanfareError):
-    """No session has this refresh token."""
+    """The refresh token is unknown, already used, or of a session that ended."""
 
     reason = ErrorReason.ERROR_REASON_INVALID_REFRESH_TOKEN
-
-    def __init__(self) -> None:
-        super().__init__("no session has this refresh token, or no longer: begin a session")
+    code = grpc.StatusCode.UNAUTHENTICATED
+    message = "refresh_token is unknown, already used or expired; create a new session"
+    field = "refresh_token"
 
 
 class AuthenticationOffError(FanfareError):
-    """There are no sessions here."""
+    """The method needs authentication, which is off on this server."""
 
     reason = ErrorReason.ERROR_REASON_AUTHENTICATION_OFF
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = (
+        "authentication is off on this server; call without a token, or ask the operator to "
+        "set FANFARE_AUTH_KEYS"
+    )
 
-    def __init__(self) -> None:
-        super().__init__(
-            "authentication is off here: call without a token, or have the operator set "
-            "FANFARE_AUTH_KEYS"
-        )
 
-
-class MethodNotFoundError(FanfareError):
-    """No such method."""
+class MethodNotFoundError(DescribedError):
+    """No RPC has this name; in REST, the path does not take this HTTP method."""
 
     reason = ErrorReason.ERROR_REASON_METHOD_NOT_FOUND
+    code = grpc.StatusCode.UNIMPLEMENTED
 
 
-class PathNotFoundError(FanfareError):
-    """No such REST path."""
+class PathNotFoundError(DescribedError):
+    """No RPC has this REST path."""
 
     reason = ErrorReason.ERROR_REASON_PATH_NOT_FOUND
+    code = grpc.StatusCode.NOT_FOUND
 
 
 class BodyTooLargeError(FanfareError):
-    """The REST body is over the limit."""
+    """The REST body is larger than the limit."""
 
     reason = ErrorReason.ERROR_REASON_BODY_TOO_LARGE
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    message = "the body is larger than {limit} bytes; send a smaller one"
+
+    def __init__(self, limit: int) -> None:
+        """Take the limit in bytes."""
+        super().__init__({"limit": limit})
 
 
-class UnsupportedMediaTypeError(FanfareError):
+class UnsupportedMediaTypeError(DescribedError):
     """The REST body is not JSON."""
 
     reason = ErrorReason.ERROR_REASON_UNSUPPORTED_MEDIA_TYPE
-
-
-class RetryableError(FanfareError):
-    """A failure that may pass; the status says after how many seconds to try again."""
-
-    retry_after: float = 1.0
+    code = grpc.StatusCode.INVALID_ARGUMENT
 
 
 class DatabaseUnavailableError(RetryableError):
-    """Postgres does not answer."""
+    """Postgres does not answer; a command may or may not have taken effect."""
 
     reason = ErrorReason.ERROR_REASON_DATABASE_UNAVAILABLE
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the database does not answer: try again, a command with the same request_id"
-        )
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "the database is unavailable; retry (CreateTweet with the same request_id)"
 
 
 class NotYetConsistentError(RetryableError):
-    """No Postgres that answers has what the consistency token names."""
+    """No Postgres that answers has replayed the consistency token's command."""
 
     reason = ErrorReason.ERROR_REASON_NOT_YET_CONSISTENT
-
-    def __init__(self) -> None:
-        super().__init__(
-            "no database here has what the consistency_token names yet: try again, or read without"
-        )
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "no replica has caught up with consistency_token yet; retry, or omit it"
 
 
 class ConsistencyTokenLostError(FanfareError):
-    """The command that gave the token out may be lost: the database continues an older state."""
+    """The database may have lost the command that returned the consistency token."""
 
     reason = ErrorReason.ERROR_REASON_CONSISTENCY_TOKEN_LOST
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the database was restored or failed over after consistency_token was given out, and "
-            "may have lost the command: check whether its effect is there, and omit the token"
-        )
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = (
+        "the database was restored or failed over and may have lost the command that "
+        "returned consistency_token; check whether it took effect, and omit the token"
+    )
 
 
 class ServiceUnavailableError(RetryableError):
-    """The service behind the gateway does not answer."""
+    """The service behind the REST gateway does not answer."""
 
     reason = ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE
-
-    def __init__(self) -> None:
-        super().__init__("the service behind this gateway does not answer: try again")
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "the service is unavailable; retry"
 
 
 class OverloadedError(RetryableError):
-    """Too much work is waiting already."""
+    """Too many calls are queued for the same resource."""
 
     reason = ErrorReason.ERROR_REASON_OVERLOADED
-
-    def __init__(self) -> None:
-        super().__init__("too many calls are waiting already: try again later")
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    message = "too many calls are queued already; retry later"
 
 
 class TooManyCallsError(RetryableError):
-    """This process has as many calls under way as it takes."""
+    """The process has reached its limit of concurrent calls."""
 
     reason = ErrorReason.ERROR_REASON_TOO_MANY_CALLS
-
-    def __init__(self) -> None:
-        super().__init__("this process has as many calls under way as it takes: try again")
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "this process has reached its limit of concurrent calls and did nothing; retry"
 
 
 class ShuttingDownError(RetryableError):
-    """This process takes no more calls because it is being stopped; nothing was done."""
+    """The process is shutting down and takes no more calls."""
 
     reason = ErrorReason.ERROR_REASON_SHUTTING_DOWN
-
-    def __init__(self) -> None:
-        super().__init__("this process is shutting down and did nothing: retry")
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "this process is shutting down and did nothing; retry"
 
 
 class RateLimitedError(RetryableError):
-    """The caller makes more calls than they may."""
+    """The caller made too many calls of a method."""
 
     reason = ErrorReason.ERROR_REASON_RATE_LIMITED
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    message = "more than {limit} calls of this method in this minute; retry in {seconds} s"
 
-    def __init__(self, retry_after: float) -> None:
-        """Tell the caller to come back in so many seconds."""
+    def __init__(self, limit: int, retry_after: float) -> None:
+        """Take the limit in calls per minute, and how many seconds are left of this minute."""
         self.retry_after = retry_after
-        super().__init__(
-            f"too many calls of this method in this minute: try again in {retry_after:.0f} s"
-        )
+        super().__init__({"limit": limit}, seconds=math.ceil(retry_after))
 
 
 class DeadlineExceededError(FanfareError):
-    """The caller's deadline passed."""
+    """The call's deadline passed."""
 
     reason = ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED
-
-    def __init__(self) -> None:
-        super().__init__("the call's deadline passed before it was done")
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    message = "the deadline passed before the call was done; a command may have taken effect"
 
 
 class InternalError(FanfareError):
-    """A bug; its details stay in the log."""
+    """A bug; the log has its details, and the caller learns nothing of them."""
 
     reason = ErrorReason.ERROR_REASON_INTERNAL
-
-    def __init__(self) -> None:
-        super().__init__("internal error: the log of the service has the details")
-
-
-CODES: dict[type[FanfareError], grpc.StatusCode] = {
-    InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
-    MalformedRequestError: grpc.StatusCode.INVALID_ARGUMENT,
-    InvalidPageTokenError: grpc.StatusCode.INVALID_ARGUMENT,
-    InvalidConsistencyTokenError: grpc.StatusCode.INVALID_ARGUMENT,
-    UserNotFoundError: grpc.StatusCode.NOT_FOUND,
-    TweetNotFoundError: grpc.StatusCode.NOT_FOUND,
-    FollowNotFoundError: grpc.StatusCode.NOT_FOUND,
-    UsernameTakenError: grpc.StatusCode.ALREADY_EXISTS,
-    EmailTakenError: grpc.StatusCode.ALREADY_EXISTS,
-    RequestIdReusedError: grpc.StatusCode.ALREADY_EXISTS,
-    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
-    PermissionDeniedError: grpc.StatusCode.PERMISSION_DENIED,
-    InvalidCredentialsError: grpc.StatusCode.UNAUTHENTICATED,
-    InvalidRefreshTokenError: grpc.StatusCode.UNAUTHENTICATED,
-    AuthenticationOffError: grpc.StatusCode.FAILED_PRECONDITION,
-    MethodNotFoundError: grpc.StatusCode.UNIMPLEMENTED,
-    PathNotFoundError: grpc.StatusCode.NOT_FOUND,
-    BodyTooLargeError: grpc.StatusCode.INVALID_ARGUMENT,
-    UnsupportedMediaTypeError: grpc.StatusCode.INVALID_ARGUMENT,
-    DatabaseUnavailableError: grpc.StatusCode.UNAVAILABLE,
-    NotYetConsistentError: grpc.StatusCode.UNAVAILABLE,
-    ConsistencyTokenLostError: grpc.StatusCode.FAILED_PRECONDITION,
-    ServiceUnavailableError: grpc.StatusCode.UNAVAILABLE,
-    OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    RateLimitedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    TooManyCallsError: grpc.StatusCode.UNAVAILABLE,
-    ShuttingDownError: grpc.StatusCode.UNAVAILABLE,
-    DeadlineExceededError: grpc.StatusCode.DEADLINE_EXCEEDED,
-    InternalError: grpc.StatusCode.INTERNAL,
-}
+    code = grpc.StatusCode.INTERNAL
+    message = "internal error; the log of the service has the details"
 
 
 def to_status(error: FanfareError) -> Status:
     """Return the google.rpc.Status of an error, with its details."""
     name = ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
-    details: list[Message] = [ErrorInfo(reason=name, domain=DOMAIN)]
+    details: list[Message] = [ErrorInfo(reason=name, domain=DOMAIN, metadata=error.metadata)]
     if isinstance(error, InvalidRequestError):
         violations = [
             BadRequest.FieldViolation(field=field, description=description)
@@ -351,7 +361,7 @@ def to_status(error: FanfareError) -> Status:
         delay = Duration()
         delay.FromNanoseconds(int(error.retry_after * 1e9))
         details.append(RetryInfo(retry_delay=delay))
-    status = Status(code=CODES[type(error)].value[0], message=str(error))
+    status = Status(code=error.code.value[0], message=str(error))
     for detail in details:
         packed = AnyMessage()
         packed.Pack(detail)

@@ -1,4 +1,4 @@
-"""Fanfare's settings, from the environment and from the embedded stack's record."""
+"""Fanfare's settings, from environment variables and files with secrets."""
 
 from __future__ import annotations
 
@@ -6,207 +6,292 @@ import difflib
 import ipaddress
 import json
 import os
-import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.connection import parse_url
 
 PREFIX = "FANFARE_"
 STACK_FILE = "stack.json"
 SECRETS_DIR = "FANFARE_SECRETS_DIR"
 DEFAULT_SILENCE_SECONDS = 15.0
-
-# How addresses begin; the libraries know the rest.
-_DSN = (r"postgres(ql)?://|\s*\w+\s*=", "postgresql://user:password@host:5432/database")
-_ADDRESSES = {
-    "postgres_dsn": _DSN,
-    "postgres_replica_dsn": _DSN,
-    # With a port that is one: a / in a password ends the host too early.
-    "redis_url": (
-        r"rediss?://([^/?#]*@)?(\[[^]]*\]|[^:/?#@]*)(:\d*)?([/?#]|$)|unix://",
-        "redis://:password@host:6379/0",
-    ),
-}
+# An empty value would switch off the protection that the operator meant to switch on.
+_PROTECTING = {"FANFARE_AUTH_KEYS", SECRETS_DIR, "FANFARE_TLS_DIR", "FANFARE_TRUSTED_PROXIES"}
 
 
 class SettingsError(Exception):
-    """The environment does not say what is needed; the text is one sentence for the operator."""
+    """A setting is missing or wrong; the text tells the operator which, and what to do.
+
+    The text never repeats a value, because values may hold passwords.
+    """
+
+
+class ReadBy:
+    """The programs that read a setting; a test compares them with the code.
+
+    write, read and worker are the processes, and commands are those of `fanfare`.
+    """
+
+    def __init__(self, *programs: str) -> None:
+        self.programs = frozenset(programs)
+
+
+_ALL = ReadBy("write", "read", "worker", "commands")
+_PROCESSES = ReadBy("write", "read", "worker")
+_SERVICES = ReadBy("write", "read")
+_FEED = ReadBy("write", "worker", "commands")
+_CACHE = ReadBy("read", "worker", "commands")
+_PORT = Field(ge=0, le=65535)
 
 
 class Settings(BaseSettings):
-    """Every setting, read from FANFARE_<NAME>; see the README for their meanings and units."""
+    """Every setting, read from FANFARE_<NAME>; docs/operations.md lists them for operators.
+
+    Addresses may hold passwords, so they are SecretStr, which keeps them out of logs. An address
+    that is not set is taken from the record that `fanfare up` leaves in the state folder.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True)
 
-    # They hold passwords: SecretStr keeps them out of logs and tracebacks.
-    postgres_dsn: SecretStr | None = None
-    postgres_replica_dsn: SecretStr | None = None
-    redis_url: SecretStr | None = None
-    # All of Fanfare's keys begin with it. No wildcards of SCAN, and no hash tag.
-    redis_prefix: str = Field(default="fanfare:", pattern=r"^[A-Za-z0-9_.:-]{1,64}$")
-    kafka_bootstrap_servers: SecretStr | None = None
+    postgres_dsn: Annotated[SecretStr | None, _ALL] = None
+    """The Postgres primary."""
+    postgres_replica_dsn: Annotated[SecretStr | None, _CACHE] = None
+    """The Postgres that queries try first; the primary if it is not set."""
+    redis_url: Annotated[SecretStr | None, _ALL] = None
+    """Redis: cached timelines and tweets, checkpoints, and the counts of rate limits."""
+    # Neither the wildcards of SCAN nor the braces of a hash tag.
+    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$"), _ALL] = "fanfare:"
+    """How every key in Redis begins."""
+    kafka_bootstrap_servers: Annotated[SecretStr | None, _FEED] = None
+    """Kafka's brokers; `core.storage.kafka` describes the forms."""
 
-    write_target: str = ""
-    read_target: str = ""
-    write_port: int = Field(default=50051, ge=0, le=65535)
-    read_port: int = Field(default=50052, ge=0, le=65535)
-    read_processes: int = Field(default=1, ge=1, le=256)
-    worker_port: int = Field(default=50053, ge=0, le=65535)
-    rest_write_port: int = Field(default=8081, ge=0, le=65535)
-    rest_read_port: int = Field(default=8080, ge=0, le=65535)
-    bind: str = "127.0.0.1"
-    # Another process may listen on the same ports, so that a successor can start before this ends.
-    share_ports: bool = False
-    # Nothing hides what callers say, their tokens if they have any, from those on the way.
-    allow_unauthenticated_plaintext: bool = False
-    # A folder of keys: with it callers must say who they are.
-    auth_keys: Path | None = None
-    # A folder of certificates: with it nothing is sent in the clear between our processes.
-    tls_dir: Path | None = None
-    # Certificates' common names, separated by commas, whose holders call as services.
-    tls_services: str = ""
-    # Proxies, the gateway among them, that are believed about whom they call for.
-    trusted_proxies: str = "127.0.0.0/8,::1"
-    cors_origins: str = ""
-    state_dir: Path = Path(".fanfare")
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
-    timeline_length: int = Field(default=800, ge=1, le=100_000)
-    timeline_ttl_days: float = Field(default=14, gt=0, le=3650)
-    pull_followers: int = Field(default=100_000, ge=0)
-    max_replica_lag: float = Field(default=10.0, gt=0)
-    # The fan-out worker keeps so many follower ids in memory, of 8 bytes each.
-    cached_followers: int = Field(default=50_000_000, ge=0)
-    topic: str = "fanfare.feed.v1"
-    # After so long without a sign from a server that owes an answer, its connection is given up.
-    silence_seconds: float = Field(default=DEFAULT_SILENCE_SECONDS, ge=1, le=3600)
+    write_target: Annotated[str, ReadBy("commands")] = ""
+    """Where the write service is, as host:port; on this machine if it is not set."""
+    read_target: Annotated[str, ReadBy("commands")] = ""
+    """Where the read service is, as host:port; on this machine if it is not set."""
+    write_port: Annotated[int, _PORT, ReadBy("write", "commands")] = 50051
+    """The write service's gRPC port."""
+    read_port: Annotated[int, _PORT, ReadBy("read", "commands")] = 50052
+    """The read service's gRPC port."""
+    worker_port: Annotated[int, _PORT, ReadBy("worker", "commands")] = 50053
+    """The fan-out worker's gRPC port, for health checks only."""
+    rest_write_port: Annotated[int, _PORT, ReadBy("write", "commands")] = 8081
+    """The HTTP port for commands and sessions."""
+    rest_read_port: Annotated[int, _PORT, ReadBy("read", "commands")] = 8080
+    """The HTTP port for queries."""
+    read_processes: Annotated[int, Field(ge=1, le=256), ReadBy("read", "commands")] = 1
+    """How many read processes share one port."""
+    bind: Annotated[str, _ALL] = "127.0.0.1"
+    """The address that every port listens on."""
+    share_ports: Annotated[bool, _PROCESSES] = False
+    """Whether another process may listen on the same ports, so that it can replace this one."""
+
+    allow_unauthenticated_plaintext: Annotated[bool, _ALL] = False
+    """Whether `bind` may be reachable by other machines without authentication and TLS."""
+    auth_keys: Annotated[Path | None, ReadBy("write", "read", "commands")] = None
+    """A folder of signing keys; if it is set, callers need access tokens."""
+    tls_dir: Annotated[Path | None, _ALL] = None
+    """A folder with this process's certificate; if it is set, every port speaks TLS."""
+    tls_services: Annotated[str, _SERVICES] = ""
+    """Common names of client certificates, separated by commas, whose holders act as services."""
+    trusted_proxies: Annotated[str, _SERVICES] = "127.0.0.0/8,::1"
+    """Addresses and networks whose X-Forwarded-For is believed, separated by commas, or none."""
+    cors_origins: Annotated[str, _SERVICES] = ""
+    """Origins whose pages may call the REST API from a browser, separated by commas."""
+
+    state_dir: Annotated[Path, _ALL] = Path(".fanfare")
+    """The folder of the embedded stack: its data, and the record of its addresses."""
+    log_level: Annotated[
+        str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$"), _PROCESSES
+    ] = "INFO"
+    """The lowest level that is logged."""
+    timeline_length: Annotated[int, Field(ge=1, le=100_000), _CACHE] = 800
+    """How many tweet ids a cached timeline holds; Postgres serves older pages."""
+    timeline_ttl_days: Annotated[float, Field(gt=0, le=3650), _CACHE] = 14
+    """How long timelines and tweets stay cached after their last read."""
+    pull_followers: Annotated[int, Field(ge=0), ReadBy("write")] = 100_000
+    """An author with more followers becomes a pull author; 0 means never."""
+    max_replica_lag: Annotated[float, Field(gt=0), ReadBy("read", "commands")] = 10.0
+    """How many seconds the replica may lag before the read service stops using it."""
+    cached_followers: Annotated[int, Field(ge=0), ReadBy("worker")] = 50_000_000
+    """How many follower ids a worker keeps in memory, at 8 bytes each."""
+    topic: Annotated[str, _FEED] = "fanfare.feed.v1"
+    """The Kafka topic of the feed's events."""
+    silence_seconds: Annotated[float, Field(ge=1, le=3600), _ALL] = DEFAULT_SILENCE_SECONDS
+    """How long a server that owes an answer may be silent before its connection is replaced."""
 
     def primary_dsn(self) -> str:
-        """Return the DSN of the Postgres primary; raises SettingsError when none is known."""
-        return self._address("postgres_dsn", self.postgres_dsn)
+        """Return the DSN of the Postgres primary.
+
+        Raises:
+            SettingsError: it is neither set nor recorded, or it is not a DSN.
+        """
+        return _checked_dsn("postgres_dsn", self._address("postgres_dsn", self.postgres_dsn))
 
     def replica_dsn(self) -> str:
-        """Return the DSN that queries go to: the replica's, or the primary's where none is set.
+        """Return the DSN of the Postgres that queries try first; raises as primary_dsn() does.
 
-        Where neither is set, the embedded stack's record has both.
+        A recorded replica counts only if the primary is not set either, because the embedded
+        stack's replica does not follow another primary.
         """
-        if self.postgres_replica_dsn is None:
-            primary = self.primary_dsn()
-            if self.postgres_dsn is not None:
-                return primary
-        return self._address("postgres_replica_dsn", self.postgres_replica_dsn)
+        name = "postgres_replica_dsn"
+        if self.postgres_replica_dsn is None and self.postgres_dsn is not None:
+            return self.primary_dsn()
+        return _checked_dsn(name, self._address(name, self.postgres_replica_dsn))
 
     def redis_address(self) -> str:
-        """Return the URL of Redis; raises SettingsError when none is known."""
-        return self._address("redis_url", self.redis_url)
+        """Return the URL of Redis.
+
+        Raises:
+            SettingsError: it is neither set nor recorded, or it is not a URL of Redis.
+        """
+        url = self._address("redis_url", self.redis_url)
+        try:
+            parse_url(url)  # type: ignore[no-untyped-call]
+        except ValueError:
+            raise _unusable("redis_url", "redis://:password@host:6379/0") from None
+        return url
 
     def kafka_address(self) -> str:
-        """Return Kafka's bootstrap servers; raises SettingsError when none are known."""
+        """Return Kafka's bootstrap servers, which `core.storage.kafka` parses.
+
+        Raises:
+            SettingsError: they are neither set nor recorded.
+        """
         return self._address("kafka_bootstrap_servers", self.kafka_bootstrap_servers)
 
     def timeline_ttl_seconds(self) -> int:
-        """Return how long timelines and bodies outlive their last read in Redis, in seconds."""
+        """Return how long timelines and tweets stay in Redis after their last read, in seconds."""
         return int(self.timeline_ttl_days * 86_400) or 1
 
     def write_service_target(self) -> str:
-        """Return host:port of the write service, on this machine where none is set."""
+        """Return host:port of the write service."""
         return self.write_target or f"127.0.0.1:{self.write_port}"
 
     def read_service_target(self) -> str:
-        """Return host:port of the read service, on this machine where none is set."""
+        """Return host:port of the read service."""
         return self.read_target or f"127.0.0.1:{self.read_port}"
 
     def service_names(self) -> list[str]:
-        """Return the common names of certificates whose holders call as services."""
+        """Return the common names of certificates whose holders act as services."""
         return [name.strip() for name in self.tls_services.split(",") if name.strip()]
 
     def _address(self, name: str, value: SecretStr | None) -> str:
         if value is not None:
-            address = value.get_secret_value()
-            if name in _ADDRESSES:
-                pattern, example = _ADDRESSES[name]
-                if not re.match(pattern, address):
-                    # The libraries would repeat it in the log, with its password.
-                    raise SettingsError(
-                        f"{PREFIX}{name.upper()} is not usable: write {example}, with %-escapes "
-                        "for what a URL cannot hold."
-                    )
-            return address
+            return value.get_secret_value()
         record = self.state_dir / STACK_FILE
         try:
             return str(json.loads(record.read_text())[name])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingsError(
-                f"{PREFIX}{name.upper()} is not set and no embedded stack is recorded in {record}: "
-                "set it, or run `make up` first."
+                f"{_variable(name)} is not set and no embedded stack is recorded in {record}; "
+                "set it, or run `make up` first"
             ) from error
 
 
 def load_settings() -> Settings:
-    """Return the settings of this process: from the environment, else from files of their names.
+    """Return the settings of this process.
 
-    The files are in the folder FANFARE_SECRETS_DIR, as Docker and Kubernetes mount secrets.
+    A setting comes from its environment variable, else from the file of that name in the folder
+    FANFARE_SECRETS_DIR, where Docker and Kubernetes mount secrets, else it has its default.
 
-    Raises SettingsError for a value out of range, for a FANFARE_ variable that is none of ours (a
-    misspelt name must not leave its setting at the default unnoticed), and for an address that
-    other machines reach, unless the operator allows it.
+    Raises:
+        SettingsError: a value is out of range; a FANFARE_ variable is not a setting, so that a
+            typo cannot leave a setting at its default unnoticed; or other machines could connect
+            without authentication and TLS, and the operator did not allow that.
     """
-    names = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     folder = os.environ.get(SECRETS_DIR) or None
-    given = (*os.environ.items(), *_files(folder).items())
-    for variable, _ in given:
-        if variable.startswith(PREFIX) and variable not in {*names, SECRETS_DIR}:
-            near = difflib.get_close_matches(variable, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(names))}."
-            raise SettingsError(f"{variable} is not a setting of Fanfare: {hint}")
+    given = [*os.environ.items(), *_secret_files(folder)]
+    _refuse_unknown(name for name, _ in given)
+    _refuse_empty(given)
     try:
-        # mypy does not see the argument of pydantic-settings.
+        # mypy does not know this argument of pydantic-settings.
         settings = Settings(_secrets_dir=folder)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors()[0]
-        name = f"{PREFIX}{str(first['loc'][0]).upper()}"
-        raise SettingsError(f"{name} is not usable: {first['msg']}.") from None
-    protecting = {
-        f"{PREFIX}{name}" for name in ("AUTH_KEYS", "SECRETS_DIR", "TLS_DIR", "TRUSTED_PROXIES")
-    }
-    for variable, value in given:
-        # As when a deployment forgot the value: what protects must not be off by that.
-        if not value.strip() and variable.upper() in protecting:
-            raise SettingsError(
-                f"{variable} is set to nothing: give it its value, or do not set it; "
-                "FANFARE_TRUSTED_PROXIES=none trusts no proxy."
-            )
-    lacking = [
-        name
-        for name, value in (("authentication", settings.auth_keys), ("TLS", settings.tls_dir))
-        if value is None
-    ]
-    if lacking and not (settings.allow_unauthenticated_plaintext or _is_loopback(settings.bind)):
         raise SettingsError(
-            f"FANFARE_BIND is {settings.bind}, where other machines may call, without "
-            f"{' and '.join(lacking)}: set FANFARE_AUTH_KEYS and FANFARE_TLS_DIR, or keep to "
-            "127.0.0.1 behind a proxy that has both, or set "
-            "FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true where only trusted machines can connect."
-        )
+            f"{_variable(str(first['loc'][0]))} is not usable: {first['msg']}"
+        ) from None
+    _refuse_exposed(settings)
     return settings
 
 
-def _files(folder: str | None) -> dict[str, str]:
-    """Return the settings that the folder has files for, and what is in these."""
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
+
+
+def _checked_dsn(name: str, dsn: str) -> str:
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.Error:
+        parts = {}
+    # After an unescaped slash in a password the rest of it would be the port, and libpq would
+    # show that in its error when it connects.
+    ports = str(parts.get("port", "")).split(",")
+    if not parts or not all(port.isdigit() for port in ports if port):
+        raise _unusable(name, "postgresql://user:password@host:5432/database")
+    return dsn
+
+
+def _unusable(name: str, example: str) -> SettingsError:
+    # Raised "from None" by callers: the parsers' messages repeat the address.
+    return SettingsError(
+        f"{_variable(name)} is not usable; write {example}, with special characters percent-encoded"
+    )
+
+
+def _secret_files(folder: str | None) -> list[tuple[str, str]]:
+    """Return the variables that the folder has a file for, and what the files hold."""
     if folder is None:
-        return {}
+        return []
     try:
         ours = [path for path in Path(folder).iterdir() if path.name.upper().startswith(PREFIX)]
-        return {path.name.upper(): path.read_text() for path in ours if path.is_file()}
-    except (OSError, UnicodeDecodeError) as error:
-        # Not with what is in a file, which UnicodeDecodeError holds.
-        reason = error.strerror if isinstance(error, OSError) else "it has a file that is no text"
-        raise SettingsError(f"{SECRETS_DIR} is {folder}, which cannot be read: {reason}.") from None
+        return [(path.name.upper(), path.read_text()) for path in ours if path.is_file()]
+    except OSError as error:
+        raise SettingsError(f"{SECRETS_DIR} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        # Not its message, which shows what is in the file.
+        raise SettingsError(f"{SECRETS_DIR} has a file that is not UTF-8") from None
+
+
+def _refuse_unknown(variables: Iterable[str]) -> None:
+    names = {_variable(name) for name in Settings.model_fields} | {SECRETS_DIR}
+    for variable in variables:
+        if variable.startswith(PREFIX) and variable not in names:
+            near = difflib.get_close_matches(variable, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(names))}"
+            raise SettingsError(f"{variable} is not a setting of Fanfare; {hint}")
+
+
+def _refuse_empty(given: Iterable[tuple[str, str]]) -> None:
+    for variable, value in given:
+        if not value.strip() and variable.upper() in _PROTECTING:
+            raise SettingsError(
+                f"{variable} is set but empty; give it a value, or do not set it "
+                "(FANFARE_TRUSTED_PROXIES=none trusts no proxy)"
+            )
+
+
+def _refuse_exposed(settings: Settings) -> None:
+    protections = {"authentication": settings.auth_keys, "TLS": settings.tls_dir}
+    missing = [name for name, value in protections.items() if value is None]
+    if missing and not (settings.allow_unauthenticated_plaintext or _is_loopback(settings.bind)):
+        raise SettingsError(
+            f"FANFARE_BIND lets other machines connect without {' and '.join(missing)}; set "
+            "FANFARE_AUTH_KEYS and FANFARE_TLS_DIR, or bind to 127.0.0.1 behind a proxy that has "
+            "both, or set FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true if only trusted machines "
+            "can connect"
+        )
 
 
 def _is_loopback(bind: str) -> bool:
     try:
         return ipaddress.ip_address(bind.strip("[]")).is_loopback
     except ValueError:
-        # Other names are the resolver's to decide, which may change its mind.
+        # The resolver could give any other name another address later.
         return bind == "localhost"

@@ -1,5 +1,8 @@
-"""What the embedded stack tells its user."""
+"""The one exception of the embedded stack."""
 
 
 class StackError(Exception):
-    """A server cannot be started; the text is one sentence with the cause and the cure."""
+    """A server cannot be started or kept running.
+
+    The message is shown to the user as it is: what is wrong, then what to do.
+    """

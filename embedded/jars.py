@@ -1,4 +1,4 @@
-"""Kafka's jars: the pinned list, fetched once and verified at every start."""
+"""Kafka's jars: pinned by their hashes, fetched once, and verified at every start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embedded.errors import StackError
 LIST = "kafka-jars.txt"
 FETCHERS = 6
 ATTEMPTS = 4
-# Of one connection or one read; a fetch that is cancelled ends after so long at the latest.
+# For one connection or one read, and so also how long a cancelled fetch may take to end.
 TIMEOUT_SECONDS = 10
 POLL_SECONDS = 0.1
 
@@ -26,21 +26,26 @@ Progress = Callable[[str], None]
 
 
 def pinned() -> dict[str, str]:
-    """Return the SHA-256 of each jar of Kafka's runtime, by its Maven coordinates."""
+    """Return the pinned SHA-256 of each jar, by its Maven coordinates."""
     lines = resources.files("embedded").joinpath(LIST).read_text().split("\n")
     return dict(line.split(" ") for line in lines if line)
 
 
 def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> list[Path]:
-    """Return the jars in the folder, fetching those that are not there.
+    """Return the paths of the jars, after fetching those that are missing.
 
-    Raises StackError when one cannot be fetched, or is not what the list says, or when it is
-    cancelled.
+    Args:
+        folder: where the jars are kept.
+        progress: called with a line after each fetched jar.
+        cancelled: ends the fetch when it is set.
+
+    Raises:
+        StackError: a jar could not be fetched or differs from its pin, or the fetch was cancelled.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pins = pinned()
     jars = {coordinates: folder / _file_name(coordinates) for coordinates in pins}
-    # One at a time fetches, whoever comes second finds them.
+    # Only one process fetches at a time; the others then find the jars.
     with _lock(folder / ".lock", cancelled):
         missing = [coordinates for coordinates, path in jars.items() if not path.exists()]
         if missing:
@@ -48,8 +53,8 @@ def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> 
     for coordinates, path in jars.items():
         if _sha256(path) != pins[coordinates]:
             raise StackError(
-                f"{path} is not the {coordinates} that {LIST} pins: delete it to have it fetched "
-                "again."
+                f"{path} differs from {coordinates} as pinned in {LIST}; delete it to have it "
+                "fetched again"
             )
     return list(jars.values())
 
@@ -73,7 +78,7 @@ def _lock(path: Path, cancelled: threading.Event) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if cancelled.wait(POLL_SECONDS):
-                    raise StackError("the wait for Kafka's jars was cancelled.") from None
+                    raise StackError("waiting for Kafka's jars was cancelled") from None
         yield
 
 
@@ -81,23 +86,23 @@ def _fetch(
     missing: dict[str, str], folder: Path, progress: Progress, cancelled: threading.Event
 ) -> None:
     cache = folder / "fetching"
-    shutil.rmtree(cache, ignore_errors=True)  # of a fetch that was killed
+    shutil.rmtree(cache, ignore_errors=True)  # left by a fetch that was killed
     resolve = _resolver(cache)
 
     def fetch(coordinates: str) -> None:
         for attempt in range(ATTEMPTS):
             if cancelled.is_set():
-                raise StackError("the fetch of Kafka's jars was cancelled.")
+                raise StackError("fetching Kafka's jars was cancelled")
             try:
                 path = resolve(coordinates)
                 break
-            except Exception:  # jgo raises whatever its HTTP library does
+            except Exception:  # jgo passes on what its HTTP library raises
                 if attempt == ATTEMPTS - 1:
                     raise
         if _sha256(path) != missing[coordinates]:
             raise StackError(
-                f"what was fetched as {coordinates} is not what {LIST} pins: try again, from a "
-                "network without a proxy that changes files."
+                f"the file fetched as {coordinates} differs from its pin in {LIST}; try again, "
+                "from a network without a proxy that changes files"
             )
         path.replace(folder / _file_name(coordinates))
 
@@ -111,8 +116,8 @@ def _fetch(
         raise
     except Exception as error:
         raise StackError(
-            f"Kafka's jars could not be fetched into {folder} ({type(error).__name__}): check the "
-            "network, the first run needs it."
+            f"cannot fetch Kafka's jars into {folder}: {type(error).__name__}; check the network, "
+            "which the first run needs"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -120,16 +125,16 @@ def _fetch(
 
 
 def _resolver(cache: Path) -> Callable[[str], Path]:
-    """Return jgo's way from coordinates to a file, with nothing kept outside of the cache."""
+    """Return a function that fetches the jar of given coordinates into the cache by jgo."""
     try:
-        # Imported here: only the first run needs it, and it takes a third of a second.
+        # Imported here, because only the first run needs it and it takes a third of a second.
         with warnings.catch_warnings():
-            # A library below it remarks on import that there is no XDG_RUNTIME_DIR; nobody uses it.
+            # A library that it uses warns when XDG_RUNTIME_DIR is not set, which does not matter.
             warnings.simplefilter("ignore")
             from jgo.maven import MavenContext  # noqa: PLC0415
     except ImportError as error:
         raise StackError(
-            "the package jgo is not installed: pip install 'fanfare[embedded]'."
+            "the package jgo is not installed; run pip install 'fanfare[embedded]'"
         ) from error
     context = MavenContext(repo_cache=cache, local_repos=[], timeout=TIMEOUT_SECONDS)
 
@@ -137,7 +142,7 @@ def _resolver(cache: Path) -> Callable[[str], Path]:
         group, artifact, version = coordinates.split(":")
         wanted = context.project(group, artifact).at_version(version).artifact()
         if wanted.cached_path is not None:
-            wanted.cached_path.unlink(missing_ok=True)  # the half of an earlier attempt
+            wanted.cached_path.unlink(missing_ok=True)  # an incomplete file of an earlier attempt
         return Path(wanted.resolve())
 
     return resolve

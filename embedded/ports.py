@@ -1,4 +1,4 @@
-"""Where the servers listen, on 127.0.0.1."""
+"""The ports of the embedded servers, all on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from embedded.errors import StackError
 
 HOST = "127.0.0.1"
-# Below the ports that Linux and macOS hand to outgoing connections: a client that dials again and
-# again while its server restarts could be given the server's own port.
+# Below the ephemeral ports of Linux and macOS. Otherwise a client that reconnects again and again
+# while its server restarts could get the server's own port as its source port.
 FIRST, COUNT = 10_000, 20_000
-# Each process begins elsewhere, so runs that start at the same moment do not pick the same ports.
+# Each process begins at another number, so that runs that start together pick different ports.
 _numbers = itertools.count(os.getpid() * 61)
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the servers listen, on 127.0.0.1."""
+    """The port of each embedded server."""
 
     postgres: int
     replica: int
@@ -32,34 +32,44 @@ FIXED_PORTS = Ports(postgres=5432, replica=5433, redis=6379, kafka=9092, kafka_c
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody has at this moment, all different.
+    """Return different ports that are free at this moment.
 
-    Raises StackError when there are not so many.
+    Raises:
+        StackError: there are not enough free ports.
     """
     free: list[int] = []
     for number in itertools.islice(_numbers, COUNT):
         if len(free) == count:
             return free
-        with socket.socket() as tried:
+        with socket.socket() as probe:
             try:
-                tried.bind((HOST, FIRST + number % COUNT))
+                probe.bind((HOST, FIRST + number % COUNT))
             except OSError:
                 continue
             free.append(FIRST + number % COUNT)
     raise StackError(
-        f"no {count} ports from {FIRST} to {FIRST + COUNT - 1} are free: stop what has them."
+        f"fewer than {count} ports from {FIRST} to {FIRST + COUNT - 1} are free; stop the "
+        "processes that use them"
     )
 
 
-def check_port(port: int, what: str) -> None:
-    """Raise StackError if somebody has the port."""
-    with socket.socket() as tried:
-        # As the servers do: connections of a former server that linger are no obstacle.
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def check_port(port: int, owner: str) -> None:
+    """Check that a port is free.
+
+    Args:
+        port: the port.
+        owner: what it is for, as the message names it.
+
+    Raises:
+        StackError: another process listens on it.
+    """
+    with socket.socket() as probe:
+        # As the servers do: lingering connections of an earlier server do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind((HOST, port))
+            probe.bind((HOST, port))
         except OSError as error:
             raise StackError(
-                f"port {port}, for {what}, is taken by another process: stop that one, or set "
-                "another port or address (README names the settings)."
+                f"port {port}, for {owner}, is taken by another process; stop that process, or set "
+                "another port or address (README names the settings)"
             ) from error

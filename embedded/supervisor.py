@@ -1,4 +1,8 @@
-"""Watches the servers of a running system: tells which one died, and starts it again."""
+"""The supervisor of `fanfare up`: restarts servers that die, and reports what it does.
+
+It watches the servers of a system that already runs. The stack (stack.py) starts and stops them,
+and a keeper (keeper.py) runs each one.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +17,24 @@ from typing import Any, Protocol
 
 from embedded.errors import StackError
 
-# How soon a death is noticed; a report must be out within two seconds.
+# How often a server is looked at. A death must be reported within two seconds.
 POLL_SECONDS = 0.25
-# One server is started again at most so many times within the window, after pauses that double.
+# A server is restarted at most MAX_RESTARTS times within the window. The pause before a restart
+# doubles with each one.
 MAX_RESTARTS = 10
 WINDOW_SECONDS = 600.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
-# So much of a line of a log is told.
+# Longer lines of a log are cut off in reports.
 LINE_CHARACTERS = 300
 
 
-class Watched(Protocol):
-    """What is watched: a Server, or a fake of one."""
+class SupervisedServer(Protocol):
+    """What the supervisor needs of a server: a ServerProcess, or a fake of one."""
 
     @property
     def name(self) -> str:
-        """Its name, as it begins a sentence."""
+        """Its name, with which a sentence can begin."""
 
     @property
     def log_path(self) -> Path:
@@ -37,50 +42,54 @@ class Watched(Protocol):
 
     @property
     def running(self) -> bool:
-        """Whether its process is there."""
+        """Whether its process runs."""
 
-    def ailment(self) -> str | None:
-        """Return why it must be started again although it runs, None if it need not."""
+    def restart_reason(self) -> str | None:
+        """Return why it must be restarted although it runs; None if it need not be."""
 
     def log_lines(self) -> list[str]:
-        """Return the last lines of its log, of its present or last run."""
+        """Return the last lines of the log of its present or last run."""
 
     def start(self) -> None:
-        """Start it and wait until it is ready; raises StackError or OSError if that fails."""
+        """Start it and wait until it is ready.
+
+        Raises:
+            StackError, OSError: it could not be started.
+        """
 
     def stop(self) -> None:
-        """Stop it, also from another thread than the one that is starting it."""
+        """Stop it; another thread may be in start(), which then raises."""
 
     def wait(self) -> int:
-        """Return its exit status, or 128 and the number of the signal that ended it."""
+        """Return its exit status, or 128 plus the number of the signal that ended it."""
 
 
 class Supervisor:
-    """Watches servers, each in a thread of its own, until one of them cannot be kept running."""
+    """Keeps servers running, each watched by a thread, until one cannot be kept running."""
 
-    def __init__(self, servers: Sequence[Watched], report: Callable[[str], None]) -> None:
-        """Prepare to watch.
+    def __init__(self, servers: Sequence[SupervisedServer], report: Callable[[str], None]) -> None:
+        """Prepare to supervise.
 
         Args:
-            servers: what to watch; all of them run.
-            report: called with one or more lines about each death and each restart, in any thread.
+            servers: the servers, all of which run.
+            report: called, from any thread, with one or more lines about each death and restart.
         """
         self._servers = servers
         self._report = report
         self._stopping = threading.Event()
 
     def watch(self) -> None:
-        """Watch until stop() is called in another thread, or an exception ends the wait.
+        """Watch the servers until stop() is called, or an exception such as Ctrl-C arrives.
 
-        Afterwards no server is started any more; one that was just being started is stopped.
+        When it returns or raises, no server is being restarted: one that was is stopped.
 
         Raises:
-            StackError: a server died again after the last restart that it may have.
+            StackError: a server died again after its last restart.
         """
         with ThreadPoolExecutor(len(self._servers) + 1) as pool:
             ended = pool.submit(self._stopping.wait)
             tasks = {
-                pool.submit(Watch(server, self._report, self._stopping).run): server
+                pool.submit(ServerWatcher(server, self._report, self._stopping).run): server
                 for server in self._servers
             }
             either: list[Future[Any]] = [ended, *tasks]
@@ -89,22 +98,23 @@ class Supervisor:
                     task.result()
             finally:
                 self._stopping.set()
-                # What is left then is starting a server, and waits until it is ready.
+                # A watcher that does not end now is starting its server, and waits until it is
+                # ready.
                 while starting := wait(tasks, 1.0).not_done:
-                    for watch in starting:
-                        tasks[watch].stop()
+                    for task in starting:
+                        tasks[task].stop()
 
     def stop(self) -> None:
-        """End the watch, and leave the servers running."""
+        """End watch() and leave the servers running."""
         self._stopping.set()
 
 
-class Watch:
-    """Watches one server."""
+class ServerWatcher:
+    """Watches one server and restarts it."""
 
     def __init__(
         self,
-        server: Watched,
+        server: SupervisedServer,
         report: Callable[[str], None],
         stopping: threading.Event,
         now: Callable[[], float] = time.monotonic,
@@ -112,9 +122,9 @@ class Watch:
         """Prepare to watch.
 
         Args:
-            server: what to watch; it runs.
-            report: called with one or more lines about each death and each restart.
-            stopping: ends the watch when it is set; its wait() is every pause there is.
+            server: the server, which runs.
+            report: called with one or more lines about each death and restart.
+            stopping: ends the watch when it is set. Every pause is a wait() of it.
             now: a clock, in seconds.
         """
         self._server = server
@@ -122,34 +132,39 @@ class Watch:
         self._stopping = stopping
         self._now = now
         self._restarts: deque[float] = deque()
+        """The times of the restarts within the window."""
 
     def run(self) -> None:
         """Keep the server running until the watch is ended.
 
         Raises:
-            StackError: it died again after the last restart that it may have.
+            StackError: it died again after its last restart.
         """
-        while (trouble := self._trouble()) is not None:
+        while (trouble := self._wait_for_trouble()) is not None:
             while trouble is not None:
-                pause = self._pause(trouble)
+                pause = self._report_and_choose_pause(trouble)
                 if self._stopping.wait(pause):
                     return
-                trouble = self._start()
+                trouble = self._restart()
 
-    def _trouble(self) -> str | None:
-        """Wait until the server must be started again; return why, None if the watch has ended."""
+    def _wait_for_trouble(self) -> str | None:
+        """Wait until the server must be restarted; return why, or None if the watch has ended."""
         server = self._server
         while not self._stopping.wait(POLL_SECONDS):
             if not server.running:
-                return f"{server.name} {_ending(server.wait())}.{self._log_end()}"
-            ailment = server.ailment()
-            if ailment is not None:
+                return f"{server.name} {_describe_status(server.wait())}.{self._describe_log()}"
+            reason = server.restart_reason()
+            if reason is not None:
                 server.stop()
-                return f"{server.name} was stopped: {ailment}"
+                return f"{server.name} was stopped: {reason}"
         return None
 
-    def _pause(self, trouble: str) -> float:
-        """Report the trouble; return how long to wait before the next start, in seconds."""
+    def _report_and_choose_pause(self, trouble: str) -> float:
+        """Report the trouble; return how long to wait before the restart, in seconds.
+
+        Raises:
+            StackError: the server may not be restarted again.
+        """
         now = self._now()
         while self._restarts and self._restarts[0] <= now - WINDOW_SECONDS:
             self._restarts.popleft()
@@ -158,29 +173,29 @@ class Watch:
         if before == MAX_RESTARTS:
             self._report(trouble)
             raise StackError(
-                f"{self._server.name} did not stay up in {MAX_RESTARTS} restarts within {minutes}: "
-                f"{self._server.log_path} says why."
+                f"{self._server.name} did not stay up after {MAX_RESTARTS} restarts within "
+                f"{minutes}; see {self._server.log_path} for the reason"
             )
         self._restarts.append(now)
         pause = min(FIRST_PAUSE_SECONDS * 2.0**before, LONGEST_PAUSE_SECONDS)
         self._report(
-            f"{trouble}\n{self._server.name} is started again in {pause:.0f} s "
+            f"{trouble}\n{self._server.name} will be restarted in {pause:.0f} s "
             f"(restart {before + 1} of at most {MAX_RESTARTS} within {minutes})."
         )
         return pause
 
-    def _start(self) -> str | None:
-        """Start the server; return None when it runs or the watch has ended, else the trouble."""
+    def _restart(self) -> str | None:
+        """Start the server; return why that failed, None if it runs or the watch has ended."""
         try:
             self._server.start()
         except (StackError, OSError) as error:
-            return (
-                None if self._stopping.is_set() else f"{self._server.name} did not start: {error}"
-            )
+            if self._stopping.is_set():
+                return None
+            return f"{self._server.name} did not start: {error}"
         self._report(f"{self._server.name} runs again.")
         return None
 
-    def _log_end(self) -> str:
+    def _describe_log(self) -> str:
         lines = self._server.log_lines()
         if not lines:
             return f" It wrote nothing to {self._server.log_path}."
@@ -189,9 +204,9 @@ class Watch:
         )
 
 
-def _ending(status: int) -> str:
-    """Return how a process ended that has this status."""
+def _describe_status(status: int) -> str:
+    """Return how a process with this exit status ended."""
     try:
         return f"was ended by {signal.Signals(status - 128).name}"
     except ValueError:
-        return f"ended by itself with status {status}"
+        return f"exited with status {status}"

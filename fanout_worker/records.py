@@ -11,6 +11,7 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 
 from core.feed.checkpoints import Checkpoint
 from core.feed.events import REPLAYED_HEADER, parse
+from core.feed.history import Lsn
 
 
 class Record(NamedTuple):
@@ -26,7 +27,7 @@ class Record(NamedTuple):
     """A dead letter sent again, long after its time: it only drops what it touches."""
     epoch: int
     """Of the relay that sent it."""
-    wal_position: int
+    lsn: Lsn
     kind: str
     """Which of the event's fields is set."""
     change: Any
@@ -37,7 +38,9 @@ class Record(NamedTuple):
         """Return the record of an event."""
         kind = event.WhichOneof("event") or ""
         change = getattr(event, kind, None)
-        return cls(offset, event, replayed, event.relay_epoch, event.wal_position, kind, change)
+        return cls(
+            offset, event, replayed, event.relay_epoch, Lsn(event.wal_position), kind, change
+        )
 
 
 def read_record(message: Message) -> Record:
@@ -76,14 +79,14 @@ def advanced(fence: Checkpoint, records: Sequence[Record], end: int, last: int) 
     last: the event id of the record before the end; 0 if it is not known.
     """
     counting = effective(records, fence.offset, fence.epoch)
-    wal_positions = [record.wal_position for record in counting]
+    lsns = [record.lsn for record in counting]
     epochs = [record.epoch for record in counting if not record.replayed]
     return Checkpoint(
         max(fence.offset, end),
-        max([fence.wal_position, *wal_positions]),
+        max([fence.lsn, *lsns]),
         max([fence.epoch, *epochs]),
         fence.topic_id,
-        last if end > fence.offset else fence.last,
+        last if end > fence.offset else fence.last_event_id,
     )
 
 

@@ -10,71 +10,23 @@ from typing import Any
 import hiredis
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
-from core.feed.sharding import SHARDS
+from core.feed.sharding import SHARDS, Partition, Shard
 from core.feed.timeline_lists import TRIM_SLACK
 from core.runtime.metrics import METRICS, Metric
-from core.storage.scan import unlink_all
-from fanout_worker.batch import Part, Wave
-from fanout_worker.resp import pack
+from core.storage.redis import BlockingRedisConnection
+from core.storage.redis_scan import unlink_all
+from core.storage.resp import pack
+from fanout_worker.rounds import Part, Wave
 
 LOG = logging.getLogger(__name__)
-RECEIVE_BYTES = 1 << 20
 
 # By partition.
 Fences = dict[int, Checkpoint]
-
-
-class Connection:
-    """A connection of redis-py's, which is sent many commands and read many replies at once."""
-
-    def __init__(self, connection: Any) -> None:
-        """Any: redis-py leaves the methods of its connections without annotations."""
-        self.redis_connection = connection
-        self._reader = hiredis.Reader()
-        self._ignored = 0
-
-    def send(self, packed: bytes, *, ignored: int = 0) -> None:
-        """Send packed commands; ignored: how many replies nobody will ask for.
-
-        Raises redis.RedisError, as read() does, when Redis does not answer.
-        """
-        self.redis_connection.send_packed_command([packed])
-        self._ignored += ignored
-
-    def read(self, count: int) -> list[Any]:
-        """Return the replies to so many commands; raises redis.ResponseError if one is an error."""
-        replies: list[Any] = []
-        while len(replies) < count:
-            reply = self._reader.gets()
-            if reply is False:
-                self._receive()
-            elif isinstance(reply, hiredis.ReplyError):
-                raise ResponseError(str(reply))
-            elif isinstance(reply, hiredis.PushNotification):
-                continue
-            elif self._ignored:
-                self._ignored -= 1
-            else:
-                replies.append(reply)
-        return replies
-
-    def ask(self, *arguments: bytes) -> Any:
-        """Send one command and return the reply."""
-        self.send(pack(*arguments))
-        return self.read(1)[0]
-
-    def _receive(self) -> None:
-        # redis-py reads reply by reply, and takes longer for each than Redis took for the command.
-        received = self.redis_connection._sock.recv(RECEIVE_BYTES)  # noqa: SLF001 - no other way
-        if not received:
-            raise RedisConnectionError("Redis has closed the connection")
-        self._reader.feed(received)
 
 
 class Shards:
@@ -99,7 +51,7 @@ class Shards:
             retry=Retry(NoBackoff(), 0),
         )
         self._redis = Redis(connection_pool=self._pool)
-        self._connections: list[Connection] = []
+        self._connections: list[BlockingRedisConnection] = []
         self._longest = length + TRIM_SLACK
         self._under_way: Wave = {}
         self._moves = 0
@@ -107,8 +59,7 @@ class Shards:
     def close(self) -> None:
         """Drop the connections, and what is under way; the next use makes new ones."""
         for connection in self._connections:
-            connection.redis_connection.disconnect()
-            self._pool.release(connection.redis_connection)
+            connection.close()
         self._connections.clear()
         self._under_way = {}
 
@@ -131,7 +82,7 @@ class Shards:
     def create_fence(self, shard: int, partition: int, progress: Checkpoint) -> None:
         """Create a progress key, if it is not there."""
         (key,) = self._checkpoints(shard, [partition])
-        created = self._open()[shard].ask(b"SET", key, progress.encode(), b"NX")
+        created = self._open()[shard].execute(b"SET", key, progress.encode(), b"NX")
         METRICS.add(Metric.CHECKPOINT_CREATED, created is not None)
 
     def remove_fence(self, shard: int, partition: int, fence: Checkpoint) -> None:
@@ -142,17 +93,20 @@ class Shards:
         """
         connection = self._open()[shard]
         (key,) = self._checkpoints(shard, [partition])
-        connection.ask(b"WATCH", key)
-        if connection.ask(b"GET", key) != fence.encode():
-            connection.ask(b"UNWATCH")
+        connection.execute(b"WATCH", key)
+        if connection.execute(b"GET", key) != fence.encode():
+            connection.execute(b"UNWATCH")
             return
-        connection.ask(b"MULTI")
-        connection.ask(b"UNLINK", key)
-        METRICS.add(Metric.LOST_RECORDS_NOTICED, connection.ask(b"EXEC") is not None)
+        connection.execute(b"MULTI")
+        connection.execute(b"UNLINK", key)
+        METRICS.add(Metric.LOST_RECORDS_NOTICED, connection.execute(b"EXEC") is not None)
 
     def drop_all(self) -> None:
         """Remove all lists and all bodies, which readers then build and fill anew."""
-        unlink_all(self._redis, self.keys.timelines, self.keys.authors, self.keys.tweets)
+        keys = self.keys
+        unlink_all(
+            self._redis, keys.home_lists_pattern, keys.author_lists_pattern, keys.tweets_pattern
+        )
 
     def remove_histories(self, prefix: str, histories: Collection[str]) -> int:
         """Remove all keys of these histories under the prefix; return how many there were."""
@@ -234,7 +188,7 @@ class Shards:
         ]
         if mismatched:
             for shard in wave:
-                connections[shard].send(pack(b"UNWATCH"), ignored=1)
+                connections[shard].send(pack(b"UNWATCH"), ignored_replies=1)
         return not mismatched
 
     def _send(self, wave: Wave, fences: Sequence[Fences]) -> None:
@@ -249,7 +203,9 @@ class Shards:
             )
         self._under_way = wave
 
-    def _trim(self, connection: Connection, part: Part, answers: Sequence[Any]) -> None:
+    def _trim(
+        self, connection: BlockingRedisConnection, part: Part, answers: Sequence[Any]
+    ) -> None:
         """Cut the lists that outgrew their cap: nobody reads them, or a reader would compact."""
         first = part.commands - len(part.pushed)
         end = b"%d" % (self._longest - 1)
@@ -260,20 +216,22 @@ class Shards:
         ]
         if trims:
             METRICS.add(Metric.LIST_TRIMMED, len(trims))
-            connection.send(b"".join(trims), ignored=len(trims))
+            connection.send(b"".join(trims), ignored_replies=len(trims))
 
-    def _open(self) -> list[Connection]:
+    def _open(self) -> list[BlockingRedisConnection]:
         # One by one: those made before one that fails must be given back by close().
         while len(self._connections) < SHARDS:
-            self._connections.append(Connection(self._pool.get_connection()))
+            self._connections.append(BlockingRedisConnection(self._pool))
         return self._connections
 
     def _checkpoints(self, shard: int, partitions: Iterable[int]) -> list[bytes]:
-        return [self.keys.checkpoint(shard, partition).encode() for partition in partitions]
+        return [
+            self.keys.checkpoint(Shard(shard), Partition(partition)).encode()
+            for partition in partitions
+        ]
 
 
 def _wal_moved(fences: Fences, ends: Mapping[int, Checkpoint]) -> Fences:
     return {
-        partition: replace(fence, wal_position=ends[partition].wal_position)
-        for partition, fence in fences.items()
+        partition: replace(fence, lsn=ends[partition].lsn) for partition, fence in fences.items()
     }

@@ -169,7 +169,7 @@ class Server:
         except web.HTTPNotFound:
             response = refusal(PathNotFoundError(f"there is no path {excerpt(request.path)}"))
         except web.HTTPRequestEntityTooLarge:
-            response = refusal(BodyTooLargeError(f"the body is over {MAX_BODY_BYTES} bytes"))
+            response = refusal(BodyTooLargeError(MAX_BODY_BYTES))
         except FanfareError as error:
             response = refusal(error)
         except grpc.aio.AioRpcError as error:

@@ -1,4 +1,4 @@
-"""Certificates for the embedded stack: an authority of its own, and one certificate for all."""
+"""Certificates for a local system: an authority of its own, and one certificate for everything."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from cryptography.x509.oid import NameOID
 
 from core.rpc.tls import AUTHORITY, CERTIFICATE, KEY
 
-LIFE = timedelta(days=365)
-# Of a clock that is behind this one.
-EARLIER = timedelta(hours=1)
+VALIDITY = timedelta(days=365)
+# Certificates are valid from this long ago, for clients whose clock is behind.
+CLOCK_SKEW = timedelta(hours=1)
 
 
 class Authority:
-    """A certificate authority whose key is forgotten with it."""
+    """A certificate authority whose private key is never written to disk."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -36,7 +36,12 @@ class Authority:
         )
 
     def issue(self, folder: Path, common_name: str) -> None:
-        """Write a certificate for this machine's loopback, its key and the authority's into it."""
+        """Issue a certificate for localhost.
+
+        Args:
+            folder: gets the certificate, its private key and the authority's certificate.
+            common_name: the common name in the certificate.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [
             x509.DNSName("localhost"),
@@ -63,9 +68,10 @@ class Authority:
 
 
 def client_options(folder: Path | None) -> tuple[str, str, str]:
-    """Return the scheme of URLs, and what curl and grpcurl are told of the folder's certificates.
+    """Return the scheme of URLs, the options for curl and the options for grpcurl.
 
-    folder: None where TLS is off.
+    Args:
+        folder: the folder of the client's certificates; None if TLS is off.
     """
     if folder is None:
         return "http", "", "-plaintext"
@@ -84,7 +90,7 @@ def _builder(
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return x509.CertificateBuilder(
-        issuer, subject, key, x509.random_serial_number(), now - EARLIER, now + LIFE
+        issuer, subject, key, x509.random_serial_number(), now - CLOCK_SKEW, now + VALIDITY
     )
 
 

@@ -1,4 +1,4 @@
-"""How the commands call the services: as a service, where callers must say who they are."""
+"""How operator's commands call the services: with access tokens of their own."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ CALLER = Caller(service="fanfare")
 
 
 def service_channel(settings: Settings, target: str) -> grpc.Channel:
-    """Return a channel to the target, whose calls carry a token where there are keys.
+    """Return a channel whose calls are authenticated as a service, if authentication is on.
 
-    Whoever can read the private keys can be anybody: no more is given away here.
+    This gives the operator no new rights: one who can read the private keys can already sign any
+    access token.
     """
     channel = open_channel(target, settings.tls_dir)
     if settings.auth_keys is None:
         return channel
-    return grpc.intercept_channel(channel, _Authorize(Signer(settings.auth_keys)))
+    return grpc.intercept_channel(channel, _AccessTokens(Signer(settings.auth_keys)))
 
 
-class _Authorize(grpc.UnaryUnaryClientInterceptor):
-    """Signs a token for each call: a load may take longer than any is valid."""
+class _AccessTokens(grpc.UnaryUnaryClientInterceptor):
+    """Signs an access token for each call, since a command may outlast any one token."""
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
@@ -34,7 +35,7 @@ class _Authorize(grpc.UnaryUnaryClientInterceptor):
     def intercept_unary_unary(
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
-        """Make the call with the token."""
+        """Make the call with an access token in its metadata."""
         token, _ = self._signer.sign(CALLER)
         metadata = [*(client_call_details.metadata or ()), (METADATA_KEY, f"Bearer {token}")]
         return continuation(client_call_details._replace(metadata=metadata), request)

@@ -1,111 +1,106 @@
-"""Whether a replica of Postgres follows its primary, and how far it is behind."""
+"""Checks whether a replica of Postgres follows its primary, and how far it is behind."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 
-from ops.feed_status import connect
+from ops.database import SQL, connect
 
-# A replica that is well has what the primary had within this time, however idle the primary is.
+# A healthy replica replays what the primary has within this time, also when the primary is idle.
 CATCH_UP_SECONDS = 2.0
 POLL_SECONDS = 0.1
-COPY = "copy it from the primary again (`fanfare up` does that by itself)"
+COPY_AGAIN = "copy it from the primary again (`fanfare up` does that by itself)"
 
 
 @dataclass(frozen=True)
-class Replication:
-    """What was found when a replica and its primary were looked at."""
+class ReplicaState:
+    """How a replica stands to its primary; the defaults are those of a healthy one."""
 
     is_primary: bool = False
     """Whether the replica's address leads to the primary itself."""
-    follows: bool = True
-    """Whether the replica is one: a server that takes no writes of its own."""
+    is_standby: bool = True
+    """Whether it is in recovery, and takes no writes of its own."""
     is_same_database: bool = True
     """Whether both are copies of one database."""
-    streams: bool = True
-    """Whether the replica is connected to its primary and receives WAL."""
-    wal_is_gone: bool | None = False
-    """Whether the primary has removed WAL that the replica needs, None if it does not say."""
+    is_streaming: bool = True
+    """Whether it is connected to its primary and receives WAL."""
+    is_wal_removed: bool | None = False
+    """Whether the primary has removed WAL that the replica needs; None if that cannot be seen."""
     bytes_behind: int = 0
-    """How much WAL the replica has yet to replay; negative if it has more than the primary."""
+    """How much WAL it has yet to replay; negative if it has more than the primary."""
     seconds_behind: float | None = 0.0
-    """How old the replica's state is, None if it has replayed no commit since its start."""
+    """How old its data are; None if it has replayed no commit since its start."""
 
 
-def verdict(found: Replication, max_seconds: float) -> tuple[str, bool]:
-    """Return what to tell about a replica, and whether it is wrong.
+def describe_replica(state: ReplicaState, max_seconds: float) -> tuple[str, bool]:
+    """Return the state of a replica in words, and whether something is wrong.
 
     Args:
-        found: what was found.
+        state: what check_replica() found.
         max_seconds: how far it may be behind.
     """
-    if found.is_primary:
+    if state.is_primary:
         return "is the primary itself", False
-    age = "an unknown time" if found.seconds_behind is None else f"{found.seconds_behind:.1f} s"
-    behind = f"{age} and {found.bytes_behind:,} bytes behind"
+    age = "an unknown time" if state.seconds_behind is None else f"{state.seconds_behind:.1f} s"
+    behind = f"{age} and {state.bytes_behind:,} bytes behind"
     trouble = None
-    if not found.follows:
-        trouble = "takes writes of its own: it was promoted, or was never a replica"
-    elif not found.is_same_database:
-        trouble = f"is of another database than the primary: {COPY}"
-    elif found.bytes_behind < 0:
-        trouble = f"has {-found.bytes_behind:,} bytes that the primary has lost: {COPY}"
-    elif found.wal_is_gone:
-        trouble = f"does not stream, {behind}; the WAL that it needs is gone: {COPY}"
-    elif not found.streams:
+    if not state.is_standby:
+        trouble = "takes writes of its own: it was promoted, or never was a replica"
+    elif not state.is_same_database:
+        trouble = f"is a copy of another database than the primary's: {COPY_AGAIN}"
+    elif state.bytes_behind < 0:
+        trouble = f"has {-state.bytes_behind:,} bytes that the primary has lost: {COPY_AGAIN}"
+    elif state.is_wal_removed:
+        trouble = f"does not stream, {behind}; the WAL that it needs is gone: {COPY_AGAIN}"
+    elif not state.is_streaming:
         trouble = f"does not stream, {behind}: its log says why"
-    elif found.seconds_behind is None or found.seconds_behind > max_seconds:
+    elif state.seconds_behind is None or state.seconds_behind > max_seconds:
         trouble = f"streams, {behind}, more than {max_seconds:g} s"
     return trouble or f"streams, {behind}", trouble is not None
 
 
-def look(primary_dsn: str, replica_dsn: str) -> Replication:
-    """Look at a replica and its primary, for CATCH_UP_SECONDS if it is behind.
+def check_replica(primary_dsn: str, replica_dsn: str) -> ReplicaState:
+    """Return how a replica stands to its primary; takes CATCH_UP_SECONDS if it is behind.
 
     Raises:
         psycopg.Error: one of the two does not answer.
     """
     with connect(primary_dsn) as primary, connect(replica_dsn) as replica:
-        start = "SELECT pg_postmaster_start_time(), inet_server_port()"
-        if _row(primary, start) == _row(replica, start):
-            return Replication(is_primary=True)
-        if _row(replica, "SELECT pg_is_in_recovery()") == (False,):
-            return Replication(follows=False)
-        system = "SELECT system_identifier FROM pg_control_system()"
-        if _row(primary, system) != _row(replica, system):
-            return Replication(is_same_database=False)
-        caught_up = _catches_up(primary, replica)
-        # In this order: the primary's end of the WAL, read last, is never the lower one.
-        replayed, committed = _row(
-            replica, "SELECT pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()"
+        if _query(primary, "server_identity") == _query(replica, "server_identity"):
+            return ReplicaState(is_primary=True)
+        if not _query(replica, "is_in_recovery")[0]:
+            return ReplicaState(is_standby=False)
+        if _query(primary, "system_identifier") != _query(replica, "system_identifier"):
+            return ReplicaState(is_same_database=False)
+        catch_up_seconds = _wait_caught_up(primary, replica)
+        # In this order: the primary's LSN, which only grows, must not be read before the replica's.
+        lsn, committed_at = _query(replica, "replayed")
+        bytes_behind, seconds_behind = _query(
+            primary, "distance_behind", lsn=lsn, committed_at=committed_at
         )
-        # By the primary's clock, which the time of the commit is from.
-        bytes_behind, seconds_behind = _row(
-            primary,
-            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), %s::pg_lsn)::bigint,"
-            " extract(epoch FROM clock_timestamp() - %s::timestamptz)::float",
-            replayed,
-            committed,
-        )
-        streams = _streams(replica)
-        return Replication(
-            streams=streams,
-            wal_is_gone=None if streams else _wal_is_gone(primary, replica),
+        (is_streaming,) = _query(replica, "is_streaming")
+        return ReplicaState(
+            is_streaming=is_streaming,
+            is_wal_removed=None if is_streaming else _is_wal_removed(primary, replica),
             bytes_behind=bytes_behind,
-            # The time of the last commit says nothing where nothing has been committed since.
-            seconds_behind=seconds_behind if caught_up is None else caught_up,
+            # The age of the last commit would be wrong where nothing has been committed since.
+            seconds_behind=seconds_behind if catch_up_seconds is None else catch_up_seconds,
         )
 
 
-def _catches_up(primary: psycopg.Connection, replica: psycopg.Connection) -> float | None:
-    """Return how many seconds the replica took to replay what the primary has; None if too long."""
-    (end,) = _row(primary, "SELECT pg_current_wal_lsn()::text")
+def _wait_caught_up(primary: psycopg.Connection, replica: psycopg.Connection) -> float | None:
+    """Wait until the replica has replayed what the primary has now.
+
+    Returns:
+        How many seconds that took; None if it takes longer than CATCH_UP_SECONDS.
+    """
+    (lsn,) = _query(primary, "current_lsn")
     waited = 0.0
-    while _row(replica, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", end) != (True,):
+    while not _query(replica, "has_replayed", lsn=lsn)[0]:
         if waited >= CATCH_UP_SECONDS:
             return None
         time.sleep(POLL_SECONDS)
@@ -113,34 +108,19 @@ def _catches_up(primary: psycopg.Connection, replica: psycopg.Connection) -> flo
     return waited
 
 
-def _streams(replica: psycopg.Connection) -> bool:
-    # The status is hidden from users without pg_read_all_stats, the row is not.
-    return _row(
-        replica,
-        "SELECT count(*) > 0 FROM pg_stat_wal_receiver WHERE coalesce(status, '') IN ('', %s)",
-        "streaming",
-    ) == (True,)
+def _is_wal_removed(primary: psycopg.Connection, replica: psycopg.Connection) -> bool | None:
+    """Return whether the primary lacks the WAL that the replica needs; None if it cannot be seen.
 
-
-def _wal_is_gone(primary: psycopg.Connection, replica: psycopg.Connection) -> bool | None:
-    """Return whether the primary has no file of the WAL that the replica needs next."""
-    (received,) = _row(
-        replica,
-        "SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text",
-    )
+    Only members of pg_monitor can see it.
+    """
+    (lsn,) = _query(replica, "next_needed_lsn")
     try:
-        # Without the first eight letters, the WAL's timeline, which a promotion changes.
-        return _row(
-            primary,
-            "SELECT count(*) = 0 FROM pg_ls_waldir()"
-            " WHERE substr(name, 9) = substr(pg_walfile_name(%s::pg_lsn), 9)",
-            received,
-        ) == (True,)
+        return bool(_query(primary, "is_wal_removed", lsn=lsn)[0])
     except psycopg.errors.InsufficientPrivilege:
-        return None  # only for members of pg_monitor
+        return None
 
 
-def _row(connection: psycopg.Connection, query: LiteralString, *parameters: Any) -> tuple[Any, ...]:
-    row = connection.execute(query, parameters).fetchone()
-    assert row is not None  # noqa: S101 - each query here has one row
+def _query(connection: psycopg.Connection, name: str, **parameters: Any) -> tuple[Any, ...]:
+    row = connection.execute(SQL[name], parameters).fetchone()
+    assert row is not None  # noqa: S101 - each of these queries has one row
     return row

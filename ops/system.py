@@ -13,7 +13,7 @@ from typing import Self
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import gateway_serves, probe
 from core.settings import PREFIX, Settings
-from embedded.server import Server
+from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, check_port, free_ports
 from ops.certificates import Authority
 from ops.migrate import migrate
@@ -87,10 +87,10 @@ class System:
             | dict(environment or {})
         )
         self.settings = Settings(**own)  # type: ignore[arg-type]
-        self.processes: dict[str, Server] = {}
+        self.processes: dict[str, ServerProcess] = {}
 
     @property
-    def servers(self) -> list[Server]:
+    def servers(self) -> list[ServerProcess]:
         """All that was started: the stack's servers and the processes."""
         return [*self.stack.servers, *self.processes.values()]
 
@@ -134,7 +134,7 @@ class System:
         if gateway is not None:
             gateway.stop()
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(Server.stop, self.processes.values()))
+            list(pool.map(ServerProcess.stop, self.processes.values()))
         self.stack.stop()
 
     def __enter__(self) -> Self:
@@ -146,7 +146,7 @@ class System:
         """Stop the system."""
         self.stop()
 
-    def another_worker(self) -> Server:
+    def another_worker(self) -> ServerProcess:
         """Start a second fan-out worker, which the caller stops; return it."""
         (port,) = free_ports(1)
         worker = self._process(
@@ -158,7 +158,7 @@ class System:
         worker.start()
         return worker
 
-    def another_write_service(self) -> tuple[Server, str]:
+    def another_write_service(self) -> tuple[ServerProcess, str]:
         """Start a second write service, which the caller stops; return it and its target."""
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
@@ -170,7 +170,7 @@ class System:
 
     def another_read_service(
         self, processes: int, auth_keys: Path | None = None
-    ) -> tuple[Server, str]:
+    ) -> tuple[ServerProcess, str]:
         """Start a second read service, of so many processes, which the caller stops.
 
         Returns it and its target. auth_keys: the folder of keys, where callers must say who they
@@ -201,10 +201,10 @@ class System:
 
     def _process(
         self, name: str, package: str, ready: Callable[[], bool], **settings: str
-    ) -> Server:
+    ) -> ServerProcess:
         own = {f"{PREFIX}{setting.upper()}": value for setting, value in settings.items()}
         path = f"{ROOT}{os.pathsep}{ROOT / 'gen'}"
-        return Server(
+        return ServerProcess(
             f"The {name} process",
             [sys.executable, "-m", package],
             self._state_dir / "logs" / f"{name}.log",

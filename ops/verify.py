@@ -1,4 +1,4 @@
-"""Comparing timelines, as readers get them, with the SQL that defines them."""
+"""Compares home timelines, as readers get them, with the SQL query that defines them."""
 
 from __future__ import annotations
 
@@ -18,41 +18,35 @@ from rich.progress import track
 from core.feed.timeline_lists import home_list
 from core.settings import Settings
 from ops.channel import service_channel
-from ops.feed_status import Feed, connect, current_keys
+from ops.database import SQL, connect
+from ops.errors import OpsError
+from ops.failures import failures_as_ops_errors
+from ops.feed_status import Feed, current_keys
 
-LIMIT = 100
-READERS = 4
+PAGE_LIMIT = 100
+THREADS = 4
 DRAIN_SECONDS = 120.0
 CALL_SECONDS = 30.0
 EXAMPLES = 5
 
-# (id, author, content): what must agree.
+# What must agree of a tweet: its id, its author and its content.
 Row = tuple[int, int, str]
-
-ORACLE = """
-SELECT tweets.id, tweets.user_id, tweets.content
-FROM follows JOIN tweets ON tweets.user_id = follows.followed_id
-WHERE follows.follower_id = %s
-ORDER BY tweets.id DESC
-"""
-
-
-class VerifyError(Exception):
-    """The timelines could not be compared, or differ."""
 
 
 @dataclass
-class Outcome:
-    """What a comparison of timelines came to."""
+class Comparison:
+    """What one pass over the timelines found."""
 
     timelines: int = 0
     pages: int = 0
     tweets: int = 0
     differing: int = 0
+    """How many timelines differ."""
     examples: list[str] = field(default_factory=list)
+    """How the first few of them differ."""
 
     def add(self, reader: int, pages: int, tweets: int, difference: str | None) -> None:
-        """Count a timeline."""
+        """Count a timeline; difference: as describe_difference() returns it."""
         self.timelines += 1
         self.pages += pages
         self.tweets += tweets
@@ -62,88 +56,117 @@ class Outcome:
                 self.examples.append(f"user {reader}: {difference}")
 
 
-def verify(settings: Settings, sample: int, seed: int | None, console: Console) -> list[Outcome]:
-    """Compare, print, and return what came of each pass."""
+@failures_as_ops_errors()
+def verify(settings: Settings, sample: int, seed: int | None, console: Console) -> list[Comparison]:
+    """Compare the timelines of randomly chosen readers with SQL, and print what is found.
+
+    Args:
+        settings: where the system is.
+        sample: how many readers to choose.
+        seed: chooses the same readers again; None for a random one, which is printed.
+        console: gets the progress and the results.
+
+    Returns:
+        One comparison for each pass: as found, cold and warm.
+
+    Raises:
+        OpsError: a server does not answer, or there is nothing to compare.
+    """
     seed = seed if seed is not None else random.randrange(2**32)  # noqa: S311 - no secret
-    wait_drained(settings, console)
+    _wait_drained(settings, console)
     with connect(settings.primary_dsn()) as connection:
-        everybody = [
-            row[0]
-            for row in connection.execute("SELECT DISTINCT follower_id FROM follows ORDER BY 1")
-        ]
+        everybody = [reader for (reader,) in connection.execute(SQL["readers"])]
     if not everybody:
-        raise VerifyError("nobody follows anybody yet: there is nothing to compare.")
-    chosen = random.Random(seed).sample(everybody, min(sample, len(everybody)))  # noqa: S311
-    console.print(f"{len(chosen)} of {len(everybody):,} readers, seed {seed}", highlight=False)
-    outcomes = []
+        raise OpsError("nothing to compare: no user follows anybody yet")
+    readers = random.Random(seed).sample(everybody, min(sample, len(everybody)))  # noqa: S311
+    console.print(f"{len(readers)} of {len(everybody):,} readers, seed {seed}", highlight=False)
+    comparisons = []
     for name in ("as found", "cold", "warm"):
         if name == "cold":
-            with Redis.from_url(settings.redis_address()) as redis:
-                keys = current_keys(settings)
-                for reader in chosen:
-                    redis.unlink(keys.for_list(home_list(reader)))
-        outcome = compare(settings, chosen, name, console)
-        outcomes.append(outcome)
+            _remove_cached_timelines(settings, readers)
+        comparison = compare_timelines(settings, readers, name, console)
+        comparisons.append(comparison)
         console.print(
-            f"{name}: {outcome.timelines:,} timelines, {outcome.pages:,} pages, "
-            f"{outcome.tweets:,} tweets: {outcome.differing} differ",
+            f"{name}: {comparison.timelines:,} timelines, {comparison.pages:,} pages, "
+            f"{comparison.tweets:,} tweets: {comparison.differing} differ",
             highlight=False,
         )
-        for example in outcome.examples:
+        for example in comparison.examples:
             console.print(f"  {example}", highlight=False, markup=False)
-    return outcomes
+    return comparisons
 
 
-def wait_drained(settings: Settings, console: Console) -> None:
-    """Wait until every event has taken effect; raises VerifyError if they do not come to it."""
+def _wait_drained(settings: Settings, console: Console) -> None:
+    """Wait until every event has taken effect.
+
+    Raises:
+        OpsError: some have not within DRAIN_SECONDS.
+    """
     deadline = time.monotonic() + DRAIN_SECONDS
-    with Feed(settings) as feed, console.status("waiting until the feed has drained"):
+    with Feed(settings) as feed, console.status("waiting for all events to take effect"):
         while (remaining := feed.remaining()) != 0:
             if time.monotonic() > deadline:
-                left = "some" if remaining is None else f"{remaining:,}"
-                raise VerifyError(
-                    f"{left} events have not taken effect after {DRAIN_SECONDS:.0f} s: "
-                    "`fanfare status` shows where they wait."
+                count = "some" if remaining is None else f"{remaining:,}"
+                raise OpsError(
+                    f"{count} events have not taken effect after {DRAIN_SECONDS:.0f} s; "
+                    "`fanfare status` shows where they wait"
                 )
             time.sleep(0.1)
 
 
-def compare(settings: Settings, readers: Sequence[int], name: str, console: Console) -> Outcome:
-    """Compare the timelines of the readers with the oracle."""
-    outcome = Outcome()
+def _remove_cached_timelines(settings: Settings, readers: Sequence[int]) -> None:
+    keys = current_keys(settings)
+    with Redis.from_url(settings.redis_address()) as redis:
+        for reader in readers:
+            redis.unlink(keys.for_list(home_list(reader)))
+
+
+def compare_timelines(
+    settings: Settings, readers: Sequence[int], name: str, console: Console
+) -> Comparison:
+    """Read the readers' timelines to their ends and compare them with SQL.
+
+    Args:
+        settings: where the system is.
+        readers: user ids.
+        name: the name of the pass, shown beside its progress.
+        console: where the progress is shown.
+    """
+    comparison = Comparison()
     with (
         service_channel(settings, settings.read_service_target()) as channel,
-        ThreadPoolExecutor(READERS) as pool,
+        ThreadPoolExecutor(THREADS) as pool,
     ):
         stub = ReadServiceStub(channel)
 
-        def one(reader: int) -> tuple[int, int, int, str | None]:
-            pages = list(read_pages(stub, reader))
+        def compare_one(reader: int) -> tuple[int, int, int, str | None]:
+            pages = list(_read_pages(stub, reader))
             read = [row for page in pages for row in page]
             with connect(settings.primary_dsn()) as connection:
-                expected: list[Row] = connection.execute(ORACLE, (reader,)).fetchall()
-            return reader, len(pages), len(read), difference(read, expected)
+                rows = connection.execute(SQL["oracle_timeline"], {"reader": reader})
+                expected: list[Row] = rows.fetchall()
+            return reader, len(pages), len(read), describe_difference(read, expected)
 
-        results = pool.map(one, readers)
+        results = pool.map(compare_one, readers)
         for result in track(results, f"{name} ...", len(readers), console=console, transient=True):
-            outcome.add(*result)
-    return outcome
+            comparison.add(*result)
+    return comparison
 
 
-def read_pages(stub: ReadServiceStub, reader: int) -> Iterator[list[Row]]:
-    """Yield the pages of a timeline to its end."""
-    token = ""
+def _read_pages(stub: ReadServiceStub, reader: int) -> Iterator[list[Row]]:
+    """Yield the pages of a home timeline, to its end."""
+    page_token = ""
     while True:
-        request = GetHomeTimelineRequest(user_id=reader, limit=LIMIT, page_token=token)
+        request = GetHomeTimelineRequest(user_id=reader, limit=PAGE_LIMIT, page_token=page_token)
         page = stub.GetHomeTimeline(request, timeout=CALL_SECONDS)
         yield [(tweet.id, tweet.user_id, tweet.content) for tweet in page.tweets]
-        token = page.next_page_token
-        if not token:
+        page_token = page.next_page_token
+        if not page_token:
             return
 
 
-def difference(read: Sequence[Row], expected: Sequence[Row]) -> str | None:
-    """Return how a timeline differs from the oracle, None if it does not."""
+def describe_difference(read: Sequence[Row], expected: Sequence[Row]) -> str | None:
+    """Return how the timeline that was read differs from the expected one; None if it does not."""
     if list(read) == list(expected):
         return None
     ids, wanted = [row[0] for row in read], [row[0] for row in expected]
@@ -152,10 +175,10 @@ def difference(read: Sequence[Row], expected: Sequence[Row]) -> str | None:
     if extra := sorted(set(ids) - set(wanted), reverse=True):
         return f"{len(extra)} tweets should not be there, such as {extra[0]}"
     if len(ids) != len(set(ids)):
-        return f"{len(ids) - len(set(ids))} tweets are there twice"
-    place, (got, right) = next(
+        return f"{len(ids) - len(set(ids))} tweets appear more than once"
+    index, (got, right) = next(
         (n, pair) for n, pair in enumerate(zip_longest(read, expected)) if pair[0] != pair[1]
     )
     if got is not None and right is not None and got[0] == right[0]:
-        return f"tweet {got[0]} has another author or text"
-    return f"the order is wrong from place {place} on"
+        return f"tweet {got[0]} has another author or content"
+    return f"the order is wrong from index {index} on"

@@ -12,40 +12,41 @@ from core.rpc.server import Server
 from core.rpc.tls import certificates
 from core.runtime.prefork import run_prefork
 from core.settings import Settings
-from core.storage.inspection import redis_check
 from core.storage.postgres import Database
-from core.storage.server_checks import ServerChecks
-from read_service.cache import Cache
+from core.storage.settings_checks import redis_check
+from core.storage.settings_monitor import SettingsMonitor
+from read_service.cache import CacheConnection
+from read_service.databases import Databases
 from read_service.history_watch import HistoryWatch
-from read_service.home import HomeTimelines
-from read_service.lists import Lists
+from read_service.home_timelines import HomeTimelines
+from read_service.list_building import BUILD_SECONDS, ListBuilder
+from read_service.lists import ListReader
+from read_service.local_tweet_cache import MAX_TWEETS, LocalTweetCache
 from read_service.service import ReadService
-from read_service.store import Store
-from read_service.tweets import Tweets
-
-# Longer than any build takes: then its list may be taken from it.
-BUILD_SECONDS = 10.0
+from read_service.store import PostgresStore
+from read_service.timeline_cache import RedisTimelineCache
+from read_service.tweet_cache import RedisTweetCache
+from read_service.tweets import TweetReader
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the queries until stopping is set."""
-    checks = ServerChecks({"Redis": redis_check(settings)})
+    checks = SettingsMonitor({"Redis": redis_check(settings)})
     silence = settings.silence_seconds
     primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
     replica = primary
     if settings.replica_dsn() != settings.primary_dsn():
         replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
-    cache = Cache(
-        settings.redis_address(),
-        settings.redis_prefix,
-        settings.timeline_ttl_seconds(),
-        BUILD_SECONDS,
-    )
-    store = Store(primary, replica)
-    watch = HistoryWatch(primary, replica, cache, store, settings.max_replica_lag)
-    tweets = Tweets(cache, store)
-    lists = Lists(cache, store, settings.timeline_length, BUILD_SECONDS)
-    home = HomeTimelines(cache, lists, store, tweets, settings.timeline_length)
+    length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
+    local = LocalTweetCache(MAX_TWEETS)
+    redis = CacheConnection(settings.redis_address(), settings.redis_prefix, local.forget)
+    cache = RedisTimelineCache(redis, ttl_seconds, BUILD_SECONDS)
+    databases = Databases(primary, replica)
+    store = PostgresStore(databases)
+    watch = HistoryWatch(primary, replica, redis, databases, settings.max_replica_lag)
+    tweets = TweetReader(RedisTweetCache(redis, local, ttl_seconds), local, store)
+    lists = ListReader(cache, ListBuilder(cache, store, length), length)
+    home = HomeTimelines(cache, lists, store, tweets, length)
     authorizer = (
         Authorizer.of(settings, PublicKeys(settings.auth_keys)) if settings.auth_keys else None
     )
@@ -70,7 +71,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     await checks.stop()
     await server.drain()
     watching.cancel()
-    cache.close()
+    redis.close()
     await replica.close()
     await primary.close()
 

@@ -1,41 +1,53 @@
-"""Watches which history the database is at, and whether the replica is near enough to be asked."""
+"""Follows the history of the database, and leaves a replica out that lags too far."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
+from psycopg.rows import class_row
 
 from core.errors import DatabaseUnavailableError, OverloadedError
 from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Database
 from core.storage.queries import load_queries
-from read_service.cache import Cache
-from read_service.store import Store
+from read_service.cache import CacheConnection
+from read_service.databases import Databases
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("read_service")
 CHECK_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class RelayState:
+    """What a server says about the relay, which writes a heartbeat once a second."""
+
+    history: str | None
+    """The history of the database; None if none has begun on this server since it started."""
+    seen_at: datetime
+    """The time of the relay's last heartbeat that the server has."""
+
+
 class HistoryWatch:
-    """Has the cache follow the primary's history, and the store leave out a bad replica."""
+    """Switches the Redis connection to the primary's history, and a bad replica off and on."""
 
     def __init__(
         self,
         primary: Database,
         replica: Database,
-        cache: Cache,
-        store: Store,
+        cache: CacheConnection,
+        databases: Databases,
         max_lag_seconds: float,
     ) -> None:
-        """Watch these; replica: the primary where there is none."""
+        """Watch these servers; without a replica, pass the primary twice."""
         self._primary = primary
         self._replica = replica
         self._cache = cache
-        self._store = store
+        self._databases = databases
         self._max_lag_seconds = max_lag_seconds
 
     async def run(self) -> None:
@@ -45,30 +57,32 @@ class HistoryWatch:
             await asyncio.sleep(CHECK_SECONDS)
 
     async def check(self) -> None:
-        """Look at both servers; what does not answer changes nothing."""
-        here = await _look(self._primary, "current_history")
+        """Ask both servers. One that does not answer changes nothing."""
+        here = await _relay_state(self._primary, "current_history")
         if here is None:
             return
-        history, seen_at = here
-        if history != self._cache.history:
-            if history is None:
-                METRICS.add(Metric.HISTORY_UNKNOWN)
-                LOG.warning("Postgres restarted; Redis is not trusted until a new history begins")
-            else:
-                METRICS.add(Metric.HISTORY_MOVED, self._cache.history is not None)
-                LOG.info("reading timelines of history=%s", history)
-            self._cache.enter(history)
+        if here.history != self._cache.history:
+            self._enter(here.history)
         if self._replica is not self._primary:
-            there = await _look(self._replica, "replicated_history")
+            there = await _relay_state(self._replica, "replicated_history")
             if there is not None:
-                lag = (seen_at - there[1]).total_seconds()
-                self._use_replica(is_same=there[0] == history, lag_seconds=lag)
+                lag = (here.seen_at - there.seen_at).total_seconds()
+                self._use_replica(is_same=there.history == here.history, lag_seconds=lag)
+
+    def _enter(self, history: str | None) -> None:
+        if history is None:
+            METRICS.add(Metric.HISTORY_UNKNOWN)
+            LOG.warning("Postgres restarted; Redis is not trusted until a new history begins")
+        else:
+            METRICS.add(Metric.HISTORY_MOVED, self._cache.history is not None)
+            LOG.info("reading timelines of history=%s", history)
+        self._cache.enter(history)
 
     def _use_replica(self, *, is_same: bool, lag_seconds: float) -> None:
         is_used = is_same and lag_seconds <= self._max_lag_seconds
-        if is_used == self._store.is_replica_used:
+        if is_used == self._databases.is_replica_used:
             return
-        self._store.is_replica_used = is_used
+        self._databases.is_replica_used = is_used
         if is_used:
             LOG.info("replica answers queries again: lag_seconds=%.1f", lag_seconds)
         else:
@@ -79,13 +93,17 @@ class HistoryWatch:
             )
 
 
-async def _look(database: Database, query: str) -> Any:
+async def _relay_state(server: Database, query: str) -> RelayState | None:
+    """Return what a server says, or None if it does not answer."""
     try:
-        async with database.connection() as connection:
-            cursor = await connection.execute(SQL[query])
+        async with (
+            server.connection() as connection,
+            connection.cursor(row_factory=class_row(RelayState)) as cursor,
+        ):
+            await cursor.execute(SQL[query])
             return await cursor.fetchone()
     except (DatabaseUnavailableError, OverloadedError):
         return None
     except psycopg.Error as error:
-        LOG.warning("cannot ask Postgres for the history: %s", error)
+        LOG.warning("cannot read the history from Postgres: %s", error)
         return None

@@ -1,48 +1,43 @@
-"""Pages: how many items, and the tokens that say where the next page goes on."""
+"""Pages of a list: how many items a page has, and the token that leads to the next page."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import struct
-
 from core.errors import InvalidPageTokenError
+from core.feed.opaque_tokens import OpaqueTokenCodec
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
+# The position before the first item of a list that is sorted in descending order.
 FROM_THE_TOP = 2**63 - 1
 
-_VERSION = 1
-_LAYOUT = struct.Struct(">Bq8s")
+# The position of the page's last item.
+_TOKENS = OpaqueTokenCodec(version=1, values="q", digest_size=8)
 
 
 def page_size(limit: int) -> int:
-    """Return how many items a page has at most, for the limit of a valid request."""
+    """Return how many items a page has at most, given the limit of a valid request."""
     return min(limit or DEFAULT_LIMIT, MAX_LIMIT)
 
 
 def encode_page_token(method: str, user_id: int, position: int) -> str:
-    """Return the token for the page after the item at this position.
+    """Return the token of the page that begins after the item at this position.
 
-    Opaque, versioned and bound to the method and the user by a digest. The digest finds damage
-    and mix-ups; it is no signature, for a token carries no authority.
+    Args:
+        method: the RPC that lists; only this one accepts the token.
+        user_id: whose list it is, or 0; the token is refused for any other user.
+        position: what the list is sorted by, of the last item that the client has.
     """
-    token = _LAYOUT.pack(_VERSION, position, _digest(method, user_id, position))
-    return base64.urlsafe_b64encode(token).decode().rstrip("=")
+    return _TOKENS.encode(position, bound_to=(method, user_id))
 
 
 def decode_page_token(token: str, method: str, user_id: int) -> int:
-    """Return the position of a token; raises InvalidPageTokenError for a mangled or foreign one."""
+    """Return the position that a page token holds.
+
+    Raises:
+        InvalidPageTokenError: the token is damaged, or belongs to another method or user.
+    """
     try:
-        packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        version, position, digest = _LAYOUT.unpack(packed)
-    except (ValueError, binascii.Error, struct.error):
+        (position,) = _TOKENS.decode(token, bound_to=(method, user_id))
+    except ValueError:
         raise InvalidPageTokenError from None
-    if version != _VERSION or digest != _digest(method, user_id, position):
-        raise InvalidPageTokenError
     return int(position)
-
-
-def _digest(method: str, user_id: int, position: int) -> bytes:
-    return hashlib.blake2b(f"{method} {user_id} {position}".encode(), digest_size=8).digest()

@@ -1,7 +1,9 @@
 -- name: has_token
--- Whether this server has what a consistency token names. Null: not of this history, and not known to
--- be from before it began. A replica has what the relay's heartbeat has passed, for its own LSN may be
--- of a restored primary; so has a primary that has not begun a history since it started.
+-- Whether this server has committed what a consistency token stands for. Null: the token is of another
+-- history, and not known to be older than the current one, so what it stands for may be lost.
+-- A replica has everything up to the relay's last heartbeat that it has replayed; its own LSN does not
+-- count, because it may follow a restored primary. The same holds for a primary on which no history has
+-- begun since it started.
 SELECT CASE
     WHEN %(lsn)s <= (SELECT lsn FROM ended_histories WHERE id = %(history)s) THEN true
     WHEN history IS DISTINCT FROM %(history)s THEN NULL
@@ -11,7 +13,7 @@ SELECT CASE
 END FROM relay_state
 
 -- name: current_history
-SELECT valid_history(), seen_at FROM relay_state
+SELECT valid_history() AS history, seen_at FROM relay_state
 
 -- name: replicated_history
 SELECT history, seen_at FROM relay_state
@@ -20,7 +22,7 @@ SELECT history, seen_at FROM relay_state
 SELECT id, username, bio, created_at, updated_at FROM users WHERE id = %(user_id)s
 
 -- name: account
-SELECT id, username, bio, created_at, updated_at, coalesce(email, '') FROM users
+SELECT id, username, bio, created_at, updated_at, coalesce(email, '') AS email FROM users
 WHERE id = %(user_id)s
 
 -- name: user_by_username
@@ -31,7 +33,7 @@ WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
 SELECT id, username, bio, created_at, updated_at FROM users WHERE id = ANY(%(ids)s)
 
 -- name: user_exists
-SELECT true FROM users WHERE id = %(user_id)s
+SELECT true AS found FROM users WHERE id = %(user_id)s
 
 -- name: list_users
 SELECT id, username, bio, created_at, updated_at FROM users
@@ -67,7 +69,7 @@ ORDER BY seq DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: home_timeline
--- Each followed user gives their newest few from an index; the newest of those are the page.
+-- Reads the newest tweets of each followed user from an index; the newest of all of these are the page.
 SELECT page.id, page.user_id, page.content, page.created_at, page.updated_at
 FROM follows
 CROSS JOIN LATERAL (
@@ -81,7 +83,7 @@ ORDER BY page.id DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: newest_ids
--- One statement, so that both are of one snapshot.
+-- The base of a home timeline's list. One statement, so that both columns are of one snapshot.
 SELECT ARRAY(
     SELECT newest.id
     FROM follows
@@ -91,12 +93,14 @@ SELECT ARRAY(
     WHERE follower_id = %(user_id)s
     ORDER BY newest.id DESC
     LIMIT %(limit)s
-), ARRAY(
+) AS ids, ARRAY(
     SELECT followed_id FROM follows JOIN users ON users.id = followed_id
     WHERE follower_id = %(user_id)s AND pulled
     ORDER BY followed_id
-)
+) AS pull_authors
 
 -- name: newest_ids_of_authors
-SELECT author, ARRAY(SELECT id FROM tweets WHERE user_id = author ORDER BY id DESC LIMIT %(limit)s)
+SELECT author, ARRAY(
+    SELECT id FROM tweets WHERE user_id = author ORDER BY id DESC LIMIT %(limit)s
+) AS ids
 FROM unnest(%(user_ids)s::bigint[]) AS author

@@ -1,85 +1,103 @@
-"""Tweets by id: bodies in Redis, filled from Postgres under a lease."""
+"""Tweets by id: from Redis, and what is absent there from Postgres, which then fills Redis."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
 
-from core.feed.history import Moment, OtherHistoryError
-from core.feed.tweet_cache import DELETED, body, is_lease, tweet_of
+from core.feed.history import OtherHistoryError
+from core.feed.tweet_cache import DELETED, decode_entry, encode_entry, is_lease
 from core.rpc.messages import delimited
-from read_service.cache import Cache, CacheUnavailableError
-from read_service.store import Item, Store
+from read_service.freshness import ANY, AppliedFreshness, Freshness
+from read_service.local_tweet_cache import LocalTweetCache
+from read_service.protocols import CacheUnavailableError, TimelineStore, TweetCache, TweetPage
 
 
-class Tweets:
-    """Reads tweets, from Redis where they are there."""
+class TweetReader:
+    """Reads tweets as serialised messages, each after its length."""
 
-    def __init__(self, cache: Cache, store: Store) -> None:
+    def __init__(self, cache: TweetCache, local: LocalTweetCache, store: TimelineStore) -> None:
         self._cache = cache
+        self._local = local
         self._store = store
 
-    async def get(
-        self, ids: Sequence[int], *, listed: bool, token: Moment | None = None
-    ) -> dict[int, bytes]:
-        """Return those of the tweets that exist, by id, delimited, as new as the token's moment.
+    async def tweets(self, ids: Sequence[int], freshness: Freshness = ANY) -> dict[int, bytes]:
+        """Return those of the tweets that exist, by id.
 
-        listed: the ids were read from a list in Redis a moment ago. So they are of tweets that
-        were created once, and those that do not exist may be remembered as deleted, while any
-        other id may come yet; and what is kept in process is as new as the list.
+        Only Postgres can say whether it is fresh enough, so Redis is read only for ANY.
         """
-        if token is None:
+        if freshness is ANY:
             try:
-                return await self._through_cache(ids, listed=listed)
+                return await self._read(ids, is_listed=False)
             except (CacheUnavailableError, OtherHistoryError):
                 pass
-        found = await self._store.tweets(ids, token)
-        return {id_: delimited(tweet) for id_, (_, tweet) in found.items()}
+        return await self._from_postgres(ids, freshness)
 
-    async def pages(self, pages: Sequence[Sequence[int]]) -> list[list[Item] | None]:
-        """Return pages of listed ids with their tweets.
+    async def listed_tweets(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Return those of the tweets that exist, by id; for ids just read from a list in Redis.
 
-        None for a page of which a tweet is deleted or not in Redis. Raises CacheUnavailableError.
+        The local tweet cache is as new as that list, so it may answer. And each of these tweets
+        was created once: one that does not exist is deleted, and is stored as such, while a tweet
+        with any other id may still be created.
         """
-        hot = self._cache.hot
-        unknown = hot.unknown({id_ for page in pages for id_ in page})
-        if unknown:
-            await self._cache.bodies(unknown)
-        return [hot.page(page) for page in pages]
-
-    async def _through_cache(self, ids: Sequence[int], *, listed: bool) -> dict[int, bytes]:
-        known = self._cache.hot.known(ids) if listed else {}
+        known = self._local.known(ids)
         tweets = {id_: tweet for id_, tweet in known.items() if tweet is not None}
-        unknown = [id_ for id_ in ids if id_ not in known]
-        missing: list[int] = []
-        if unknown:
-            for id_, value in zip(unknown, await self._cache.bodies(unknown), strict=True):
-                if value is None or is_lease(value):
-                    missing.append(id_)
-                elif (tweet := tweet_of(value)) is not None:
-                    tweets[id_] = delimited(tweet)
+        missing = [id_ for id_ in ids if id_ not in known]
+        try:
+            return tweets | (await self._read(missing, is_listed=True) if missing else {})
+        except (CacheUnavailableError, OtherHistoryError):
+            return await self._from_postgres(ids, ANY)
+
+    async def listed_pages(self, pages: Sequence[Sequence[int]]) -> list[TweetPage | None]:
+        """Return pages of ids that were just read from lists in Redis, with their tweets.
+
+        None stands for a page with a tweet that is deleted or not in Redis.
+
+        Raises:
+            CacheUnavailableError: Redis does not answer.
+        """
+        missing = self._local.missing({id_ for page in pages for id_ in page})
         if missing:
-            tweets |= await self._fill(missing, listed=listed)
+            await self._cache.read(missing)  # the local tweet cache remembers them
+        return [self._local.page(page) for page in pages]
+
+    async def _from_postgres(self, ids: Sequence[int], freshness: Freshness) -> dict[int, bytes]:
+        found = await self._store.tweets(ids, freshness)
+        return {id_: delimited(tweet.message) for id_, tweet in found.items()}
+
+    async def _read(self, ids: Sequence[int], *, is_listed: bool) -> dict[int, bytes]:
+        """Return the tweets from Redis, and from Postgres those that are absent there."""
+        tweets: dict[int, bytes] = {}
+        absent: list[int] = []
+        for id_, value in zip(ids, await self._cache.read(ids), strict=True):
+            if value is None or is_lease(value):
+                absent.append(id_)
+            elif (tweet := decode_entry(value)) is not None:
+                tweets[id_] = delimited(tweet)
+        if absent:
+            tweets |= await self._fill(absent, is_listed=is_listed)
         return tweets
 
-    async def _fill(self, ids: Sequence[int], *, listed: bool) -> dict[int, bytes]:
-        """Read tweets from Postgres and leave them in Redis, as far as the leases allow.
+    async def _fill(self, ids: Sequence[int], *, is_listed: bool) -> dict[int, bytes]:
+        """Read tweets from Postgres, and store them in Redis where a fill lease could be taken.
 
-        The lease comes first, then the moment, then a Postgres that has reached it: what changes
-        the tweet later takes the lease away, and what changed it before is in what is read.
+        The lease is taken first, then the applied moment is read, then a Postgres that has reached
+        the moment. What changes the tweet later takes the lease away, and what changed it before is
+        in what is read.
         """
-        token = secrets.token_hex(8)
-        leased, moment = await self._cache.lease_bodies(ids, token)
-        found = await self._store.tweets(ids, moment=moment)
-        missing = DELETED if listed and moment is not None else b""
-        fills = []
-        for tweet_id, held in zip(ids, leased, strict=True):
-            if held:
-                value = missing
-                if moment is not None and tweet_id in found:
-                    version, tweet = found[tweet_id]
-                    value = body(version, tweet)
-                fills.append((tweet_id, value))
-        if fills:
-            await self._cache.fill_bodies(fills, token)
-        return {id_: delimited(tweet) for id_, (_, tweet) in found.items()}
+        fill_lease = secrets.token_hex(8)
+        leased = await self._cache.take_fill_leases(ids, fill_lease)
+        is_storable = leased.applied is not None
+        freshness = ANY if leased.applied is None else AppliedFreshness(leased.applied)
+        found = await self._store.tweets(ids, freshness)
+        if leased.taken:
+            no_tweet = DELETED if is_listed and is_storable else b""
+            values = dict.fromkeys(leased.taken, no_tweet)
+            if is_storable:
+                values |= {
+                    id_: encode_entry(found[id_].version, found[id_].message)
+                    for id_ in leased.taken
+                    if id_ in found
+                }
+            await self._cache.fill(values, fill_lease)
+        return {id_: delimited(tweet.message) for id_, tweet in found.items()}

@@ -1,7 +1,7 @@
-"""Hold the locks against the database of known vulnerabilities: `python requirements/audit.py`.
+"""Check the pinned packages for known vulnerabilities: `python requirements/audit.py`.
 
-Fails when a pinned package has a known vulnerability, and when one cannot be looked up. Where the
-database cannot be asked at all, nothing was audited: that is said, and is no failure, so that the
+Fails if a package has a known vulnerability or cannot be looked up. If the database of
+vulnerabilities cannot be reached at all, says that nothing was audited and succeeds, so that all
 checks can be run on a machine without a network.
 """
 
@@ -13,33 +13,33 @@ import tempfile
 from pathlib import Path
 
 LOCKS = [Path(__file__).with_name(f"{name}.txt") for name in ("serve", "run", "dev")]
-# It has vulnerabilities known since 2019. A mirror of packages that has no database answers too,
-# with nothing known of anything: only who finds these can be believed that there are no others.
+# A package whose vulnerabilities have been known since 2019. A mirror without the database answers
+# too, as if no package had any; so an answer counts only if it finds these.
 KNOWN_VULNERABLE = "urllib3==1.24.1"
 
 
 def main() -> None:
-    """Audit the locks; exits with status 1 for what is found."""
-    if silence := _database_silence():
+    """Audit the locks; exit with status 1 if something is found."""
+    if reason := _why_unreachable():
         sys.stderr.write(
             "NOT AUDITED: the packages were not checked for known vulnerabilities, because the "
-            f"database of them does not answer here ({silence}). Run `make audit` where it does.\n"
+            f"database cannot be reached from here ({reason}). Run `make audit` where it can.\n"
         )
         return
     requirements = [argument for lock in LOCKS for argument in ("--requirement", str(lock))]
     sys.exit(_pip_audit("--strict", "--require-hashes", *requirements).returncode)
 
 
-def _database_silence() -> str:
-    """Return why the database cannot be asked; empty when it answers."""
+def _why_unreachable() -> str:
+    """Return why the database of vulnerabilities cannot be reached; empty if it can."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as canary:
         canary.write(KNOWN_VULNERABLE)
         canary.flush()
         answer = _pip_audit("--strict", "--no-deps", "--requirement", canary.name, quiet=True)
     if answer.returncode and KNOWN_VULNERABLE.partition("==")[0] in answer.stdout:
         return ""
-    said = answer.stderr.strip().splitlines()
-    return said[-1] if said else "it said nothing"
+    lines = answer.stderr.strip().splitlines()
+    return lines[-1] if lines else "pip-audit gave no reason"
 
 
 def _pip_audit(*arguments: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Write the locks: exact versions with hashes, and no addresses. `make lock` runs this.
-#   serve.txt  what the services need        (the container image)
-#   run.txt    and the embedded stack        (make demo, make up)
-#   dev.txt    and the checks and tests      (make test)
+# Write the locks: exact versions with hashes, without registry addresses. `make lock` runs this.
+#   serve.txt  what the services need                   (the container image)
+#   run.txt    the same, and the embedded stack         (make demo, make up)
+#   dev.txt    the same, and the checks and tests       (make test)
 set -eu
 cd "$(dirname "$0")/.."
 python -m venv .venv/lock

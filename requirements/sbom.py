@@ -1,8 +1,9 @@
-"""Write the list of what Fanfare is made of, as CycloneDX: `python requirements/sbom.py FILE`.
+"""Write the software bill of materials, as CycloneDX: `python requirements/sbom.py FILE`.
 
-Its source are the locks and the list of Kafka's jars, so the same locks give the same bytes.
-Required is what the services need, and so what is in the image; optional is what else the embedded
-stack needs. The hashes of Python's packages stay in the locks: there is one for each platform.
+It is made from the locks and the list of Kafka's jars, so the same locks give the same bytes. What
+the services need, and so the container image contains, has the scope "required"; what only the
+embedded stack needs has the scope "optional". The hashes of Python packages are in the locks only,
+because each platform has its own.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def sbom() -> Component:
 
 
 def _requirements(lock: str) -> list[Requirement]:
-    """Return the lock's packages, without their hashes."""
+    """Return the packages of a lock, without their hashes."""
     lines = (ROOT / "requirements" / lock).read_text().splitlines()
     return [Requirement(line.rstrip(" \\")) for line in lines if line and not line[0].isspace()]
 

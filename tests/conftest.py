@@ -1,54 +1,106 @@
-"""The running system that integration and acceptance tests share.
+"""The running systems that integration and acceptance tests use.
 
-One stack and one set of processes for the whole run; tests keep apart by making users of their own.
-A test that kills, or that needs an empty database, starts a system of its own.
+Most tests share one system, `fanfare`, and keep apart by making users of their own. A test that
+kills a process, changes a setting or needs an empty database starts a system with `start_system`.
 """
 
 from __future__ import annotations
 
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers.support import MARKS, Fanfare
+from helpers.fanfare import Fanfare
+from helpers.leaks import MARKS
 
+from embedded import postgres as pg
+from embedded.class_archive import make_class_archive
+from embedded.jars import kafka_jars
+from embedded.ports import free_ports
 from embedded.stack import default_parts_dir
 from ops.system import System
 
 
-@pytest.fixture(scope="session")
-def start_system(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[..., System]]:
-    """Return a function that starts a system of the test's own, stopped at the end of the run.
+class Systems:
+    """Starts systems; what takes long and is always the same is done once, for the first of them.
 
-    Then no log of any of them, the servers' and the events in Kafka's too, may hold a password, an
-    access token or an address of a user, which all end in @example.com.
+    That is initdb, whose result is copied, and the search for the classes that Kafka loads.
+    """
+
+    def __init__(self, folder: Path, new_folder: Callable[[str], Path]) -> None:
+        """Make what all systems begin with.
+
+        Args:
+            folder: Where to keep it.
+            new_folder: Makes a folder for a system, of a name like the given one.
+        """
+        self._new_folder = new_folder
+        make_class_archive(
+            kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
+        )
+        self._postgres = folder / "postgres"
+        pg.postgres(self._postgres, free_ports(1)[0], pg.password(self._postgres))
+
+    def start(self, *, replica: bool = False, auth: bool = False, **environment: str) -> System:
+        """Start a system, which the caller stops.
+
+        Args:
+            replica: Whether queries go to a streaming replica of Postgres.
+            auth: Whether callers need access tokens, over TLS.
+            environment: Environment variables of Fanfare's processes.
+        """
+        folder = self._new_folder("system")
+        # With the owner: Postgres does not run as root.
+        subprocess.run(["cp", "-a", self._postgres, folder / "postgres"], check=True)
+        system = System(
+            folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
+        )
+        system.start()
+        return system
+
+
+def _logs_with_secrets(system: System) -> list[Path]:
+    """Return the logs, and the files of Kafka, that contain a user's secret or e-mail address."""
+    logs = list(system.settings.state_dir.rglob("*.log"))
+    assert len(logs) > 1
+    marks = [mark.encode() for mark in (*MARKS, "@example.com")]
+    return [log for log in logs if any(mark in log.read_bytes() for mark in marks)]
+
+
+@pytest.fixture(scope="session")
+def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
+    """Return what starts systems; it is only made when the first of them is needed."""
+    return Systems(tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp)
+
+
+@pytest.fixture(scope="module")
+def start_system(systems: Systems) -> Iterator[Callable[..., System]]:
+    """Return a function that starts a system of the module's own, stopped after its last test.
+
+    An idle system still takes some percent of a core, which would slow down all later modules.
     """
     started: list[System] = []
 
     def start(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
-        folder: Path = tmp_path_factory.mktemp("system")
-        system = System(
-            folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
-        )
+        system = systems.start(replica=replica, auth=auth, **environment)
         started.append(system)
-        system.start()
         return system
 
     yield start
     for system in started:
         system.stop()
-    logs = [log for system in started for log in system.settings.state_dir.rglob("*.log")]
-    assert not started or len(logs) > len(started)
-    marks = [mark.encode() for mark in (*MARKS, "@example.com")]
-    told = [log for log in logs if any(mark in log.read_bytes() for mark in marks)]
-    assert told == []
+    assert [log for system in started for log in _logs_with_secrets(system)] == []
 
 
 @pytest.fixture(scope="session")
-def fanfare(start_system: Callable[..., System]) -> Iterator[Fanfare]:
+def fanfare(systems: Systems) -> Iterator[Fanfare]:
     """Return clients of the shared system, in which at the end no password is found anywhere."""
-    with Fanfare(start_system()) as clients:
+    system = systems.start()
+    with Fanfare(system) as clients:
         yield clients
-        assert clients.where(*MARKS) == set()
+        found = clients.where(*MARKS)
+    system.stop()
+    assert found == set()
+    assert _logs_with_secrets(system) == []

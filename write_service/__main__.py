@@ -15,9 +15,9 @@ from core.rpc.server import Server
 from core.rpc.tls import certificates
 from core.runtime.process import run
 from core.settings import Settings
-from core.storage.inspection import postgres_check, topic_check
 from core.storage.postgres import Database
-from core.storage.server_checks import ServerChecks
+from core.storage.settings_checks import postgres_check, topic_check
+from core.storage.settings_monitor import SettingsMonitor
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
 from write_service.kafka_publisher import KafkaPublisher
@@ -31,7 +31,7 @@ from write_service.store import CommandStore
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands, and relay their events, until stopping is set."""
-    checks = ServerChecks({"Postgres": postgres_check(settings), "Kafka": topic_check(settings)})
+    checks = SettingsMonitor({"Postgres": postgres_check(settings), "Kafka": topic_check(settings)})
     database = Database(settings.primary_dsn(), "write", silence_seconds=settings.silence_seconds)
     store = CommandStore(database, settings.pull_followers)
     tweets = GroupCommit(store.create_tweets)

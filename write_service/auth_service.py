@@ -1,4 +1,4 @@
-"""The AuthService: sessions, by way of their store."""
+"""The servicer of AuthService: sessions and public keys."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from core.errors import AuthenticationOffError, InvalidCredentialsError
 from core.rpc.messages import timestamp
 from core.rpc.server import Context
 from write_service.passwords import Passwords
+from write_service.refresh_tokens import RefreshToken
 from write_service.session_store import Account, Session, SessionStore
-from write_service.sessions import RefreshToken
 
 
 class AuthService:
-    """Begins, renews and ends sessions."""
+    """Creates, refreshes and revokes sessions."""
 
     def __init__(
         self, store: SessionStore, passwords: Passwords, signer: Signer, keys: PublicKeys
@@ -28,40 +28,40 @@ class AuthService:
     async def CreateSession(  # noqa: N802 - the contract's name, as for all below
         self, request: pb.CreateSessionRequest, context: Context
     ) -> pb.CreateSessionResponse:
-        """Begin a session by name and password."""
-        self._signer.kid()  # which fails before anything is done
-        account = await self._store.account(request.username)
+        """Create a session for a username and a password."""
+        self._signer.kid()  # fails before anything is done if there is no key
+        account = await self._store.find_account(request.username)
         password_hash = account.password_hash if account else None
-        # Also without a hash it is as much work: the time must not tell who has an account.
+        # Without a hash this takes as long: its time must not reveal who has an account.
         is_right, renewed = await self._passwords.verify(password_hash, request.password)
         if account is None or password_hash is None or not is_right:
             raise InvalidCredentialsError
         if renewed is not None:
             if not await self._store.replace_hash(account.user_id, password_hash, renewed):
-                # Another sign-in was first, or a new password: look again.
+                # Another sign-in replaced the hash, or the password was changed.
                 return await self.CreateSession(request, context)
             account = Account(account.user_id, renewed, account.admin)
-        return pb.CreateSessionResponse(session=self._message(await self._store.begin(account)))
+        return pb.CreateSessionResponse(session=self._message(await self._store.create(account)))
 
     async def RefreshSession(  # noqa: N802
         self, request: pb.RefreshSessionRequest, _context: Context
     ) -> pb.RefreshSessionResponse:
-        """Use up a refresh token."""
-        self._signer.kid()  # which fails before the token is used up
-        session = await self._store.renew(RefreshToken.decode(request.refresh_token))
+        """Exchange a refresh token for new tokens."""
+        self._signer.kid()  # fails before the token is used up if there is no key
+        session = await self._store.refresh(RefreshToken.decode(request.refresh_token))
         return pb.RefreshSessionResponse(session=self._message(session))
 
     async def RevokeSession(  # noqa: N802
         self, request: pb.RevokeSessionRequest, _context: Context
     ) -> pb.RevokeSessionResponse:
         """End a session."""
-        await self._store.end(RefreshToken.decode(request.refresh_token))
+        await self._store.revoke(RefreshToken.decode(request.refresh_token))
         return pb.RevokeSessionResponse()
 
     async def GetPublicKeys(  # noqa: N802
         self, _request: pb.GetPublicKeysRequest, _context: Context
     ) -> pb.GetPublicKeysResponse:
-        """Return the keys that tokens are checked with."""
+        """Return the keys that verify access tokens."""
         return pb.GetPublicKeysResponse(
             keys=[
                 pb.PublicKey(
@@ -83,10 +83,10 @@ class AuthService:
 
 
 class NoAuthService:
-    """The AuthService where authentication is off."""
+    """The servicer of AuthService while authentication is off; every method refuses."""
 
     def __getattr__(self, _name: str) -> object:
-        """Return a method that says so."""
+        """Return a method that raises AuthenticationOffError."""
         return self._refuse
 
     async def _refuse(self, _request: object, _context: Context) -> bytes:

@@ -1,4 +1,4 @@
-"""Password hashes: argon2id, computed beside the event loop."""
+"""Password hashes: argon2id, computed in threads so that the event loop goes on."""
 
 from __future__ import annotations
 
@@ -13,52 +13,60 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from core.errors import OverloadedError
 
-# OWASP's Password Storage Cheat Sheet: argon2id, 19 MiB, 2 passes, 1 lane.
+# The parameters that OWASP's Password Storage Cheat Sheet recommends.
 MEMORY_KIB = 19 * 1024
 PASSES = 2
 LANES = 1
-# A hash takes a core for tens of milliseconds: more at a time would only starve the event loop.
-WORKERS = 2
-# Some four seconds of work, so that a flood is refused before the callers' deadlines.
+# A hash keeps a core busy for tens of milliseconds. More threads would starve the event loop.
+THREADS = 2
+# About four seconds of work: further callers are refused at once, before their deadlines pass.
 MAX_WAITING = 200
 
 Result = TypeVar("Result")
 
 
 class Passwords:
-    """Hashes and checks passwords, two at a time; further callers wait their turn."""
+    """Hashes and verifies passwords, a few at a time; further callers queue."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(
             time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES, type=Type.ID
         )
-        # Made with the same parameters, so that checking against it takes as long.
-        self._nobodys = self._hasher.hash(secrets.token_hex())
-        self._executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="argon2")
+        # For users without a hash. It has the same parameters, so verifying takes as long.
+        self._placeholder_hash = self._hasher.hash(secrets.token_hex())
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        """Return the encoded argon2id hash, with its salt and parameters.
+        """Return the encoded argon2id hash, which includes its salt and parameters.
 
-        Raises OverloadedError when too many callers wait already.
+        Raises:
+            OverloadedError: too many callers are queued.
         """
         return await self._run(lambda: self._hasher.hash(password))
 
     async def verify(self, password_hash: str | None, password: str) -> tuple[bool, str | None]:
-        """Return whether the password is the hash's, and a new hash where it has old parameters.
+        """Check a password against its hash.
 
-        None for a hash takes as long as any, and is never right. Raises OverloadedError when too
-        many callers wait already.
+        Args:
+            password_hash: None if the user has none. That takes as long, and never matches.
+            password: what the caller entered.
+
+        Returns:
+            Whether the password is right, and a new hash if the old one has outdated parameters.
+
+        Raises:
+            OverloadedError: too many callers are queued.
         """
         return await self._run(lambda: self._verify(password_hash, password))
 
     def close(self) -> None:
-        """Let the hashes under way finish and stop the threads."""
+        """Stop the threads after the hashes that are queued."""
         self._executor.shutdown()
 
     def _verify(self, password_hash: str | None, password: str) -> tuple[bool, str | None]:
         try:
-            self._hasher.verify(password_hash or self._nobodys, password)
+            self._hasher.verify(password_hash or self._placeholder_hash, password)
         except (VerificationError, InvalidHashError):
             return False, None
         if password_hash is None or not self._hasher.check_needs_rehash(password_hash):

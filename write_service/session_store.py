@@ -1,4 +1,4 @@
-"""The sessions' SQL: each method is one transaction on the primary."""
+"""Sessions in Postgres; each method is one transaction on the primary."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from datetime import datetime
 from core.errors import InvalidCredentialsError, InvalidRefreshTokenError
 from core.storage.postgres import Database
 from core.storage.queries import load_queries
-from write_service.sessions import LIFE_SECONDS, MAX_SESSIONS, RefreshToken
+from write_service.refresh_tokens import LIFE_SECONDS, MAX_SESSIONS, RefreshToken
 
 SQL = load_queries("write_service")
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user, as far as signing in is concerned."""
+    """What signing in needs to know about a user."""
 
     user_id: int
     password_hash: str | None
@@ -26,7 +26,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Session:
-    """A session, with the only refresh token that it takes now."""
+    """A session, with the one refresh token that is valid now."""
 
     user_id: int
     admin: bool
@@ -35,34 +35,32 @@ class Session:
 
 
 class SessionStore:
-    """The Postgres primary, as sessions see it."""
+    """Creates, refreshes and ends sessions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def account(self, username: str) -> Account | None:
-        """Return the account of this name in whatever case, or None."""
+    async def find_account(self, username: str) -> Account | None:
+        """Return the account with this username, ignoring case; None if there is none."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(SQL["credentials"], {"username": username})
             row = await cursor.fetchone()
         return Account(*row) if row else None
 
     async def replace_hash(self, user_id: int, old: str, new: str) -> bool:
-        """Replace a password's hash by one with the parameters of today.
-
-        Returns whether it was still the old one.
-        """
+        """Replace the hash of an unchanged password; return whether it was still the old hash."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(
                 SQL["replace_password_hash"], {"user_id": user_id, "old": old, "new": new}
             )
             return cursor.rowcount == 1
 
-    async def begin(self, account: Account) -> Session:
-        """Return a new session; the user's expired ones are removed, and all but MAX_SESSIONS.
+    async def create(self, account: Account) -> Session:
+        """Create a session, and delete the user's expired and surplus ones.
 
-        Raises InvalidCredentialsError when the password was changed or the user deleted since the
-        account was read.
+        Raises:
+            InvalidCredentialsError: the password was changed or the user was deleted after the
+                account was read.
         """
         token = RefreshToken.new(uuid.uuid4())
         user = {"user_id": account.user_id}
@@ -80,14 +78,18 @@ class SessionStore:
             row = await cursor.fetchone()
             if row is None:
                 raise InvalidCredentialsError
-            # After the user was locked, as a new password locks them in that order too.
+            # After the INSERT, which locks the user: a change of the password also locks the user
+            # before the sessions.
             await connection.execute(SQL["purge_sessions_of_user"], user | {"kept": MAX_SESSIONS})
             return Session(account.user_id, account.admin, token, row[0])
 
-    async def renew(self, used: RefreshToken) -> Session:
-        """Use up a refresh token and return the session with the next.
+    async def refresh(self, used: RefreshToken) -> Session:
+        """Use up a refresh token, and return the session with its next one.
 
-        Raises InvalidRefreshTokenError; one that was used before ends the session for good.
+        A token that was used before ends its session, because somebody else may have a copy.
+
+        Raises:
+            InvalidRefreshTokenError: the token is not the session's newest, or the session ended.
         """
         session = {"id": used.session_id}
         token = RefreshToken.new(used.session_id)
@@ -103,10 +105,10 @@ class SessionStore:
                 ((expires_at,),) = await cursor.fetchall()
                 return Session(user_id, admin, token, expires_at)
             await connection.execute(SQL["delete_session"], session)
-        # After the transaction, which an error would take back.
+        # Outside the transaction, which an exception would roll back.
         raise InvalidRefreshTokenError
 
-    async def end(self, token: RefreshToken) -> None:
-        """End the session of this token, newest or not, if it has not ended."""
+    async def revoke(self, token: RefreshToken) -> None:
+        """End the session that a token belongs to; the token need not be its newest."""
         async with self._database.connection() as connection:
             await connection.execute(SQL["delete_session"], {"id": token.session_id})

@@ -1,1 +1,1 @@
-"""Who calls, and what they may do: keys, access tokens, the authorizer, rate limits, addresses."""
+"""Authentication and authorization: access tokens, access rules, rate limits, addresses."""

@@ -1,8 +1,12 @@
-"""Access tokens: JWTs signed with Ed25519 (RFC 7519, RFC 8037), and the folder of their keys.
+"""Access tokens, which are JWTs signed with Ed25519 (RFC 7519, RFC 8037), and their keys.
 
-A key is two files, `<kid>.private.pem` for the write service and `<kid>.public.pem` for all who
-check tokens; the kid is the key's thumbprint (RFC 7638). A new key signs once it is SETTLE_SECONDS
-old, so that everybody has seen it by then; a removed one is refused within RESCAN_SECONDS.
+FANFARE_AUTH_KEYS names a folder with two files for each key: `<kid>.private.pem`, with which the
+write service signs tokens, and `<kid>.public.pem`, with which every service verifies them. The kid
+is the key's thumbprint (RFC 7638).
+
+Keys are replaced without a restart. Processes scan the folder every RESCAN_SECONDS. A new key is
+first used for signing when it is SETTLE_SECONDS old, because by then every process has its public
+half. A token is refused within RESCAN_SECONDS after its key was removed.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ ISSUER = AUDIENCE = "fanfare"
 LIFE_SECONDS = 600
 SETTLE_SECONDS = 60.0
 RESCAN_SECONDS = 5.0
-# A clock that is behind the signer's must not refuse its newest tokens.
+# A service whose clock is behind the signer's must accept the newest tokens.
 LEEWAY_SECONDS = 5
 MAX_TOKEN_BYTES = 2048
 CACHED_TOKENS = 50_000
@@ -53,22 +57,24 @@ _CLAIMS = ["iss", "aud", "sub", "exp", "iat", "jti"]
 
 @dataclass(frozen=True)
 class Caller:
-    """Whom an access token names: a user, or a service."""
+    """Who makes a call: a user, a service, or nobody known."""
 
     user_id: int | None = None
-    """None for a service."""
+    """None unless the caller is a user."""
     service: str = ""
+    """Empty unless the caller is a service."""
     admin: bool = False
+    """Whether the user was an administrator when the access token was signed."""
 
 
 def public_bytes(key: Ed25519PublicKey) -> str:
-    """Return the key's 32 bytes in base64url without padding, as JWKs have it."""
+    """Return the key's 32 bytes as a JWK holds them: in base64url without padding."""
     raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def thumbprint(key: Ed25519PublicKey) -> str:
-    """Return the key's name, the JWK thumbprint of RFC 7638."""
+    """Return the key's JWK thumbprint (RFC 7638), which is its kid."""
     members = json.dumps(
         {"crv": "Ed25519", "kty": "OKP", "x": public_bytes(key)}, separators=(",", ":")
     )
@@ -76,12 +82,12 @@ def thumbprint(key: Ed25519PublicKey) -> str:
 
 
 def create_key(folder: Path) -> str:
-    """Write a new key into the folder, which is made where it is not there; return its kid."""
+    """Write a new key into the folder and return its kid; create the folder if necessary."""
     private = Ed25519PrivateKey.generate()
     public = private.public_key()
     kid = thumbprint(public)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # The public one first: who finds a private key may sign with it.
+    # The public key first: a process that finds the private key may sign with it at once.
     _write(
         folder / f"{kid}{_PUBLIC}",
         public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
@@ -96,73 +102,83 @@ def create_key(folder: Path) -> str:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    whole = path.with_suffix(".new")
-    whole.touch(mode=mode)
-    whole.write_bytes(content)
-    whole.rename(path)
+    # Renamed when it is complete, so that no process reads half of a key.
+    temporary = path.with_suffix(".new")
+    temporary.touch(mode=mode)
+    temporary.write_bytes(content)
+    temporary.rename(path)
 
 
-class _Keys(ABC, Generic[Key]):
-    """The keys in a folder's files of one kind, looked at every RESCAN_SECONDS at most."""
+class _KeyFolder(ABC, Generic[Key]):
+    """The private or the public keys of a folder, which is scanned every RESCAN_SECONDS at most."""
 
     _suffix: ClassVar[str]
 
     def __init__(self, folder: Path) -> None:
-        """Read them from the folder; raises SettingsError when none can be used."""
+        """Read the keys.
+
+        Raises:
+            SettingsError: the folder has no usable key.
+        """
         self._folder = folder
-        self._looked = -RESCAN_SECONDS
-        self._seen: list[tuple[object, ...]] = []
+        self._scanned_at = -RESCAN_SECONDS
+        self._files: list[tuple[object, ...]] = []
         self._keys: dict[str, Key] = {}
         if not self.all():
             raise SettingsError(
-                f"FANFARE_AUTH_KEYS is {folder}, where no *{self._suffix} can be used: "
-                "make a key by `fanfare keys new`."
+                f"FANFARE_AUTH_KEYS names a folder without a usable *{self._suffix}; "
+                "create a key with `fanfare keys new`"
             )
 
     def all(self) -> dict[str, Key]:
-        """Return the keys by kid; the same object while nothing has changed."""
-        if time.monotonic() - self._looked >= RESCAN_SECONDS:
-            self._looked = time.monotonic()
+        """Return the keys by kid; the same dict object until a key is added or removed."""
+        if time.monotonic() - self._scanned_at >= RESCAN_SECONDS:
+            self._scanned_at = time.monotonic()
             try:
-                # glob() would take a folder that may not be read now for an empty one.
+                # glob() would return nothing for a folder that cannot be read at the moment.
                 found = sorted(self._folder.iterdir())
             except FileNotFoundError:
                 found = []
             except OSError as error:
-                LOG.warning("%s cannot be read now: %s", self._folder, error)
+                LOG.warning("cannot read key folder, keeping its keys: error=%r", str(error))
                 return self._keys
             paths = [path for path in found if path.name.endswith(self._suffix)]
-            # A file that is being written changes once more.
-            seen = [(path, *_state(path)) for path in paths]
-            if seen != self._seen:
-                self._seen = seen
+            # If a file is still being written, its state changes again, and so it is read again.
+            files = [(path, *_state(path)) for path in paths]
+            if files != self._files:
+                self._files = files
                 read = {path.name.removesuffix(self._suffix): self._read(path) for path in paths}
                 self._keys = {kid: key for kid, key in read.items() if key is not None}
         return self._keys
 
     def _read(self, path: Path) -> Key | None:
+        """Return the key in a file; None if it is not usable or gone."""
         try:
             key, public = self._parse(path.read_bytes())
             if f"{thumbprint(public)}{self._suffix}" == path.name:
                 return key
-            LOG.warning("%s is not used: it is not the key of its name", path)
+            LOG.warning("ignoring key file whose name is not its thumbprint: path=%s", path)
         except FileNotFoundError:
-            LOG.info("%s was removed while the folder was read", path)
+            LOG.info("key file was removed during a scan: path=%s", path)
         except OSError as error:
-            LOG.warning("%s cannot be read now: %s", path, error)
-            self._seen = []  # so that the next look tries again
+            LOG.warning("cannot read key file, keeping its key: error=%r", str(error))
+            self._files = []  # so that the next scan reads the file again
             return self._keys.get(path.name.removesuffix(self._suffix))
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            LOG.warning("%s is not used: %s", path, error)
+            LOG.warning("ignoring key file: path=%s reason=%r", path, str(error))
         return None
 
     @abstractmethod
     def _parse(self, pem: bytes) -> tuple[Key, Ed25519PublicKey]:
-        """Return the key and its public half; raises ValueError or TypeError for what is none."""
+        """Return the key in a PEM file, and its public half.
+
+        Raises:
+            ValueError, TypeError, UnsupportedAlgorithm: it is not an Ed25519 key.
+        """
 
 
-class PublicKeys(_Keys[Ed25519PublicKey]):
-    """The keys by which tokens are checked."""
+class PublicKeys(_KeyFolder[Ed25519PublicKey]):
+    """The keys that verify access tokens."""
 
     _suffix = _PUBLIC
 
@@ -173,13 +189,13 @@ class PublicKeys(_Keys[Ed25519PublicKey]):
         return key, key
 
 
-class Signer(_Keys[Ed25519PrivateKey]):
-    """Signs access tokens with the newest key that has settled."""
+class Signer(_KeyFolder[Ed25519PrivateKey]):
+    """Signs access tokens with the newest key that is at least SETTLE_SECONDS old."""
 
     _suffix = _PRIVATE
 
     def sign(self, caller: Caller) -> tuple[str, int]:
-        """Return a token that names the caller, and when it expires, in seconds since 1970."""
+        """Return an access token for the caller, and its expiry in seconds since 1970."""
         kid = self.kid()
         now = int(time.time())
         expires = now + LIFE_SECONDS
@@ -197,15 +213,21 @@ class Signer(_Keys[Ed25519PrivateKey]):
         return token, expires
 
     def kid(self) -> str:
-        """Return which key signs now; raises RuntimeError when there is none any more."""
-        # Their age by the files, as a key may be removed since the folder was looked at.
+        """Return the kid of the key that signs now.
+
+        Raises:
+            RuntimeError: every key was removed.
+        """
+        # By the age of the files, which also shows which keys were removed since the last scan.
         paths = {kid: self._folder / f"{kid}{self._suffix}" for kid in self.all()}
-        made = {kid: at for kid, path in paths.items() if (at := _made_at(path)) is not None}
-        if not made:
-            raise RuntimeError(f"{self._folder} has no *{self._suffix} any more that can be used")
-        settled = [kid for kid, at in made.items() if time.time() - at >= SETTLE_SECONDS]
-        # Where all are new, as on the first start, nobody has tokens of an older one.
-        return max(settled, key=made.__getitem__) if settled else min(made, key=made.__getitem__)
+        written = {kid: at for kid, path in paths.items() if (at := _written_at(path)) is not None}
+        if not written:
+            raise RuntimeError(f"{self._folder} has no usable *{self._suffix} any more")
+        settled = [kid for kid, at in written.items() if time.time() - at >= SETTLE_SECONDS]
+        if settled:
+            return max(settled, key=written.__getitem__)
+        # All keys are new, as on the first start. The oldest one is the best known.
+        return min(written, key=written.__getitem__)
 
     def _parse(self, pem: bytes) -> tuple[Ed25519PrivateKey, Ed25519PublicKey]:
         key = load_pem_private_key(pem, password=None)
@@ -215,7 +237,7 @@ class Signer(_Keys[Ed25519PrivateKey]):
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """Return what changes with a file's content, owner and mode; nothing where it is gone."""
+    """Return values that change with a file's content, owner and mode; () if it is gone."""
     try:
         found = path.stat()
     except OSError:
@@ -223,8 +245,8 @@ def _state(path: Path) -> tuple[int, ...]:
     return (found.st_ino, found.st_size, found.st_ctime_ns)
 
 
-def _made_at(path: Path) -> float | None:
-    """Return when the file was written, None where it was removed since the folder was read."""
+def _written_at(path: Path) -> float | None:
+    """Return when the file was written, in seconds since 1970; None if it is gone."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
@@ -232,16 +254,20 @@ def _made_at(path: Path) -> float | None:
 
 
 class Verifier:
-    """Checks access tokens, each once: who it names is kept until it expires."""
+    """Verifies access tokens, and remembers the callers of valid ones until the tokens expire."""
 
     def __init__(self, keys: PublicKeys) -> None:
         self._keys = keys
         self._known = keys.all()
-        # By the token's hash, so that no token lies in memory longer than its call.
+        # Caller and expiry by the hash of the token: no token stays in memory after its call.
         self._callers: dict[bytes, tuple[Caller, int]] = {}
 
     def caller(self, token: str) -> Caller:
-        """Return whom the token names; raises UnauthenticatedError for one that is not valid."""
+        """Return the caller that the token was signed for.
+
+        Raises:
+            UnauthenticatedError: the token is not valid, or has expired.
+        """
         if len(token) > MAX_TOKEN_BYTES:
             raise UnauthenticatedError
         keys = self._keys.all()
@@ -251,7 +277,7 @@ class Verifier:
         digest = hashlib.sha256(token.encode()).digest()
         found = self._callers.get(digest)
         if found is None:
-            found = self._callers[digest] = _checked(token, keys)
+            found = self._callers[digest] = _verify(token, keys)
         caller, expires = found
         if time.time() >= expires:
             del self._callers[digest]
@@ -259,7 +285,8 @@ class Verifier:
         return caller
 
 
-def _checked(token: str, keys: dict[str, Ed25519PublicKey]) -> tuple[Caller, int]:
+def _verify(token: str, keys: dict[str, Ed25519PublicKey]) -> tuple[Caller, int]:
+    """Return the caller, and the expiry in seconds since 1970."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
         if not isinstance(kid, str) or kid not in keys:

@@ -1,4 +1,4 @@
-"""Which address a call comes from, through proxies of which some are trusted."""
+"""The address of a client, which may call through proxies."""
 
 from __future__ import annotations
 
@@ -12,40 +12,50 @@ from core.settings import SettingsError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 FORWARDED_KEY = "x-forwarded-for"
 MAX_HOPS = 8
-# Of 45 characters at most, with a zone or spaces perhaps.
+# An address has at most 45 characters; the rest leaves room for a zone and for spaces.
 MAX_FORWARDED = MAX_HOPS * 64
 _UNKNOWN = "unknown"
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Return the networks of FANFARE_TRUSTED_PROXIES; raises SettingsError for what is none."""
+    """Return the networks that FANFARE_TRUSTED_PROXIES lists.
+
+    Raises:
+        SettingsError: an entry is neither an address nor a network.
+    """
     if text == "none":
         return ()
     try:
         return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
-    except ValueError as error:
+    except ValueError:
         raise SettingsError(
-            f"FANFARE_TRUSTED_PROXIES is not usable: {error}; write addresses or networks, "
-            "separated by commas, such as 10.0.0.0/8, or none."
+            "FANFARE_TRUSTED_PROXIES is not usable; write addresses or networks, separated by "
+            "commas, such as 127.0.0.1,10.0.0.0/8, or write none"
         ) from None
 
 
 def peer_address(peer: str) -> str:
-    """Return the address in a peer as grpc writes it, such as ipv4:127.0.0.1:50051."""
+    """Return the IP address in a peer as gRPC writes it, such as ipv4:127.0.0.1:50051."""
     kind, _, rest = unquote(peer).partition(":")
     return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else _UNKNOWN
 
 
 def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
-    """Return the last address on the way that is not a trusted proxy's, else the first of all.
+    """Return the address of the client itself.
 
-    peer: the address that the connection comes from. forwarded: X-Forwarded-For as it arrived,
-    believed as far as trusted proxies wrote it, and as far as MAX_HOPS back.
+    This is the last address on the way here that is not a trusted proxy. If all of them are, it
+    is the first one.
+
+    Args:
+        peer: the address at the other end of the connection.
+        forwarded: X-Forwarded-For as it arrived. An entry is believed only if a trusted proxy
+            wrote it, and only the last MAX_HOPS entries are read.
+        trusted: the networks of trusted proxies.
     """
     return _client_address(peer, forwarded[-MAX_FORWARDED:], trusted)
 
 
-# By texts that are cut: whoever sends them does not choose how much is kept.
+# The header is cut before it becomes a key of this cache, so clients cannot fill the memory.
 @lru_cache(maxsize=10_000)
 def _client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
     hops = [part.strip() for part in forwarded.rsplit(",", MAX_HOPS)[-MAX_HOPS:] if part.strip()]
@@ -59,7 +69,10 @@ def _client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> st
 
 
 def owner_of(address: str) -> str:
-    """Return what stands for the one who has the address: of IPv6 its network of 64 bits."""
+    """Return what calls are counted by: an IPv4 address, or the /64 network of an IPv6 address.
+
+    Whoever has one IPv6 address usually has all addresses of its /64 network.
+    """
     return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
 
 

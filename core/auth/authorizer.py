@@ -1,4 +1,9 @@
-"""Who may call what: the contract's access rules, enforced before a method runs."""
+"""The authorizer: enforces the contract's access rules before a method runs.
+
+Each RPC in the protos has an option `fanfare.auth.v1.access`, its access rule. The authorizer finds
+out who calls (a user or a service by an access token, or a service by its TLS certificate), counts
+the call against the rule's rate limit, and lets it pass or raises.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +24,27 @@ from core.auth.addresses import (
     parse_networks,
     peer_address,
 )
-from core.auth.rate_limits import Limits
+from core.auth.rate_limits import RateLimiter
 from core.errors import PermissionDeniedError, UnauthenticatedError
 from core.settings import Settings
 
 Metadata = Iterable[tuple[str, str | bytes]]
-
-
 AuthorOf = Callable[[int], Awaitable[int | None]]
 IsAdmin = Callable[[int], Awaitable[bool]]
 
 
 class Accounts(Protocol):
-    """What the primary knows that rules ask for."""
+    """What access rules need from the Postgres primary."""
 
     async def tweet_author(self, tweet_id: int) -> int | None:
-        """Return the author of a tweet, None where there is no such tweet."""
+        """Return the user id of a tweet's author; None if there is no such tweet."""
 
     async def is_admin(self, user_id: int) -> bool:
         """Return whether the user is an administrator now."""
 
 
 class Peer:
-    """What the server knows of who calls, each asked of grpc only when it is needed."""
+    """What the server knows about the other side of a call; asks gRPC only when it is needed."""
 
     def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._context = context
@@ -53,30 +56,34 @@ class Peer:
 
     @property
     def address(self) -> str:
-        """Where the call comes from, as grpc writes it."""
+        """The address of the connection's other end, as gRPC writes it."""
         return self._context.peer()
 
     @property
     def names(self) -> list[str]:
-        """The common names of the certificate that the connection was made with."""
+        """The common names in the client's TLS certificate."""
         return [name.decode() for name in self._context.auth_context().get("x509_common_name", ())]
 
 
 Check = Callable[[Message, Peer], Awaitable[None]]
 
 METADATA_KEY = "authorization"
-# The health service knows this name where callers are asked who they are.
+# A name in the health service: SERVING means that authentication is on.
 AUTHENTICATION = "fanfare.auth.v1.access"
 _SCHEME = "bearer "
-_NOBODY = Caller()
+_UNKNOWN_CALLER = Caller()
 
 
 class _NoTokenError(Exception):
-    """The call has no token at all."""
+    """The call has no access token at all."""
 
 
 def rule_of(method: MethodDescriptor) -> access_pb2.AccessRule:
-    """Return the method's rule. Raises ValueError for a method that has none, or a broken one."""
+    """Return the access rule of a method.
+
+    Raises:
+        ValueError: the method has no access rule, or an unusable one.
+    """
     options = method.GetOptions()
     if not options.HasExtension(access_pb2.access):
         raise ValueError(f"{method.full_name} has no fanfare.auth.v1.access option: add one")
@@ -90,6 +97,7 @@ def rule_of(method: MethodDescriptor) -> access_pb2.AccessRule:
 
 
 def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
+    """Return the fields that a path of names with dots leads through, from the request on."""
     fields = []
     message: Descriptor | None = method.input_type
     for name in path.split("."):
@@ -104,21 +112,25 @@ def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
 
 
 class Authorizer:
-    """Enforces the rules: one for each process, and none where authentication is off."""
+    """Enforces access rules. A process has one if authentication is on, and none if it is off."""
 
     def __init__(
         self,
         verifier: Verifier,
-        limits: Limits,
+        limits: RateLimiter,
         trusted: Sequence[Network],
         services: Collection[str] = (),
         accounts: Accounts | None = None,
     ) -> None:
-        """Check tokens by the verifier and count calls by the limits.
+        """Take the collaborators.
 
-        trusted: the proxies that are believed about addresses. services: the common names of
-        certificates whose holders call as services where they send no token and call for nobody
-        else. accounts: for methods whose rule names a tweet or administrators.
+        Args:
+            verifier: verifies access tokens.
+            limits: counts calls.
+            trusted: the proxies whose X-Forwarded-For is believed.
+            services: the common names of certificates whose holders act as services. They do so
+                only in calls without a token that are not forwarded for somebody else.
+            accounts: needed if a method's rule names a tweet or administrators.
         """
         self._verifier = verifier
         self._limits = limits
@@ -128,35 +140,42 @@ class Authorizer:
 
     @classmethod
     def of(cls, settings: Settings, keys: PublicKeys, accounts: Accounts | None = None) -> Self:
-        """Return the authorizer that the settings ask for; raises SettingsError."""
-        limits = Limits(settings.redis_address(), settings.redis_prefix)
+        """Return the authorizer that the settings describe.
+
+        Raises:
+            SettingsError: the address of Redis or the trusted proxies are not usable.
+        """
+        limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
         trusted = parse_networks(settings.trusted_proxies)
         return cls(Verifier(keys), limits, trusted, settings.service_names(), accounts)
 
     def check(self, method: MethodDescriptor) -> Check:
-        """Return a coroutine function that lets the call pass, or raises.
+        """Return a coroutine function that returns if the caller may make the call.
 
-        It raises UnauthenticatedError, PermissionDeniedError and RateLimitedError. A method without
-        a usable rule is a mistake in the contract: ValueError, when the server is built.
+        Otherwise it raises UnauthenticatedError, PermissionDeniedError or RateLimitedError.
+
+        Raises:
+            ValueError: the method has no usable access rule, which is a mistake in the contract.
         """
         rule = rule_of(method)
         kind = str(rule.WhichOneof("users"))
         fields = _path(method, getattr(rule, kind)) if kind.endswith("_field") else []
-        author_of, is_admin = self._asked(method, rule)
+        author_of, is_admin = self._lookups(method, rule)
         is_public, services = kind == "public", rule.services
         per_minute, by_address = rule.calls_per_minute, rule.by_address
 
         async def check(request: Message, peer: Peer) -> None:
             caller = self._caller(peer, optional=is_public)
             if per_minute and not caller.service:
-                named = None if by_address else caller.user_id
-                who = str(named or self._address(peer))
-                await self._limits.take(method.name, who, per_minute)
+                user_id = None if by_address else caller.user_id
+                counted_by = str(user_id or self._address(peer))
+                await self._limits.take(method.name, counted_by, per_minute)
             if is_public or (caller.service and services):
                 return
             if caller.user_id is None:
                 raise PermissionDeniedError
-            # The token's word is ten minutes old at most, too old for what cannot be undone.
+            # Asked again, because what administrators do cannot be undone, and a token may be ten
+            # minutes old.
             if is_admin and caller.admin and await is_admin(caller.user_id):
                 return
             if kind == "nobody":
@@ -168,35 +187,36 @@ class Authorizer:
 
         return check
 
-    def _asked(
+    def _lookups(
         self, method: MethodDescriptor, rule: access_pb2.AccessRule
     ) -> tuple[AuthorOf | None, IsAdmin | None]:
-        """Return what the rule needs to ask the primary, each None where it does not."""
+        """Return the look-ups that the rule needs; None for those that it does not need."""
         if not (rule.tweet_field or rule.admins):
             return None, None
         if self._accounts is None:
-            raise ValueError(f"{method.full_name} needs the primary, which is not known here")
+            raise ValueError(f"{method.full_name} has a rule that needs the Postgres primary")
         return (
             self._accounts.tweet_author if rule.tweet_field else None,
             self._accounts.is_admin if rule.admins else None,
         )
 
     def _caller(self, peer: Peer, *, optional: bool) -> Caller:
+        """Return who calls; if that is optional, an invalid token counts like no token."""
         try:
             return self._verifier.caller(_token(peer.metadata))
         except _NoTokenError:
             if service := self._service(peer):
                 return Caller(service=service)
             if optional:
-                return _NOBODY
+                return _UNKNOWN_CALLER
             raise UnauthenticatedError from None
         except UnauthenticatedError:
             if optional:
-                return _NOBODY
+                return _UNKNOWN_CALLER
             raise
 
     def _service(self, peer: Peer) -> str | None:
-        # Whoever calls for another, as the gateway does, must not lend them its own name.
+        # A call that is forwarded for somebody else must not get the rights of the forwarder.
         if not self._services or any(key == FORWARDED_KEY for key, _ in peer.metadata):
             return None
         return min(self._services.intersection(peer.names), default=None)
@@ -207,11 +227,16 @@ class Authorizer:
 
 
 def _token(metadata: Metadata) -> str:
-    """Return the access token; raises UnauthenticatedError, and _NoTokenError where is none."""
+    """Return the access token of a call.
+
+    Raises:
+        _NoTokenError: the call has no token.
+        UnauthenticatedError: the call has something else than one bearer token.
+    """
     given = [value for key, value in metadata if key == METADATA_KEY]
     if not given:
         raise _NoTokenError
-    # Two could be read as either by those on the way.
+    # With two headers, a proxy on the way could have read another one than we would.
     if len(given) != 1 or not isinstance(given[0], str):
         raise UnauthenticatedError
     if given[0][: len(_SCHEME)].lower() != _SCHEME:
@@ -220,11 +245,11 @@ def _token(metadata: Metadata) -> str:
 
 
 def _values(message: Message, fields: Sequence[FieldDescriptor]) -> Iterator[int]:
-    """Yield every id that the path leads to."""
-    first, *left = fields
+    """Yield every id that a path of fields leads to."""
+    first, *rest = fields
     value = getattr(message, first.name)
-    for one in value if first.is_repeated else (value,):
-        if left:
-            yield from _values(one, left)
+    for item in value if first.is_repeated else (value,):
+        if rest:
+            yield from _values(item, rest)
         else:
-            yield one
+            yield item

@@ -1,10 +1,12 @@
-"""How many calls of a method a caller may make in a minute, counted in Redis for all processes.
+"""Rate limits: how many calls of a method each caller may make per minute.
 
-Windows are the minutes of the clock. A process takes a tenth of a window's calls at a time and
-counts them by itself, so that most calls ask nobody; what it has not used when the minute ends is
-lost, so with several processes a caller may be refused early by a tenth for each. When Redis does
-not answer, calls pass: a lost cache must not stop the service, and what costs most, hashing, has a
-bound of its own.
+Redis counts the calls of all processes together, by the minutes of the clock. A process leases a
+tenth of a minute's calls at a time and counts those itself, so that most calls do not ask Redis.
+What it has leased and not used is lost when the minute ends. With several processes a caller may
+therefore be refused early, by up to a tenth of the limit for each process.
+
+While Redis does not answer, calls are not limited, because a lost cache must not stop the service.
+Password hashing, which costs most, has a limit of its own.
 """
 
 from __future__ import annotations
@@ -20,23 +22,30 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from core.errors import RateLimitedError
+from core.storage.circuit_breaker import CircuitBreaker
 
 LOG = logging.getLogger(__name__)
 WINDOW_SECONDS = 60
-PARTS = 10
+LEASES_PER_WINDOW = 10
 TIMEOUT_SECONDS = 0.2
 CONNECTIONS = 10
-PAUSE_SECONDS = 1.0
+OPEN_SECONDS = 1.0
 
 
-class Limits:
-    """The counts of this process, and those of all in Redis."""
+class RateLimiter:
+    """Counts calls and refuses those above their limit."""
 
     def __init__(self, url: str, prefix: str, clock: Callable[[], float] = time.time) -> None:
-        """Count in the Redis at the URL; prefix: of all keys; clock: seconds since 1970."""
+        """Prepare to count; this does not connect yet.
+
+        Args:
+            url: the address of Redis.
+            prefix: how all keys begin.
+            clock: returns seconds since 1970.
+        """
         self._prefix = prefix
         self._redis: Redis = Redis.from_pool(
-            # Leases wait for a connection: an error would let calls pass uncounted.
+            # A lease waits for a free connection; an error would let its calls pass uncounted.
             BlockingConnectionPool.from_url(
                 url,
                 max_connections=CONNECTIONS,
@@ -48,13 +57,22 @@ class Limits:
         )
         self._clock = clock
         self._window = 0
-        # How many calls may still be made before Redis is asked; None: no more in this window.
+        # How many leased calls are left; None if Redis has no more for this window.
         self._left: dict[tuple[str, str], int | None] = {}
         self._leasing: dict[tuple[str, str], asyncio.Lock] = {}
-        self._paused_until = 0.0
+        self._breaker = CircuitBreaker(1, OPEN_SECONDS, _note_open_breaker)
 
     async def take(self, method: str, caller: str, per_minute: int) -> None:
-        """Count a call; raises RateLimitedError when the caller has made as many as they may."""
+        """Count a call.
+
+        Args:
+            method: the name of the method.
+            caller: a user id, or an address.
+            per_minute: the limit.
+
+        Raises:
+            RateLimitedError: the caller has reached the limit.
+        """
         now = self._clock()
         window = int(now // WINDOW_SECONDS)
         if window != self._window:
@@ -63,41 +81,45 @@ class Limits:
             self._leasing.clear()
         key = (method, caller)
         if self._left.get(key, 0) == 0:
-            # One lease at a time: a burst must not take what Redis has for all.
+            # One lease at a time: a burst in this process must not use up the whole limit.
             async with self._leasing.setdefault(key, asyncio.Lock()):
                 if window == self._window and self._left.get(key, 0) == 0:
-                    leased = await self._lease(key, window, per_minute, now)
+                    leased = await self._lease(key, window, per_minute)
                     if window == self._window:
                         self._left[key] = leased or None
         if window != self._window:
-            return  # the minute ended meanwhile, and with it the lease
+            return  # the minute ended meanwhile, and so did the lease
         left = self._left[key]
         if left is None:
-            raise RateLimitedError(WINDOW_SECONDS - now % WINDOW_SECONDS)
+            raise RateLimitedError(per_minute, WINDOW_SECONDS - now % WINDOW_SECONDS)
         self._left[key] = left - 1
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to Redis."""
         await self._redis.aclose()
 
-    async def _lease(self, key: tuple[str, str], window: int, per_minute: int, now: float) -> int:
-        """Return how many calls more may be made."""
-        part = max(1, per_minute // PARTS)
-        if now < self._paused_until:
-            return part
+    async def _lease(self, key: tuple[str, str], window: int, per_minute: int) -> int:
+        """Return how many calls this process may let pass before it asks Redis again."""
+        size = max(1, per_minute // LEASES_PER_WINDOW)
+        if self._breaker.is_open:
+            return size
         name = f"{self._prefix}limit:{key[0]}:{key[1]}:{window}"
         try:
             async with (
                 asyncio.timeout(2 * TIMEOUT_SECONDS),
                 self._redis.pipeline(transaction=False) as pipeline,
             ):
-                pipeline.incrby(name, part)
+                pipeline.incrby(name, size)
                 pipeline.expire(name, 2 * WINDOW_SECONDS)
                 taken, _ = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            self._paused_until = now + PAUSE_SECONDS
-            # Not its text, in which redis repeats the command, and so whose calls it counts.
-            kind = type(error).__name__
-            LOG.warning("calls are not limited, as Redis does not count them: %s", kind)
-            return part
-        return max(0, min(part, per_minute - (int(taken) - part)))
+            self._breaker.record_failure(error)
+            return size
+        self._breaker.record_success()
+        return max(0, min(size, per_minute - (int(taken) - size)))
+
+
+def _note_open_breaker(error: Exception) -> None:
+    # The error's text would repeat the command, which names the caller.
+    kind = type(error).__name__
+    LOG.warning("Redis circuit breaker opened; calls are not rate limited: error=%s", kind)

@@ -1,1 +1,1 @@
-"""The vocabulary of the feed, without I/O: shards, timeline lists, events, checkpoints, tokens."""
+"""The shared vocabulary of the feed, without I/O: shards, timeline lists, events, checkpoints."""

@@ -1,10 +1,13 @@
-"""The progress keys: how far Kafka has been applied to each shard of Redis.
+"""Checkpoints: how far the events of a Kafka partition have been applied to a shard of Redis.
 
-One key for each (shard, partition), without TTL. It is the fence of the fan-out: a worker applies
-a batch only while the key says what the worker believes, in the transaction that moves it on. So
-a zombie, a restart, FLUSHALL and a failover to an older copy are all noticed, and a batch counts
-once. Readers build lists and fill bodies only while every key of the shard exists, from a
-Postgres that has the highest WAL position among them.
+Redis holds one checkpoint for each shard and partition, without a TTL. A worker applies a batch of
+events in a transaction that compares the shard's checkpoints with those the worker expects, and
+sets the new ones. So each batch is applied once, and the comparison fails if another worker has
+applied events meanwhile, or if Redis was emptied or replaced by an older copy of itself.
+
+Readers use checkpoints as well. While one of a shard's checkpoints is missing, events may not
+reach the shard, so nothing is built in it. Otherwise a reader builds a list or fills the tweet
+cache only from a Postgres server that has reached the highest LSN in the shard's checkpoints.
 """
 
 from __future__ import annotations
@@ -17,38 +20,42 @@ from core.feed.history import Lsn
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a progress key holds."""
+    """The progress of one shard in one partition, as stored in Redis."""
 
     offset: int
-    """The first offset not yet applied to the shard."""
-    wal_position: int
-    """A position in the primary's WAL not before the commits of what was applied."""
+    """The offset of the next record to apply."""
+    lsn: Lsn
+    """An LSN of the primary that is not before the commit of any applied record."""
     epoch: int
-    """The highest relay epoch seen in the partition."""
+    """The highest relay epoch among the records that are applied."""
     topic_id: str
-    """Which topic the offset is of: one created anew under the old name has another id."""
-    last: int = 0
-    """The event id of the record before the offset; 0: not known. If another record stands there,
-    Kafka was restored from an older copy, and offsets stand for other records than they did."""
+    """The id of the topic that the offset belongs to. A recreated topic has another id."""
+    last_event_id: int = 0
+    """The event id of the record before the offset, or 0 if unknown. If another record is there
+    now, Kafka was restored from an older copy and reuses offsets."""
 
     def encode(self) -> bytes:
-        """Return the key's value."""
+        """Return the value stored in Redis."""
         return (
-            f"{self.offset} {self.wal_position} {self.epoch} {self.topic_id} {self.last}".encode()
+            f"{self.offset} {self.lsn} {self.epoch} {self.topic_id} {self.last_event_id}".encode()
         )
 
     @classmethod
     def decode(cls, value: bytes) -> Checkpoint:
-        """Return what a key's value says."""
-        offset, wal_position, epoch, topic_id, last = value.decode().split(" ")
-        return cls(int(offset), int(wal_position), int(epoch), topic_id, int(last))
+        """Return the checkpoint that a value stored in Redis holds."""
+        offset, lsn, epoch, topic_id, last_event_id = value.decode().split(" ")
+        return cls(int(offset), Lsn(int(lsn)), int(epoch), topic_id, int(last_event_id))
 
 
 def required_lsn(values: Sequence[bytes | None]) -> Lsn | None:
-    """Return the WAL position that a Postgres must have for what is built from it to be kept.
+    """Return the LSN that a Postgres server must have reached for its answers to be cached.
 
-    values: those of all progress keys of one shard. None when one is absent: then nothing may be
-    built, since nobody keeps the shard up to date.
+    Args:
+        values: The stored checkpoints of one shard in all partitions; None for an absent one.
+
+    Returns:
+        The highest LSN of the checkpoints, or None while one of them is absent. Nothing may be
+        cached then, because no worker keeps the shard up to date.
     """
-    positions = [Checkpoint.decode(value).wal_position for value in values if value is not None]
-    return Lsn(max(positions)) if len(positions) == len(values) else None
+    lsns = [Checkpoint.decode(value).lsn for value in values if value is not None]
+    return max(lsns) if len(lsns) == len(values) else None

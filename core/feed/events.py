@@ -1,4 +1,4 @@
-"""The events of the feed: reading them, and whose they are."""
+"""Events of the feed: how to parse one, and which user it belongs to."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from fanfare.events.v1.events_pb2 import FeedEvent
 from google.protobuf.message import DecodeError
 
-# The header of a dead letter that was sent again; its value is the place it had first.
+# A dead letter that was sent again carries this header. Its value says where the record was first.
 REPLAYED_HEADER = "replayed"
 
-# By kind, the ids that an event names; the first is the user whose id is the record's key.
+# The ids that each kind of event must have. The first is the user whose id is the record's key.
 _IDS: dict[str, Callable[[FeedEvent], tuple[int, ...]]] = {
     "tweet_created": lambda e: (e.tweet_created.tweet.user_id, e.tweet_created.tweet.id),
     "tweet_updated": lambda e: (e.tweet_updated.tweet.user_id, e.tweet_updated.tweet.id),
@@ -22,23 +22,27 @@ _IDS: dict[str, Callable[[FeedEvent], tuple[int, ...]]] = {
 
 
 class UnreadableEventError(ValueError):
-    """A record is no event that this version knows; the text says why."""
+    """A record does not hold an event that this version understands; the text says why."""
 
 
 def parse(value: bytes) -> FeedEvent:
-    """Return the event in a record; raises UnreadableEventError."""
+    """Return the event that a record's value holds.
+
+    Raises:
+        UnreadableEventError: The value is not a FeedEvent, is of an unknown kind, or lacks an id.
+    """
     try:
         event = FeedEvent.FromString(value)
     except DecodeError as error:
         raise UnreadableEventError(f"not a FeedEvent: {error}") from error
     kind = event.WhichOneof("event")
     if kind is None:
-        raise UnreadableEventError("an event of no known kind")
+        raise UnreadableEventError("unknown kind of event")
     if min(_IDS[kind](event)) <= 0:
-        raise UnreadableEventError(f"a {kind} without the ids it must have")
+        raise UnreadableEventError(f"{kind} event without its ids")
     return event
 
 
 def user_of(event: FeedEvent) -> int:
-    """Return the user whose decimal id is the record's key: the author, or the followed."""
+    """Return the user whose id is the record's key: the tweet's author, or the followed user."""
     return _IDS[event.WhichOneof("event") or ""](event)[0]

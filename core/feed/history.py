@@ -1,9 +1,10 @@
-"""Histories of the database, and points in them.
+"""Histories of the database.
 
-A history is one unbroken line of commits of the Postgres primary. A restored copy, or a replica
-that took over, continues an older state: it gives out LSNs, epochs and versions a second time, for
-other commits. So these are compared only within one history. `migrations/0004_histories.sql` says
-how a new one begins.
+A history is a sequence of commits without a break. It ends when Postgres continues from an older
+state: a restored backup, or a replica that took over before it had everything. From then on,
+Postgres uses LSNs, relay epochs, event ids and tweet versions again that the lost commits had used.
+So none of these may be compared across histories. `migrations/0004_histories.sql` says how a new
+history begins.
 """
 
 from __future__ import annotations
@@ -12,23 +13,23 @@ from dataclasses import dataclass
 from typing import NewType
 
 Lsn = NewType("Lsn", int)
-"""A position in the write-ahead log of the Postgres primary, in bytes."""
+"""A log sequence number: a position in the write-ahead log of the Postgres primary, in bytes."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A point in a history, not before the commits that it stands for."""
+    """A point in a history, at or after the commits that it stands for."""
 
     history: str
-    """Ten hexadecimal digits."""
+    """The id of the history: ten hexadecimal digits."""
     lsn: Lsn
 
 
 class OtherHistoryError(Exception):
-    """The database is not at the history that was asked for, or at none yet."""
+    """Postgres is at another history than the caller, or has not begun a new one yet."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Postgres was restarted, restored or failed over; the write service begins a new "
-            "history there, else run `fanfare recover`"
+            "Postgres was restarted, restored or failed over, and is not at the same history any "
+            "more; start the write service, which begins a new one, or run `fanfare recover`"
         )

@@ -1,7 +1,7 @@
-"""The keys in Redis: all begin with the prefix of this installation and the history they belong to.
+"""The keys in Redis.
 
-So what was kept for another history, or by another installation, is never read, whatever else this
-Redis was used for or restored from.
+Every key begins with the prefix of this installation and the id of a history. So values of another
+history, or of another installation in the same Redis, are never read.
 """
 
 from __future__ import annotations
@@ -9,58 +9,68 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from core.feed.sharding import PARTITIONS, shard_of
-from core.feed.timeline_lists import TimelineList
+from core.feed.sharding import PARTITIONS, Partition, Shard, shard_of
+from core.feed.timeline_lists import ListKind, TimelineList
 
 
 @dataclass(frozen=True)
 class Keys:
     """The keys of one history."""
 
-    start: str
-    """What they all begin with."""
+    prefix: str
+    """What all of them begin with."""
 
     @classmethod
     def of(cls, prefix: str, history: str) -> Keys:
-        """Return the keys of a history; prefix: FANFARE_REDIS_PREFIX."""
+        """Return the keys of a history.
+
+        Args:
+            prefix: the setting FANFARE_REDIS_PREFIX.
+            history: the id of the history.
+        """
         return cls(f"{prefix}{history}:")
 
     def for_list(self, list_: TimelineList) -> str:
         """Return the key of a timeline list."""
-        return f"{self.start}{{{list_.shard}}}:{list_.kind}:{list_.user_id}"
+        return f"{self.prefix}{{{list_.shard}}}:{list_.kind}:{list_.user_id}"
 
-    def for_lists(self, kind: str, shard: int, user_ids: Iterable[int]) -> list[bytes]:
-        """Return the keys of lists of one kind, of users who are all in the shard.
+    def for_lists(self, kind: ListKind, shard: Shard, user_ids: Iterable[int]) -> list[bytes]:
+        """Return the keys of lists of one kind.
 
-        The fan-out makes a million of them for one tweet, and an object for each list would take
-        most of its time.
+        The fan-out needs up to a million of them for one tweet. To create a TimelineList for each
+        would take longer than all its other work.
+
+        Args:
+            kind: the kind of all the lists.
+            shard: the shard of all the users.
+            user_ids: the users.
         """
-        start = f"{self.start}{{{shard}}}:{kind}:".encode()
+        start = f"{self.prefix}{{{shard}}}:{kind}:".encode()
         return [b"%b%d" % (start, user_id) for user_id in user_ids]
 
     def tweet(self, tweet_id: int) -> str:
-        """Return the key of a tweet's body."""
-        return f"{self.start}{{{shard_of(tweet_id)}}}:tweet:{tweet_id}"
+        """Return the key of a tweet's entry in the tweet cache."""
+        return f"{self.prefix}{{{shard_of(tweet_id)}}}:tweet:{tweet_id}"
 
-    def checkpoint(self, shard: int, partition: int) -> str:
-        """Return the key of a shard's progress in a partition."""
-        return f"{self.start}{{{shard}}}:progress:{partition}"
+    def checkpoint(self, shard: Shard, partition: Partition) -> str:
+        """Return the key of the checkpoint of a partition in a shard."""
+        return f"{self.prefix}{{{shard}}}:progress:{partition}"
 
-    def checkpoints(self, shard: int) -> list[str]:
-        """Return the keys of a shard's progress in all partitions, in their order."""
-        return [self.checkpoint(shard, partition) for partition in range(PARTITIONS)]
-
-    @property
-    def timelines(self) -> str:
-        """A pattern that matches all home timelines."""
-        return f"{self.start}{{*}}:timeline:*"
+    def checkpoints(self, shard: Shard) -> list[str]:
+        """Return the keys of the checkpoints of all partitions in a shard, by partition."""
+        return [self.checkpoint(shard, Partition(number)) for number in range(PARTITIONS)]
 
     @property
-    def authors(self) -> str:
-        """A pattern that matches all lists of authors' own tweets."""
-        return f"{self.start}{{*}}:author:*"
+    def home_lists_pattern(self) -> str:
+        """A glob-style pattern of the keys of all home timelines."""
+        return f"{self.prefix}{{*}}:{ListKind.HOME}:*"
 
     @property
-    def tweets(self) -> str:
-        """A pattern that matches all tweet bodies."""
-        return f"{self.start}{{*}}:tweet:*"
+    def author_lists_pattern(self) -> str:
+        """A glob-style pattern of the keys of all lists of authors' own tweets."""
+        return f"{self.prefix}{{*}}:{ListKind.AUTHOR}:*"
+
+    @property
+    def tweets_pattern(self) -> str:
+        """A glob-style pattern of the keys of all entries in the tweet cache."""
+        return f"{self.prefix}{{*}}:tweet:*"

@@ -1,7 +1,7 @@
-"""How Fanfare's keys in Redis are sharded, and its topic in Kafka partitioned.
+"""How keys in Redis are divided into shards, and events in Kafka into partitions.
 
-Each key carries a hash tag: the shard of the user or tweet that it belongs to. Keys that one
-transaction or script touches share a shard, so a Redis Cluster can spread the shards over nodes.
+Each key in Redis has the shard of its user or tweet as its hash tag. A transaction or script uses
+keys of one shard only, so that a Redis Cluster can hold the shards on different nodes.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import NewType
 
 Shard = NewType("Shard", int)
-"""The number of a shard of Redis, below SHARDS."""
+"""A shard of Redis, from 0 to SHARDS - 1."""
 Partition = NewType("Partition", int)
-"""The number of a partition of the topic, below PARTITIONS."""
+"""A partition of the feed's Kafka topic, from 0 to PARTITIONS - 1."""
 
 SHARDS = 16
 PARTITIONS = 12
 
 
-def shard_of(number: int) -> Shard:
-    """Return the shard of a user's or a tweet's keys, from its id."""
-    return Shard(number % SHARDS)
+def shard_of(id_: int) -> Shard:
+    """Return the shard of a user's or a tweet's keys."""
+    return Shard(id_ % SHARDS)

@@ -1,157 +1,92 @@
-"""The timeline lists in Redis: their shape, and what one window of one says.
+"""Timeline lists: the cached timelines in Redis, their format, and how to read one.
 
-A list is `[log…, separator, base…, tail]`. The fan-out pushes ids into the log, in any order and
-perhaps twice. The base is sorted, newest first, and complete down to its last id. The tail says
-what is below: `0` nothing, no tail what Postgres has; `B<token>` means that a reader is building
-the list and nobody may read it. The separator is `=`, or `=7,12`: the pulled authors, whose own
-lists the reader merges with this one. A list that is not there is built by its next reader;
-pushes touch existing lists only, so viewers who do not read cost nothing.
+A timeline list holds the ids of the newest tweets of one timeline. There are two kinds: the home
+timeline of a user, and the own tweets of an author. Each is a Redis list of this form:
 
-There are two kinds: a user's home timeline, and an author's own tweets, which is the same
-structure with the author as the only follower.
+    [log..., separator, base..., tail]
+
+log: ids that the fan-out has pushed since the base was written, in any order, perhaps with
+    duplicates.
+separator: `=`, or `=7,12` with the ids of pulled authors. Tweets of pulled authors are not pushed
+    to this list: its reader merges it with the lists of those authors.
+base: ids, sorted, newest first. Down to its last id it had every tweet of the timeline when it was
+    written.
+tail: `0` if the timeline has no tweets older than the base. Nothing if it may have some, which are
+    only in Postgres then. `B<lease>` while a reader builds the list from Postgres; there is no base
+    yet, so the list cannot be read.
+
+A reader takes a window, which is the first elements of the list, and merges the log with the part
+of the base that it sees. The result is exact down to the last id of the base in the window: the
+floor.
+
+The fan-out pushes only to lists that exist, so users who do not read their timeline cost it
+nothing. The next reader of an absent list builds it, and holds its build lease meanwhile. When the
+log fills the window, the list is compacted: its log is sorted into its base. docs/timelines.md says
+why timelines stay exact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
-from core.feed.sharding import shard_of
-
-# The kinds of lists.
-HOME = "timeline"
-AUTHOR = "author"
+from core.feed.scripts import load_script
+from core.feed.sharding import Shard, shard_of
 
 SEPARATOR = b"="
 COMPLETE = b"0"
-_BUILDING = b"B"
+"""The tail of a list whose base reaches down to the oldest tweet of the timeline."""
+_LEASE = b"B"
 
-# The log may outgrow the cap by so much before the fan-out trims the list.
 TRIM_SLACK = 200
+"""How many ids more than the cap a list may have before the fan-out trims it."""
 
-# Sorting ids as strings: they exceed the 53 bits that Lua's numbers hold.
-_MERGE = """
-local function merge(ids, cap, complete)
-    table.sort(ids, function(a, b) return #a > #b or (#a == #b and a > b) end)
-    local merged, last = {}, nil
-    for _, id in ipairs(ids) do
-        if id ~= last then
-            if #merged == cap then complete = false break end
-            merged[#merged + 1] = id
-            last = id
-        end
-    end
-    if complete then merged[#merged + 1] = '0' end
-    return merged
-end
-local function replace(key, separator, elements)
-    redis.call('DEL', key)
-    redis.call('RPUSH', key, separator)
-    for i = 1, #elements, 1000 do
-        redis.call('RPUSH', key, unpack(elements, i, math.min(i + 999, #elements)))
-    end
-end
-"""
+# The scripts that change lists. The .lua files describe their arguments and results.
+BEGIN_BUILD = load_script("begin_build")
+FINISH_BUILD = load_script("merge", "finish_build")
+ABANDON_BUILD = load_script("abandon_build")
+COMPACT = load_script("merge", "compact_list")
 
-# ARGV: token, TTL in milliseconds. Returns 1 when the caller is the builder now.
-BEGIN_BUILD = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('RPUSH', KEYS[1], '=', 'B' .. ARGV[1])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
-"""
-
-# ARGV: token, cap, TTL in seconds, 1 if the ids are all there are, the separator, then the ids,
-# newest first, once each and no more than the cap. What was pushed while the builder read is in the
-# log, and joins what it read; where nothing was, as mostly, there is nothing to sort.
-FINISH_BUILD = (
-    _MERGE
-    + """
-if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
-local ids = {}
-for i = 6, #ARGV do ids[#ids + 1] = ARGV[i] end
-for _, element in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-    if string.sub(element, 1, 1) == '=' then break end
-    ids[#ids + 1] = element
-end
-if #ids > #ARGV - 5 then
-    ids = merge(ids, tonumber(ARGV[2]), ARGV[4] == '1')
-elseif ARGV[4] == '1' then
-    ids[#ids + 1] = '0'
-end
-replace(KEYS[1], ARGV[5], ids)
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-return 1
-"""
-)
-
-# ARGV: token. For a builder that gives up, and for a reader who finds one that died.
-ABANDON_BUILD = """
-if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
-
-# ARGV: cap. Sorts the log into the base. Ids older than a base that is cut off are dropped: it is
-# not complete down there, and Postgres is. A list that lost its base (unread, it outgrew its cap)
-# is deleted, to be built anew. Returns 1 for a list that was compacted, 2 for one deleted.
-COMPACT = (
-    _MERGE
-    + """
-local elements = redis.call('LRANGE', KEYS[1], 0, -1)
-local tail = elements[#elements]
-if not tail or string.sub(tail, 1, 1) == 'B' then return 0 end
-local separator, ids, floor = nil, {}, nil
-for _, element in ipairs(elements) do
-    if string.sub(element, 1, 1) == '=' then separator = element
-    elseif element ~= '0' then ids[#ids + 1] = element end
-end
-if not separator or tail == separator then redis.call('DEL', KEYS[1]) return 2 end
-if tail ~= '0' then
-    local kept = {}
-    for _, id in ipairs(ids) do
-        if #id > #tail or (#id == #tail and id >= tail) then kept[#kept + 1] = id end
-    end
-    ids = kept
-end
-local ttl = redis.call('PTTL', KEYS[1])
-replace(KEYS[1], separator, merge(ids, tonumber(ARGV[1]), tail == '0'))
-if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
-return 1
-"""
-)
-
-
-# What FINISH_BUILD and COMPACT answer.
+# What FINISH_BUILD and COMPACT return.
 REPLACED = 1
 DELETED = 2
 
 
+class ListKind(StrEnum):
+    """Which tweets a list is of. The values are parts of the lists' keys."""
+
+    HOME = "timeline"
+    """The tweets of the users whom a user follows."""
+    AUTHOR = "author"
+    """The tweets of one author."""
+
+
 @dataclass(frozen=True)
 class TimelineList:
-    """Which list: a user's home timeline, or an author's own tweets."""
+    """Names a list: whose it is, and of which kind."""
 
     user_id: int
-    kind: str
+    kind: ListKind
 
     @property
-    def shard(self) -> int:
-        """The shard that the list is in."""
+    def shard(self) -> Shard:
+        """The shard of the list's key."""
         return shard_of(self.user_id)
 
 
 def home_list(user_id: int) -> TimelineList:
     """Return the list of a user's home timeline."""
-    return TimelineList(user_id, HOME)
+    return TimelineList(user_id, ListKind.HOME)
 
 
 def author_list(user_id: int) -> TimelineList:
     """Return the list of a user's own tweets."""
-    return TimelineList(user_id, AUTHOR)
+    return TimelineList(user_id, ListKind.AUTHOR)
 
 
-def separator(pulled: Sequence[int]) -> bytes:
-    """Return the separator of a list with which those of the pulled authors are merged."""
+def encode_separator(pulled: Sequence[int]) -> bytes:
+    """Return the separator of a list that must be merged with those of the pulled authors."""
     return SEPARATOR + b",".join(b"%d" % author for author in pulled)
 
 
@@ -159,31 +94,41 @@ class WindowState(Enum):
     """What a reader can do with a window."""
 
     READABLE = auto()
+    """Use its ids."""
     ABSENT = auto()
+    """Build the list."""
     BUILDING = auto()
-    UNSORTED = auto()  # the log fills the window, or the list has no base: compact it
-    SHORT = auto()  # the window ends at the separator: read a longer one
+    """Read Postgres instead: another reader builds the list."""
+    UNSORTED = auto()
+    """Compact the list: its log fills the window, or its base was trimmed away."""
+    SHORT = auto()
+    """Take a longer window: this one ends at the separator."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What the head of a list says."""
+    """What the first elements of a list say about its timeline."""
 
     state: WindowState
     ids: Sequence[int] = ()
-    """Newest first, without duplicates, none below the floor; exact down to it."""
+    """The ids of all tweets down to the floor, newest first, without duplicates."""
     floor: int = 0
-    """How far down the ids are complete; 0: to the very first tweet."""
-    token: str = ""
-    """Of the builder, when building."""
+    """The id down to which the ids are complete; 0 if the timeline has no older tweets."""
+    build_lease: str = ""
+    """The build lease, in the state BUILDING."""
     pulled: Sequence[int] = ()
-    """The authors whose lists are merged with this one."""
+    """The authors whose lists must be merged with this one."""
     duplicates: int = 0
-    """How many ids the list holds a second time."""
+    """How many duplicates were dropped."""
 
 
-def read_window(elements: Sequence[bytes], *, whole: bool) -> Window:
-    """Return what the first elements of a list say; whole: there are no more."""
+def read_window(elements: Sequence[bytes], *, is_whole: bool) -> Window:
+    """Return what the first elements of a list say.
+
+    Args:
+        elements: the first elements.
+        is_whole: whether they are all elements of the list.
+    """
     if not elements:
         return Window(WindowState.ABSENT)
     at = next((i for i, element in enumerate(elements) if element.startswith(SEPARATOR)), None)
@@ -191,13 +136,13 @@ def read_window(elements: Sequence[bytes], *, whole: bool) -> Window:
         return Window(WindowState.UNSORTED)
     base = elements[at + 1 :]
     if not base:
-        return Window(WindowState.UNSORTED if whole else WindowState.SHORT)
+        return Window(WindowState.UNSORTED if is_whole else WindowState.SHORT)
     last = base[-1]
-    if last.startswith(_BUILDING):
-        return Window(WindowState.BUILDING, token=last[1:].decode())
-    complete = last == COMPLETE
-    floor = 0 if complete else int(last)
-    ids = [int(id_) for id_ in (base[:-1] if complete else base)]
+    if last.startswith(_LEASE):
+        return Window(WindowState.BUILDING, build_lease=last[len(_LEASE) :].decode())
+    is_complete = last == COMPLETE
+    floor = 0 if is_complete else int(last)
+    ids = [int(id_) for id_ in (base[:-1] if is_complete else base)]
     duplicates = 0
     if at:
         log = [id_ for element in elements[:at] if (id_ := int(element)) >= floor]
@@ -208,11 +153,16 @@ def read_window(elements: Sequence[bytes], *, whole: bool) -> Window:
     return Window(WindowState.READABLE, ids, floor, pulled=pulled, duplicates=duplicates)
 
 
-def newest(elements: Sequence[bytes], count: int) -> tuple[list[int], int] | None:
-    """Return the newest ids of a list from its first elements, and how many were there twice.
+def newest_ids(elements: Sequence[bytes], count: int) -> tuple[list[int], int] | None:
+    """Return the newest ids of a list and how many duplicates were dropped, or None.
 
-    At most count ids, fewer only if the list has no more. For the common case alone, in which the
-    base reaches so far and no author is pulled; None in every other, for which read_window is.
+    This is a faster read_window() for the usual case, in which the window reaches count ids into
+    the base, or to its end, and no author is pulled. In every other case the result is None, and
+    the caller has to use read_window().
+
+    Args:
+        elements: the first elements of the list.
+        count: how many ids to return; fewer are returned only if the timeline has no more.
     """
     try:
         at = elements.index(SEPARATOR)
@@ -221,7 +171,7 @@ def newest(elements: Sequence[bytes], count: int) -> tuple[list[int], int] | Non
     base = list(elements[at + 1 : at + 1 + count])
     if base and base[-1] == COMPLETE:
         base.pop()
-    elif len(base) < count or base[-1].startswith(_BUILDING):
+    elif len(base) < count or base[-1].startswith(_LEASE):
         return None
     ids = list(map(int, base))
     if not at:
@@ -230,8 +180,12 @@ def newest(elements: Sequence[bytes], count: int) -> tuple[list[int], int] | Non
     return sorted(distinct, reverse=True)[:count], at + len(ids) - len(distinct)
 
 
-def merged(windows: Sequence[Window]) -> Window:
-    """Return what readable windows say together: exact down to the highest of their floors."""
+def merge_windows(windows: Sequence[Window]) -> Window:
+    """Return readable windows merged into one, which is exact down to the highest of their floors.
+
+    Args:
+        windows: that of a home timeline, and those of the pulled authors that it names.
+    """
     floor = max(window.floor for window in windows)
     ids = {id_ for window in windows for id_ in window.ids if id_ >= floor}
     return Window(WindowState.READABLE, sorted(ids, reverse=True), floor)

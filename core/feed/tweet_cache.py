@@ -1,56 +1,54 @@
-"""The tweet bodies in Redis: their values and what may replace what.
+"""The tweet cache: serialised copies of tweets in Redis, and which copy may replace which.
 
-A value is `<version>:<serialised Tweet>`, `D` for a deleted tweet, or `L<token>`, the lease of a
-reader who is filling it from Postgres. A newer version replaces an older one and never the other
-way round; a deletion is newer than all; a lease gives way to everything.
+The entry of a tweet is one of
+
+- `<version>:<serialised Tweet>`,
+- `D` if the tweet is deleted,
+- `L<token>`, the fill lease of a reader who reads the tweet from Postgres and will put it here.
+
+The fan-out replaces an entry only by a newer version. A deletion is newer than every version, so a
+deleted tweet does not come back. A fill lease is replaced by anything the fan-out writes, and then
+its holder writes nothing: what it has read may be older.
 """
 
 from __future__ import annotations
 
+from core.feed.scripts import load_script
+
 DELETED = b"D"
+"""The entry of a deleted tweet."""
 _LEASE = b"L"
 
-# ARGV: value, TTL in seconds. Keeps what is there if it is as new.
-SET_IF_NEWER = """
-local old = redis.call('GET', KEYS[1])
-if old == 'D' then return 0 end
-if old and ARGV[1] ~= 'D' then
-    local version = tonumber(string.match(old, '^(%d+):'))
-    if version and version >= tonumber(string.match(ARGV[1], '^(%d+):')) then return 0 end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-return 1
-"""
-
-# ARGV: lease, value ('' to leave none), TTL in seconds. Only the lease's holder may fill.
-FILL = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then redis.call('DEL', KEYS[1])
-else redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3]) end
-return 1
-"""
+# The scripts that change entries. The .lua files describe their arguments and results.
+SET_IF_NEWER = load_script("set_tweet_if_newer")
+FILL = load_script("fill_tweet")
 
 
-def id_of(key: bytes) -> int:
-    """Return the id of the tweet whose body has the key."""
+def tweet_id_of(key: bytes) -> int:
+    """Return the id of the tweet whose entry has this key."""
     return int(key.rpartition(b":")[2])
 
 
-def body(version: int, tweet: bytes) -> bytes:
-    """Return the value that holds a serialised tweet in this version."""
+def encode_entry(version: int, tweet: bytes) -> bytes:
+    """Return the entry of a tweet.
+
+    Args:
+        version: the version of its content, from 1.
+        tweet: the serialised Tweet.
+    """
     return b"%d:%b" % (version, tweet)
 
 
-def lease(token: str) -> bytes:
-    """Return the value by which the reader with this token holds the body for filling."""
+def encode_lease(token: str) -> bytes:
+    """Return a fill lease; the token is unique to its holder."""
     return _LEASE + token.encode()
 
 
-def is_lease(value: bytes) -> bool:
-    """Return whether somebody is filling the body."""
-    return value.startswith(_LEASE)
+def is_lease(entry: bytes) -> bool:
+    """Return whether an entry is a fill lease."""
+    return entry.startswith(_LEASE)
 
 
-def tweet_of(value: bytes) -> bytes | None:
-    """Return the serialised tweet of a value that is no lease; None for a deleted tweet."""
-    return None if value == DELETED else value.partition(b":")[2]
+def decode_entry(entry: bytes) -> bytes | None:
+    """Return the serialised Tweet, or None if it is deleted; the entry must not be a lease."""
+    return None if entry == DELETED else entry.partition(b":")[2]

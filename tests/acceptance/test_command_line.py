@@ -1,4 +1,4 @@
-"""The `fanfare` command, as a person runs it."""
+"""The `fanfare` command as a user runs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.support import PORTS, Fanfare, wait_until
+from helpers.command_line import PORTS
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from core.rpc.health_probe import gateway_serves
 from core.settings import PREFIX
@@ -25,16 +27,16 @@ def _environment(state_dir: Path, **settings: str) -> dict[str, str]:
 
 
 def _left_behind(state_dir: Path) -> list[str]:
-    """Return the commands of processes that name the folder."""
+    """Return the command lines of running processes that contain the folder."""
     listed = subprocess.run(
         ["ps", "-A", "-ww", "-o", "args="], capture_output=True, text=True, check=True
     )
     return [command for command in listed.stdout.splitlines() if str(state_dir) in command]
 
 
-def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
-    """It ends by itself with 0, with Bob's tweet in Alice's timeline, and everything stopped."""
-    (tmp_path / "parts").symlink_to(default_parts_dir())  # once fetched is enough
+def test_the_demo_succeeds_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The demo shows Bob's tweet in Alice's timeline, exits with 0 and stops everything."""
+    (tmp_path / "parts").symlink_to(default_parts_dir())  # so that nothing is fetched again
     demo = subprocess.run(
         ["fanfare", "demo"],
         env=_environment(tmp_path),
@@ -55,7 +57,7 @@ def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
 def test_up_serves_until_it_is_told_to_stop(
     fanfare: Fanfare, tmp_path: Path, number: signal.Signals, options: list[str]
 ) -> None:
-    """Given addresses are used, its own are told, Ctrl-C ends it with 0, and nothing is left."""
+    """Up uses given servers, prints its own addresses, and stops everything on a signal."""
     addresses = {
         "postgres_dsn": fanfare.settings.primary_dsn(),
         "redis_url": fanfare.settings.redis_address(),
@@ -100,9 +102,9 @@ def test_up_serves_until_it_is_told_to_stop(
 
 
 def _killed(parent: int, module: str) -> bool:
-    """Kill the process of a module that runs under this `fanfare up`; return whether there was one.
+    """Kill the process of a module that this `fanfare up` started; return whether there was one.
 
-    There is a keeper between the two.
+    The process is a child of a keeper, which is a child of `fanfare up`.
     """
     listed = subprocess.run(
         ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
@@ -117,10 +119,10 @@ def _killed(parent: int, module: str) -> bool:
 
 
 @pytest.mark.parametrize("restarts", [1, 0])
-def test_up_starts_again_what_dies_and_gives_up_with_status_1(
+def test_up_restarts_what_dies_and_gives_up_with_status_1(
     fanfare: Fanfare, tmp_path: Path, restarts: int
 ) -> None:
-    """Whoever looks at the terminal sees what died; when it is of no use all of it is stopped."""
+    """Up reports what died; if it may not restart it, it stops everything and exits with 1."""
     settings = {
         "postgres_dsn": fanfare.settings.primary_dsn(),
         "redis_url": fanfare.settings.redis_address(),
@@ -145,7 +147,7 @@ def test_up_starts_again_what_dies_and_gives_up_with_status_1(
             )
             assert _killed(up.pid, "read_service"), log.read_text()
             last = "The read process runs again." if restarts else "Error: "
-            wait_until(lambda: last in log.read_text(), "it is told what came of it")
+            wait_until(lambda: last in log.read_text(), "the outcome is printed")
         finally:
             if restarts:
                 up.send_signal(signal.SIGINT)
@@ -155,13 +157,13 @@ def test_up_starts_again_what_dies_and_gives_up_with_status_1(
     assert "INFO core.rpc.server: serving on port" in told  # the end of its log
     assert status == (0 if restarts else 1), told
     if not restarts:
-        assert "Error: The read process did not stay up in 0 restarts within 10 minutes: " in told
+        assert "Error: The read process did not stay up after 0 restarts within 10 min" in told
     assert "Traceback" not in told
     assert not _left_behind(tmp_path)
 
 
-def test_a_taken_port_is_one_sentence(fanfare: Fanfare, tmp_path: Path) -> None:
-    """The setting is named, the exit status is 1, and there is no traceback."""
+def test_a_taken_port_is_reported_without_a_traceback(fanfare: Fanfare, tmp_path: Path) -> None:
+    """Up exits with status 1 and names the port."""
     taken = str(fanfare.settings.read_port)
     up = subprocess.run(
         ["fanfare", "up"],
@@ -177,8 +179,8 @@ def test_a_taken_port_is_one_sentence(fanfare: Fanfare, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("package", ["write_service", "read_service", "fanout_worker", "gateway"])
-def test_a_process_without_addresses_says_so_in_one_sentence(tmp_path: Path, package: str) -> None:
-    """A typo never writes to a throw-away database: it is refused, with the right name."""
+def test_a_process_without_addresses_does_not_start(tmp_path: Path, package: str) -> None:
+    """A process exits with a reason if a setting is misspelt or an address is missing."""
     typo = subprocess.run(
         ["python", "-m", package],
         env=_environment(tmp_path, postgres_dns="postgresql://elsewhere"),

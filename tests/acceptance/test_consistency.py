@@ -11,7 +11,8 @@ import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.message_factory import GetMessageClass
-from helpers.support import Failure, Fanfare, details, failure, ids
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import Failure, details, failure, ids
 
 from core.feed.consistency_tokens import encode_token
 from core.feed.history import Lsn, Moment

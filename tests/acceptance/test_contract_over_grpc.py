@@ -11,7 +11,9 @@ import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.message import Message
-from helpers.support import SECRET, Failure, Fanfare, details, failure, ids
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import Failure, details, failure, ids
+from helpers.leaks import SECRET
 
 from core.runtime.metrics import Metric
 

@@ -17,9 +17,10 @@ from fanfare.common.v1.common_pb2 import User
 from fanfare.events.v1.events_pb2 import FeedEvent
 from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
-from embedded.server import Server
+from embedded.server import ServerProcess
 from ops.system import System
 
 CLIENTS = 3
@@ -153,7 +154,7 @@ def _batch(author: User, request_ids: Sequence[str]) -> w.BatchCreateTweetsReque
     )
 
 
-def _victim(clients: Fanfare, name: str) -> Server:
+def _victim(clients: Fanfare, name: str) -> ServerProcess:
     processes = clients.system.processes
     return processes[name] if name in processes else getattr(clients.system.stack, name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 
 from core.errors import DatabaseUnavailableError, OverloadedError
 from core.storage import postgres

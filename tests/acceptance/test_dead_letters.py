@@ -1,4 +1,4 @@
-"""Records that cannot be read, and failures that pass: nothing is skipped, nothing turns wrong."""
+"""Unreadable records become dead letters, temporary failures do not; timelines stay exact."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from confluent_kafka import Producer
 from fanfare.common.v1.common_pb2 import User
 from fanfare.events.v1 import events_pb2 as pb
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.waiting import wait_until
 
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
@@ -22,7 +24,7 @@ Headers = dict[str, str | bytes | None]
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose feed is poisoned."""
+    """Return clients of a system into whose feed these tests put unreadable records."""
     with Fanfare(start_system()) as clients:
         yield clients
 
@@ -42,8 +44,8 @@ def _produce(
 @pytest.mark.parametrize(
     "value", [b"\xff\xff", b"", pb.FeedEvent(tweet_created=pb.TweetCreated()).SerializeToString()]
 )
-def test_what_cannot_be_read_goes_to_the_dead_letters(own: Fanfare, value: bytes) -> None:
-    """With its place and the reason; the feed goes on behind it."""
+def test_an_unreadable_record_becomes_a_dead_letter(own: Fanfare, value: bytes) -> None:
+    """An unreadable record is listed by `fanfare dlq`, and later records are applied."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     _produce(own, own.settings.topic, bob, value)
@@ -63,7 +65,7 @@ def test_what_cannot_be_read_goes_to_the_dead_letters(own: Fanfare, value: bytes
 
 
 def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfare) -> None:
-    """Everything that they may have touched is dropped, in Redis and in the worker."""
+    """Everything that an unreadable event may concern is removed from Redis and the worker."""
     bob, alice = own.cached_pair()
     carol = own.user()
     own.wait_exact(carol)
@@ -79,7 +81,7 @@ def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfar
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
     assert own.whole_timeline(carol) == own.oracle(carol)
-    tweet = own.tweet(bob)  # by the follower array that was read anew
+    tweet = own.tweet(bob)  # pushed by the follower index, which was read again
     own.wait_drained()
     for reader in (alice, carol):
         assert own.whole_timeline(reader) == own.oracle(reader)
@@ -87,8 +89,8 @@ def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfar
         assert cached[0] == str(tweet.id).encode()
 
 
-def test_what_stood_before_a_dead_letter_does_not_come_back(own: Fanfare) -> None:
-    """An older text and a former follower, in the same fetch, are applied before the drop."""
+def test_records_before_a_dead_letter_do_not_come_back(own: Fanfare) -> None:
+    """Records before a dead letter in the same fetch are applied before everything is removed."""
     bob, alice = own.cached_pair()
     carol = own.user()
     own.wait_exact(carol)
@@ -116,7 +118,7 @@ def test_what_stood_before_a_dead_letter_does_not_come_back(own: Fanfare) -> Non
 
 
 def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
-    """As after an upgrade: it drops what it touches, whatever its place in the order."""
+    """A replayed record has what it concerns removed from Redis, so that it is built again."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     newest = own.timeline(alice).tweets[0]
@@ -128,7 +130,7 @@ def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
     }
     topic = dead_letter_topic(own.settings.topic)
     _produce(own, topic, bob, event.SerializeToString(), headers)
-    # What the record would have brought is not there.
+    # As if the record had not been applied.
     own.redis.lrem(own.keys.for_list(home_list(alice.id)), 0, str(newest.id))
     own.redis.delete(own.keys.tweet(newest.id))
     assert own.whole_timeline(alice) != own.oracle(alice)
@@ -142,7 +144,7 @@ def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
     assert "there is no dead letter from nowhere/0/0" in unknown.stderr
 
 
-def test_a_replayed_deletion_of_long_ago_resurrects_nothing(own: Fanfare) -> None:
+def test_a_replayed_creation_of_a_deleted_tweet_resurrects_nothing(own: Fanfare) -> None:
     """A creation that is replayed after the deletion does not bring the tweet back."""
     bob, alice = own.cached_pair()
     tweet = own.timeline(alice).tweets[0]
@@ -162,7 +164,7 @@ def test_a_replayed_deletion_of_long_ago_resurrects_nothing(own: Fanfare) -> Non
 
 
 def test_a_letter_is_replayed_once(fanfare: Fanfare) -> None:
-    """`dlq replay` goes on after the last one, and says so when there is none."""
+    """`dlq replay` continues after the last replayed letter; `dlq list` shows which those are."""
     bob = fanfare.user()
     tweet = fanfare.tweet(bob)
     event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet))
@@ -175,8 +177,8 @@ def test_a_letter_is_replayed_once(fanfare: Fanfare) -> None:
     fanfare.wait_drained()
 
 
-def test_a_failure_that_passes_blocks_and_loses_nothing(own: Fanfare) -> None:
-    """While Redis takes no writes the worker tries again and again, and then goes on."""
+def test_a_temporary_failure_loses_nothing(own: Fanfare) -> None:
+    """While Redis refuses writes the worker retries, and afterwards continues."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     own.redis.config_set("min-replicas-to-write", 1)
@@ -186,7 +188,7 @@ def test_a_failure_that_passes_blocks_and_loses_nothing(own: Fanfare) -> None:
             lambda: (
                 own.rare_paths()[Metric.FANOUT_RESTARTED] >= before[Metric.FANOUT_RESTARTED] + 3
             ),
-            "it was tried three times",
+            "the worker has retried three times",
         )
         cached = own.redis.lrange(own.keys.for_list(home_list(alice.id)), 0, -1)
         assert str(tweet.id).encode() not in cached
@@ -197,11 +199,11 @@ def test_a_failure_that_passes_blocks_and_loses_nothing(own: Fanfare) -> None:
 
 
 def test_a_worker_without_postgres_waits_for_it(own: Fanfare) -> None:
-    """Followers that cannot be read are waited for: no tweet goes to none."""
+    """A worker that cannot read an author's followers waits, and pushes no tweet to nobody."""
     before = own.rare_paths()
     bob, alice = own.cached_pair()
     worker = own.system.processes["worker"]
-    worker.kill()  # with its follower arrays
+    worker.kill()  # so that it must read the followers again
     own.tweet(bob)
     own.wait_sent()
     own.system.stack.postgres.kill()

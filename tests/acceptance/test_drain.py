@@ -19,9 +19,10 @@ from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
-from embedded.server import Server
+from embedded.server import ServerProcess
 from ops.system import System
 
 GRPC_CALLERS = 16
@@ -160,7 +161,7 @@ def _replace(clients: Fanfare, name: str, run: str) -> None:
     system = clients.system
     log = clients.settings.state_dir / "logs" / f"{run}.log"
     needed = LISTENING.get(name, 1)
-    successor: Server = system._process(
+    successor: ServerProcess = system._process(
         run, PACKAGES[name], lambda: log.read_text().count(" on port ") >= needed
     )
     successor.start()

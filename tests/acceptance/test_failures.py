@@ -14,7 +14,9 @@ from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from helpers.support import Failure, Fanfare, failure, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import Failure, failure, ids
+from helpers.waiting import wait_until
 
 from core.rpc.health_probe import probe
 from core.runtime.metrics import Metric

@@ -8,7 +8,9 @@ import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.waiting import wait_until
 
 from core.feed.timeline_lists import home_list
 from core.rpc.health_probe import probe

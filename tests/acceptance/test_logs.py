@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 
 import pytest
+from helpers.fanfare import Fanfare
 from helpers.http2 import opening
-from helpers.support import Fanfare, wait_until
+from helpers.waiting import wait_until
 
 from core.rpc.health_probe import probe
 

@@ -15,14 +15,16 @@ from confluent_kafka.admin import AdminClient
 from fanfare.common.v1.common_pb2 import User
 from fanfare.events.v1.events_pb2 import FeedEvent, UserUnfollowed
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.waiting import wait_until
 
 from core.feed.checkpoints import Checkpoint
-from core.feed.sharding import PARTITIONS, SHARDS
+from core.feed.sharding import PARTITIONS, SHARDS, Partition, Shard
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
 from core.storage.kafka import GROUP, producer_settings
-from fanout_worker.batch import PART
+from fanout_worker.rounds import PART
 from ops.migrate import migrate
 from ops.system import System
 
@@ -160,12 +162,12 @@ def test_another_record_before_the_offset_is_noticed(own: Fanfare) -> None:
     assert own.redis.lrem(own.keys.for_list(home_list(alice.id)), 0, str(newest)) == 1
     passed = own.feed.partitions()[number]
     for shard in range(SHARDS):
-        key = own.keys.checkpoint(shard, passed.number)
+        key = own.keys.checkpoint(Shard(shard), Partition(passed.number))
         value = own.redis.get(key)
         assert isinstance(value, bytes)
         progress = Checkpoint.decode(value)
-        assert (progress.offset, progress.last > 0) == (passed.end, True)
-        own.redis.set(key, replace(progress, last=progress.last - 1).encode())
+        assert (progress.offset, progress.last_event_id > 0) == (passed.end, True)
+        own.redis.set(key, replace(progress, last_event_id=progress.last_event_id - 1).encode())
     worker.start()
     own.wait_counted(Metric.LOST_RECORDS_NOTICED, before)
     own.wait_drained()
@@ -265,7 +267,7 @@ def test_one_checkpoint_that_vanishes_makes_all_lists_untrusted(own: Fanfare) ->
     newest = own.oracle(alice)[0]
     assert own.redis.lrem(own.keys.for_list(list_), 0, str(newest)) == 1
     assert own.whole_timeline(alice) == own.oracle(alice)[1:]
-    assert own.redis.delete(own.keys.checkpoint(list_.shard, 7))
+    assert own.redis.delete(own.keys.checkpoint(list_.shard, Partition(7)))
     own.wait_counted(Metric.CHECKPOINT_CREATED, before)
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import pytest
 from fanfare.common.v1.common_pb2 import User
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.waiting import wait_until
 
-from core.feed.timeline_lists import author_list, home_list, separator
+from core.feed.timeline_lists import author_list, encode_separator, home_list
 from core.runtime.metrics import Metric
 from ops.system import System
 
@@ -49,7 +51,7 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     own.wait_exact(*readers)
     assert not _pulled(own, author.id)
     pushed = own.redis.lrange(own.keys.for_list(home_list(readers[0].id)), 0, -1)
-    assert separator([]) in pushed
+    assert encode_separator([]) in pushed
     last = own.user(author)
     own.wait_exact(last)
     assert not _pulled(own, author.id)  # decided when they tweet
@@ -61,7 +63,7 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     own.wait_exact(*readers, last)
     for reader in (*readers, last):
         elements = own.redis.lrange(own.keys.for_list(home_list(reader.id)), 0, -1)
-        assert separator([author.id]) in elements
+        assert encode_separator([author.id]) in elements
     own.wait_counted(Metric.PULLED_MERGED, before)
     assert str(crossing.id).encode() in own.redis.lrange(
         own.keys.for_list(author_list(author.id)), 0, -1

@@ -12,13 +12,16 @@ import pytest
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.waiting import wait_until
 
 from core.feed import tweet_cache as bodies
+from core.feed.sharding import Partition
 from core.feed.timeline_lists import TRIM_SLACK, home_list
 from core.runtime.metrics import Metric
-from read_service.home import LOG_ROOM
-from read_service.lists import MAX_BUILDERS
+from read_service.home_timelines import LOG_ROOM
+from read_service.list_building import MAX_BUILDERS
 
 
 def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:
@@ -172,7 +175,7 @@ def test_nothing_is_built_while_a_fence_is_absent(fanfare: Fanfare, alice: User)
     list_, keys = home_list(alice.id), fanfare.keys
 
     def unfenced() -> bool:
-        fanfare.redis.delete(keys.checkpoint(list_.shard, 0), keys.for_list(list_))
+        fanfare.redis.delete(keys.checkpoint(list_.shard, Partition(0)), keys.for_list(list_))
         assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
         return fanfare.rare_paths()[Metric.CHECKPOINT_MISSING] > before[Metric.CHECKPOINT_MISSING]
 

@@ -1,4 +1,4 @@
-"""Histories on the real servers: `fanfare recover`, restarts, and what is kept of a former one."""
+"""Histories on real servers: `fanfare recover`, restarts, and keys of earlier histories."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import grpc
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Failure, Fanfare, failure, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import Failure, failure, ids
+from helpers.waiting import wait_until
 
 from core.feed.consistency_tokens import decode_token, encode_token
 from core.feed.history import Lsn, Moment
@@ -20,7 +22,7 @@ from ops.system import System
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose database is changed behind its back."""
+    """Return clients of a system whose database these tests change directly."""
     with Fanfare(start_system()) as clients:
         yield clients
 
@@ -37,8 +39,8 @@ def _restart_postgres(own: Fanfare, *, killed: bool) -> None:
     postgres.start()
 
 
-def test_rows_put_back_behind_our_back_show_after_recover(own: Fanfare) -> None:
-    """What leaves no trace anywhere is repaired by one command, whose dry run changes nothing."""
+def test_rows_put_back_into_a_running_server_show_after_recover(own: Fanfare) -> None:
+    """Recover repairs what leaves no trace; its dry run changes nothing."""
     bob, alice = own.cached_pair(5)
     newest, second, *_ = own.oracle(alice)
     own.sql("UPDATE tweets SET content = 'before the edit' WHERE id = %s", second)
@@ -61,7 +63,7 @@ def test_rows_put_back_behind_our_back_show_after_recover(own: Fanfare) -> None:
     assert failure(lambda: own.read.GetTweet(r.GetTweetRequest(tweet_id=newest))) == Failure(
         grpc.StatusCode.NOT_FOUND, "TWEET_NOT_FOUND"
     )
-    # The keys of the former history are gone, and nothing else is.
+    # Only the keys of the earlier history were removed.
     left = {key.split(b":")[1].decode() for key in own.redis.scan_iter("fanfare:*")}
     assert left == {_history(own)}
     assert own.redis.get("another:key") == b"stays"
@@ -71,7 +73,7 @@ def test_rows_put_back_behind_our_back_show_after_recover(own: Fanfare) -> None:
 
 
 def test_recover_needs_no_redis(own: Fanfare) -> None:
-    """The new history begins all the same; what is left in Redis is only said."""
+    """Without Redis a new history begins too; the keys that stay in Redis are reported."""
     bob, alice = own.cached_pair(2)
     before = _history(own)
     own.system.stack.valkey.kill()
@@ -88,7 +90,7 @@ def test_recover_needs_no_redis(own: Fanfare) -> None:
 
 
 def test_recover_twice_under_commands_loses_nothing(own: Fanfare) -> None:
-    """It is safe at any time: every tweet that was acknowledged shows, once."""
+    """Under traffic, recover loses and repeats no acknowledged tweet."""
     bob, alice = own.cached_pair(1)
     written = own.oracle(alice)
     for _ in range(2):
@@ -107,16 +109,16 @@ def test_recover_twice_under_commands_loses_nothing(own: Fanfare) -> None:
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_restart_begins_a_new_history(own: Fanfare, *, killed: bool) -> None:
-    """Nothing was lost, so all is as it was: timelines, tweets, and tokens of before."""
+    """After a restart without loss, timelines and earlier consistency tokens are still valid."""
     counted = own.rare_paths()
     bob, alice = own.cached_pair(3)
     request = w.CreateTweetRequest(user_id=bob.id, content="before")
     token = own.write.CreateTweet(request).consistency_token
     moment = decode_token(token)
     assert moment is not None
-    # Once a heartbeat behind it is on the disk, the token is known to be of the former history.
+    # Once a later heartbeat is on disk, the token is known to belong to the earlier history.
     noted = "SELECT pg_current_wal_insert_lsn() FROM relay_state WHERE lsn >= %s"
-    wait_until(lambda: own.sql(noted, moment.lsn), "a heartbeat has passed the token")
+    wait_until(lambda: own.sql(noted, moment.lsn), "a heartbeat is later than the token")
     ((heartbeat,),) = own.sql(noted, moment.lsn)
     flushed = "SELECT 1 WHERE pg_current_wal_flush_lsn() >= %s"
     wait_until(lambda: own.sql(flushed, heartbeat), "the heartbeat is on the disk")
@@ -132,8 +134,8 @@ def test_a_restart_begins_a_new_history(own: Fanfare, *, killed: bool) -> None:
         own.wait_counted(path, counted)
 
 
-def test_tokens_of_what_may_be_lost_are_refused(own: Fanfare) -> None:
-    """By a reason of their own: the LSN may be reached, and be of another command."""
+def test_tokens_of_commits_that_may_be_lost_are_refused(own: Fanfare) -> None:
+    """A token that no history vouches for is CONSISTENCY_TOKEN_LOST, even if its LSN is reached."""
     bob, alice = own.cached_pair(1)
     current = decode_token(own.write.FollowUser(_follow(bob.id, alice.id)).consistency_token)
     assert current is not None
@@ -152,7 +154,7 @@ def _follow(follower: int, followed: int) -> w.FollowUserRequest:
 
 
 def test_nothing_of_another_history_is_read(own: Fanfare) -> None:
-    """Nor of another database that shares this Redis, whatever ids its users have."""
+    """Keys of another history, such as those of another database, are neither read nor changed."""
     _, alice = own.cached_pair(2)
     expected = own.oracle(alice)
     foreign = Keys.of("fanfare:", "fedcba9876")
@@ -163,8 +165,8 @@ def test_nothing_of_another_history_is_read(own: Fanfare) -> None:
     own.redis.delete(foreign.for_list(home_list(alice.id)))
 
 
-def test_a_history_begins_though_nobody_writes(own: Fanfare) -> None:
-    """The relay finds that its history is no longer valid, with nothing to send."""
+def test_a_history_begins_without_any_write(own: Fanfare) -> None:
+    """An idle relay too notices that the history is no longer valid."""
     _, alice = own.cached_pair(2)
     before = _history(own)
     own.sql("UPDATE relay_state SET server = 'another'")
@@ -174,7 +176,7 @@ def test_a_history_begins_though_nobody_writes(own: Fanfare) -> None:
 
 
 def test_a_database_put_back_while_it_runs_is_noticed_by_the_relay(own: Fanfare) -> None:
-    """Its epoch is below the relay's own: rows, epochs and positions are of an older state."""
+    """A relay whose epoch is above the database's begins a new history."""
     bob, alice = own.cached_pair(3)
     before = _history(own)
     newest = own.oracle(alice)[0]

@@ -14,7 +14,10 @@ from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from helpers.support import RECORD_BYTES, Fanfare, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import ids
+from helpers.kafka_topic import RECORD_BYTES
+from helpers.waiting import wait_until
 
 from core.runtime.metrics import Metric
 from core.storage.kafka import producer_settings

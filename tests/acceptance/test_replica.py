@@ -10,7 +10,9 @@ import psycopg
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Failure, Fanfare, failure, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import Failure, failure, ids
+from helpers.waiting import wait_until
 
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric

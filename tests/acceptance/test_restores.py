@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import restoring
-from helpers.drill import COMMANDS, Drill, Outcome
-from helpers.restoring import KAFKA, POSTGRES, REDIS
+from helpers import backups
+from helpers.backups import KAFKA, POSTGRES, REDIS
+from helpers.restore_drill import COMMANDS, Drill, Outcome
 
 from ops.system import System
 
@@ -31,49 +31,49 @@ OUTCOMES: list[Outcome] = []
 def base_copy(drill: Drill) -> None:
     """Restore Postgres from a base copy; leave Redis and Kafka as they are."""
     drill.copying()
-    copy = restoring.base_copy(drill.system, drill.folder)
+    copy = backups.base_copy(drill.system, drill.folder)
     drill.live_on()
     with drill.disaster():
-        restoring.restore(drill.system, copy)
+        backups.restore(drill.system, copy)
 
 
 def base_copy_with_records_unread(drill: Drill) -> None:
     """Do the same while records of the lost future lie unread in Kafka."""
     drill.copying()
-    copy = restoring.base_copy(drill.system, drill.folder)
+    copy = backups.base_copy(drill.system, drill.folder)
     drill.live_on()
     drill.sleep()
     with drill.disaster():
-        restoring.restore(drill.system, copy)
+        backups.restore(drill.system, copy)
 
 
 def point_in_time(drill: Drill) -> None:
     """Bring Postgres to a point in time between a base copy and the disaster."""
-    copy = restoring.base_copy(drill.system, drill.folder)
+    copy = backups.base_copy(drill.system, drill.folder)
     drill.traffic.wait_for_more(COMMANDS)
     drill.copying()
-    ((lsn,),) = restoring.sql(drill.system, "SELECT pg_current_wal_lsn()::text")
+    ((lsn,),) = backups.sql(drill.system, "SELECT pg_current_wal_lsn()::text")
     drill.live_on()
     with drill.disaster():
-        restoring.restore_point_in_time(drill.system, copy[POSTGRES], str(lsn))
+        backups.restore_point_in_time(drill.system, copy[POSTGRES], str(lsn))
 
 
 def volume_snapshot(drill: Drill) -> None:
     """Restore Postgres from a snapshot of its volume, from which it recovers as from a crash."""
     drill.copying()
-    copy = restoring.snapshot(drill.system, drill.folder, POSTGRES)
+    copy = backups.snapshot(drill.system, drill.folder, POSTGRES)
     drill.live_on()
     with drill.disaster():
-        restoring.restore(drill.system, copy)
+        backups.restore(drill.system, copy)
 
 
 def cold_copy(drill: Drill) -> None:
     """Restore Postgres from a copy that was taken while it was stopped."""
     drill.copying()
-    copy = restoring.cold_copy(drill.system, drill.folder, POSTGRES)
+    copy = backups.cold_copy(drill.system, drill.folder, POSTGRES)
     drill.live_on()
     with drill.disaster():
-        restoring.restore(drill.system, copy)
+        backups.restore(drill.system, copy)
 
 
 def restart(drill: Drill) -> None:
@@ -87,68 +87,68 @@ def restart(drill: Drill) -> None:
 def failover(drill: Drill) -> None:
     """Lose the primary, and promote a replica that lagged."""
     drill.copying()
-    sender = restoring.hold_replication(drill.system)
+    sender = backups.hold_replication(drill.system)
     drill.live_on()
     with drill.disaster():
-        restoring.fail_over(drill.system, sender)
+        backups.fail_over(drill.system, sender)
 
 
 def replica_of_the_lost_future(drill: Drill) -> None:
     """Restore Postgres while a replica goes on answering that has the future that was lost."""
     drill.copying()
-    copy = restoring.base_copy(drill.system, drill.folder)
+    copy = backups.base_copy(drill.system, drill.folder)
     drill.live_on()
     # Until the read service hears of the restore, the replica may answer as before it.
     drill.replica_has_what_is_lost = True
     with drill.disaster():
-        restoring.restore(drill.system, copy)
+        backups.restore(drill.system, copy)
 
 
 def dump_into_new_database(drill: Drill) -> None:
     """Reload a dump into a new database of the running server."""
     drill.copying()
-    file = restoring.dump(drill.system, drill.folder)
+    file = backups.dump(drill.system, drill.folder)
     drill.live_on()
     with drill.disaster():
-        restoring.reload_new_database(drill.system, file)
+        backups.reload_new_database(drill.system, file)
 
 
 def dump_into_new_tables(drill: Drill) -> None:
     """Reload a dump into the running database, all tables dropped and created."""
     drill.copying()
-    file = restoring.dump(drill.system, drill.folder)
+    file = backups.dump(drill.system, drill.folder)
     drill.live_on()
     with drill.disaster():
-        restoring.reload_new_tables(drill.system, file)
+        backups.reload_new_tables(drill.system, file)
 
 
 def dump_into_the_same_tables(drill: Drill) -> None:
     """Reload the rows of a dump into the running database, which needs `fanfare recover`."""
     drill.copying()
-    file = restoring.dump(drill.system, drill.folder)
+    file = backups.dump(drill.system, drill.folder)
     drill.live_on()
     # Between the reload and the command nobody can notice, and commands go on.
     drill.event_ids_may_repeat = True
     with drill.disaster():
-        restoring.reload_rows(drill.system, file)
+        backups.reload_rows(drill.system, file)
         recover(drill)
 
 
 def redis_alone(drill: Drill) -> None:
     """Restore Redis from an older copy."""
-    copy = restoring.snapshot(drill.system, drill.folder, REDIS)
+    copy = backups.snapshot(drill.system, drill.folder, REDIS)
     drill.live_on()
     with drill.disaster():
-        restoring.restore(drill.system, copy)
+        backups.restore(drill.system, copy)
 
 
 def kafka_alone(drill: Drill) -> None:
     """Restore Kafka from an older copy, while records lie unread."""
-    copy = restoring.snapshot(drill.system, drill.folder, KAFKA)
+    copy = backups.snapshot(drill.system, drill.folder, KAFKA)
     drill.live_on()
     drill.sleep()
     with drill.disaster():
-        restoring.restore(drill.system, copy)
+        backups.restore(drill.system, copy)
 
 
 def kafka_alone_beyond_notice(drill: Drill) -> None:
@@ -158,11 +158,11 @@ def kafka_alone_beyond_notice(drill: Drill) -> None:
     """
     drill.live_on()
     drill.sleep()
-    copy = restoring.snapshot(drill.system, drill.folder, KAFKA)
+    copy = backups.snapshot(drill.system, drill.folder, KAFKA)
     drill.traffic.wait_for_more(COMMANDS)
     drill.clients.wait_sent()
     with drill.disaster():
-        restoring.restore(drill.system, copy)
+        backups.restore(drill.system, copy)
         recover(drill)
 
 
@@ -171,20 +171,20 @@ def redis_and_kafka(drill: Drill) -> None:
 
     They agree with one another; what Postgres has sent since is in neither.
     """
-    copies = restoring.snapshot(drill.system, drill.folder, REDIS, KAFKA)
+    copies = backups.snapshot(drill.system, drill.folder, REDIS, KAFKA)
     drill.live_on()
     with drill.disaster():
-        restoring.restore(drill.system, copies)
+        backups.restore(drill.system, copies)
         recover(drill)
 
 
 def everything_of_one_moment(drill: Drill) -> None:
     """Restore Postgres, Redis and Kafka from copies of the same older moment."""
     drill.copying()
-    copies = restoring.snapshot(drill.system, drill.folder, POSTGRES, REDIS, KAFKA)
+    copies = backups.snapshot(drill.system, drill.folder, POSTGRES, REDIS, KAFKA)
     drill.live_on()
     with drill.disaster():
-        restoring.restore(drill.system, copies)
+        backups.restore(drill.system, copies)
 
 
 def everything_of_moments(drill: Drill, order: Sequence[str]) -> None:
@@ -193,20 +193,20 @@ def everything_of_moments(drill: Drill, order: Sequence[str]) -> None:
     for name in order:
         if name == POSTGRES:
             drill.copying()
-        copies |= restoring.snapshot(drill.system, drill.folder, name)
+        copies |= backups.snapshot(drill.system, drill.folder, name)
         drill.traffic.wait_for_more(COMMANDS)
     drill.live_on()
     with drill.disaster():
-        restoring.restore(drill.system, copies)
+        backups.restore(drill.system, copies)
 
 
 def some_of_one_moment(drill: Drill, names: Sequence[str]) -> None:
     """Restore Postgres and another server from copies of the same moment."""
     drill.copying()
-    copies = restoring.snapshot(drill.system, drill.folder, *names)
+    copies = backups.snapshot(drill.system, drill.folder, *names)
     drill.live_on()
     with drill.disaster():
-        restoring.restore(drill.system, copies)
+        backups.restore(drill.system, copies)
 
 
 def database_begun_anew(drill: Drill) -> None:
@@ -214,7 +214,7 @@ def database_begun_anew(drill: Drill) -> None:
     drill.losing_everything()
     drill.live_on()
     with drill.disaster():
-        restoring.begin_anew(drill.system)
+        backups.begin_anew(drill.system)
 
 
 def recover(drill: Drill) -> None:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 import redis
-from helpers.secured import PASSWORD, secure_kafka, tls_front
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
+from helpers.tls_servers import PASSWORD, secure_kafka, tls_front
 from pydantic import SecretStr
 
 from core.settings import Settings

@@ -22,7 +22,10 @@ from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import SECRET, Fanfare, failure, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import failure
+from helpers.leaks import SECRET
+from helpers.waiting import wait_until
 from psycopg import sql
 
 from core.feed.consistency_tokens import encode_token
@@ -30,7 +33,7 @@ from core.feed.history import Lsn, Moment
 from core.rpc.tls import client_context, open_channel
 from ops.certificates import Authority
 from ops.system import System
-from write_service.sessions import MAX_SESSIONS
+from write_service.refresh_tokens import MAX_SESSIONS
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 DENIED = grpc.StatusCode.PERMISSION_DENIED

@@ -26,8 +26,9 @@ from fanfare.common.v1.common_pb2 import Tweet, User
 from fanfare.events.v1 import events_pb2 as pb
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
+from helpers.fanfare import Fanfare
 from helpers.silent_proxy import HOST, SilentProxy
-from helpers.support import Fanfare, wait_until
+from helpers.waiting import wait_until
 from redis.exceptions import RedisError
 
 from core.feed.timeline_lists import home_list

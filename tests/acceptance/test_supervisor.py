@@ -1,4 +1,4 @@
-"""A whole system under a supervisor, as `fanfare up` runs it: what dies comes back."""
+"""A whole system under a supervisor, as `fanfare up` runs it: servers that die are restarted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from embedded.stack import default_parts_dir
 from embedded.supervisor import Supervisor
@@ -24,26 +25,26 @@ WAL_SEGMENTS = 20  # of 16 MB: more than the embedded primary keeps for its repl
 
 
 class Supervised(Fanfare):
-    """Clients of a system under a supervisor, and what the supervisor told."""
+    """Clients of a system under a supervisor, and the reports of the supervisor."""
 
     def __init__(self, system: System, kafka_disk: Path | None) -> None:
         super().__init__(system)
         self.kafka_disk = kafka_disk
-        """Where the small disk of Kafka is, None if this machine lets nobody mount one."""
+        """Where the small file system of Kafka is; None if this machine cannot mount one."""
         self.told: list[str] = []
 
     def wait_told(self, text: str, since: int) -> None:
-        """Wait until a line with the text has been told since so many were."""
-        wait_until(lambda: self.has_told(text, since), f"it is told: {text}", 90)
+        """Wait until one of the reports since this index contains the text."""
+        wait_until(lambda: self.has_told(text, since), f"reported: {text}", 90)
 
     def has_told(self, text: str, since: int) -> bool:
-        """Return whether a line with the text has been told since so many were."""
+        """Return whether one of the reports since this index contains the text."""
         return any(text in lines for lines in self.told[since:])
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
-    """Return a system with a replica, and with a small disk of Kafka's own."""
+    """Return a system with a replica, whose Kafka has a small file system of its own."""
     folder = tmp_path_factory.mktemp("watched")
     disk = folder / "kafka" / "data"
     disk.mkdir(parents=True)
@@ -65,8 +66,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
             subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_whatever_dies_is_named_and_started_again(watched: Supervised) -> None:
-    """All at once, as when the machine has no memory left; nothing acknowledged is lost."""
+def test_servers_that_die_are_reported_and_restarted(watched: Supervised) -> None:
+    """All servers may die at once, as without memory, and no acknowledged tweet is lost."""
     author = watched.user()
     reader = watched.user(author)
     watched.tweets(author, 10)
@@ -83,11 +84,11 @@ def test_whatever_dies_is_named_and_started_again(watched: Supervised) -> None:
     watched.wait_exact(reader)
 
 
-def test_a_full_disk_under_kafka_is_told_and_healed_by_room(watched: Supervised) -> None:
-    """Kafka ends itself, is tried again until it has room, and then gets every event."""
+def test_kafka_recovers_from_a_full_disk(watched: Supervised) -> None:
+    """Kafka exits on a full disk, is restarted until there is room, and then gets every event."""
     disk = watched.kafka_disk
     if disk is None:
-        pytest.skip("this machine lets nobody mount a small file system")
+        pytest.skip("this machine cannot mount a small file system")
     author = watched.user()
     reader = watched.user(author)
     watched.wait_drained()
@@ -95,13 +96,13 @@ def test_a_full_disk_under_kafka_is_told_and_healed_by_room(watched: Supervised)
     ballast = disk / "ballast"
     _fill(ballast)
     written = 0
-    while not watched.has_told("Kafka ended by itself", told):
-        # Commands are answered all the while, and their events wait.
+    while not watched.has_told("Kafka exited with status", told):
+        # Meanwhile commands are answered, and their events wait in the outbox.
         watched.tweets(author, 100)
         written += 100
         assert written < 100_000
     watched.wait_told("No space left on device", told)
-    assert watched.feed.waiting()[0] > 0
+    assert watched.feed.outbox_backlog().events > 0
     ballast.unlink()
     watched.wait_told("Kafka runs again.", told)
     watched.wait_drained()
@@ -109,7 +110,7 @@ def test_a_full_disk_under_kafka_is_told_and_healed_by_room(watched: Supervised)
 
 
 def test_a_replica_whose_wal_is_gone_is_copied_again(watched: Supervised) -> None:
-    """It is told, and then the replica follows as before."""
+    """A replica whose WAL is gone is reported and copied from the primary again."""
     dsn = watched.settings.replica_dsn()
     told = len(watched.told)
     ((receiver,),) = _ask(dsn, "SELECT pid FROM pg_stat_wal_receiver")

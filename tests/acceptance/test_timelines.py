@@ -12,7 +12,9 @@ import grpc
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Failure, Fanfare, details, failure, ids, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import Failure, details, failure, ids
+from helpers.waiting import wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -1,4 +1,4 @@
-"""Servers whose settings would break a promise: refused at start, and told while running."""
+"""Unsafe settings of servers: refused at the start of a process, logged while it runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
     ConfigResource,
     ResourceType,
 )
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 from core.rpc.health_probe import probe
-from core.storage.findings import Severity
-from core.storage.inspection import inspect_servers
-from core.storage.server_checks import CHECK_SECONDS
+from core.storage.settings_checks import inspect_servers
+from core.storage.settings_monitor import CHECK_SECONDS
+from core.storage.settings_rules import Severity
 from ops.system import System
 from write_service.relay import HEALTH_NAME
 
@@ -32,7 +33,7 @@ Broken = Callable[[Fanfare], AbstractContextManager[None]]
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose servers are set up wrongly."""
+    """Return clients of a system whose servers these tests misconfigure."""
     with Fanfare(start_system()) as clients:
         yield clients
 
@@ -46,7 +47,7 @@ def _evicting(own: Fanfare) -> Iterator[None]:
 
 @contextmanager
 def _acknowledging_early(own: Fanfare) -> Iterator[None]:
-    # Only for this role, as a new connection of Fanfare's has it.
+    # For this role, so that new connections of Fanfare have it.
     own.sql("ALTER ROLE fanfare SET synchronous_commit = off")
     yield
     own.sql("ALTER ROLE fanfare RESET synchronous_commit")
@@ -87,7 +88,7 @@ def _serves(own: Fanfare) -> dict[str, bool]:
 
 
 def _refusal(own: Fanfare, package: str) -> str:
-    """Return the last line of a process that must not start."""
+    """Start a process that must refuse to start; return the last line of its output."""
     ports = {"FANFARE_WORKER_PORT": "0", "FANFARE_WRITE_PORT": "0"}
     ended = subprocess.run(
         [sys.executable, "-m", package],
@@ -102,7 +103,7 @@ def _refusal(own: Fanfare, package: str) -> str:
 
 
 def test_the_embedded_servers_have_good_settings(own: Fanfare) -> None:
-    """Nothing at all is found."""
+    """The embedded servers give no error, warning or note."""
     assert inspect_servers(own.settings) == []
 
 
@@ -123,10 +124,10 @@ def test_the_embedded_servers_have_good_settings(own: Fanfare) -> None:
         ),
     ],
 )
-def test_an_unsafe_setting_is_refused_at_start_and_told_while_running(
+def test_an_unsafe_setting_is_refused_at_start_and_logged_while_running(
     own: Fanfare, broken: dict[str, Broken], refused: set[str], troubled: set[str]
 ) -> None:
-    """With the cause and the cure; what depends on the server is NOT_SERVING until it is right."""
+    """What depends on a misconfigured server is NOT_SERVING until the setting is corrected."""
     assert all(_serves(own).values())
     with ExitStack() as stack:
         for spoil in broken.values():
@@ -147,13 +148,13 @@ def test_an_unsafe_setting_is_refused_at_start_and_told_while_running(
     wait_until(lambda: all(_serves(own).values()), "all serve again", NOTICED_SECONDS)
     worker_log = (own.settings.state_dir / "logs" / "worker.log").read_text()
     for word in broken:
-        # Told once, although it is looked at every few seconds.
+        # Logged once, although the settings are checked again and again.
         assert len(re.findall(rf"server setting: {word} ", worker_log)) == 1
         assert f"server setting corrected: {word} " in worker_log
 
 
-def test_the_read_service_tells_what_is_wrong_with_redis_and_serves(own: Fanfare) -> None:
-    """Postgres can answer every read."""
+def test_the_read_service_only_logs_an_unsafe_setting_of_redis(own: Fanfare) -> None:
+    """The read service serves all the same, since Postgres can answer every read."""
     with _evicting(own):
         second, target = own.system.another_read_service(1)
         assert probe(target) is None

@@ -24,7 +24,9 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
-from helpers.support import SECRET, Fanfare, details
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import details
+from helpers.leaks import SECRET
 from hypothesis import strategies as st
 
 from core.auth.access_tokens import Caller, Signer

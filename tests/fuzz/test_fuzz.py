@@ -21,8 +21,9 @@ import schemathesis
 import yaml
 from fuzz.fuzzing import INTERNALS, METHODS, ROUTES, Fuzzed, Sender, requests, rest_requests
 from google.protobuf.descriptor import MethodDescriptor
+from helpers.fanfare import Fanfare
 from helpers.http2 import START, opening
-from helpers.support import Fanfare, wait_until
+from helpers.waiting import wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error

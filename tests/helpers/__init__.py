@@ -1,1 +1,1 @@
-"""What tests share: clients, restores, traffic, and servers of their own."""
+"""What tests share: clients of a running system, servers to test against, backups, traffic."""

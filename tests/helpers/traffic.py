@@ -16,14 +16,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import grpc
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from google.rpc.error_details_pb2 import ErrorInfo
-from grpc_status import rpc_status
-from helpers.support import SECRET, Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.grpc_client import reason
+from helpers.leaks import SECRET
+from helpers.waiting import wait_until
 
 CALL_SECONDS = 30.0
 PAUSE_SECONDS = 0.02
@@ -247,12 +248,3 @@ class Traffic:
             edges = [("edge", *pair) for pair in itertools.permutations(self.users, 2)]
             free = [edge for edge in edges if edge in self._gone or edge not in self.states]
         return self._chance.choice(free) if free else None
-
-
-def reason(error: grpc.RpcError) -> str:
-    """Return the reason in a call's error."""
-    status = rpc_status.from_call(cast("grpc.Call", error))
-    info = ErrorInfo()
-    for detail in status.details if status is not None else []:
-        detail.Unpack(info)
-    return str(info.reason)

@@ -1,4 +1,4 @@
-"""What a worker makes of a batch of records: see fanout_worker/batch.py and followers.py."""
+"""What a worker makes of a batch of records: see fanout_worker/rounds.py and followers.py."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Counting:
         return replace(
             fence,
             offset=at + 1,
-            wal_position=max([fence.wal_position, *(record.wal_position for record in counting)]),
+            lsn=max([fence.lsn, *(record.lsn for record in counting)]),
             epoch=max([fence.epoch, *(record.epoch for record in counting if not record.replayed)]),
-            last=last.id if last.readable else 0,
+            last_event_id=last.id if last.readable else 0,
         )
 
 

@@ -46,10 +46,10 @@ def check_token(world: World, done: Acknowledged, viewer: int) -> Steps[None]:
         if world.quiet and world.postgres.valid_history() == done.token.history:
             raise ViolationError(f"T3: {done.token} is refused, and its history has not ended")
         return
-    at = done.position
+    at = done.lsn
     commit = done.server.snapshots[at]
     for server in world.servers:
-        if at <= server.position and server.snapshots[at] is commit:
+        if at <= server.lsn and server.snapshots[at] is commit:
             later = _until_lost(world, commit, server.snapshots[at:], at)
             if tweets in [snapshot.timeline(viewer, limit=limit) for snapshot in later]:
                 return
@@ -164,7 +164,7 @@ def _is_at_end(world: World, partition: int, fence: Checkpoint | None) -> bool:
     if rules.topic_asked_again and fence.topic_id != str(kafka.topic_id):
         return False
     last = kafka.last(partition, fence.offset)
-    return last in {None, fence.last} or not rules.last_record_compared
+    return last in {None, fence.last_event_id} or not rules.last_record_compared
 
 
 def _named(tweets: Sequence[Tweet]) -> str:

@@ -55,7 +55,7 @@ def _transaction(world: World, who: str, command: Command) -> Steps[Acknowledged
         postgres.check()
     effect = command.effect(postgres.now)
     yield
-    position = None
+    lsn = None
     if effect is not None:
         while len(ids) < len(effect.events):
             ids.append(postgres.draw_outbox_id())
@@ -65,19 +65,19 @@ def _transaction(world: World, who: str, command: Command) -> Steps[Acknowledged
         if not world.chance(0.03):  # rolled back
             rows = [Row(id_, event) for id_, event in zip(ids, effect.events, strict=False)]
             postgres.commit(effect.change, rows)
-            position = postgres.position
+            lsn = postgres.lsn
             world.figures["commands"] += 1
-            world.tell(who, f"commits at {position}:", *(f"#{row.id}{row.event}" for row in rows))
+            world.tell(who, f"commits at {lsn}:", *(f"#{row.id}{row.event}" for row in rows))
     postgres.unlock(session)
     yield
-    if position is None:
+    if lsn is None:
         return None
     asked = world.postgres  # by a session of its own
     token = asked.moment()
     if rules.token_of_the_commits_history and token.history != history:
         world.tell(who, f"answers nothing: committed in {history}, and it is {token.history} now")
         return None
-    done = Acknowledged(postgres, position, token)
+    done = Acknowledged(postgres, lsn, token)
     world.acknowledged.append(done)
     return done
 

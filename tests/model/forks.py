@@ -66,7 +66,7 @@ def is_applied(world: World) -> bool:
 def restore_postgres(world: World, copies: Copies) -> None:
     """Have Postgres go on from a copy, in the place of the primary."""
     _start(world, world.rng.choice(copies.postgres))
-    world.tell("chaos", "Postgres is restored from a copy at", world.postgres.position)
+    world.tell("chaos", "Postgres is restored from a copy at", world.postgres.lsn)
 
 
 def restart_postgres(world: World) -> None:
@@ -75,7 +75,7 @@ def restart_postgres(world: World) -> None:
     _start(world, world.postgres.snapshots)
     if following:
         world.replica.source = world.postgres
-    world.tell("chaos", "Postgres is restarted at", world.postgres.position)
+    world.tell("chaos", "Postgres is restarted at", world.postgres.lsn)
 
 
 def begin_anew(world: World) -> None:
@@ -93,7 +93,7 @@ def put_back(world: World, copies: Copies) -> bool:
         return False
     world.loaded.append((world.postgres.now, past))
     world.unpaged |= {history, world.postgres.now.relay.history}
-    world.tell("chaos", "Postgres is put back while it runs, at", world.postgres.position)
+    world.tell("chaos", "Postgres is put back while it runs, at", world.postgres.lsn)
     return True
 
 
@@ -114,7 +114,7 @@ def fail_over(world: World) -> Steps[None]:
     former, replica = world.postgres, world.replica
     past = replica.source.snapshots[: replica.replayed + 1]
     world.promote(Postgres(world.rules, world.clock, _written(world, past)))
-    world.tell("chaos", "Postgres fails over to the replica at", world.postgres.position)
+    world.tell("chaos", "Postgres fails over to the replica at", world.postgres.lsn)
     if world.rng.random() < 0.7:
         clone(world)
         if world.rng.random() < 0.5:

@@ -89,7 +89,7 @@ class _History:
         )
         postgres = self.world.postgres
         postgres.commit(lambda now: replace(now, users=frozenset(users), follows=edges))
-        self.world.replica.replay(postgres.position)
+        self.world.replica.replay(postgres.lsn)
         self.world.assigned = {p: rng.choice(WORKERS) for p in range(PARTITIONS)}
 
     def run(self) -> None:
@@ -149,7 +149,7 @@ class _History:
 
     def _replicate(self) -> None:
         replica, rng = self.world.replica, self.world.rng
-        if replica.replayed < replica.source.position and rng.random() < self._replica_rate:
+        if replica.replayed < replica.source.lsn and rng.random() < self._replica_rate:
             replica.replay(rng.choice((1, 2, 4, 100)))
 
     def _expire_unfinished(self) -> None:

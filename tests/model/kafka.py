@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from model.events import PARTITIONS, Event
 
+from core.feed.history import Lsn
+
 
 @dataclass(frozen=True)
 class Record:
@@ -15,7 +17,7 @@ class Record:
     """The event's."""
     event: Event
     history: str
-    wal_position: int
+    lsn: Lsn
     epoch: int
     readable: bool = True
     """Whether a worker can parse it."""

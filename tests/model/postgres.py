@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from model.events import Event, Tweet
 from model.rules import Rules
 
+from core.feed.history import Lsn
+
 FROM_THE_TOP = 1 << 40
 
 
@@ -94,7 +96,7 @@ class Moment:
     """A position in a history: what a consistency token holds."""
 
     history: str
-    lsn: int
+    lsn: Lsn
 
 
 class Clock:
@@ -144,9 +146,9 @@ class Postgres:
         self.relay_lock = None
 
     @property
-    def position(self) -> int:
-        """The WAL position."""
-        return len(self.snapshots) - 1
+    def lsn(self) -> Lsn:
+        """The LSN of the newest commit."""
+        return Lsn(len(self.snapshots) - 1)
 
     @property
     def now(self) -> Snapshot:
@@ -218,7 +220,7 @@ class Postgres:
 
     def heartbeat(self) -> None:
         """Note a position of this history."""
-        self._set(replace(self.now.relay, lsn=self.position))
+        self._set(replace(self.now.relay, lsn=self.lsn))
 
     def _set(self, state: RelayState) -> None:
         self.snapshots.append(replace(self.now, relay=state, outbox_ids=self._last_outbox_id))
@@ -242,15 +244,15 @@ class Postgres:
         if self._rules.event_ids_never_repeat:
             self._last_outbox_id = max(self._last_outbox_id, self._clock.microseconds())
         history = f"h{self._clock.tick()}"
-        self._set(RelayState(history, self.server, before.epoch, self.position, ended))
+        self._set(RelayState(history, self.server, before.epoch, self.lsn, ended))
         if forced:
             self.snapshots[-1] = replace(self.now, doubted=False)
         return history
 
     def moment(self) -> Moment:
         """Return a moment not before any commit so far."""
-        position = self.position
-        return Moment(self.begin_history(), position)
+        lsn = self.lsn
+        return Moment(self.begin_history(), lsn)
 
 
 class Replica:
@@ -259,7 +261,7 @@ class Replica:
     def __init__(self, source: Postgres) -> None:
         """Clone a primary."""
         self.source = source
-        self.replayed = source.position
+        self.replayed = source.lsn
         self.running = True
 
     @property
@@ -282,4 +284,4 @@ class Replica:
     def replay(self, commits: int) -> None:
         """Replay so many commits, while the primary runs."""
         if self.source.running:
-            self.replayed = min(self.source.position, self.replayed + commits)
+            self.replayed = min(self.source.lsn, Lsn(self.replayed + commits))

@@ -1,7 +1,8 @@
 """The read service: pages from lists in Redis, else from Postgres.
 
-See read_service/home.py, lists.py and tweets.py; the bodies in process are in hot_bodies.py here.
-What a window of a list says is decided by core/feed/timeline_lists.py itself.
+See home_timelines.py, lists.py, list_building.py and tweets.py in read_service/; the local tweet
+cache is in hot_bodies.py here. What a window of a list says is decided by
+core/feed/timeline_lists.py itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ from model.rules import Rules
 from model.wal_rule import HistoryEndedError, read_at
 from model.world import Steps, World
 
-from core.feed.timeline_lists import Window, WindowState, merged, read_window, separator
+from core.feed.timeline_lists import (
+    Window,
+    WindowState,
+    encode_separator,
+    merge_windows,
+    read_window,
+)
 
 LOG_ROOM = 1
 """How much longer than the page the first window is."""
@@ -45,16 +52,16 @@ def page(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet
 def _from_postgres(
     world: World, history: str | None, viewer: int, before: int, limit: int
 ) -> Steps[list[Tweet]]:
-    position = None
+    lsn = None
     if history is not None:
         with suppress(RedisAwayError):
             if world.rules.pages_at_position:
-                position = applied(world, history, viewer % SHARDS)
+                lsn = applied(world, history, viewer % SHARDS)
         yield
         with suppress(HistoryEndedError):
             return (
                 yield from read_at(
-                    world, history, position, lambda now: now.timeline(viewer, before, limit)
+                    world, history, lsn, lambda now: now.timeline(viewer, before, limit)
                 )
             )
     yield
@@ -78,7 +85,7 @@ def page_with_token(
             if primary.valid_history() is None:
                 world.figures["tokens refused"] += 1
                 return None
-            if not _reached(world.rules, primary.now.relay, primary.position, token):
+            if not _reached(world.rules, primary.now.relay, primary.lsn, token):
                 world.figures["tokens refused"] += 1
                 return None
         yield
@@ -88,14 +95,14 @@ def page_with_token(
         return None
 
 
-def _reached(rules: Rules, relay: RelayState, position: int, token: Moment) -> bool:
+def _reached(rules: Rules, relay: RelayState, lsn: int, token: Moment) -> bool:
     """Return whether a Postgres has what was committed up to the token's moment."""
     if not rules.tokens_need_position:
         return True
     if not rules.tokens_by_history:
-        return position >= token.lsn
+        return lsn >= token.lsn
     if token.history == relay.history:
-        return position >= token.lsn
+        return lsn >= token.lsn
     if token.history not in relay.ended:
         return False
     return token.lsn <= relay.ended[token.history] or not rules.ended_lsn_bounds_tokens
@@ -105,8 +112,8 @@ def applied(world: World, history: str, shard: int) -> int | None:
     """Return up to where in the WAL a shard has been told; None if nobody tells it."""
     world.redis.check()
     found = world.space(history).shard_progress(shard)
-    positions = [progress.wal_position for progress in found if progress is not None]
-    return max(positions) if len(positions) == len(found) else None
+    lsns = [progress.lsn for progress in found if progress is not None]
+    return max(lsns) if len(lsns) == len(found) else None
 
 
 def _cached(
@@ -140,8 +147,8 @@ def _window(world: World, history: str, viewer: int, length: int | None) -> Step
     if not world.rules.merged_to_highest_floor:
         windows = [*own, *pulled]
         lowest = min(window.floor for window in windows)
-        return merged([replace(window, floor=lowest) for window in windows])
-    return merged([*own, *pulled])
+        return merge_windows([replace(window, floor=lowest) for window in windows])
+    return merge_windows([*own, *pulled])
 
 
 def _readable(
@@ -174,7 +181,7 @@ def _windows(
         connection = world.hot.connect()
         for key, wanted in list(lengths.items()):
             elements = space.lists.get(key, [])[:wanted]
-            window = read_window(elements, whole=wanted is None or len(elements) < wanted)
+            window = read_window(elements, is_whole=wanted is None or len(elements) < wanted)
             if window.state is WindowState.READABLE:
                 found[key] = window
                 del lengths[key]
@@ -204,7 +211,7 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
     """Build absent lists; return False when one could not be."""
     redis, space = world.redis, world.space(history)
     token = world.new_token()
-    early = _position(world, history, lists)
+    early = _required_lsn(world, history, lists)
     yield
     redis.check()
     mine = []
@@ -213,15 +220,13 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
             mine.append(key)
             world.tell("reader", f"begins to build {key}")
     yield
-    position = (
-        _position(world, history, lists) if world.rules.placeholder_before_position else early
-    )
-    if not mine or position is None:
+    lsn = _required_lsn(world, history, lists) if world.rules.placeholder_before_position else early
+    if not mine or lsn is None:
         for key in mine:
             space.abandon_build(key, token)
         return False
     built = []
-    needed = position if world.rules.wal_rule_for_lists else 0
+    needed = lsn if world.rules.wal_rule_for_lists else 0
     for key in mine:
         yield
         if world.chance(0.03):
@@ -233,11 +238,11 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
     return len(built) == len(lists) and all(built)
 
 
-def _position(world: World, history: str, lists: Sequence[ListKey]) -> int | None:
+def _required_lsn(world: World, history: str, lists: Sequence[ListKey]) -> int | None:
     """Return the position that what is built must have; None if nothing may be built."""
-    positions = [applied(world, history, shard) for shard in sorted({key.shard for key in lists})]
-    known = [position for position in positions if position is not None]
-    return max(known) if len(known) == len(positions) else None
+    lsns = [applied(world, history, shard) for shard in sorted({key.shard for key in lists})]
+    known = [lsn for lsn in lsns if lsn is not None]
+    return max(known) if len(known) == len(lsns) else None
 
 
 def _base(key: ListKey, now: Snapshot) -> tuple[list[int], list[int]]:
@@ -255,9 +260,9 @@ def _finish(
     complete = len(ids) < LENGTH
     space = world.space(history)
     if world.rules.builds_lose_to_drops:
-        built = space.finish_build(key, token, ids, separator(pulled), complete=complete)
+        built = space.finish_build(key, token, ids, encode_separator(pulled), complete=complete)
     else:
-        space.replace(key, ids, separator(pulled), complete=complete)
+        space.replace(key, ids, encode_separator(pulled), complete=complete)
         built = True
     world.figures["builds"] += built
     world.tell("reader", f"builds {key}:" if built else f"may not build {key}:", ids, pulled)
@@ -292,12 +297,12 @@ def _fill(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Twe
         space.put_body(tweet_id, Lease(token))
     yield
     shards = sorted({tweet_id % SHARDS for tweet_id in ids})
-    positions = [applied(world, history, shard) for shard in shards]
-    known = [position for position in positions if position is not None]
-    may_fill = len(known) == len(positions)
-    position = max(known) if may_fill and world.rules.wal_rule_for_bodies else None
+    lsns = [applied(world, history, shard) for shard in shards]
+    known = [lsn for lsn in lsns if lsn is not None]
+    may_fill = len(known) == len(lsns)
+    lsn = max(known) if may_fill and world.rules.wal_rule_for_bodies else None
     yield
-    found = yield from read_at(world, history, position, lambda now: _existing(now, ids))
+    found = yield from read_at(world, history, lsn, lambda now: _existing(now, ids))
     lacking = [tweet_id for tweet_id in ids if tweet_id not in found]
     if lacking and world.rules.missing_asked_of_primary:
         yield

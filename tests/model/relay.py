@@ -1,4 +1,4 @@
-"""The relay: outbox -> Kafka. See write_service/relay.py, cli/replay.py and cli/dlq.py."""
+"""The relay: outbox -> Kafka. See write_service/relay.py, ops/replay.py and ops/dead_letters.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from model.kafka import Record
 from model.postgres import Postgres, Row, SessionLostError
 from model.world import Steps, ViolationError, World
 
+from core.feed.history import Lsn
+
+_UNKNOWN = Lsn(0)
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -16,7 +20,7 @@ class Stamp:
 
     history: str
     epoch: int
-    position: int = 0
+    lsn: Lsn = _UNKNOWN
 
 
 @dataclass
@@ -56,7 +60,7 @@ class Relay:
                 _check(postgres, session)
                 if self.world.chance(0.1) and _may_beat(postgres, stamp):
                     postgres.heartbeat()
-                early = postgres.position
+                early = postgres.lsn
                 if not rules.position_after_selection:
                     yield
                 rows = postgres.unsent()
@@ -66,9 +70,9 @@ class Relay:
                 yield
                 if rows:
                     _check(postgres, session)
-                    position = postgres.position if rules.position_after_selection else early
+                    lsn = postgres.lsn if rules.position_after_selection else early
                     yield
-                    delivered = yield from self._send(rows, replace(stamp, position=position))
+                    delivered = yield from self._send(rows, replace(stamp, lsn=lsn))
                     if delivered:
                         self._mark(postgres, session, rows, stamp)
                         cursor = rows[-1].id
@@ -96,7 +100,7 @@ class Relay:
             postgres.relay_lock = None
             raise SessionLostError
         ids = [row.id for row in rows]
-        postgres.mark(ids, postgres.position)
+        postgres.mark(ids, postgres.lsn)
         self.world.tell(self.name, "marks", ids, "as sent")
 
 
@@ -110,7 +114,7 @@ def _may_beat(postgres: Postgres, stamp: Stamp) -> bool:
     """Return whether there is something to say, and this relay is the one to say it."""
     relay = postgres.now.relay
     newest = (stamp.history, stamp.epoch) == (relay.history, relay.epoch)
-    return newest and postgres.position > relay.lsn + 1
+    return newest and postgres.lsn > relay.lsn + 1
 
 
 def _append(world: World, who: str, row: Row, stamp: Stamp) -> None:
@@ -118,14 +122,14 @@ def _append(world: World, who: str, row: Row, stamp: Stamp) -> None:
         raise ViolationError(f"event {row.id} is {world.events[row.id]} and {row.event}")
     readable = not world.chance(world.unreadable)
     offset = world.kafka.append(
-        Record(row.id, row.event, stamp.history, stamp.position, stamp.epoch, readable)
+        Record(row.id, row.event, stamp.history, stamp.lsn, stamp.epoch, readable)
     )
     world.figures["records"] += 1
     world.figures["fault: unreadable record"] += not readable
     world.tell(
         who,
         f"sends #{row.id}{row.event} to {row.event.partition}/{offset},",
-        f"epoch {stamp.epoch} of {stamp.history}, position {stamp.position}",
+        f"epoch {stamp.epoch} of {stamp.history}, LSN {stamp.lsn}",
         "" if readable else "UNREADABLE",
     )
     world.places[stamp.history, row.id] = (world.kafka.topic_id, offset)
@@ -148,7 +152,7 @@ def replay_since(world: World) -> Steps[None]:
     postgres = world.postgres
     if world.rules.replay_takes_epoch:
         postgres.take_epoch()
-    since = world.rng.randint(0, postgres.position)
+    since = world.rng.randint(0, postgres.lsn)
     rows = postgres.now.outbox.values()
     again = [row.id for row in rows if row.sent_at is not None and row.sent_at > since]
     postgres.mark(again, None)
@@ -157,14 +161,12 @@ def replay_since(world: World) -> Steps[None]:
 
 
 def replay_dead_letters(world: World) -> Steps[None]:
-    """Send some dead letters again, at the primary's position of now."""
+    """Send some dead letters again, at the primary's current LSN."""
     letters = [letter for letter in world.kafka.dead_letters if world.rng.random() < 0.6]
     now = world.postgres.moment()
     for letter in letters:
         yield
-        again = replace(
-            letter, history=now.history, wal_position=now.lsn, readable=True, replayed=True
-        )
+        again = replace(letter, history=now.history, lsn=now.lsn, readable=True, replayed=True)
         offset = world.kafka.append(again)
         place = f"{letter.event.partition}/{offset}"
         world.tell("operator", f"replays the dead letter {letter.event} to {place}")

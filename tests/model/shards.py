@@ -64,7 +64,7 @@ class Shards:
         if not self.world.rules.lost_records_wipe:
             low, topic = kafka.low[partition], str(kafka.topic_id)
             last = kafka.last(partition, low) or 0
-            space.set_progress(key, replace(fence, offset=low, topic_id=topic, last=last))
+            space.set_progress(key, replace(fence, offset=low, topic_id=topic, last_event_id=last))
             return
         space.remove_progress(key)
         self.world.figures["progress removed"] += 1
@@ -107,7 +107,7 @@ class Shards:
         if not rules.parts_move_position:
             return before
         return {
-            partition: replace(fence, wal_position=after[partition].wal_position)
+            partition: replace(fence, lsn=after[partition].lsn)
             for partition, fence in before.items()
         }
 
@@ -131,7 +131,7 @@ class Shards:
         self.world.tell(
             self.name,
             f"applies {len(commands)} commands to shard {shard}:",
-            {p: (f.offset, f.wal_position, f.epoch, f.last) for p, f in after.items()},
+            {p: (f.offset, f.lsn, f.epoch, f.last_event_id) for p, f in after.items()},
         )
         yield
         self.check()

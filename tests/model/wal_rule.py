@@ -19,7 +19,7 @@ class HistoryEndedError(Exception):
 
 
 def read_at(
-    world: World, history: str, position: int | None, query: Callable[[Snapshot], T]
+    world: World, history: str, lsn: int | None, query: Callable[[Snapshot], T]
 ) -> Steps[T]:
     """Return the query's answer from a Postgres that has the position of the history.
 
@@ -28,7 +28,7 @@ def read_at(
     """
     rules = world.rules
     replica, primary = world.replica, world.postgres
-    needed = position or 0
+    needed = lsn or 0
 
     def has() -> bool:
         same = replica.history(rules) == history or not rules.history_checked_before_build

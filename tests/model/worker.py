@@ -149,12 +149,12 @@ class Worker:
         postgres = self.world.postgres
         if postgres.valid_history() != self._history:
             raise HistoryEndedError
-        position, epoch = postgres.position, postgres.now.relay.epoch
+        lsn, epoch = postgres.lsn, postgres.now.relay.epoch
         for shard, partition in absent:
             yield
             self._shards.check()
             if (shard, partition) not in space.progress:
-                fence = Checkpoint(places[partition], position, epoch, str(topic), lasts[partition])
+                fence = Checkpoint(places[partition], lsn, epoch, str(topic), lasts[partition])
                 space.set_progress((shard, partition), fence)
                 self.world.tell(self.name, f"creates progress {shard}/{partition}: {fence}")
         yield
@@ -162,7 +162,7 @@ class Worker:
     def _is_last(self, partition: int, fence: Checkpoint) -> bool:
         """Return whether the record before the fence is the one that was there."""
         last = self.world.kafka.last(partition, fence.offset)
-        return last in {None, fence.last} or not self.world.rules.last_record_compared
+        return last in {None, fence.last_event_id} or not self.world.rules.last_record_compared
 
     def _check_fences(self) -> Steps[None]:
         """Forget the partitions whose progress keys are not where this worker left them."""
@@ -253,10 +253,10 @@ class Worker:
         for partition, records in batch.items():
             fences = self._fences[partition]
             base = _base(fences)
-            positions = [record.wal_position for _, record in records if record.readable]
-            positions += [fence.wal_position for fence in fences]
+            lsns = [record.lsn for _, record in records if record.readable]
+            lsns += [fence.lsn for fence in fences]
             counting = self._counting.effective(records, base.offset, base.epoch)
-            needed = Moment(self._shards.history, max(positions))
+            needed = Moment(self._shards.history, max(lsns))
             followers |= yield from self._followers.after(partition, counting, needed)
         work = []
         for shard in range(SHARDS):
@@ -271,12 +271,11 @@ class Worker:
         """Move the positions to now, then drop all that an unreadable record may tell of."""
         rules = self.world.rules
         if rules.unreadable_move_position:
-            now = self.world.postgres.position
+            now = self.world.postgres.lsn
             yield
             before = self._by_shard(partitions)
             after = [
-                {p: replace(f, wal_position=max(f.wal_position, now)) for p, f in fences.items()}
-                for fences in before
+                {p: replace(f, lsn=max(f.lsn, now)) for p, f in fences.items()} for fences in before
             ]
             if not (yield from self._move([[] for _ in range(SHARDS)], before, after)):
                 return False

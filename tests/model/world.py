@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from model.events import Event
-from model.hot_bodies import HotBodies
 from model.kafka import Kafka
+from model.local_tweet_cache import HotBodies
 from model.postgres import Clock, Moment, Postgres, Replica, Snapshot
 from model.redis import Redis, Space
 from model.rules import Rules
@@ -31,7 +31,7 @@ class Acknowledged:
 
     server: Postgres
     """Where it was committed."""
-    position: int
+    lsn: int
     token: Moment
 
 

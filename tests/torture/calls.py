@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import grpc
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from google.rpc.error_details_pb2 import ErrorInfo
-from grpc_status import rpc_status
 from torture.world import CALL_SECONDS, Cast, World
 
 from core.feed.consistency_tokens import decode_token
@@ -123,12 +121,3 @@ class Calls:
         """
         recent = time.monotonic() - self._world.postgres_crashed_at < RECOVER_SECONDS
         return recent and error.code() == grpc.StatusCode.UNAVAILABLE
-
-
-def reason(error: grpc.RpcError) -> str:
-    """Return the reason in a call's error."""
-    status = rpc_status.from_call(cast("grpc.Call", error))
-    info = ErrorInfo()
-    for detail in status.details if status is not None else []:
-        detail.Unpack(info)
-    return str(info.reason)

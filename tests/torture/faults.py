@@ -13,7 +13,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # theirs
-from helpers.support import wait_until
+from helpers.waiting import wait_until
 from torture.restore_faults import RestoreFaults
 from torture.world import CALL_SECONDS, SETTLE_SECONDS, Cast, World
 

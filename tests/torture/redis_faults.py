@@ -9,7 +9,7 @@ from typing import Any
 
 from torture.world import Cast, World
 
-from core.feed.sharding import PARTITIONS, SHARDS
+from core.feed.sharding import PARTITIONS, SHARDS, Partition, Shard
 from core.feed.timeline_lists import author_list, home_list
 
 ABANDONED_SECONDS = 11
@@ -83,7 +83,9 @@ class RedisFaults:
 
     def drop_progress(self, which: int) -> bool:
         """Lose one progress key."""
-        key = self._world.clients.keys.checkpoint(which % SHARDS, which // SHARDS % PARTITIONS)
+        key = self._world.clients.keys.checkpoint(
+            Shard(which % SHARDS), Partition(which // SHARDS % PARTITIONS)
+        )
         return self._world.redis_up and bool(self._world.clients.redis.unlink(key))
 
     def abandon_build(self, which: int) -> bool:

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from helpers import restoring
-from helpers.restoring import KAFKA, POSTGRES, REDIS
+from helpers import backups
+from helpers.backups import KAFKA, POSTGRES, REDIS
 from torture.redis_faults import RedisFaults
 from torture.world import Cast, World
 
@@ -43,14 +43,14 @@ class RestoreFaults(RedisFaults):
         folder = world.system.settings.state_dir / "copies" / str(time.monotonic_ns())
         if names == (DUMP,):
             folder.mkdir(parents=True)
-            self._keep({DUMP: restoring.dump(world.system, folder)})
+            self._keep({DUMP: backups.dump(world.system, folder)})
         elif names == (POSTGRES,) and which % 2:
             folder.mkdir(parents=True)
-            self._keep(restoring.base_copy(world.system, folder))
+            self._keep(backups.base_copy(world.system, folder))
         elif REDIS in names and not world.redis_up:
             return False
         else:
-            self._keep(restoring.snapshot(world.system, folder, *names))
+            self._keep(backups.snapshot(world.system, folder, *names))
         return True
 
     def restore_servers(self, which: int) -> bool:
@@ -64,7 +64,7 @@ class RestoreFaults(RedisFaults):
         self._world.release_replica()
         dump = copies.pop(DUMP, None)
         if copies:
-            restoring.restore(self._world.system, copies)
+            backups.restore(self._world.system, copies)
             self._world.redis_full &= REDIS not in copies
         if KAFKA in copies:
             self._world.meet_restored_kafka()
@@ -88,7 +88,7 @@ class RestoreFaults(RedisFaults):
         world = self._world
         if world.held_sender is not None or not self._replica_streams():
             return False
-        world.held_sender = restoring.hold_replication(world.system)
+        world.held_sender = backups.hold_replication(world.system)
         return True
 
     def fail_over(self, _: int) -> bool:
@@ -98,8 +98,8 @@ class RestoreFaults(RedisFaults):
             return False
         sender, world.held_sender = world.held_sender, None
         if sender is None:
-            sender = restoring.hold_replication(world.system)
-        restoring.fail_over(world.system, sender)
+            sender = backups.hold_replication(world.system)
+        backups.fail_over(world.system, sender)
         world.replay_paused = False
         self._meet_restored_postgres()
         return True
@@ -117,8 +117,8 @@ class RestoreFaults(RedisFaults):
         """Delete the folder of Postgres; Redis and Kafka are kept, and so are copies."""
         self._world.release_replica()
         self._copies.pop(DUMP, None)  # of a schema in a database that is no more
-        restoring.begin_anew(self._world.system)
-        restoring.rebuild_replica(self._world.system)
+        backups.begin_anew(self._world.system)
+        backups.rebuild_replica(self._world.system)
         self._world.replay_paused = False
         self._meet_restored_postgres()
         return True
@@ -152,11 +152,11 @@ class RestoreFaults(RedisFaults):
     def _reload(self, dump: Path, which: int) -> None:
         system = self._world.system
         if which % 3 == 0:
-            restoring.reload_new_database(system, dump)
+            backups.reload_new_database(system, dump)
         elif which % 3 == 1:
-            restoring.reload_new_tables(system, dump)
+            backups.reload_new_tables(system, dump)
         else:
-            restoring.reload_rows(system, dump)
+            backups.reload_rows(system, dump)
             self._operator("recover")
 
     def _operator(self, *arguments: str) -> None:

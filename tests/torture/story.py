@@ -16,11 +16,12 @@ from typing import Any
 import grpc
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import SECRET
+from helpers.grpc_client import reason
+from helpers.leaks import SECRET
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from psycopg import connect
-from torture.calls import CALL, Calls, reason
+from torture.calls import CALL, Calls
 from torture.faults import CHEAP, DEAR, Faults
 from torture.oracle import compare, timelines
 from torture.restore_faults import LOSSY

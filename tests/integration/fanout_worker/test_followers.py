@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 
 from core.feed.history import Lsn, Moment
 from fanout_worker import store

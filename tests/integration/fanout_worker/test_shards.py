@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import redis
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 
 from fanout_worker.shards import Shards
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from helpers.serving import READ, WRITE
+from helpers.grpc_server import READ, WRITE
 
 from gateway.cors import Cors
 

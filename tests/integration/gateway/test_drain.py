@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 import pytest
 from fanfare.write.v1 import write_pb2
-from helpers.serving import WRITE
+from helpers.grpc_server import WRITE
 
 from core import errors
 from gateway.cors import Cors

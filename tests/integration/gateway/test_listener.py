@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from helpers.serving import READ
+from helpers.grpc_server import READ
 
 from core.runtime.process import StartError
 from gateway.cors import Cors

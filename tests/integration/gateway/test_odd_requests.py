@@ -14,7 +14,7 @@ from aiohttp.web_urldispatcher import UrlDispatcher
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
-from helpers.serving import WRITE
+from helpers.grpc_server import WRITE
 from hypothesis import example, given
 from hypothesis import strategies as st
 

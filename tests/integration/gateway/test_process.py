@@ -120,7 +120,7 @@ async def test_an_address_that_others_reach_is_refused_at_start(write: Fake, rea
         async with asyncio.timeout(DEADLINE_SECONDS):
             _, text = await process.communicate()
     assert process.returncode == 1
-    assert text.decode().startswith("fanfare: FANFARE_BIND is 0.0.0.0")
+    assert text.decode().startswith("fanfare: FANFARE_BIND lets other machines connect")
     assert b"FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true" in text
 
 

@@ -14,7 +14,7 @@ from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
-from helpers.serving import READ, WRITE
+from helpers.grpc_server import READ, WRITE
 
 from core import errors
 from core.rpc.server import Context
@@ -220,6 +220,7 @@ async def test_an_error_of_the_service_keeps_its_details(queries: Client, read: 
     reply = await queries.send("GET", "/users/7")
     assert (reply.status, reply.reason) == (404, "USER_NOT_FOUND")
     assert (reply.json["code"], reply.json["message"]) == (5, "there is no user 7")
+    assert reply.json["details"][0]["metadata"] == {"user_id": "7"}
     reply = await queries.send("GET", "/users/0")
     assert (reply.status, reply.reason) == (400, "INVALID_REQUEST")
     assert reply.json["details"][1]["@type"] == "type.googleapis.com/google.rpc.BadRequest"

@@ -1,4 +1,4 @@
-"""Loading, status and verification against the running system."""
+"""`fanfare load`, `verify`, `status` and `rebuild` against a running system."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 from fanfare.write.v1.write_pb2 import CreateUserRequest
-from helpers.support import SECRET, Fanfare
+from helpers.fanfare import Fanfare
+from helpers.leaks import SECRET
 
 from core.feed.timeline_lists import home_list
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return a small community with a self-follow, a bad line and texts that are refused."""
+    """Return files of follows and posts, with some lines that must be rejected."""
     folder = tmp_path_factory.mktemp("community")
     chance = random.Random(7)
     base = chance.randrange(10**9, 10**10)
@@ -45,16 +46,16 @@ def _counts(clients: Fanfare) -> tuple[int, ...]:
 def test_loading_twice_loads_once_and_the_timelines_are_right(
     fanfare: Fanfare, files: tuple[Path, Path]
 ) -> None:
-    """Refused lines are named and passed over, a second run adds nothing, verify finds nothing."""
+    """Rejected lines are reported and skipped, and loading again adds nothing."""
     follows, posts = (str(path) for path in files)
     before = _counts(fanfare)
     first = fanfare.command("load", "--follows", follows, "--posts", posts)
     assert first.returncode == 0, first.stderr
-    assert "1 refused: a self-follow" in first.stdout
-    assert "1 refused: not two user ids" in first.stdout
+    assert "1 rejected: user follows themselves" in first.stdout
+    assert "1 rejected: not two user ids" in first.stdout
     assert "must be at most 280 code points, has 281" in first.stdout
     assert "must not be empty or only white space" in first.stdout
-    assert "300 tweets are in" in first.stdout
+    assert "300 tweets loaded" in first.stdout
     after = _counts(fanfare)
     assert after[2] - before[2] == 300
     second = fanfare.command("load", "--follows", follows, "--posts", posts)
@@ -66,8 +67,8 @@ def test_loading_twice_loads_once_and_the_timelines_are_right(
     assert verified.stdout.count(": 0 differ") == 3
 
 
-def test_an_account_of_somebodys_own_is_given_nothing(fanfare: Fanfare, tmp_path: Path) -> None:
-    """Neither follows nor tweets, not even by a name that differs in case; both are reported."""
+def test_an_account_that_belongs_to_somebody_gets_nothing(fanfare: Fanfare, tmp_path: Path) -> None:
+    """An account with an e-mail gets no follows and no tweets, even if its case differs."""
     first = random.Random(11).randrange(10**12, 10**13)
     ids = [first, first + 1, first + 2]
     owned = [_register(fanfare, f"u{ids[0]}"), _register(fanfare, f"U{ids[1]}")]
@@ -77,16 +78,16 @@ def test_an_account_of_somebodys_own_is_given_nothing(fanfare: Fanfare, tmp_path
     posts.write_text("".join(json.dumps({"author": n, "text": f"by {n}"}) + "\n" for n in ids))
     load = fanfare.command("load", "--follows", str(follows), "--posts", str(posts))
     assert load.returncode == 0, load.stderr
-    assert "6 refused: a name that is somebody's own account" in load.stdout
-    assert "2 refused: an author who stands for no imported user" in load.stdout
+    assert "6 rejected: account belongs to somebody" in load.stdout
+    assert "2 rejected: author matches no imported user" in load.stdout
     assert not fanfare.sql("SELECT 1 FROM tweets WHERE user_id = ANY(%s)", owned)
     assert not fanfare.sql(
         "SELECT 1 FROM follows WHERE follower_id = ANY(%s) OR followed_id = ANY(%s)", owned, owned
     )
 
 
-def test_what_a_file_says_is_printed_as_it_is(fanfare: Fanfare, tmp_path: Path) -> None:
-    """A refused line that looks like the console's own markup stops nothing."""
+def test_markup_in_a_file_is_printed_as_it_is(fanfare: Fanfare, tmp_path: Path) -> None:
+    """A rejected line that looks like markup of the console is printed unchanged."""
     follows = tmp_path / "follows.txt"
     follows.write_text("[/b] x\n")
     load = fanfare.command("load", "--follows", str(follows))
@@ -99,8 +100,8 @@ def _register(clients: Fanfare, username: str) -> int:
     return clients.write.CreateUser(request).user.id
 
 
-def test_verify_tells_a_difference(fanfare: Fanfare) -> None:
-    """A tweet that vanished from Postgres behind everybody's back is found, with exit status 1."""
+def test_verify_finds_a_difference(fanfare: Fanfare) -> None:
+    """A tweet that was deleted from Postgres without an event is found; the exit status is 1."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     tweets = fanfare.tweets(bob, 3)
@@ -119,7 +120,7 @@ def test_verify_tells_a_difference(fanfare: Fanfare) -> None:
 
 
 def test_status_shows_counts_lag_and_who_serves(fanfare: Fanfare) -> None:
-    """Every part has its line."""
+    """Every part of the system has a row."""
     fanfare.wait_drained()
     status = fanfare.command("status")
     assert status.returncode == 0, status.stderr
@@ -131,7 +132,7 @@ def test_status_shows_counts_lag_and_who_serves(fanfare: Fanfare) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_one_sentence(fanfare: Fanfare, tmp_path: Path) -> None:
-    """A file that is not there, and one that is no gzip, name themselves."""
+    """A missing file and a damaged one are reported without a traceback."""
     broken = tmp_path / "follows.txt.gz"
     broken.write_text("no gzip")
     for arguments in (["--follows", str(broken)], ["--follows", str(tmp_path / "absent")]):
@@ -142,7 +143,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(fanfare: Fanfare, tmp_path: 
 
 
 def test_rebuild_removes_one_timeline_or_all(fanfare: Fanfare) -> None:
-    """What it removes is built again by the next reader, and it wants to be told which."""
+    """Rebuild removes the lists of one user or of all, which are built again when read."""
     bob = fanfare.user()
     alice, carol = fanfare.user(bob), fanfare.user(bob)
     fanfare.tweets(bob, 3)
@@ -153,6 +154,6 @@ def test_rebuild_removes_one_timeline_or_all(fanfare: Fanfare) -> None:
     assert not fanfare.redis.exists(fanfare.keys.for_list(home_list(alice.id)))
     assert fanfare.redis.exists(fanfare.keys.for_list(home_list(carol.id)))
     assert fanfare.command("rebuild", "--all").returncode == 0
-    assert not list(fanfare.redis.scan_iter(fanfare.keys.timelines))
+    assert not list(fanfare.redis.scan_iter(fanfare.keys.home_lists_pattern))
     assert fanfare.command("rebuild").returncode == 2
     fanfare.wait_exact(alice, carol)

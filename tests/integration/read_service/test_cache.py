@@ -1,62 +1,81 @@
-"""The cache between two histories."""
+"""The connection to Redis when the database changes from one history to another."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 
 import pytest
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 
-from core.feed import tweet_cache as bodies
 from core.feed.keys import Keys
 from core.feed.timeline_lists import home_list
-from read_service.cache import Cache, CacheUnavailableError
+from core.feed.tweet_cache import encode_entry
+from read_service.cache import CacheConnection
+from read_service.local_tweet_cache import LocalTweetCache
+from read_service.protocols import CacheUnavailableError
+from read_service.timeline_cache import RedisTimelineCache
+from read_service.tweet_cache import RedisTweetCache
 
 PREFIX = "test-cache:"
 FORMER, CURRENT = "aaaaaaaaaa", "bbbbbbbbbb"
 
 
-def _cache(fanfare: Fanfare) -> Cache:
-    return Cache(fanfare.settings.redis_address(), PREFIX, ttl_seconds=60, build_seconds=10.0)
+@dataclass
+class Caches:
+    """A connection and what uses it."""
+
+    connection: CacheConnection
+    lists: RedisTimelineCache
+    tweets: RedisTweetCache
+    local: LocalTweetCache
 
 
-async def test_nothing_is_asked_while_no_history_is_known(fanfare: Fanfare) -> None:
-    """Redis may hold what the database has lost."""
-    cache = _cache(fanfare)
+@pytest.fixture
+def caches(fanfare: Fanfare) -> Caches:
+    """Return a connection that has no history yet."""
+    local = LocalTweetCache(10)
+    connection = CacheConnection(fanfare.settings.redis_address(), PREFIX, local.forget)
+    lists = RedisTimelineCache(connection, ttl_seconds=60, build_seconds=10.0)
+    return Caches(connection, lists, RedisTweetCache(connection, local, ttl_seconds=60), local)
+
+
+async def test_redis_is_not_asked_while_no_history_is_known(caches: Caches) -> None:
+    """Without a history every call fails, because Redis may hold what the database has lost."""
     with pytest.raises(CacheUnavailableError):
-        await cache.bodies([1])
-    cache.enter(CURRENT)
-    assert await cache.bodies([1]) == [None]
-    cache.enter(None)
+        await caches.tweets.read([1])
+    caches.connection.enter(CURRENT)
+    assert await caches.tweets.read([1]) == [None]
+    caches.connection.enter(None)
     with pytest.raises(CacheUnavailableError):
-        await cache.bodies([1])
-    cache.close()
+        await caches.tweets.read([1])
+    caches.connection.close()
 
 
 @pytest.mark.parametrize("is_connected", [False, True])
-async def test_what_was_asked_of_a_former_history_is_not_kept(
-    fanfare: Fanfare, *, is_connected: bool
+async def test_answers_of_a_former_history_are_dropped(
+    fanfare: Fanfare, caches: Caches, *, is_connected: bool
 ) -> None:
-    """Neither in process nor as an answer, also while the connection is only being made."""
-    cache = _cache(fanfare)
+    """A call during which the history changes fails, and the local tweet cache learns nothing."""
     id_ = uuid.uuid4().int >> 66
     former = Keys.of(PREFIX, FORMER)
-    fanfare.redis.set(former.tweet(id_), bodies.body(1, b"lost"), ex=60)
+    fanfare.redis.set(former.tweet(id_), encode_entry(1, b"lost"), ex=60)
     fanfare.redis.rpush(former.for_list(home_list(7)), "=", "5", "0")
-    cache.enter(FORMER)
+    caches.connection.enter(FORMER)
+    wanted = [(home_list(7), None)]
     if is_connected:
-        assert await cache.heads([(home_list(7), None)]) == [[b"=", b"5", b"0"]]
+        assert await caches.lists.heads(wanted) == [[b"=", b"5", b"0"]]
     asked = [
-        asyncio.create_task(cache.bodies([id_])),
-        asyncio.create_task(cache.heads([(home_list(7), None)])),
+        asyncio.create_task(caches.tweets.read([id_])),
+        asyncio.create_task(caches.lists.heads(wanted)),
     ]
     await asyncio.sleep(0)
-    cache.enter(CURRENT)
+    caches.connection.enter(CURRENT)
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(error) for error in found] == [CacheUnavailableError] * 2
-    assert cache.hot.unknown([id_]) == [id_]
-    assert await cache.heads([(home_list(7), None)]) == [[]]
-    assert await cache.bodies([id_]) == [None]
-    cache.close()
+    assert caches.local.missing([id_]) == [id_]
+    assert await caches.lists.heads(wanted) == [[]]
+    assert await caches.tweets.read([id_]) == [None]
+    caches.connection.close()
     fanfare.redis.delete(former.for_list(home_list(7)))

@@ -1,4 +1,4 @@
-"""What the audit of the packages says and does, with an auditor that answers as told."""
+"""The audit of the packages, with a fake pip-audit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BROKEN = 'echo "Traceback" >&2; echo "ConnectionError: no such host" >&2; exit 1
 
 
 def audit(folder: Path, canary: str, locks: str) -> subprocess.CompletedProcess[str]:
-    """Run the audit with a pip-audit that does this for the known vulnerability and the locks."""
+    """Run the audit with a fake pip-audit; canary and locks: what it does when asked for each."""
     auditor = folder / "pip-audit"
     auditor.write_text(
         f'#!/bin/sh\ncase "$*" in *--no-deps*) {canary};; *serve.txt*dev.txt*) {locks};; esac\n'
@@ -32,30 +32,34 @@ def audit(folder: Path, canary: str, locks: str) -> subprocess.CompletedProcess[
 
 
 def test_packages_without_known_vulnerabilities_pass(tmp_path: Path) -> None:
-    """The database answers and knows nothing of ours."""
+    """The audit succeeds silently if the database knows no vulnerability of ours."""
     answer = audit(tmp_path, FOUND, "exit 0")
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
 def test_a_known_vulnerability_fails(tmp_path: Path) -> None:
-    """It is printed, and the status is a failure's."""
+    """A vulnerability is printed, and the exit status is 1."""
     answer = audit(tmp_path, FOUND, "echo aiohttp 1.0 PYSEC-1; exit 1")
     assert (answer.returncode, answer.stdout) == (1, "aiohttp 1.0 PYSEC-1\n")
 
 
 def test_a_package_that_cannot_be_looked_up_fails(tmp_path: Path) -> None:
-    """Once the database answers, strict is strict."""
+    """If the database answers, a package that it does not know is a failure."""
     assert audit(tmp_path, FOUND, UNKNOWN).returncode == 1
 
 
 @pytest.mark.parametrize(
     ("canary", "reason"),
-    [(UNKNOWN, "Dependency not found"), (BROKEN, "no such host"), ("exit 0", "it said nothing")],
+    [
+        (UNKNOWN, "Dependency not found"),
+        (BROKEN, "no such host"),
+        ("exit 0", "pip-audit gave no reason"),
+    ],
 )
-def test_a_silent_database_is_said_and_is_no_failure(
+def test_an_unreachable_database_is_reported_and_is_no_failure(
     tmp_path: Path, canary: str, reason: str
 ) -> None:
-    """Nobody takes the silence for a clean answer, nor a mirror that knows of no vulnerability."""
+    """The audit says that nothing was audited, also for a mirror that has no database."""
     answer = audit(tmp_path, canary, "exit 1")
     assert answer.returncode == 0
     assert answer.stderr.startswith("NOT AUDITED: ")

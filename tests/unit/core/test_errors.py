@@ -1,15 +1,36 @@
-"""The one table from errors to statuses."""
+"""The errors that a caller can get, and how they become statuses."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fanfare.errors.v1.errors_pb2 import ErrorReason
+from google.protobuf import json_format
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
 from core import errors
-from core.errors import CODES, FanfareError, InvalidRequestError, OverloadedError, to_status
+from core.errors import FanfareError, InvalidRequestError, OverloadedError, to_status
+
+CONTRACT = Path(__file__).parents[3] / "protos/fanfare/errors/v1/errors.proto"
+# The errors of the examples in errors.proto whose classes take arguments.
+EXAMPLES = [
+    InvalidRequestError([("username", "must match the pattern")]),
+    errors.MalformedRequestError("the body is not JSON"),
+    errors.UserNotFoundError(7),
+    errors.UserNotFoundError("alice"),
+    errors.TweetNotFoundError(42),
+    errors.FollowNotFoundError(7, 8),
+    errors.MethodNotFoundError("/followers does not take PATCH"),
+    errors.PathNotFoundError("there is no path /tweet/1"),
+    errors.BodyTooLargeError(4 * 1024 * 1024),
+    errors.UnsupportedMediaTypeError("send application/json"),
+    errors.RateLimitedError(60, 12.5),
+]
 
 
 def _leaves(cls: type[FanfareError]) -> Iterator[type[FanfareError]]:
@@ -19,43 +40,94 @@ def _leaves(cls: type[FanfareError]) -> Iterator[type[FanfareError]]:
             yield sub
 
 
-def test_every_error_has_a_code_and_a_reason_of_its_own() -> None:
-    """No error class is without a code, and no two share a reason."""
-    leaves = set(_leaves(FanfareError))
-    assert leaves == set(CODES)
-    reasons = [leaf.reason for leaf in leaves]
+def _one_of_each() -> list[FanfareError]:
+    taking_arguments = {type(error) for error in EXAMPLES}
+    return [*EXAMPLES, *(leaf() for leaf in _leaves(FanfareError) if leaf not in taking_arguments)]
+
+
+def _info(error: FanfareError) -> ErrorInfo:
+    info = ErrorInfo()
+    assert to_status(error).details[0].Unpack(info)
+    return info
+
+
+def _documented() -> tuple[dict[str, str], dict[str, list[object]]]:
+    """Return the status code and the examples of ErrorInfo in the comment of each reason."""
+    codes: dict[str, str] = {}
+    examples: defaultdict[str, list[object]] = defaultdict(list)
+    body = CONTRACT.read_text().partition("enum ErrorReason {")[2]
+    comments = re.findall(r"((?:  //.*\n)+)  ERROR_REASON_(\w+) = [1-9]", body)
+    for comment, reason in comments:
+        codes[reason] = re.findall(r"[A-Z_]+", comment)[0]
+        text = re.sub(r"\n  //", "\n", comment)
+        for example in re.findall(r"^     (\{.*(?:\n      .*)*)$", text, re.MULTILINE):
+            examples[reason].append(json.loads(example))
+    return codes, examples
+
+
+def test_every_error_has_a_reason_of_its_own() -> None:
+    """No two error classes share a reason, and each reason of the contract has a class."""
+    reasons = [leaf.reason for leaf in _leaves(FanfareError)]
     assert len(set(reasons)) == len(reasons)
+    assert set(reasons) | {ErrorReason.ERROR_REASON_UNSPECIFIED} == set(ErrorReason.values())
 
 
-def test_every_reason_of_the_contract_is_raised_by_some_error() -> None:
-    """The catalogue names nothing that cannot happen."""
-    used = {leaf.reason for leaf in _leaves(FanfareError)}
-    assert used | {ErrorReason.ERROR_REASON_UNSPECIFIED} == set(ErrorReason.values())
+def test_the_contract_documents_the_code_and_the_metadata_of_every_error() -> None:
+    """The comments in errors.proto show the ErrorInfo that a caller gets, where it has metadata."""
+    codes, examples = _documented()
+    shown: defaultdict[str, list[object]] = defaultdict(list)
+    for error in _one_of_each():
+        info = _info(error)
+        assert codes[info.reason] == error.code.name, info.reason
+        if info.metadata:
+            shown[info.reason].append(json_format.MessageToDict(info))
+    assert len(codes) == len(ErrorReason.keys()) - 1
+    assert examples == shown
+
+
+@pytest.mark.parametrize("error", _one_of_each(), ids=lambda error: type(error).__name__)
+def test_a_message_is_filled_in_and_has_no_full_stop(error: FanfareError) -> None:
+    """Messages are written in one style, and no part of a template is left in them."""
+    message = str(error)
+    assert message
+    assert not message[0].isupper()
+    assert not message.endswith(".")
+    assert "{" not in message
 
 
 def test_a_status_names_the_reason_without_its_prefix() -> None:
-    """ErrorInfo carries the short name and our domain."""
+    """ErrorInfo carries the short name, Fanfare's domain and the metadata as text."""
     status = to_status(errors.UserNotFoundError(7))
-    info = ErrorInfo()
-    assert status.details[0].Unpack(info)
+    info = _info(errors.UserNotFoundError(7))
     assert (info.reason, info.domain) == ("USER_NOT_FOUND", "fanfare")
+    assert dict(info.metadata) == {"user_id": "7"}
     assert (status.code, status.message) == (5, "there is no user 7")
 
 
 def test_violations_become_a_bad_request() -> None:
-    """Each violated field is told with what it must be."""
-    status = to_status(InvalidRequestError([("limit", "must not be negative"), ("", "no")]))
+    """BadRequest lists every violation, and the metadata names the first field."""
+    error = InvalidRequestError([("", "no"), ("limit", "must not be negative"), ("offset", "no")])
+    status = to_status(error)
     bad = BadRequest()
     assert status.details[1].Unpack(bad)
-    assert [(v.field, v.description) for v in bad.field_violations] == [
-        ("limit", "must not be negative"),
-        ("", "no"),
-    ]
+    assert [(v.field, v.description) for v in bad.field_violations] == error.violations
+    assert dict(_info(error).metadata) == {"field": "limit"}
+    assert status.message == "no; limit: must not be negative; offset: no"
+    assert not _info(InvalidRequestError([("", "no")])).metadata
 
 
 @pytest.mark.parametrize("error", [OverloadedError(), errors.DatabaseUnavailableError()])
-def test_what_may_pass_says_when_to_try_again(error: FanfareError) -> None:
+def test_a_retryable_error_says_when_to_retry(error: FanfareError) -> None:
     """RetryInfo comes with every error that a retry may cure."""
     retry = RetryInfo()
     assert to_status(error).details[1].Unpack(retry)
     assert retry.retry_delay.ToSeconds() >= 1
+
+
+def test_a_rate_limit_says_when_the_minute_ends() -> None:
+    """The message rounds the delay up, so that nobody who believes it is too early."""
+    error = errors.RateLimitedError(60, 12.5)
+    retry = RetryInfo()
+    assert to_status(error).details[1].Unpack(retry)
+    assert retry.retry_delay.ToMilliseconds() == 12_500
+    assert str(error).endswith("retry in 13 s")

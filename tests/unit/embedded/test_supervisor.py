@@ -1,4 +1,4 @@
-"""The supervisor's rules, with a fake server and a fake clock."""
+"""The rules of the supervisor, with fake servers and a fake clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers.support import wait_until
+from helpers.waiting import wait_until
 
 from embedded.errors import StackError
 from embedded.supervisor import (
@@ -15,8 +15,8 @@ from embedded.supervisor import (
     MAX_RESTARTS,
     POLL_SECONDS,
     WINDOW_SECONDS,
+    ServerWatcher,
     Supervisor,
-    Watch,
 )
 
 
@@ -28,40 +28,40 @@ class FakeServer:
         self.log_path = Path("kafka.log")
         self.running = True
         self.status = 137
-        self.said: list[str] = ["disk", "is full"]
-        self.ails: str | None = None
+        self.lines: list[str] = ["disk", "is full"]
+        self.reason: str | None = None
         self.starts = 0
         self.stops = 0
         # What start() does; a test replaces it.
         self.on_start: Callable[[], None] = lambda: None
 
-    def ailment(self) -> str | None:
-        """Return what the test says."""
-        return self.ails
+    def restart_reason(self) -> str | None:
+        """Return what the test has set."""
+        return self.reason
 
     def log_lines(self) -> list[str]:
-        """Return what the test says."""
-        return self.said
+        """Return what the test has set."""
+        return self.lines
 
     def start(self) -> None:
-        """Run, unless the test says otherwise."""
+        """Run, after what the test wants to happen first."""
         self.starts += 1
         self.on_start()
-        self.running, self.ails = True, None
+        self.running, self.reason = True, None
 
     def stop(self) -> None:
-        """Run no longer."""
+        """Stop running."""
         self.stops += 1
         self.running = False
 
     def wait(self) -> int:
-        """Return what the test says."""
+        """Return what the test has set."""
         assert not self.running
         return self.status
 
 
 class FakeClock(threading.Event):
-    """An event whose waits take no time but move a clock, and end when the script has ended."""
+    """An event whose wait() moves a clock instead of waiting; it is set when the script ends."""
 
     def __init__(self, script: Callable[[], bool]) -> None:
         super().__init__()
@@ -70,11 +70,11 @@ class FakeClock(threading.Event):
         self._script = script
 
     def now(self) -> float:
-        """Return the time."""
+        """Return the time of the clock, in seconds."""
         return self.seconds
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Let time pass, and when the server is being watched, run a step of the script."""
+        """Move the clock; in a pause between two looks at the server, run a step of the script."""
         assert timeout is not None
         self.seconds += timeout
         if timeout == POLL_SECONDS:
@@ -86,7 +86,13 @@ class FakeClock(threading.Event):
 
 
 def _watch(server: FakeServer, deaths: int, between: float = 0.0) -> tuple[list[str], FakeClock]:
-    """Watch a server that dies so often, each time after so many seconds; return what was told."""
+    """Watch a server that dies repeatedly; return the reports and the clock.
+
+    Args:
+        server: the server.
+        deaths: how often it dies.
+        between: how long it runs before each death, in seconds.
+    """
     left = [deaths]
 
     def step() -> bool:
@@ -99,34 +105,34 @@ def _watch(server: FakeServer, deaths: int, between: float = 0.0) -> tuple[list[
 
     clock = FakeClock(step)
     told: list[str] = []
-    Watch(server, told.append, clock, clock.now).run()
+    ServerWatcher(server, told.append, clock, clock.now).run()
     return told, clock
 
 
-def test_a_death_is_told_with_the_end_of_the_log_and_the_server_starts_again() -> None:
-    """Whoever watches the terminal knows what died, what it said, and what is done."""
+def test_a_death_is_reported_with_the_end_of_the_log_and_the_server_is_restarted() -> None:
+    """The report says what died, the last lines of its log, and when it will be restarted."""
     server = FakeServer()
     told, clock = _watch(server, 1)
     assert "\n".join(told).splitlines() == [
         "Kafka was ended by SIGKILL. The end of kafka.log:",
         "    disk",
         "    is full",
-        "Kafka is started again in 1 s (restart 1 of at most 10 within 10 minutes).",
+        "Kafka will be restarted in 1 s (restart 1 of at most 10 within 10 minutes).",
         "Kafka runs again.",
     ]
     assert (server.starts, clock.pauses) == (1, [1.0])
 
 
-def test_a_server_that_ended_by_itself_and_said_nothing() -> None:
-    """There is still a place to look."""
+def test_the_exit_of_a_server_without_a_log_is_reported() -> None:
+    """The report has the exit status, and names the log although it is empty."""
     server = FakeServer()
-    server.status, server.said = 3, []
+    server.status, server.lines = 3, []
     told, _ = _watch(server, 1)
-    assert "Kafka ended by itself with status 3. It wrote nothing to kafka.log." in told[0]
+    assert "Kafka exited with status 3. It wrote nothing to kafka.log." in told[0]
 
 
 def test_pauses_grow_and_restarts_are_bounded() -> None:
-    """A server that cannot stay up ends the watch, with one sentence."""
+    """A server that dies again after MAX_RESTARTS restarts ends the watch with an error."""
     server = FakeServer()
     pauses: list[float] = []
 
@@ -135,15 +141,17 @@ def test_pauses_grow_and_restarts_are_bounded() -> None:
         clock.pauses = pauses
         server.on_start = lambda: _raise(StackError("no room"))
         server.running = False
-        Watch(server, told.append, clock, clock.now).run()
+        ServerWatcher(server, told.append, clock, clock.now).run()
 
     told: list[str] = []
-    with pytest.raises(StackError, match="Kafka did not stay up in 10 restarts within 10 minutes"):
+    with pytest.raises(
+        StackError, match="Kafka did not stay up after 10 restarts within 10 minutes"
+    ):
         run()
     assert pauses == [1, 2, 4, 8, 16, *[LONGEST_PAUSE_SECONDS] * 5]
     assert server.starts == MAX_RESTARTS
     assert told[1].startswith(
-        "Kafka did not start: no room\nKafka is started again in 2 s (restart 2"
+        "Kafka did not start: no room\nKafka will be restarted in 2 s (restart 2"
     )
 
 
@@ -151,26 +159,26 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def test_restarts_of_long_ago_do_not_count() -> None:
-    """A server that dies now and then is started for ever, after short pauses."""
+def test_restarts_before_the_window_do_not_count() -> None:
+    """A server that dies only now and then is always restarted, after the shortest pause."""
     _, clock = _watch(FakeServer(), 3 * MAX_RESTARTS, WINDOW_SECONDS)
     assert clock.pauses == [1.0] * 3 * MAX_RESTARTS
 
 
-def test_a_server_that_runs_but_is_of_no_use_is_stopped_and_started() -> None:
-    """As a replica whose WAL is gone from the primary."""
+def test_a_server_that_runs_but_is_useless_is_restarted() -> None:
+    """A server with a restart_reason() is stopped and started, and the reason is reported."""
     server = FakeServer("Postgres' replica")
-    server.ails = "requested WAL segment 1 has already been removed"
+    server.reason = "requested WAL segment 1 has already been removed"
     clock = FakeClock(lambda: not server.starts)
     told: list[str] = []
-    Watch(server, told.append, clock, clock.now).run()
+    ServerWatcher(server, told.append, clock, clock.now).run()
     assert told[0].startswith("Postgres' replica was stopped: requested")
     assert "has already been removed" in told[0]
     assert (server.stops, server.starts, server.running) == (1, 1, True)
 
 
-def test_any_server_that_cannot_be_kept_up_ends_the_watch_of_all() -> None:
-    """And no watch is left behind that would start the others while they are being stopped."""
+def test_an_exception_in_one_watcher_ends_the_watch_of_all() -> None:
+    """No watcher is left that would restart the other servers while they are being stopped."""
     good, bad = FakeServer("Valkey"), FakeServer("Kafka")
     bad.on_start = lambda: _raise(ZeroDivisionError("a fault of the supervisor itself"))
     bad.running = False
@@ -182,7 +190,7 @@ def test_any_server_that_cannot_be_kept_up_ends_the_watch_of_all() -> None:
 
 
 def test_the_end_of_the_watch_stops_a_server_that_is_being_started() -> None:
-    """Else Ctrl-C would wait until it is ready, a minute at worst."""
+    """The end of the watch does not wait until a server is ready, up to a minute."""
     server = FakeServer()
     starting, stopped = threading.Event(), threading.Event()
 
@@ -207,4 +215,4 @@ def test_the_end_of_the_watch_stops_a_server_that_is_being_started() -> None:
     wait_until(stopped.is_set, "the server is stopped")
     watch.join(30)
     assert not watch.is_alive()
-    assert len(told) == 1  # of the death, not of the start that was given up
+    assert len(told) == 1  # the death, and not the start that was cancelled

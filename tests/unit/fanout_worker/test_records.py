@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.feed.checkpoints import Checkpoint
+from core.feed.history import Lsn
 from fanout_worker.consumer import MAX_RETRY_SECONDS, retry_seconds
 from fanout_worker.records import Record, advanced, base_of, effective, places
 
@@ -29,10 +30,10 @@ def test_what_the_shard_has_applied_does_not_count_again() -> None:
 
 def test_a_fence_advances_past_skipped_records() -> None:
     """Offset, WAL position and epoch become those of all that was applied."""
-    fence = Checkpoint(0, 10, 1, "t")
+    fence = Checkpoint(0, Lsn(10), 1, "t")
     records = [_record(0, 2, 30), _record(1, 1, 99), _record(2, 2, 20)]
-    assert advanced(fence, records, 3, 77) == Checkpoint(3, 30, 2, "t", 77)
-    ahead = Checkpoint(9, 50, 3, "t")
+    assert advanced(fence, records, 3, 77) == Checkpoint(3, Lsn(30), 2, "t", 77)
+    ahead = Checkpoint(9, Lsn(50), 3, "t")
     assert advanced(ahead, records, 3, 77) == ahead
 
 
@@ -46,7 +47,7 @@ def test_what_counts_for_a_shard_counts_for_the_base(
     """Follower arrays are made of the base's records: a shard must not push by others."""
     # A key has seen what is below its offset, or was created with the newest epoch.
     fences = [
-        Checkpoint(offset, 0, max([epoch, *epochs[:offset]]), "t") for offset, epoch in places
+        Checkpoint(offset, Lsn(0), max([epoch, *epochs[:offset]]), "t") for offset, epoch in places
     ]
     records = [_record(offset, epoch) for offset, epoch in enumerate(epochs)]
     base = base_of(fences)
@@ -58,7 +59,7 @@ def test_what_counts_for_a_shard_counts_for_the_base(
 
 def test_shards_that_stand_apart_are_told_apart() -> None:
     """After a failure in the middle of a batch some shards are at its end and some are not."""
-    behind, ahead = Checkpoint(1, 0, 1, "t"), Checkpoint(4, 9, 1, "t")
+    behind, ahead = Checkpoint(1, Lsn(0), 1, "t"), Checkpoint(4, Lsn(9), 1, "t")
     assert places([[behind, behind], [ahead, ahead]]) == {((1, 1), (4, 1)): [0, 1]}
     assert places([[behind, ahead]]) == {((1, 1),): [0], ((4, 1),): [1]}
 

@@ -103,7 +103,7 @@ def test_details_without_json_are_left_out() -> None:
     [
         (errors.PathNotFoundError("x"), 404),
         (errors.MethodNotFoundError("x"), 405),
-        (errors.BodyTooLargeError("x"), 413),
+        (errors.BodyTooLargeError(9), 413),
         (errors.UnsupportedMediaTypeError("x"), 415),
         (errors.MalformedRequestError("x"), 400),
         (errors.InternalError(), 500),

@@ -8,7 +8,7 @@ from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
-from helpers.serving import READ, WRITE
+from helpers.grpc_server import READ, WRITE
 
 from gateway.requests import RequestReader
 from gateway.routes import routes

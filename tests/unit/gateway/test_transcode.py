@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2
-from helpers.serving import READ, WRITE
+from helpers.grpc_server import READ, WRITE
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 

@@ -1,4 +1,4 @@
-"""What `fanfare status` says of a replica."""
+"""What `fanfare status` says about a replica."""
 
 from __future__ import annotations
 
@@ -6,43 +6,49 @@ import re
 
 import pytest
 
-from ops.replication import Replication, verdict
+from ops.replication import ReplicaState, describe_replica
 
 
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (Replication(), "streams, 0.0 s and 0 bytes behind"),
+        (ReplicaState(), "streams, 0.0 s and 0 bytes behind"),
         (
-            Replication(bytes_behind=4096, seconds_behind=9.9),
+            ReplicaState(bytes_behind=4096, seconds_behind=9.9),
             "streams, 9.9 s and 4,096 bytes behind",
         ),
-        (Replication(is_primary=True), "is the primary itself"),
+        (ReplicaState(is_primary=True), "is the primary itself"),
     ],
 )
-def test_a_replica_that_is_right(found: Replication, text: str) -> None:
-    """Its lag is shown as long as it is within the bound."""
-    assert verdict(found, 10.0) == (text, False)
+def test_a_healthy_replica(found: ReplicaState, text: str) -> None:
+    """A replica that streams and is not too far behind is right, and its lag is shown."""
+    assert describe_replica(found, 10.0) == (text, False)
 
 
 @pytest.mark.parametrize(
     ("found", "text"),
     [
         (
-            Replication(bytes_behind=4096, seconds_behind=10.1),
+            ReplicaState(bytes_behind=4096, seconds_behind=10.1),
             "streams, 10.1 s and 4,096 bytes behind, more than 10 s",
         ),
-        (Replication(bytes_behind=1, seconds_behind=None), "an unknown time and 1 bytes behind"),
-        (Replication(streams=False), "does not stream, .* its log says why"),
-        (Replication(streams=False, wal_is_gone=None), "does not stream, .* its log says why"),
-        (Replication(streams=False, wal_is_gone=True), "gone: copy it from the primary again"),
-        (Replication(bytes_behind=-7), "has 7 bytes that the primary has lost: copy it"),
-        (Replication(is_same_database=False), "another database than the primary: copy it"),
-        (Replication(follows=False), "takes writes of its own"),
+        (ReplicaState(bytes_behind=1, seconds_behind=None), "an unknown time and 1 bytes behind"),
+        (ReplicaState(is_streaming=False), "does not stream, .* its log"),
+        (
+            ReplicaState(is_streaming=False, is_wal_removed=None),
+            "does not stream, .* its log",
+        ),
+        (
+            ReplicaState(is_streaming=False, is_wal_removed=True),
+            "is gone: copy it from",
+        ),
+        (ReplicaState(bytes_behind=-7), "has 7 bytes that the primary has lost: copy it"),
+        (ReplicaState(is_same_database=False), "another database than the primary's: copy it"),
+        (ReplicaState(is_standby=False), "takes writes of its own"),
     ],
 )
-def test_a_replica_that_is_wrong(found: Replication, text: str) -> None:
-    """Whoever reads it is told what to do."""
-    told, wrong = verdict(found, 10.0)
+def test_a_replica_in_trouble(found: ReplicaState, text: str) -> None:
+    """A replica that cannot be used is wrong, and the text says why or what to do."""
+    told, wrong = describe_replica(found, 10.0)
     assert wrong
     assert re.search(text, told), told

@@ -1,4 +1,4 @@
-"""How a timeline may differ from the oracle."""
+"""How `fanfare verify` describes the difference between a timeline and Postgres."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pytest
 from click.testing import CliRunner
 
 from cli.verify import command
-from ops.verify import Row, difference
+from ops.verify import Row, describe_difference
 
 THREE: list[Row] = [(3, 1, "c"), (2, 1, "b"), (1, 2, "a")]
 
 
 def test_equal_timelines_do_not_differ() -> None:
-    """Equal is equal, also when empty."""
-    assert difference(THREE, THREE) is None
-    assert difference([], []) is None
+    """Equal timelines have no difference, also when they are empty."""
+    assert describe_difference(THREE, THREE) is None
+    assert describe_difference([], []) is None
 
 
 @pytest.mark.parametrize(
@@ -22,20 +22,20 @@ def test_equal_timelines_do_not_differ() -> None:
     [
         (THREE[:2], "1 tweets are missing, such as 1"),
         ([(4, 1, "d"), *THREE], "1 tweets should not be there, such as 4"),
-        ([THREE[0], THREE[0], *THREE[1:]], "1 tweets are there twice"),
-        ([THREE[1], THREE[0], THREE[2]], "the order is wrong from place 0 on"),
-        ([THREE[0], (2, 1, "other"), THREE[2]], "tweet 2 has another author or text"),
-        ([THREE[0], (2, 9, "b"), THREE[2]], "tweet 2 has another author or text"),
+        ([THREE[0], THREE[0], *THREE[1:]], "1 tweets appear more than once"),
+        ([THREE[1], THREE[0], THREE[2]], "the order is wrong from index 0 on"),
+        ([THREE[0], (2, 1, "other"), THREE[2]], "tweet 2 has another author or content"),
+        ([THREE[0], (2, 9, "b"), THREE[2]], "tweet 2 has another author or content"),
     ],
 )
 def test_each_kind_of_difference_is_named(read: list[Row], said: str) -> None:
-    """A hole, an intruder, a duplicate, a wrong order and a wrong body are told apart."""
-    assert difference(read, THREE) == said
+    """Missing, extra, repeated, misplaced and changed tweets are told apart."""
+    assert describe_difference(read, THREE) == said
 
 
 @pytest.mark.parametrize("sample", ["0", "-1"])
 def test_a_sample_of_nobody_is_refused(sample: str) -> None:
-    """A check that compared nothing must not look like one that found nothing."""
+    """A sample of nobody is refused, since comparing nothing would look like success."""
     refused = CliRunner().invoke(command, ["--sample", sample])
     assert refused.exit_code == 2
     assert "--sample" in refused.output

@@ -1,4 +1,4 @@
-"""Password hashes, and floods of them."""
+"""Password hashes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from write_service import passwords
 from write_service.passwords import Passwords
 
 
-async def test_a_flood_is_refused_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those above the limit are told at once, the others get hashes, and then there is room."""
+async def test_a_flood_is_refused_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers beyond the queue's limit are refused at once; the others get their hashes."""
     monkeypatch.setattr(passwords, "MAX_WAITING", 3)
     hasher = Passwords()
     try:
@@ -31,7 +31,7 @@ async def test_a_flood_is_refused_and_passes(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_a_password_is_checked_and_an_old_hash_renewed() -> None:
-    """A right password with parameters of before gives a hash with those of today."""
+    """A right password whose hash has outdated parameters gets a new hash."""
     hasher = Passwords()
     try:
         old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash("right")
@@ -46,8 +46,10 @@ async def test_a_password_is_checked_and_an_old_hash_renewed() -> None:
         hasher.close()
 
 
-async def test_nobodys_password_is_as_much_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One argon2 of the same parameters, so that the time tells nothing."""
+async def test_a_user_without_a_hash_costs_as_much_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both run argon2 with the same parameters, so that the time does not reveal who exists."""
     real = PasswordHasher.verify
     costs = []
 
@@ -58,9 +60,9 @@ async def test_nobodys_password_is_as_much_work(monkeypatch: pytest.MonkeyPatch)
     hasher = Passwords()
     monkeypatch.setattr(PasswordHasher, "verify", verify)
     try:
-        for known in (await hasher.hash("right"), None):
-            assert await hasher.verify(known, "wrong") == (False, None)
+        for stored in (await hasher.hash("right"), None):
+            assert await hasher.verify(stored, "wrong") == (False, None)
     finally:
         hasher.close()
-    somebodys, nobodys = costs
-    assert somebodys == nobodys
+    with_hash, without_hash = costs
+    assert with_hash == without_hash

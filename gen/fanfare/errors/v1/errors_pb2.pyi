@@ -25,230 +25,402 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT: a field breaks a rule of the contract; BadRequest lists each violation.
+    """INVALID_ARGUMENT: one or more fields break a rule of the contract. A google.rpc.BadRequest
+    lists every violation; the metadata names the first field, and is empty where a rule is about
+    several fields.
+
     Example: CreateUser with the username "no spaces please".
+
+        {"reason": "INVALID_REQUEST", "domain": "fanfare", "metadata": {"field": "username"}}
     """
     ERROR_REASON_MALFORMED_REQUEST: _ErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT: the bytes, or the JSON, are not the request message; nothing was done.
+    """INVALID_ARGUMENT: the bytes, or in REST the JSON, cannot be read as the request message.
+    Nothing was done.
+
     Example: POST /users with the body `{"username": `.
     """
     ERROR_REASON_INVALID_PAGE_TOKEN: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT: the page token was changed, or given out by another method or for another
-    user. Start again without one. Example: ListFollowers with a token of ListFollowing.
+    """INVALID_ARGUMENT: the page token was changed, or belongs to another method or user. List again
+    from the first page.
+
+    Example: ListFollowers with a page token from ListFollowing.
+
+        {"reason": "INVALID_PAGE_TOKEN", "domain": "fanfare", "metadata": {"field": "page_token"}}
     """
     ERROR_REASON_USER_NOT_FOUND: _ErrorReason.ValueType  # 4
-    """NOT_FOUND: no such user. Example: GetUser of an id that was deleted."""
+    """NOT_FOUND: no user has this id or username. The metadata holds the one that was asked for.
+
+    Example: GetUser of a deleted user, and GetUserByUsername of a name that nobody has.
+
+        {"reason": "USER_NOT_FOUND", "domain": "fanfare", "metadata": {"user_id": "7"}}
+        {"reason": "USER_NOT_FOUND", "domain": "fanfare", "metadata": {"username": "alice"}}
+    """
     ERROR_REASON_TWEET_NOT_FOUND: _ErrorReason.ValueType  # 5
-    """NOT_FOUND: no such tweet. Example: DeleteTweet, twice."""
+    """NOT_FOUND: no tweet has this id.
+
+    Example: DeleteTweet of a tweet that was deleted before.
+
+        {"reason": "TWEET_NOT_FOUND", "domain": "fanfare", "metadata": {"tweet_id": "42"}}
+    """
     ERROR_REASON_FOLLOW_NOT_FOUND: _ErrorReason.ValueType  # 6
-    """NOT_FOUND: the first user does not follow the second. Example: GetFollow after UnfollowUser."""
+    """NOT_FOUND: the first user does not follow the second.
+
+    Example: GetFollow after UnfollowUser.
+
+        {"reason": "FOLLOW_NOT_FOUND", "domain": "fanfare",
+         "metadata": {"follower_id": "7", "followed_id": "8"}}
+    """
     ERROR_REASON_USERNAME_TAKEN: _ErrorReason.ValueType  # 7
-    """ALREADY_EXISTS: another user has this name, in whatever case.
-    Example: CreateUser "Alice" where "alice" exists.
+    """ALREADY_EXISTS: another user has this username, ignoring case.
+
+    Example: CreateUser "Alice" while a user "alice" exists.
+
+        {"reason": "USERNAME_TAKEN", "domain": "fanfare", "metadata": {"field": "username"}}
     """
     ERROR_REASON_EMAIL_TAKEN: _ErrorReason.ValueType  # 8
-    """ALREADY_EXISTS: another user has this e-mail address, in whatever case.
-    Example: UpdateUser with the address of somebody else.
+    """ALREADY_EXISTS: another user has this e-mail address, ignoring case.
+
+    Example: UpdateUser with the address of another user.
+
+        {"reason": "EMAIL_TAKEN", "domain": "fanfare", "metadata": {"field": "email"}}
     """
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 9
-    """ALREADY_EXISTS: this user sent this request_id before, with another content.
-    Example: CreateTweet "a", then "b", both with one request_id.
+    """ALREADY_EXISTS: the author already used this request_id for a tweet with different content.
+
+    Example: CreateTweet "a" and then CreateTweet "b", both with one request_id.
+
+        {"reason": "REQUEST_ID_REUSED", "domain": "fanfare", "metadata": {"field": "request_id"}}
     """
     ERROR_REASON_METHOD_NOT_FOUND: _ErrorReason.ValueType  # 10
-    """UNIMPLEMENTED: no such method, or, through REST, no such method at this path.
+    """UNIMPLEMENTED: no RPC has this name. REST (405): the path does not take this HTTP method; the
+    header Allow lists those that it takes.
+
     Example: PATCH /followers.
     """
     ERROR_REASON_PATH_NOT_FOUND: _ErrorReason.ValueType  # 11
-    """NOT_FOUND, REST only: no such path. Example: GET /tweet/1."""
+    """NOT_FOUND, REST only: no RPC has this path.
+
+    Example: GET /tweet/1.
+    """
     ERROR_REASON_BODY_TOO_LARGE: _ErrorReason.ValueType  # 12
-    """INVALID_ARGUMENT, REST only (413): the body is over the limit that the message names.
-    Example: a POST of 5 MiB to /tweets:batchCreate.
+    """INVALID_ARGUMENT, REST only (413): the body is larger than the limit, which is in bytes.
+
+    Example: POST /tweets:batchCreate with a body of 5 MiB.
+
+        {"reason": "BODY_TOO_LARGE", "domain": "fanfare", "metadata": {"limit": "4194304"}}
     """
     ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: _ErrorReason.ValueType  # 13
     """INVALID_ARGUMENT, REST only (415): the body is not application/json.
-    Example: a form posted to /users.
+
+    Example: an HTML form sent to POST /users.
     """
     ERROR_REASON_DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 14
-    """UNAVAILABLE, with RetryInfo: the database does not answer; the outcome of a command is not
-    known, so retry it with the same request_id. Example: Postgres is restarting.
+    """UNAVAILABLE, with RetryInfo: the database does not answer. A command may or may not have taken
+    effect. Retry it; CreateTweet with the same request_id, so that it creates one tweet only.
+
+    Example: any command while Postgres restarts.
     """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 15
-    """UNAVAILABLE, with RetryInfo: the service behind the gateway does not answer.
-    Example: the read service is restarting.
+    """UNAVAILABLE, with RetryInfo, REST only: the service that serves the path does not answer. A
+    command may or may not have taken effect.
+
+    Example: GET /users/1 while the read service restarts.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 16
-    """RESOURCE_EXHAUSTED, with RetryInfo: too much work is waiting already; nothing was done.
-    Example: more callers than the connection pool will queue.
+    """RESOURCE_EXHAUSTED, with RetryInfo: too many calls are queued already. Nothing was done.
+
+    Example: more concurrent sign-ins than the queue of passwords to check can hold.
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 17
-    """DEADLINE_EXCEEDED: the caller's deadline passed first. Example: a deadline of 1 ms."""
+    """DEADLINE_EXCEEDED: the caller's deadline passed before the call was done. A command may or may
+    not have taken effect.
+
+    Example: a REST call that takes longer than ten seconds.
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
-    """INTERNAL: a bug in Fanfare; the log of the service has the details. Example: none is known."""
+    """INTERNAL: a bug in Fanfare. The log of the service has the details.
+
+    Example: none is known.
+    """
     ERROR_REASON_INVALID_CONSISTENCY_TOKEN: _ErrorReason.ValueType  # 19
-    """INVALID_ARGUMENT: no command gave out this consistency token; pass it unchanged.
-    Example: a token with a letter missing.
+    """INVALID_ARGUMENT: the consistency token is not one that a command returned. Pass it unchanged,
+    or omit it.
+
+    Example: a consistency token with its last letter missing.
+
+        {"reason": "INVALID_CONSISTENCY_TOKEN", "domain": "fanfare",
+         "metadata": {"field": "consistency_token"}}
     """
     ERROR_REASON_NOT_YET_CONSISTENT: _ErrorReason.ValueType  # 20
-    """UNAVAILABLE, with RetryInfo: no database that answers has what the consistency token names,
-    and a stale answer is never given in its place. Example: the primary is down, and the replica
-    had not received the command.
+    """UNAVAILABLE, with RetryInfo: none of the databases that answer has replayed the command that
+    returned the consistency token, and a stale answer is never given instead. Retry, or omit the
+    token.
+
+    Example: the primary is down, and the replica had not received the command.
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 21
-    """UNAVAILABLE, with RetryInfo: this process has as many calls under way as it takes; nothing was
-    done, and another copy may have room. Example: the 2,001st call at once.
+    """UNAVAILABLE, with RetryInfo: the process has reached its limit of concurrent calls. Nothing was
+    done, and another process of the same service may have room.
+
+    Example: the 2,001st concurrent call.
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 22
-    """UNAUTHENTICATED: the method needs an access token, and there is none, or it is not valid: it has
-    expired, or was not signed by a key of this system. Refresh the session, or begin one.
-    Example: GetHomeTimeline without a token.
+    """UNAUTHENTICATED: the method needs an access token, and it is missing, invalid or expired.
+    Refresh the session, or create one.
+
+    Example: GetHomeTimeline without an access token.
     """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 23
-    """PERMISSION_DENIED: the caller is known, and may not do this.
-    Example: DeleteTweet of somebody else's tweet.
+    """PERMISSION_DENIED: the access rule of the method does not let this caller call it.
+
+    Example: DeleteTweet of another user's tweet.
     """
     ERROR_REASON_INVALID_CREDENTIALS: _ErrorReason.ValueType  # 24
-    """UNAUTHENTICATED: no user has this name and this password.
+    """UNAUTHENTICATED: the username or the password is wrong. The answer does not say which.
+
     Example: CreateSession with a wrong password.
     """
     ERROR_REASON_INVALID_REFRESH_TOKEN: _ErrorReason.ValueType  # 25
-    """UNAUTHENTICATED: no session has this refresh token; begin one.
-    Example: RefreshSession with a token that was used before.
+    """UNAUTHENTICATED: the refresh token is unknown, already used, or of a session that has ended.
+    Create a new session.
+
+    Example: RefreshSession with a refresh token that was used before.
+
+        {"reason": "INVALID_REFRESH_TOKEN", "domain": "fanfare",
+         "metadata": {"field": "refresh_token"}}
     """
     ERROR_REASON_AUTHENTICATION_OFF: _ErrorReason.ValueType  # 26
-    """FAILED_PRECONDITION: this system runs without authentication; calls need no token, and it has
-    neither sessions nor accounts.
+    """FAILED_PRECONDITION: the server runs without authentication. It has no sessions and shows no
+    accounts; the other methods need no access token.
+
     Example: CreateSession on a system started by `make up`.
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 27
-    """RESOURCE_EXHAUSTED, with RetryInfo: the caller has made as many calls of this method in this
-    minute as they may; nothing was done. Example: the 61st CreateSession of one address.
+    """RESOURCE_EXHAUSTED, with RetryInfo: the caller made as many calls of this method in this minute
+    as its access rule allows. Nothing was done. The metadata holds that number.
+
+    Example: the 61st CreateSession from one address within a minute.
+
+        {"reason": "RATE_LIMITED", "domain": "fanfare", "metadata": {"limit": "60"}}
     """
     ERROR_REASON_CONSISTENCY_TOKEN_LOST: _ErrorReason.ValueType  # 28
-    """FAILED_PRECONDITION: the database was restored, failed over or restarted after the consistency
-    token was given out, and may have lost its command. Check whether the effect is there, and read
-    without the token. Example: a token of a command that a failover to a lagging replica lost.
+    """FAILED_PRECONDITION: the database was restored, failed over or restarted after the command that
+    returned the consistency token, and may have lost that command. Check whether it took effect,
+    and omit the token.
+
+    Example: the primary failed over to a replica that had not received the command.
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 29
-    """UNAVAILABLE, with RetryInfo: the process is being stopped and takes no more calls; nothing was
+    """UNAVAILABLE, with RetryInfo: the process is shutting down and takes no more calls. Nothing was
     done, and the same call to another process, or to its successor, may succeed.
-    Example: a call that arrives while the read service is replaced by another version.
+
+    Example: a call that arrives while the read service is replaced by a new version.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call failed. Every non-OK status carries a google.rpc.ErrorInfo whose domain is "fanfare"
-    and whose reason is one of these names without the prefix ERROR_REASON_. Names are never reused;
-    clients should treat one they do not know by the status code alone.
+    """Why a call failed.
+
+    Every non-OK status carries a google.rpc.ErrorInfo. Its domain is "fanfare", and its reason is one
+    of the names below without the prefix ERROR_REASON_. Its metadata says what the error is about, so
+    that a client never has to parse the message, whose wording may change. All values are strings,
+    and a reason whose comment shows no metadata has none.
+
+    New reasons may be added, and names are never reused. A client should treat a reason that it does
+    not know by the status code alone.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT: a field breaks a rule of the contract; BadRequest lists each violation.
+"""INVALID_ARGUMENT: one or more fields break a rule of the contract. A google.rpc.BadRequest
+lists every violation; the metadata names the first field, and is empty where a rule is about
+several fields.
+
 Example: CreateUser with the username "no spaces please".
+
+    {"reason": "INVALID_REQUEST", "domain": "fanfare", "metadata": {"field": "username"}}
 """
 ERROR_REASON_MALFORMED_REQUEST: ErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT: the bytes, or the JSON, are not the request message; nothing was done.
+"""INVALID_ARGUMENT: the bytes, or in REST the JSON, cannot be read as the request message.
+Nothing was done.
+
 Example: POST /users with the body `{"username": `.
 """
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT: the page token was changed, or given out by another method or for another
-user. Start again without one. Example: ListFollowers with a token of ListFollowing.
+"""INVALID_ARGUMENT: the page token was changed, or belongs to another method or user. List again
+from the first page.
+
+Example: ListFollowers with a page token from ListFollowing.
+
+    {"reason": "INVALID_PAGE_TOKEN", "domain": "fanfare", "metadata": {"field": "page_token"}}
 """
 ERROR_REASON_USER_NOT_FOUND: ErrorReason.ValueType  # 4
-"""NOT_FOUND: no such user. Example: GetUser of an id that was deleted."""
+"""NOT_FOUND: no user has this id or username. The metadata holds the one that was asked for.
+
+Example: GetUser of a deleted user, and GetUserByUsername of a name that nobody has.
+
+    {"reason": "USER_NOT_FOUND", "domain": "fanfare", "metadata": {"user_id": "7"}}
+    {"reason": "USER_NOT_FOUND", "domain": "fanfare", "metadata": {"username": "alice"}}
+"""
 ERROR_REASON_TWEET_NOT_FOUND: ErrorReason.ValueType  # 5
-"""NOT_FOUND: no such tweet. Example: DeleteTweet, twice."""
+"""NOT_FOUND: no tweet has this id.
+
+Example: DeleteTweet of a tweet that was deleted before.
+
+    {"reason": "TWEET_NOT_FOUND", "domain": "fanfare", "metadata": {"tweet_id": "42"}}
+"""
 ERROR_REASON_FOLLOW_NOT_FOUND: ErrorReason.ValueType  # 6
-"""NOT_FOUND: the first user does not follow the second. Example: GetFollow after UnfollowUser."""
+"""NOT_FOUND: the first user does not follow the second.
+
+Example: GetFollow after UnfollowUser.
+
+    {"reason": "FOLLOW_NOT_FOUND", "domain": "fanfare",
+     "metadata": {"follower_id": "7", "followed_id": "8"}}
+"""
 ERROR_REASON_USERNAME_TAKEN: ErrorReason.ValueType  # 7
-"""ALREADY_EXISTS: another user has this name, in whatever case.
-Example: CreateUser "Alice" where "alice" exists.
+"""ALREADY_EXISTS: another user has this username, ignoring case.
+
+Example: CreateUser "Alice" while a user "alice" exists.
+
+    {"reason": "USERNAME_TAKEN", "domain": "fanfare", "metadata": {"field": "username"}}
 """
 ERROR_REASON_EMAIL_TAKEN: ErrorReason.ValueType  # 8
-"""ALREADY_EXISTS: another user has this e-mail address, in whatever case.
-Example: UpdateUser with the address of somebody else.
+"""ALREADY_EXISTS: another user has this e-mail address, ignoring case.
+
+Example: UpdateUser with the address of another user.
+
+    {"reason": "EMAIL_TAKEN", "domain": "fanfare", "metadata": {"field": "email"}}
 """
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 9
-"""ALREADY_EXISTS: this user sent this request_id before, with another content.
-Example: CreateTweet "a", then "b", both with one request_id.
+"""ALREADY_EXISTS: the author already used this request_id for a tweet with different content.
+
+Example: CreateTweet "a" and then CreateTweet "b", both with one request_id.
+
+    {"reason": "REQUEST_ID_REUSED", "domain": "fanfare", "metadata": {"field": "request_id"}}
 """
 ERROR_REASON_METHOD_NOT_FOUND: ErrorReason.ValueType  # 10
-"""UNIMPLEMENTED: no such method, or, through REST, no such method at this path.
+"""UNIMPLEMENTED: no RPC has this name. REST (405): the path does not take this HTTP method; the
+header Allow lists those that it takes.
+
 Example: PATCH /followers.
 """
 ERROR_REASON_PATH_NOT_FOUND: ErrorReason.ValueType  # 11
-"""NOT_FOUND, REST only: no such path. Example: GET /tweet/1."""
+"""NOT_FOUND, REST only: no RPC has this path.
+
+Example: GET /tweet/1.
+"""
 ERROR_REASON_BODY_TOO_LARGE: ErrorReason.ValueType  # 12
-"""INVALID_ARGUMENT, REST only (413): the body is over the limit that the message names.
-Example: a POST of 5 MiB to /tweets:batchCreate.
+"""INVALID_ARGUMENT, REST only (413): the body is larger than the limit, which is in bytes.
+
+Example: POST /tweets:batchCreate with a body of 5 MiB.
+
+    {"reason": "BODY_TOO_LARGE", "domain": "fanfare", "metadata": {"limit": "4194304"}}
 """
 ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: ErrorReason.ValueType  # 13
 """INVALID_ARGUMENT, REST only (415): the body is not application/json.
-Example: a form posted to /users.
+
+Example: an HTML form sent to POST /users.
 """
 ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 14
-"""UNAVAILABLE, with RetryInfo: the database does not answer; the outcome of a command is not
-known, so retry it with the same request_id. Example: Postgres is restarting.
+"""UNAVAILABLE, with RetryInfo: the database does not answer. A command may or may not have taken
+effect. Retry it; CreateTweet with the same request_id, so that it creates one tweet only.
+
+Example: any command while Postgres restarts.
 """
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 15
-"""UNAVAILABLE, with RetryInfo: the service behind the gateway does not answer.
-Example: the read service is restarting.
+"""UNAVAILABLE, with RetryInfo, REST only: the service that serves the path does not answer. A
+command may or may not have taken effect.
+
+Example: GET /users/1 while the read service restarts.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 16
-"""RESOURCE_EXHAUSTED, with RetryInfo: too much work is waiting already; nothing was done.
-Example: more callers than the connection pool will queue.
+"""RESOURCE_EXHAUSTED, with RetryInfo: too many calls are queued already. Nothing was done.
+
+Example: more concurrent sign-ins than the queue of passwords to check can hold.
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 17
-"""DEADLINE_EXCEEDED: the caller's deadline passed first. Example: a deadline of 1 ms."""
+"""DEADLINE_EXCEEDED: the caller's deadline passed before the call was done. A command may or may
+not have taken effect.
+
+Example: a REST call that takes longer than ten seconds.
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
-"""INTERNAL: a bug in Fanfare; the log of the service has the details. Example: none is known."""
+"""INTERNAL: a bug in Fanfare. The log of the service has the details.
+
+Example: none is known.
+"""
 ERROR_REASON_INVALID_CONSISTENCY_TOKEN: ErrorReason.ValueType  # 19
-"""INVALID_ARGUMENT: no command gave out this consistency token; pass it unchanged.
-Example: a token with a letter missing.
+"""INVALID_ARGUMENT: the consistency token is not one that a command returned. Pass it unchanged,
+or omit it.
+
+Example: a consistency token with its last letter missing.
+
+    {"reason": "INVALID_CONSISTENCY_TOKEN", "domain": "fanfare",
+     "metadata": {"field": "consistency_token"}}
 """
 ERROR_REASON_NOT_YET_CONSISTENT: ErrorReason.ValueType  # 20
-"""UNAVAILABLE, with RetryInfo: no database that answers has what the consistency token names,
-and a stale answer is never given in its place. Example: the primary is down, and the replica
-had not received the command.
+"""UNAVAILABLE, with RetryInfo: none of the databases that answer has replayed the command that
+returned the consistency token, and a stale answer is never given instead. Retry, or omit the
+token.
+
+Example: the primary is down, and the replica had not received the command.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 21
-"""UNAVAILABLE, with RetryInfo: this process has as many calls under way as it takes; nothing was
-done, and another copy may have room. Example: the 2,001st call at once.
+"""UNAVAILABLE, with RetryInfo: the process has reached its limit of concurrent calls. Nothing was
+done, and another process of the same service may have room.
+
+Example: the 2,001st concurrent call.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 22
-"""UNAUTHENTICATED: the method needs an access token, and there is none, or it is not valid: it has
-expired, or was not signed by a key of this system. Refresh the session, or begin one.
-Example: GetHomeTimeline without a token.
+"""UNAUTHENTICATED: the method needs an access token, and it is missing, invalid or expired.
+Refresh the session, or create one.
+
+Example: GetHomeTimeline without an access token.
 """
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 23
-"""PERMISSION_DENIED: the caller is known, and may not do this.
-Example: DeleteTweet of somebody else's tweet.
+"""PERMISSION_DENIED: the access rule of the method does not let this caller call it.
+
+Example: DeleteTweet of another user's tweet.
 """
 ERROR_REASON_INVALID_CREDENTIALS: ErrorReason.ValueType  # 24
-"""UNAUTHENTICATED: no user has this name and this password.
+"""UNAUTHENTICATED: the username or the password is wrong. The answer does not say which.
+
 Example: CreateSession with a wrong password.
 """
 ERROR_REASON_INVALID_REFRESH_TOKEN: ErrorReason.ValueType  # 25
-"""UNAUTHENTICATED: no session has this refresh token; begin one.
-Example: RefreshSession with a token that was used before.
+"""UNAUTHENTICATED: the refresh token is unknown, already used, or of a session that has ended.
+Create a new session.
+
+Example: RefreshSession with a refresh token that was used before.
+
+    {"reason": "INVALID_REFRESH_TOKEN", "domain": "fanfare",
+     "metadata": {"field": "refresh_token"}}
 """
 ERROR_REASON_AUTHENTICATION_OFF: ErrorReason.ValueType  # 26
-"""FAILED_PRECONDITION: this system runs without authentication; calls need no token, and it has
-neither sessions nor accounts.
+"""FAILED_PRECONDITION: the server runs without authentication. It has no sessions and shows no
+accounts; the other methods need no access token.
+
 Example: CreateSession on a system started by `make up`.
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 27
-"""RESOURCE_EXHAUSTED, with RetryInfo: the caller has made as many calls of this method in this
-minute as they may; nothing was done. Example: the 61st CreateSession of one address.
+"""RESOURCE_EXHAUSTED, with RetryInfo: the caller made as many calls of this method in this minute
+as its access rule allows. Nothing was done. The metadata holds that number.
+
+Example: the 61st CreateSession from one address within a minute.
+
+    {"reason": "RATE_LIMITED", "domain": "fanfare", "metadata": {"limit": "60"}}
 """
 ERROR_REASON_CONSISTENCY_TOKEN_LOST: ErrorReason.ValueType  # 28
-"""FAILED_PRECONDITION: the database was restored, failed over or restarted after the consistency
-token was given out, and may have lost its command. Check whether the effect is there, and read
-without the token. Example: a token of a command that a failover to a lagging replica lost.
+"""FAILED_PRECONDITION: the database was restored, failed over or restarted after the command that
+returned the consistency token, and may have lost that command. Check whether it took effect,
+and omit the token.
+
+Example: the primary failed over to a replica that had not received the command.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 29
-"""UNAVAILABLE, with RetryInfo: the process is being stopped and takes no more calls; nothing was
+"""UNAVAILABLE, with RetryInfo: the process is shutting down and takes no more calls. Nothing was
 done, and the same call to another process, or to its successor, may succeed.
-Example: a call that arrives while the read service is replaced by another version.
+
+Example: a call that arrives while the read service is replaced by a new version.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,7 +1,7 @@
-"""Who may call what: every RPC of the contract, tried by every kind of caller.
+"""The access rules of the contract: every RPC is called by every kind of caller.
 
-The calls are made from the descriptors, so a new RPC is tried without a line here, and one without
-a rule fails.
+The calls are built from the descriptors, so a new RPC needs no line here, and an RPC without an
+access rule fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from helpers.serving import Unlimited, serving
+from helpers.grpc_server import Unlimited, serving
 
 from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
 from core.auth.authorizer import Authorizer, rule_of
@@ -57,7 +57,7 @@ UNKNOWN = grpc.StatusCode.UNAUTHENTICATED
 
 
 class _Accounts:
-    """One tweet, and one administrator."""
+    """A primary with one tweet and one administrator."""
 
     async def tweet_author(self, tweet_id: int) -> int | None:
         return OWNER if tweet_id == TWEET else None
@@ -98,7 +98,7 @@ def _unsigned(token: str, **header: object) -> str:
 
 @pytest.fixture(scope="module")
 def broken(folder: Path) -> dict[str, list[tuple[str, str]]]:
-    """Return metadata that name nobody, though they look like the owner's."""
+    """Return metadata that must not authenticate anybody, although it resembles the owner's."""
     private = next(folder.glob("*.private.pem")).read_bytes()
     public = next(folder.glob("*.public.pem")).read_bytes()
     kid = next(folder.glob("*.private.pem")).name.removesuffix(".private.pem")
@@ -151,7 +151,7 @@ def broken(folder: Path) -> dict[str, list[tuple[str, str]]]:
 
 @pytest.fixture(scope="module")
 def known(folder: Path) -> dict[str, list[tuple[str, str]]]:
-    """Return the metadata of callers that are known."""
+    """Return the metadata of callers with valid access tokens."""
     sign = Signer(folder).sign
     return {
         "owner": _bearer(sign(Caller(OWNER))[0]),
@@ -203,7 +203,7 @@ async def test_every_method_for_every_caller(
     broken: dict[str, list[tuple[str, str]]],
     method: MethodDescriptor,
 ) -> None:
-    """Whom the rule does not name is refused, and a token that is not valid is worth nothing."""
+    """Callers whom the rule does not name are refused, and an invalid token counts like none."""
     request = _fill(method.input_type, VALUES)
     assert violations(request) == []
     rule = rule_of(method)
@@ -218,7 +218,7 @@ async def test_every_method_for_every_caller(
 async def test_all_in_a_batch_must_be_the_callers(
     channel: grpc.aio.Channel, known: dict[str, list[tuple[str, str]]]
 ) -> None:
-    """One that is another's, wherever it stands, and nothing is done."""
+    """A batch with one item of another user is refused as a whole."""
     batch = write_pb2.BatchCreateTweetsRequest(
         requests=[
             write_pb2.CreateTweetRequest(user_id=user, content="x") for user in (OWNER, STRANGER)
@@ -230,7 +230,7 @@ async def test_all_in_a_batch_must_be_the_callers(
 
 
 async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
-    """A token more must not buy more calls; other methods count their users."""
+    """Methods that give out accounts or tokens count calls by address, the others by user."""
     counted = []
 
     class Counting(Unlimited):
@@ -257,7 +257,7 @@ async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
 async def test_a_former_administrators_token_is_a_users(
     channel: grpc.aio.Channel, folder: Path
 ) -> None:
-    """What deletes for good asks whether they still are one."""
+    """Deletions by administrators ask the primary whether the user is still one."""
     token, _ = Signer(folder).sign(Caller(STRANGER, admin=True))
     for name, request in (
         ("DeleteTweet", write_pb2.DeleteTweetRequest(tweet_id=TWEET)),
@@ -270,7 +270,7 @@ async def test_a_former_administrators_token_is_a_users(
 async def test_a_tweet_that_is_not_there_is_not_denied(
     channel: grpc.aio.Channel, known: dict[str, list[tuple[str, str]]]
 ) -> None:
-    """The method says NOT_FOUND then, to anybody who is known."""
+    """Any authenticated caller reaches the method, which then answers NOT_FOUND."""
     method = SERVICES[0].methods_by_name["DeleteTweet"]
     request = write_pb2.DeleteTweetRequest(tweet_id=TWEET + 1)
     assert await _code(channel, method, request, known["stranger"]) is OK
@@ -278,7 +278,7 @@ async def test_a_tweet_that_is_not_there_is_not_denied(
 
 
 def _method(options: Callable[[Any], None]) -> MethodDescriptor:
-    """Return a method of a contract of its own, with these options."""
+    """Return the only method of a separate contract, with these options."""
     file = descriptor_pb2.FileDescriptorProto(name="a.proto", package="a")
     message = file.message_type.add(name="M")
     message.field.add(name="name", number=1, type=9, label=1)
@@ -311,14 +311,14 @@ def _method(options: Callable[[Any], None]) -> MethodDescriptor:
 def test_a_method_without_a_usable_rule_is_refused(
     folder: Path, options: Callable[[Any], None], reason: str
 ) -> None:
-    """The server is not even built."""
+    """A server with such a method cannot be built."""
     authorizer = Authorizer(Verifier(PublicKeys(folder)), Unlimited(), ())
     with pytest.raises(ValueError, match=reason):
         authorizer.check(_method(options))
 
 
-def test_no_answer_but_ones_own_account_has_an_address() -> None:
-    """No message that another method answers with leads to a field for it."""
+def test_only_get_account_answers_with_an_email_address() -> None:
+    """No response of another method contains a message with an email field."""
 
     def leads(message: Descriptor, seen: frozenset[str]) -> bool:
         inner = [field.message_type for field in message.fields if field.message_type]

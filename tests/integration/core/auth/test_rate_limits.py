@@ -1,4 +1,4 @@
-"""Limits of calls, counted in a real Redis by several processes."""
+"""Rate limits, counted in a real Redis for several processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 import uuid
 
 import pytest
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 
-from core.auth.rate_limits import Limits
+from core.auth.rate_limits import RateLimiter
 from core.errors import RateLimitedError
 
 # Within a minute, far from its ends.
@@ -18,11 +18,11 @@ NOW = 1_800_000_015.0
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Calls pass uncounted when Redis is late, as on a busy machine.
+    # On a busy machine Redis may be late, and then calls pass uncounted.
     monkeypatch.setattr("core.auth.rate_limits.TIMEOUT_SECONDS", 5.0)
 
 
-async def _passed(limits: Limits, caller: str, calls: int, per_minute: int) -> int:
+async def _passed(limits: RateLimiter, caller: str, calls: int, per_minute: int) -> int:
     passed = 0
     for _ in range(calls):
         try:
@@ -33,10 +33,12 @@ async def _passed(limits: Limits, caller: str, calls: int, per_minute: int) -> i
     return passed
 
 
-async def test_a_caller_has_so_many_calls_a_minute_and_no_more(fanfare: Fanfare) -> None:
-    """From all processes together; then it is said when to come back, and a new minute begins."""
+async def test_processes_share_the_limit_of_a_caller(fanfare: Fanfare) -> None:
+    """Calls above the limit are refused, with the time that is left, until the minute ends."""
     now = NOW
-    one, two = (Limits(fanfare.settings.redis_address(), "test:", lambda: now) for _ in range(2))
+    one, two = (
+        RateLimiter(fanfare.settings.redis_address(), "test:", lambda: now) for _ in range(2)
+    )
     caller = uuid.uuid4().hex
     try:
         assert await _passed(one, caller, 12, 20) == 12
@@ -55,9 +57,9 @@ async def test_a_caller_has_so_many_calls_a_minute_and_no_more(fanfare: Fanfare)
         await two.close()
 
 
-async def test_a_burst_is_counted_too(fanfare: Fanfare) -> None:
-    """More calls at once than there are connections to Redis."""
-    limits = Limits(fanfare.settings.redis_address(), "test:", lambda: NOW)
+async def test_a_burst_does_not_exceed_the_limit(fanfare: Fanfare) -> None:
+    """Calls are counted even if there are more at once than connections to Redis."""
+    limits = RateLimiter(fanfare.settings.redis_address(), "test:", lambda: NOW)
     caller = uuid.uuid4().hex
     try:
         passed = await asyncio.gather(*(_passed(limits, caller, 1, 60) for _ in range(500)))
@@ -67,8 +69,8 @@ async def test_a_burst_is_counted_too(fanfare: Fanfare) -> None:
 
 
 async def test_without_redis_calls_pass() -> None:
-    """And the one that finds it away does not wait long."""
-    limits = Limits("redis://127.0.0.1:1/0", "test:")
+    """While Redis is down, calls are not limited, and do not wait long for it."""
+    limits = RateLimiter("redis://127.0.0.1:1/0", "test:")
     try:
         started = time.monotonic()
         assert await _passed(limits, "caller", 100, 20) == 100

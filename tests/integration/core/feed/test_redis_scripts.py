@@ -1,4 +1,4 @@
-"""The scripts that change timelines and bodies, on a real Valkey."""
+"""The Lua scripts, with a real Valkey."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import uuid
 from typing import cast
 
 import pytest
-from helpers.support import Fanfare
+from helpers.fanfare import Fanfare
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.feed import timeline_lists as timeline
-from core.feed import tweet_cache as bodies
 from core.feed.timeline_lists import WindowState, read_window
+from core.feed.tweet_cache import DELETED, FILL, SET_IF_NEWER, encode_entry, encode_lease
 
-# Above 2^53, where a script that took ids for numbers would confuse neighbours.
+# Above 2^53 neighbouring ids are equal as numbers in Lua, so a script must compare them as strings.
 BASE = 2**62
 IDS = st.lists(st.integers(BASE, BASE + 40), max_size=25)
 FIXTURE = [HealthCheck.function_scoped_fixture]
@@ -22,7 +22,7 @@ FIXTURE = [HealthCheck.function_scoped_fixture]
 
 @pytest.fixture
 def key(fanfare: Fanfare) -> str:
-    """Return a key that nobody else uses."""
+    """Return a key that no other test uses."""
     name = f"test:{uuid.uuid4()}"
     fanfare.redis.delete(name)
     return name
@@ -33,7 +33,7 @@ def _elements(fanfare: Fanfare, key: str) -> list[bytes]:
 
 
 def _ids(fanfare: Fanfare, key: str) -> tuple[list[int], int]:
-    window = read_window(_elements(fanfare, key), whole=True)
+    window = read_window(_elements(fanfare, key), is_whole=True)
     assert window.state is WindowState.READABLE
     return list(window.ids), window.floor
 
@@ -44,10 +44,10 @@ def _eval(fanfare: Fanfare, script: str, key: str, *arguments: object) -> object
 
 @settings(max_examples=60, deadline=None, suppress_health_check=FIXTURE)
 @given(before=IDS, read=IDS, cap=st.integers(1, 30))
-def test_a_build_joins_what_was_read_and_what_was_pushed(
+def test_a_build_has_the_ids_that_were_read_and_those_that_were_pushed(
     fanfare: Fanfare, key: str, before: list[int], read: list[int], cap: int
 ) -> None:
-    """The base is the newest of both, sorted, once each, and says when there is more below."""
+    """The base holds the newest of both, sorted and without duplicates, and 0 if it is complete."""
     fanfare.redis.delete(key)
     assert _eval(fanfare, timeline.BEGIN_BUILD, key, "t", 10_000) == 1
     assert _eval(fanfare, timeline.BEGIN_BUILD, key, "u", 10_000) == 0
@@ -63,8 +63,8 @@ def test_a_build_joins_what_was_read_and_what_was_pushed(
     assert 0 < fanfare.redis.ttl(key) <= 60
 
 
-def test_a_build_that_was_overtaken_changes_nothing(fanfare: Fanfare, key: str) -> None:
-    """Without its token in place a builder neither finishes nor removes anything."""
+def test_a_builder_that_lost_its_lease_changes_nothing(fanfare: Fanfare, key: str) -> None:
+    """It neither writes a base nor deletes the list of another builder."""
     assert _eval(fanfare, timeline.FINISH_BUILD, key, "t", 10, 60, 1, "=", BASE) == 0
     assert not fanfare.redis.exists(key)
     _eval(fanfare, timeline.BEGIN_BUILD, key, "second", 10_000)
@@ -77,10 +77,10 @@ def test_a_build_that_was_overtaken_changes_nothing(fanfare: Fanfare, key: str) 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=FIXTURE)
 @given(log=IDS, base=IDS.filter(bool), complete=st.booleans(), cap=st.integers(1, 60))
-def test_compaction_loses_nothing_that_the_list_is_complete_for(
+def test_compaction_keeps_the_timeline(
     fanfare: Fanfare, key: str, log: list[int], base: list[int], complete: bool, cap: int
 ) -> None:
-    """Above the floor all stays; below a base that is cut off nothing pretends to be complete."""
+    """The newest ids stay, up to the cap, and no id below the old floor gets into the base."""
     fanfare.redis.delete(key)
     sorted_base = sorted(set(base), reverse=True)
     fanfare.redis.rpush(key, *log, "=7,12", *sorted_base, *(["0"] if complete else []))
@@ -99,7 +99,7 @@ def test_compaction_loses_nothing_that_the_list_is_complete_for(
 def test_a_list_that_lost_its_base_is_deleted(
     fanfare: Fanfare, key: str, elements: list[str]
 ) -> None:
-    """What was trimmed away cannot be guessed: the next reader builds it."""
+    """Compacting a list whose base was trimmed away deletes it, so that it is built again."""
     fanfare.redis.rpush(key, *elements)
     assert _eval(fanfare, timeline.COMPACT, key, 10) == timeline.DELETED
     assert not fanfare.redis.exists(key)
@@ -107,24 +107,31 @@ def test_a_list_that_lost_its_base_is_deleted(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=FIXTURE)
 @given(st.lists(st.one_of(st.integers(1, 12), st.just(0)), min_size=1, max_size=12))
-def test_a_body_never_goes_backwards(fanfare: Fanfare, key: str, versions: list[int]) -> None:
-    """Whatever the order of events, the newest version stays; a deletion (0) beats all."""
-    fanfare.redis.set(key, bodies.lease("x"))
+def test_an_older_version_never_replaces_a_newer(
+    fanfare: Fanfare, key: str, versions: list[int]
+) -> None:
+    """The newest version stays, in whatever order they come; a deletion (0 here) is the newest."""
+    entries = {0: DELETED} | {n: encode_entry(n, b"text %d" % n) for n in range(1, 13)}
+    fanfare.redis.set(key, encode_lease("x"))
     for version in versions:
-        value = bodies.body(version, b"text %d" % version) if version else bodies.DELETED
-        fanfare.redis.eval(bodies.SET_IF_NEWER, 1, key, value, 60)
-    newest = max(versions)
-    expected = bodies.DELETED if 0 in versions else bodies.body(newest, b"text %d" % newest)
-    assert fanfare.redis.get(key) == expected
+        fanfare.redis.eval(SET_IF_NEWER, 1, key, entries[version], 60)
+    newest = 0 if 0 in versions else max(versions)
+    assert fanfare.redis.get(key) == entries[newest]
 
 
-def test_only_the_leases_holder_fills(fanfare: Fanfare, key: str) -> None:
-    """A lease that an event replaced, or that another holds, fills nothing."""
-    fanfare.redis.set(key, bodies.lease("mine"))
-    assert fanfare.redis.eval(bodies.FILL, 1, key, bodies.lease("other"), b"1:x", 60) == 0
-    assert fanfare.redis.eval(bodies.FILL, 1, key, bodies.lease("mine"), b"1:x", 60) == 1
-    assert fanfare.redis.eval(bodies.FILL, 1, key, bodies.lease("mine"), b"1:y", 60) == 0
+def test_only_the_holder_of_the_lease_fills_an_entry(fanfare: Fanfare, key: str) -> None:
+    """Without the lease, or with that of another reader, the entry stays as it is."""
+    mine = encode_lease("mine")
+    fanfare.redis.set(key, mine)
+    assert fanfare.redis.eval(FILL, 1, key, encode_lease("other"), b"1:x", 60) == 0
+    assert fanfare.redis.eval(FILL, 1, key, mine, b"1:x", 60) == 1
+    assert fanfare.redis.eval(FILL, 1, key, mine, b"1:y", 60) == 0
     assert fanfare.redis.get(key) == b"1:x"
-    fanfare.redis.set(key, bodies.lease("again"))
-    assert fanfare.redis.eval(bodies.FILL, 1, key, bodies.lease("again"), b"", 60) == 1
+
+
+def test_an_empty_entry_gives_the_lease_up(fanfare: Fanfare, key: str) -> None:
+    """The key is deleted, so that another reader can fill the entry at once."""
+    mine = encode_lease("mine")
+    fanfare.redis.set(key, mine)
+    assert fanfare.redis.eval(FILL, 1, key, mine, b"", 60) == 1
     assert not fanfare.redis.exists(key)

@@ -16,9 +16,9 @@ from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from google.rpc.error_details_pb2 import RetryInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from helpers.grpc_client import details
+from helpers.grpc_server import Held, serving
 from helpers.http2 import START, frame
-from helpers.serving import Held, serving
-from helpers.support import details
 
 from core.rpc import server as core_server
 from core.rpc.server import Context

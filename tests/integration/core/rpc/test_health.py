@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 import pytest
-from helpers.serving import serving
+from helpers.grpc_server import serving
 
 from core.rpc import health
 from core.rpc.health_probe import probe

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from fanfare.read.v1 import read_pb2
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
-from helpers.serving import Unlimited, serving
+from helpers.grpc_server import Unlimited, serving
 
 from core.auth.access_tokens import PublicKeys, Verifier, create_key
 from core.auth.authorizer import Authorizer

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from helpers.fanfare import Fanfare
 from helpers.silent_proxy import HOST, SilentProxy
-from helpers.support import Fanfare
 
 from core.errors import DatabaseUnavailableError
 from core.storage.postgres import BlockingConnection, Database, ServerSilentError, connect

@@ -1,4 +1,4 @@
-"""Keys that come and go while tokens are signed and checked."""
+"""Access tokens, and keys that are added and removed while they are in use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.settings import SettingsError
 
 
 @pytest.fixture(autouse=True)
-def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def _scan_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "RESCAN_SECONDS", 0.0)
 
 
@@ -31,7 +31,7 @@ def _kid(token: str) -> str:
 
 
 def test_a_key_is_replaced_while_tokens_are_in_use(tmp_path: Path) -> None:
-    """A new key signs when it has settled; the old one's tokens are good until it is removed."""
+    """A new key signs once it has settled; tokens of the old key are valid until it is removed."""
     old = create_key(tmp_path)
     signer, verifier = Signer(tmp_path), Verifier(PublicKeys(tmp_path))
     first, _ = signer.sign(Caller(7))
@@ -45,7 +45,7 @@ def test_a_key_is_replaced_while_tokens_are_in_use(tmp_path: Path) -> None:
     assert verifier.caller(second) == Caller(8, admin=True)
     for file in tmp_path.glob(f"{old}.*"):
         file.unlink()
-    # Also what was checked before, and is remembered.
+    # Although the verifier has seen the token before.
     with pytest.raises(UnauthenticatedError):
         verifier.caller(first)
     assert verifier.caller(second) == Caller(8, admin=True)
@@ -54,7 +54,7 @@ def test_a_key_is_replaced_while_tokens_are_in_use(tmp_path: Path) -> None:
 def test_a_key_is_removed_while_tokens_are_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also before the signer looks at the folder again."""
+    """A removed key signs nothing, even before the signer scans the folder again."""
     old, new = create_key(tmp_path), create_key(tmp_path)
     _age(tmp_path, old, 1200)
     _age(tmp_path, new, 600)
@@ -66,7 +66,7 @@ def test_a_key_is_removed_while_tokens_are_signed(
 
 
 def test_a_key_file_is_used_once_it_is_whole(tmp_path: Path) -> None:
-    """Half of one, or one that is not the key of its name, changes nothing for the others."""
+    """A file with half of a key, or with another key, is ignored, and the other keys still work."""
     old, new = create_key(tmp_path), create_key(tmp_path)
     _age(tmp_path, old, 600)
     _age(tmp_path, new, 300)
@@ -86,9 +86,9 @@ def test_a_key_file_is_used_once_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_read_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the file does not change, as when the process has no descriptor left.
+    """A key that could not be read is read at the next scan, although its file has not changed.
 
-    Until then what was read before is used.
+    Until then the keys that were read before stay in use.
     """
     first = create_key(tmp_path)
     keys = PublicKeys(tmp_path)
@@ -102,7 +102,7 @@ def test_a_read_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:
-    """And this can be asked before a refresh token is used up."""
+    """The signer says that it has no key, so that no refresh token is used up in vain."""
     create_key(tmp_path)
     signer = Signer(tmp_path)
     for file in tmp_path.iterdir():
@@ -112,7 +112,7 @@ def test_without_a_key_nothing_is_signed(tmp_path: Path) -> None:
 
 
 def test_a_remembered_token_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was found valid once is not valid for ever."""
+    """A token that the verifier remembers as valid is refused once it has expired."""
     create_key(tmp_path)
     token, expires = Signer(tmp_path).sign(Caller(service="a"))
     verifier = Verifier(PublicKeys(tmp_path))
@@ -122,8 +122,10 @@ def test_a_remembered_token_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         verifier.caller(token)
 
 
-def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many callers do not fill the memory."""
+def test_the_verifier_remembers_a_bounded_number_of_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many callers do not fill the memory of the process."""
     monkeypatch.setattr(tokens, "CACHED_TOKENS", 3)
     create_key(tmp_path)
     signer, verifier = Signer(tmp_path), Verifier(PublicKeys(tmp_path))
@@ -133,13 +135,13 @@ def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_only_its_owner_reads_a_private_key(tmp_path: Path) -> None:
-    """Whatever the umask."""
+    """The mode of a private key does not depend on the umask."""
     kid = create_key(tmp_path)
     assert stat.S_IMODE((tmp_path / f"{kid}.private.pem").stat().st_mode) == 0o600
 
 
 def test_a_folder_without_keys_is_one_sentence(tmp_path: Path) -> None:
-    """The process does not start, and says how to make a key."""
+    """A process with a folder without keys does not start, and says how to create a key."""
     for build in (Signer, PublicKeys):
-        with pytest.raises(SettingsError, match="make a key by `fanfare keys new`"):
+        with pytest.raises(SettingsError, match="create a key with `fanfare keys new`"):
             build(tmp_path / "nothing")

@@ -1,4 +1,4 @@
-"""Which address a call is counted for."""
+"""The address of a client, directly and through proxies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRUSTED = parse_networks("127.0.0.0/8, ::1, 10.0.0.0/8")
     ("peer", "forwarded", "address"),
     [
         ("192.0.2.1", "", "192.0.2.1"),
-        # Whoever is not a trusted proxy speaks for themselves alone.
+        # A header of a client that is not a trusted proxy is ignored.
         ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
         ("127.0.0.1", "198.51.100.7", "198.51.100.7"),
         ("127.0.0.1", "203.0.113.9, 198.51.100.7", "198.51.100.7"),
@@ -26,14 +26,14 @@ TRUSTED = parse_networks("127.0.0.0/8, ::1, 10.0.0.0/8")
         ("::ffff:127.0.0.1", "198.51.100.7", "198.51.100.7"),
         ("::1", "2001:db8::1", "2001:db8::1"),
         ("", "198.51.100.7", "unknown"),
-        # No further back than MAX_HOPS, however much a caller sends.
+        # Only the last MAX_HOPS entries are read, however many a client sends.
         ("127.0.0.1", "198.51.100.7" + ",10.0.0.1" * 7, "198.51.100.7"),
         ("127.0.0.1", "198.51.100.7" + ",10.0.0.1" * 8, "10.0.0.1"),
         ("127.0.0.1", "9" * 100_000 + ", 198.51.100.7", "198.51.100.7"),
     ],
 )
 def test_only_trusted_proxies_are_believed(peer: str, forwarded: str, address: str) -> None:
-    """The last hop that is not theirs is whom they call for."""
+    """The client is the last hop that is not a trusted proxy."""
     assert client_address(peer, forwarded, TRUSTED) == address
 
 
@@ -48,18 +48,19 @@ def test_only_trusted_proxies_are_believed(peer: str, forwarded: str, address: s
     ],
 )
 def test_peers_as_grpc_writes_them(peer: str, address: str) -> None:
-    """With brackets, escaped or not."""
+    """IPv6 addresses are read with their brackets, whether these are escaped or not."""
     assert peer_address(peer) == address
 
 
-def test_who_has_one_ipv6_address_has_its_network() -> None:
-    """Else a caller would have as many counts as addresses."""
+def test_calls_from_one_ipv6_network_are_counted_together() -> None:
+    """A caller cannot escape a rate limit by using other addresses of their own network."""
     assert owner_of("2001:db8::1") == owner_of("2001:db8::ffff:1") == "2001:db8::/64"
     assert owner_of("192.0.2.1") == "192.0.2.1"
     assert owner_of("unknown") == "unknown"
 
 
-def test_a_network_that_is_none_is_one_sentence() -> None:
-    """With the variable and an example."""
-    with pytest.raises(SettingsError, match="FANFARE_TRUSTED_PROXIES is not usable"):
+def test_an_invalid_network_is_refused_without_being_repeated() -> None:
+    """The error names the variable and shows an example."""
+    with pytest.raises(SettingsError, match="FANFARE_TRUSTED_PROXIES is not usable") as told:
         parse_networks("10.0.0.0/8, here")
+    assert "here" not in str(told.value)

@@ -1,0 +1,21 @@
+"""`fanfare admin`: make users administrators."""
+
+from __future__ import annotations
+
+import click
+
+from core.settings import load_settings
+from ops.administrators import set_administrator
+
+
+@click.command()
+@click.argument("username")
+@click.option("--revoke", is_flag=True, help="Make the user an ordinary user again.")
+def command(username: str, *, revoke: bool) -> None:
+    """Make a user an administrator.
+
+    Administrators may delete any tweet and any user. Takes effect with the user's next access
+    token, within ten minutes; revoking takes effect at once.
+    """
+    set_administrator(load_settings(), username, is_administrator=not revoke)
+    click.echo(f"{username} is {'no longer' if revoke else 'now'} an administrator.")

@@ -1,0 +1,28 @@
+-- Gives a list its base, made of the ids that the builder read from Postgres and those that were
+-- pushed meanwhile. merge.lua is put in front of this script.
+--
+-- KEYS[1]: the list
+-- ARGV[1]: the builder's lease
+-- ARGV[2]: the cap: how many ids the base may have
+-- ARGV[3]: the TTL of the list in seconds
+-- ARGV[4]: 1 if Postgres has no ids older than these, else 0
+-- ARGV[5]: the separator
+-- ARGV[6...]: the ids, newest first, without duplicates, at most as many as the cap
+--
+-- Returns 1, or 0 if the lease was lost; then the list is left as it is.
+if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
+local base = {}
+for i = 6, #ARGV do base[#base + 1] = ARGV[i] end
+for _, element in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+    if string.sub(element, 1, 1) == '=' then break end
+    base[#base + 1] = element
+end
+if #base > #ARGV - 5 then
+    base = merge(base, tonumber(ARGV[2]), ARGV[4] == '1')
+elseif ARGV[4] == '1' then
+    -- Nothing was pushed, as is usual, so the ids are sorted already.
+    base[#base + 1] = '0'
+end
+replace(KEYS[1], ARGV[5], base)
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1

@@ -1,0 +1,93 @@
+"""Checking the servers' settings when a process starts, and again while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from core.runtime.process import StartError
+from core.storage.settings_checks import Check, SettingsUnknownError
+from core.storage.settings_rules import Finding, Severity
+
+LOG = logging.getLogger(__name__)
+# How long a start waits for the servers to tell their settings. They need not be up.
+START_SECONDS = 5.0
+CHECK_SECONDS = 30.0
+# While a server does not answer, or has a setting that must be corrected.
+SOON_SECONDS = 2.0
+
+
+class SettingsMonitor:
+    """Knows what is wrong with the servers' settings, and logs each finding when it changes."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        """Prepare these checks, by the name of the server."""
+        self._checks = checks
+        self._findings: dict[str, Sequence[Finding]] = {}
+        self._unanswered = set(checks)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, *, refuse: bool = True) -> None:
+        """Check the servers, and go on checking them until stop().
+
+        A server that is not up yet is checked as soon as it answers.
+
+        Args:
+            refuse: whether an error keeps the process from starting.
+
+        Raises:
+            StartError: a server has a setting that Fanfare cannot be right with.
+        """
+        first = {asyncio.create_task(self._check(server)) for server in self._checks}
+        _, late = await asyncio.wait(first, timeout=START_SECONDS)
+        self._tasks |= late
+        if refuse and (reason := self.trouble()) is not None:
+            raise StartError(f"{reason}.")
+        self._tasks.add(asyncio.create_task(self._run()))
+
+    async def stop(self) -> None:
+        """Check no more."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def trouble(self, *servers: str) -> str | None:
+        """Return the first error found in these servers, or None.
+
+        Args:
+            servers: their names; none for all servers.
+        """
+        for server in servers or self._checks:
+            for finding in self._findings.get(server, ()):
+                if finding.severity is Severity.ERROR:
+                    return finding.text
+        return None
+
+    async def _run(self) -> None:
+        while True:
+            is_urgent = self._unanswered or self.trouble() is not None
+            await asyncio.sleep(SOON_SECONDS if is_urgent else CHECK_SECONDS)
+            await asyncio.gather(*map(self._check, self._checks))
+
+    async def _check(self, server: str) -> None:
+        try:
+            found = await asyncio.to_thread(self._checks[server])
+        except SettingsUnknownError:
+            # What was found before still counts: nobody has seen it corrected.
+            self._unanswered.add(server)
+            return
+        except Exception:
+            LOG.exception("check of server settings failed: server=%s", server)
+            self._unanswered.add(server)
+            return
+        self._unanswered.discard(server)
+        before = self._findings.get(server, ())
+        self._findings[server] = found
+        for finding in found:
+            if finding not in before:
+                LOG.log(finding.severity, "server setting: %s", finding.text)
+        for finding in before:
+            if finding not in found:
+                LOG.info("server setting corrected: %s", finding.text)

@@ -1,0 +1,28 @@
+"""Connections to Postgres for operators' commands, and the SQL that they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core.settings import DEFAULT_SILENCE_SECONDS
+from core.storage import postgres
+from core.storage.postgres import BlockingConnection
+from core.storage.queries import load_queries
+
+SQL = load_queries("ops")
+
+STATEMENT_SECONDS = 3600.0
+
+
+@contextmanager
+def connect(dsn: str) -> Iterator[BlockingConnection]:
+    """Yield an autocommit connection whose statements may take up to STATEMENT_SECONDS.
+
+    Connecting is bounded as in the services. TCP keepalives notice a server that is gone within
+    seconds, however long a statement may take.
+    """
+    with postgres.connect(dsn, "cli", DEFAULT_SILENCE_SECONDS) as connection:
+        connection.execute(SQL["remove_timeouts"])
+        connection.silence_seconds = STATEMENT_SECONDS
+        yield connection

@@ -1,0 +1,212 @@
+"""Dead letters: the records that a worker could not read.
+
+The worker copies each such record to the dead-letter topic, with the place it had in the feed and
+the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from fanfare.events.v1.events_pb2 import FeedEvent
+
+from core.feed.events import REPLAYED_HEADER, UnreadableEventError, parse, user_of
+from core.feed.history import Moment
+from core.settings import Settings
+from core.storage.kafka import (
+    PLACE_HEADER,
+    REASON_HEADER,
+    client_settings,
+    dead_letter_topic,
+    producer_settings,
+)
+from fanout_worker.store import Store
+from ops.failures import failures_as_ops_errors
+from ops.feed_status import KAFKA_SECONDS
+
+# The committed offset of this group says which letters have been replayed.
+REPLAY_GROUP = "fanfare.dlq"
+# Headers that are about the letter and not about the event.
+LETTER_HEADERS = {PLACE_HEADER, REASON_HEADER, REPLAYED_HEADER}
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A record that a worker could not read."""
+
+    offset: int
+    """Its offset in the dead-letter topic."""
+    place: str
+    """Where it was in the feed: TOPIC/PARTITION/OFFSET."""
+    reason: str
+    """Why it could not be read."""
+    time: datetime
+    value: bytes
+    headers: list[tuple[str, str | bytes | None]]
+    """The headers of the event."""
+    is_replayed: bool
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What became of the dead letters that were to be replayed."""
+
+    sent: int
+    unreadable: list[str]
+    """For each letter that this version cannot read either: its place and the reason."""
+
+
+@failures_as_ops_errors()
+def list_dead_letters(settings: Settings) -> list[DeadLetter]:
+    """Return all dead letters, oldest first.
+
+    Raises:
+        OpsError: Kafka does not answer.
+    """
+    with closing(_DeadLetterTopic(settings)) as topic:
+        return list(topic.letters())
+
+
+@failures_as_ops_errors()
+def replay_dead_letters(settings: Settings, place: str | None) -> ReplayResult:
+    """Send dead letters to the feed again, those that this version can read.
+
+    Args:
+        settings: where Postgres and Kafka are.
+        place: only the letter with this place, even if it was replayed before; None for all that
+            have not been replayed.
+
+    Raises:
+        OpsError: a server does not answer, or the database has no valid history yet.
+    """
+    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
+    with closing(store), closing(_DeadLetterTopic(settings)) as topic:
+        moment, _ = store.now()
+        return _replay(topic, moment, place)
+
+
+def _replay(topic: _DeadLetterTopic, moment: Moment, place: str | None) -> ReplayResult:
+    sent, unreadable = 0, []
+    replayed_end = 0
+    for letter in topic.letters():
+        if letter.is_replayed if place is None else letter.place != place:
+            continue
+        try:
+            topic.resend(letter, moment)
+            sent += 1
+        except UnreadableEventError as error:
+            unreadable.append(f"{letter.place}: {error}")
+        if not unreadable:
+            replayed_end = letter.offset + 1
+    topic.flush()
+    # Only up to the first letter that cannot be read: it and those after it are tried next time.
+    if place is None and replayed_end:
+        topic.mark_replayed(replayed_end)
+    return ReplayResult(sent, unreadable)
+
+
+class _DeadLetterTopic:
+    """The dead-letter topic, which has one partition, and the feed as its way back."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._feed_topic = settings.topic
+        self._topic = dead_letter_topic(settings.topic)
+        self._consumer = Consumer(
+            client_settings(settings.kafka_address())
+            | {"group.id": REPLAY_GROUP, "enable.auto.commit": False, "log_level": 0}
+        )
+        # Not idempotent: a replayed record does no harm if it arrives twice or out of order, so it
+        # need not fail when Kafka has lost the state by which it recognises idempotent producers.
+        self._producer = Producer(
+            producer_settings(settings.kafka_address())
+            | {"enable.idempotence": False, "log_level": 0}
+        )
+        self._failures: list[KafkaError] = []
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._consumer.close()
+
+    def letters(self) -> Iterator[DeadLetter]:
+        """Yield all letters, oldest first.
+
+        Raises:
+            KafkaException: Kafka does not answer.
+        """
+        partition = TopicPartition(self._topic, 0)
+        (committed,) = self._consumer.committed([partition], timeout=KAFKA_SECONDS)
+        low, high = self._consumer.get_watermark_offsets(partition, timeout=KAFKA_SECONDS)
+        self._consumer.assign([TopicPartition(self._topic, 0, low)])
+        while low < high:
+            message = self._consumer.poll(KAFKA_SECONDS)
+            if message is None:
+                raise KafkaException(f"no record of {self._topic} came in {KAFKA_SECONDS:.0f} s")
+            if (error := message.error()) is not None:
+                raise KafkaException(error)
+            letter = _decode(message, replayed_end=committed.offset)
+            low = letter.offset + 1
+            yield letter
+
+    def mark_replayed(self, end: int) -> None:
+        """Remember that the letters before this offset have been replayed."""
+        partition = TopicPartition(self._topic, 0, end)
+        self._consumer.commit(offsets=[partition], asynchronous=False)
+
+    def resend(self, letter: DeadLetter, moment: Moment) -> None:
+        """Send a letter to the feed again; flush() waits until Kafka has it.
+
+        Raises:
+            UnreadableEventError: this version cannot read it either.
+        """
+        event = parse(letter.value)
+        # Concatenated protobuf messages are merged, the last one wins. The LSN of the letter itself
+        # would be too low: what is built from Postgres from now on must have the present one.
+        stamp = FeedEvent(wal_position=moment.lsn, history=moment.history)
+        self._producer.produce(
+            self._feed_topic,
+            letter.value + stamp.SerializeToString(),
+            str(user_of(event)),
+            headers=[*letter.headers, (REPLAYED_HEADER, letter.place)],
+            on_delivery=self._note_failure,
+        )
+
+    def flush(self) -> None:
+        """Wait until Kafka has everything that was sent again.
+
+        Raises:
+            KafkaException: Kafka has not accepted all of it.
+        """
+        undelivered = self._producer.flush(KAFKA_SECONDS)
+        if self._failures:
+            raise KafkaException(self._failures[0])
+        if undelivered:
+            raise KafkaException(
+                f"it did not accept the replayed records within {KAFKA_SECONDS:.0f} s"
+            )
+
+    def _note_failure(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failures.append(error)
+
+
+def _decode(message: Message, replayed_end: int) -> DeadLetter:
+    headers = message.headers() or []
+    named = {header[0]: header[1] for header in headers}
+    offset = message.offset() or 0
+    return DeadLetter(
+        offset,
+        _text(named.get(PLACE_HEADER)),
+        _text(named.get(REASON_HEADER)),
+        datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+        message.value() or b"",
+        [(header[0], header[1]) for header in headers if header[0] not in LETTER_HEADERS],
+        is_replayed=offset < replayed_end,
+    )
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or "?"

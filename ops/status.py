@@ -1,0 +1,160 @@
+"""The state of a running system, one row for each thing, and whether each is right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from redis import Redis
+
+from core.rpc.health_probe import gateway_serves, probe
+from core.settings import Settings
+from ops.database import SQL, connect
+from ops.failures import FAILURES, describe_failure
+from ops.feed_status import Feed, OutboxBacklog, PartitionStatus, current_keys
+from ops.replication import check_replica, describe_replica
+
+# The relay sends an event within milliseconds, and within some 15 s of a restart of Kafka.
+MAX_OUTBOX_SECONDS = 30.0
+# A worker makes progress in every partition that has lag well within this time, even with its
+# pauses after a failure.
+MAX_STALL_SECONDS = 10.0
+POLL_SECONDS = 0.5
+REDIS_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """One thing that was looked at."""
+
+    label: str
+    text: str
+    is_wrong: bool = False
+
+
+Rows = Iterable[StatusRow]
+
+
+def read_status(settings: Settings) -> list[StatusRow]:
+    """Look at all parts of the system and return their rows.
+
+    A part that does not answer has one row with the reason. Takes up to MAX_STALL_SECONDS longer
+    while a partition makes no progress.
+    """
+    with Feed(settings) as feed:
+        parts: list[tuple[str, Callable[[], Rows]]] = [
+            ("Postgres", lambda: _count_rows(settings)),
+            ("Postgres", lambda: [outbox_row(feed.outbox_backlog())]),
+            ("replica", lambda: _replica_rows(settings)),
+            ("Kafka or Redis", lambda: watch_partitions(feed.partitions)),
+            ("Redis", lambda: _cached_rows(settings)),
+            ("processes", lambda: _process_rows(settings)),
+        ]
+        return [row for label, part in parts for row in _rows_or_failure(label, part)]
+
+
+def outbox_row(backlog: OutboxBacklog) -> StatusRow:
+    """Return the row of the outbox; only the age of the oldest event can be wrong."""
+    text = f"{backlog.events:,}"
+    if backlog.events:
+        text += f", the oldest for {backlog.oldest_seconds:.1f} s"
+    return StatusRow("outbox waiting", text, backlog.oldest_seconds > MAX_OUTBOX_SECONDS)
+
+
+def partition_row(partition: PartitionStatus, *, is_stalled: bool) -> StatusRow:
+    """Return the row of a partition.
+
+    Args:
+        partition: how far it is.
+        is_stalled: whether it has lag and made no progress within MAX_STALL_SECONDS.
+    """
+    lag = "no checkpoint yet" if partition.lag is None else f"lag {partition.lag:,}"
+    committed = "none" if partition.committed is None else f"{partition.committed:,}"
+    text = f"{lag} (end {partition.end:,}, committed {committed})"
+    if is_stalled:
+        text += f", no progress for {MAX_STALL_SECONDS:.0f} s"
+    return StatusRow(f"partition {partition.number}", text, is_stalled)
+
+
+def watch_partitions(
+    read_partitions: Callable[[], list[PartitionStatus]],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Rows:
+    """Yield the row of each partition, after watching whether those with lag make progress.
+
+    Lag is normal under load, and right as long as it is being worked off.
+
+    Args:
+        read_partitions: returns the present status of all partitions.
+        sleep: waits for a number of seconds.
+    """
+    partitions = read_partitions()
+    # What was applied at first, by partition, of those that have made no progress since. One whose
+    # lag is not known must make progress too: it must get its checkpoints.
+    stalled = {status.number: status.applied for status in partitions if status.lag != 0}
+    seconds_left = MAX_STALL_SECONDS
+    while stalled and seconds_left > 0:
+        sleep(POLL_SECONDS)
+        seconds_left -= POLL_SECONDS
+        partitions = read_partitions()
+        for partition in partitions:
+            if partition.lag == 0 or partition.applied != stalled.get(partition.number):
+                stalled.pop(partition.number, None)
+    for partition in partitions:
+        yield partition_row(partition, is_stalled=partition.number in stalled)
+
+
+def _rows_or_failure(label: str, part: Callable[[], Rows]) -> list[StatusRow]:
+    """Return the rows of a part; if it fails, those before the failure and one with the reason."""
+    rows = []
+    try:
+        for row in part():
+            rows.append(row)  # noqa: PERF402 - extend() would lose the rows before the failure
+    except FAILURES as error:
+        rows.append(StatusRow(label, describe_failure(error), is_wrong=True))
+    return rows
+
+
+def _count_rows(settings: Settings) -> Rows:
+    with connect(settings.primary_dsn()) as connection:
+        cursor = connection.execute(SQL["count_rows"])
+        labels = [column.name for column in cursor.description or []]
+        for label, count in zip(labels, cursor.fetchone() or [], strict=True):
+            yield StatusRow(label, f"{count:,}")
+
+
+def _replica_rows(settings: Settings) -> Rows:
+    primary, replica = settings.primary_dsn(), settings.replica_dsn()
+    if primary != replica:
+        text, is_wrong = describe_replica(check_replica(primary, replica), settings.max_replica_lag)
+        yield StatusRow("replica", text, is_wrong)
+
+
+def _cached_rows(settings: Settings) -> Rows:
+    with Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS) as redis:
+        # SCAN goes through all keys, in steps too short to hold up other clients.
+        pattern = current_keys(settings).home_lists_pattern
+        count = sum(1 for _ in redis.scan_iter(pattern, count=10_000))
+        yield StatusRow("cached timelines", f"{count:,}")
+
+
+def _process_rows(settings: Settings) -> Rows:
+    targets = {
+        "write service": settings.write_service_target(),
+        "read service": settings.read_service_target(),
+        "fan-out worker": f"127.0.0.1:{settings.worker_port}",
+    }
+    for label, target in targets.items():
+        is_serving = probe(target, tls_dir=settings.tls_dir) is None
+        yield _process_row(label, target, is_serving=is_serving)
+    for label, port in (
+        ("gateway, commands", settings.rest_write_port),
+        ("gateway, queries", settings.rest_read_port),
+    ):
+        is_serving = gateway_serves(port, settings.tls_dir)
+        yield _process_row(label, f"127.0.0.1:{port}", is_serving=is_serving)
+
+
+def _process_row(label: str, target: str, *, is_serving: bool) -> StatusRow:
+    return StatusRow(label, "serving" if is_serving else f"not serving {target}", not is_serving)

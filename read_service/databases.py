@@ -1,0 +1,125 @@
+"""Runs each query on a Postgres server that is fresh enough for it: the replica or the primary."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from psycopg.rows import dict_row
+
+from core.errors import DatabaseUnavailableError
+from core.feed.history import OtherHistoryError
+from core.runtime.metrics import METRICS, Metric
+from core.storage.queries import load_queries
+from read_service.freshness import Freshness
+from read_service.servers import Connection, Server
+
+LOG = logging.getLogger(__name__)
+SQL = load_queries("read_service")
+
+
+class RowWithId(Protocol):
+    """A row that is identified by its id."""
+
+    @property
+    def id(self) -> int:
+        """The id."""
+
+
+Row = TypeVar("Row")
+IdRow = TypeVar("IdRow", bound=RowWithId)
+
+
+class Databases:
+    """The primary, and a replica that takes the load of what it may answer.
+
+    A query goes to the replica. The primary answers it when the replica is not fresh enough, does
+    not answer, or is left out.
+
+    Each method takes the name of a statement in queries.sql, its parameters, the freshness that
+    the answer must have, and the class of its rows, whose fields are named like the columns.
+
+    Raises, in each method:
+        NotYetConsistentError: no server that answers has reached the consistency token.
+        ConsistencyTokenLostError: what the consistency token stands for may be lost.
+        OtherHistoryError: Redis is at another history than the database.
+        DatabaseUnavailableError: no server answers.
+        OverloadedError: too many callers wait for a connection.
+    """
+
+    def __init__(self, primary: Server, replica: Server) -> None:
+        """Use these servers; without a replica, pass the primary twice."""
+        self._primary = primary
+        self._replica = replica
+        self.is_replica_used = replica is not primary
+        """Set to False to leave the replica out."""
+
+    async def rows(
+        self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
+    ) -> list[Row]:
+        """Return the rows; a replica that lags may have fewer or other ones than the primary."""
+        try:
+            return await self._rows(query, parameters, freshness, row)
+        except (DatabaseUnavailableError, OtherHistoryError):
+            if freshness.fallback is None:
+                raise
+            return await self._rows(query, parameters, freshness.fallback, row)
+
+    async def row(
+        self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
+    ) -> Row | None:
+        """Return the first row. None is the primary's word: the replica may not have it yet."""
+        found = await self._rows(query, parameters, freshness, row)
+        if not found and self.is_replica_used:
+            METRICS.add(Metric.REPLICA_LACKED)
+            found = await self._primary_rows(query, parameters, freshness, row)
+        return found[0] if found else None
+
+    async def rows_by_id(
+        self, query: str, ids: Sequence[int], freshness: Freshness, row: type[IdRow]
+    ) -> dict[int, IdRow]:
+        """Return the rows with these ids. That one is missing is the primary's word."""
+        found = {
+            found.id: found for found in await self._rows(query, {"ids": [*ids]}, freshness, row)
+        }
+        missing = [id_ for id_ in ids if id_ not in found]
+        if missing and self.is_replica_used:
+            METRICS.add(Metric.REPLICA_LACKED)
+            rest = await self._primary_rows(query, {"ids": missing}, freshness, row)
+            found |= {found.id: found for found in rest}
+        return found
+
+    async def _rows(
+        self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
+    ) -> list[Row]:
+        if self.is_replica_used:
+            try:
+                async with self._replica.connection() as connection:
+                    if await freshness.is_met_by(connection):
+                        return await _fetch(connection, query, parameters, row)
+                METRICS.add(Metric.REPLICA_BEHIND)
+            except DatabaseUnavailableError:
+                METRICS.add(Metric.REPLICA_DOWN)
+                LOG.warning("replica does not answer; asking the primary")
+        return await self._primary_rows(query, parameters, freshness, row)
+
+    async def _primary_rows(
+        self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
+    ) -> list[Row]:
+        try:
+            async with self._primary.connection() as connection:
+                await freshness.check(connection)
+                return await _fetch(connection, query, parameters, row)
+        except DatabaseUnavailableError as error:
+            if freshness.unavailable_error is None:
+                raise
+            raise freshness.unavailable_error from error
+
+
+async def _fetch(
+    connection: Connection, query: str, parameters: Mapping[str, Any], row: type[Row]
+) -> list[Row]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(SQL[query], parameters)
+        return [row(**columns) for columns in await cursor.fetchall()]

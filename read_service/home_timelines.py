@@ -1,0 +1,203 @@
+"""Pages of home timelines: from the lists in Redis, else from Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+from core.errors import FanfareError, UserNotFoundError
+from core.feed.history import OtherHistoryError
+from core.feed.timeline_lists import Window, author_list, home_list, merge_windows, newest_ids
+from core.runtime.metrics import METRICS, Metric
+from read_service.freshness import ANY, AppliedFreshness, Freshness
+from read_service.lists import ListReader
+from read_service.pages import FROM_THE_TOP
+from read_service.protocols import CacheUnavailableError, TimelineCache, TimelineStore, TweetPage
+from read_service.tweets import TweetReader
+
+# How many elements more than the page has the first window is long: the log since the last
+# compaction must fit in.
+LOG_ROOM = 64
+# How many tweets at least are read at once to refill a page that lost deleted tweets.
+MIN_REFILL = 50
+# How many elements one read takes at most from the lists of pull authors. Postgres merges more than
+# that sooner.
+MAX_MERGED = 50_000
+# How many timelines of one batch are read at a time if they need more than their list in Redis.
+BATCH_CONCURRENCY = 16
+
+
+class HomeTimelines:
+    """Reads pages of home timelines."""
+
+    def __init__(
+        self,
+        cache: TimelineCache,
+        lists: ListReader,
+        store: TimelineStore,
+        tweets: TweetReader,
+        length: int,
+    ) -> None:
+        """Read from these; length: how many ids a list has at most."""
+        self._cache = cache
+        self._lists = lists
+        self._store = store
+        self._tweets = tweets
+        self._length = length
+
+    async def page(
+        self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
+    ) -> TweetPage:
+        """Return a page of one home timeline, newest tweet first.
+
+        Args:
+            user_id: whose timeline.
+            before: only tweets with ids below this one.
+            offset: how many of these to skip.
+            limit: at most this many tweets.
+            freshness: ANY, or what a consistency token requires, which only Postgres can answer.
+
+        Raises:
+            UserNotFoundError: there is no such user.
+            NotYetConsistentError: no server that answers has reached the consistency token.
+            ConsistencyTokenLostError: what the consistency token stands for may be lost.
+        """
+        if before == FROM_THE_TOP and not offset and freshness is ANY:
+            (page,) = await self._first_pages([user_id], limit)
+            if page is not None:
+                return page
+        return await self._any_page(user_id, before, offset, limit, freshness)
+
+    async def first_pages(
+        self, user_ids: Sequence[int], limit: int, freshness: Freshness
+    ) -> list[TweetPage | FanfareError]:
+        """Return the first pages of several home timelines, or for each why there is none.
+
+        The arguments are like those of page(), which says what the errors mean.
+        """
+        pages: Sequence[TweetPage | None] = [None] * len(user_ids)
+        if freshness is ANY and user_ids:
+            pages = await self._first_pages(user_ids, limit)
+        turn = asyncio.Semaphore(BATCH_CONCURRENCY)
+
+        async def page(user_id: int) -> TweetPage | FanfareError:
+            async with turn:
+                try:
+                    return await self._any_page(user_id, FROM_THE_TOP, 0, limit, freshness)
+                except FanfareError as error:
+                    return error
+
+        rest = [user_id for user_id, page in zip(user_ids, pages, strict=True) if page is None]
+        others = iter(await asyncio.gather(*map(page, rest)))
+        return [next(others) if page is None else page for page in pages]
+
+    async def _first_pages(self, user_ids: Sequence[int], limit: int) -> Sequence[TweetPage | None]:
+        """Return the first pages that can be had fast; None for each that needs _any_page().
+
+        This is the hot path: one round trip to Redis for all timelines, if the local tweet cache
+        has the tweets.
+        """
+        lists = [home_list(user_id) for user_id in user_ids]
+        try:
+            heads = await self._cache.heads([(list_, limit + LOG_ROOM) for list_ in lists])
+            found = [newest_ids(elements, limit) for elements in heads]
+            pages = await self._tweets.listed_pages([ids for ids, _ in filter(None, found)])
+            await self._cache.touch(
+                [list_ for list_, ids in zip(lists, found, strict=True) if ids is not None]
+            )
+        except CacheUnavailableError:
+            return [None] * len(user_ids)
+        METRICS.add(Metric.DUPLICATE_DROPPED, sum(twice for _, twice in filter(None, found)))
+        given = iter(pages)
+        return [next(given) if ids is not None else None for ids in found]
+
+    async def _any_page(
+        self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
+    ) -> TweetPage:
+        """Return any page, from Redis if it can give the page, else from Postgres."""
+        if freshness is ANY:
+            with contextlib.suppress(CacheUnavailableError, OtherHistoryError):
+                page = await self._from_lists(user_id, before, offset, limit)
+                if page is not None:
+                    return page
+            page = await self._store.home_timeline(
+                user_id, before, offset, limit, await self._freshness_of_redis(user_id)
+            )
+        else:
+            page = await self._store.home_timeline(user_id, before, offset, limit, freshness)
+        if not page.ids and not await self._store.user_exists(user_id, freshness):
+            raise UserNotFoundError(user_id)
+        return page
+
+    async def _freshness_of_redis(self, user_id: int) -> Freshness:
+        """Return what a page from Postgres must contain to follow one from Redis.
+
+        A replica that lags would lack what the page before, from Redis, already contained, or
+        still have what that page did not contain any more.
+        """
+        with contextlib.suppress(CacheUnavailableError):
+            applied = await self._cache.applied(home_list(user_id).shard)
+            if applied is not None:
+                return AppliedFreshness(applied, fallback=ANY)
+        return ANY
+
+    async def _from_lists(
+        self, user_id: int, before: int, offset: int, limit: int
+    ) -> TweetPage | None:
+        """Return the page from lists in Redis; None if it reaches below them.
+
+        Raises:
+            CacheUnavailableError: Redis cannot answer now.
+            OtherHistoryError: Redis is at another history than the database.
+        """
+        wanted = offset + limit
+        if wanted > self._length:
+            return None
+        # Only a page from the top is known to be in the first elements of the list, and not even
+        # that one if it loses deleted tweets.
+        for length in (wanted + LOG_ROOM, None) if before == FROM_THE_TOP else (None,):
+            window = await self._window(user_id, length)
+            if window is None:
+                return None
+            page = await self._read_tweets(window, before, wanted)
+            if page is not None:
+                return TweetPage(page.ids[offset:], page.tweets[offset:])
+        return None
+
+    async def _window(self, user_id: int, length: int | None) -> Window | None:
+        """Return what the user's list says, merged with those of the pull authors.
+
+        None if these are too many to be merged here.
+        """
+        own = home_list(user_id)
+        (window,) = await self._lists.windows([own], length)
+        if not window.pulled:
+            await self._cache.touch([own])
+            return window
+        if len(window.pulled) * (length or self._length) > MAX_MERGED:
+            return None
+        lists = [author_list(author) for author in window.pulled]
+        windows = [window, *await self._lists.windows(lists, length)]
+        METRICS.add(Metric.PULLED_MERGED)
+        await self._cache.touch([own, *lists])
+        return merge_windows(windows)
+
+    async def _read_tweets(self, window: Window, before: int, wanted: int) -> TweetPage | None:
+        """Return the wanted number of tweets below an id, or fewer if there are no more.
+
+        None if the window does not reach down to them.
+        """
+        ids = [id_ for id_ in window.ids if id_ < before]
+        page: dict[int, bytes] = {}
+        at = 0
+        while len(page) < wanted and at < len(ids):
+            # Some of those before were deleted. So may be many of the next.
+            METRICS.add(Metric.PAGE_REFILLED, at > 0)
+            chunk = ids[at : at + max(wanted - len(page), MIN_REFILL if at else 0)]
+            at += len(chunk)
+            found = await self._tweets.listed_tweets(chunk)
+            page |= {id_: found[id_] for id_ in chunk if id_ in found}
+        if len(page) < wanted and window.floor > 0:
+            return None
+        return TweetPage([*page][:wanted], [*page.values()][:wanted])

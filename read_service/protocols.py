@@ -1,0 +1,182 @@
+"""What the logic of the read service needs of Redis and Postgres, and the values it exchanges.
+
+The docstrings are the contract. tests/integration/read_service runs one suite of tests against the
+real servers and against the fakes of the unit tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from core.feed.history import Moment
+from core.feed.sharding import Shard
+from core.feed.timeline_lists import TimelineList
+from read_service.freshness import Freshness
+
+Leasable = TypeVar("Leasable")
+
+
+class CacheUnavailableError(Exception):
+    """Redis cannot answer this read now; Postgres must.
+
+    It does not respond, has no memory left, or holds what must not be trusted.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class TweetPage:
+    """A page of tweets, newest first."""
+
+    ids: Sequence[int]
+    tweets: Sequence[bytes]
+    """The tweets with these ids: serialised messages, each after its length."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTweet:
+    """A tweet from Postgres."""
+
+    version: int
+    """Grows with each update of the tweet."""
+    message: bytes
+    """The serialised message."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListBase:
+    """What the base of a timeline list is made of."""
+
+    ids: Sequence[int]
+    """The newest tweets, newest first; if they are fewer than were asked for, there are no more."""
+    pull_authors: Sequence[int] = ()
+    """The authors whose own lists are merged when the list is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leased(Generic[Leasable]):
+    """The answer to a request for leases."""
+
+    taken: Sequence[Leasable]
+    """What the caller holds the lease of now, in the order of the request."""
+    applied: Moment | None
+    """What the fan-out had applied to the shards of all that was requested, after the leases were
+    taken. What the caller stores must be read from a Postgres that has reached it. None: a shard
+    has no complete checkpoints, so nothing may be stored."""
+
+
+class TimelineCache(Protocol):
+    """The timeline lists in Redis, of one history. core/feed/timeline_lists.py has their format.
+
+    Other clients may change a list between any two calls. All methods raise
+    CacheUnavailableError.
+    """
+
+    async def heads(
+        self, wanted: Collection[tuple[TimelineList, int | None]]
+    ) -> Sequence[Sequence[bytes]]:
+        """Return the first elements of lists, at most as many as given with each; None for all.
+
+        An absent list has no elements.
+        """
+
+    async def touch(self, lists: Iterable[TimelineList]) -> None:
+        """Extend the TTL of lists.
+
+        The call may be ignored when the list was touched within the last hundredth of its TTL.
+        """
+
+    async def compact(self, list_: TimelineList, cap: int) -> None:
+        """Sort the log of a list into its base, which then has at most cap ids.
+
+        Ids below the end of a base that does not reach the first tweet are dropped, because it has
+        no others there. A list without a base is deleted. A list being built stays as it is.
+        """
+
+    async def begin_builds(
+        self, lists: Sequence[TimelineList], build_lease: str
+    ) -> Leased[TimelineList]:
+        """Take the build leases of those lists that are absent.
+
+        From then on the fan-out pushes to them, and what it applied before is at or before the
+        moment that is returned.
+        """
+
+    async def finish_builds(
+        self, bases: Mapping[TimelineList, ListBase], build_lease: str, cap: int
+    ) -> list[TimelineList]:
+        """Give lists their bases, and return the lists for which that was possible.
+
+        A list is left alone if its build lease is not held any more: it was dropped meanwhile,
+        since something was applied that its base may lack. What was pushed since the lease was
+        taken becomes part of the base. A base of fewer than cap ids is complete.
+        """
+
+    async def abandon_builds(self, lists: Iterable[TimelineList], build_lease: str) -> int:
+        """Remove those of the lists whose build lease this is; return how many there were."""
+
+    async def applied(self, shard: Shard) -> Moment | None:
+        """Return what the fan-out has applied to a shard; None if a checkpoint is absent."""
+
+
+class TweetCache(Protocol):
+    """The tweets in Redis, of one history. core/feed/tweet_cache.py has their format.
+
+    All methods raise CacheUnavailableError.
+    """
+
+    async def read(self, ids: Sequence[int]) -> Sequence[bytes | None]:
+        """Return the values of tweets, in the order of the ids; None for each that is absent.
+
+        The local tweet cache remembers them, and forgets each before the answer of any later call
+        in which its change could be seen.
+        """
+
+    async def take_fill_leases(self, ids: Sequence[int], fill_lease: str) -> Leased[int]:
+        """Take the leases to fill in those of the tweets that are absent.
+
+        A lease expires after some seconds, and gives way to whatever the fan-out applies.
+        """
+
+    async def fill(self, values: Mapping[int, bytes], fill_lease: str) -> None:
+        """Store the values of tweets whose fill leases are still held.
+
+        An empty value only gives the lease up.
+        """
+
+
+class TimelineStore(Protocol):
+    """What timelines and tweets need of Postgres, read with the freshness that is given.
+
+    All methods raise DatabaseUnavailableError and OverloadedError. With the freshness of a
+    consistency token they raise NotYetConsistentError and ConsistencyTokenLostError, with that of
+    Redis OtherHistoryError.
+    """
+
+    async def user_exists(self, user_id: int, freshness: Freshness) -> bool:
+        """Return whether the user exists. False is the primary's word."""
+
+    async def tweets(self, ids: Sequence[int], freshness: Freshness) -> dict[int, StoredTweet]:
+        """Return those of the tweets that exist, by id. That one does not is the primary's word."""
+
+    async def home_timeline(
+        self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
+    ) -> TweetPage:
+        """Return the tweets of the users that a user follows, newest first.
+
+        Args:
+            user_id: whose home timeline.
+            before: only tweets with ids below this one.
+            offset: how many of these to skip.
+            limit: at most this many.
+            freshness: what the answer must contain. Its fallback is used.
+        """
+
+    async def newest_ids(self, user_id: int, limit: int, freshness: Freshness) -> ListBase:
+        """Return the base of a home timeline with at most limit ids, from one snapshot."""
+
+    async def newest_ids_of_authors(
+        self, user_ids: Sequence[int], limit: int, freshness: Freshness
+    ) -> dict[int, ListBase]:
+        """Return the bases of the authors' own lists, with at most limit ids each."""

@@ -1,0 +1,51 @@
+"""What the read service needs of a Postgres server; `core.storage.postgres.Database` is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, LiteralString, Protocol
+
+from psycopg.rows import AsyncRowFactory, DictRow
+
+
+class SingleValueCursor(Protocol):
+    """The result of a statement, with its rows as tuples."""
+
+    async def fetchone(self) -> tuple[Any, ...] | None:
+        """Return the next row, or None after the last."""
+
+
+class DictCursor(Protocol):
+    """Runs a statement whose rows are dictionaries, with the columns' names as keys."""
+
+    async def execute(self, query: LiteralString, params: Mapping[str, Any]) -> object:
+        """Run the statement."""
+
+    async def fetchall(self) -> Sequence[DictRow]:
+        """Return all rows."""
+
+
+class Connection(Protocol):
+    """A connection in autocommit: each statement sees what was committed before it began."""
+
+    async def execute(self, query: LiteralString, params: Mapping[str, Any]) -> SingleValueCursor:
+        """Run a statement."""
+
+    def cursor(
+        self, *, row_factory: AsyncRowFactory[DictRow]
+    ) -> AbstractAsyncContextManager[DictCursor]:
+        """Return a cursor whose rows are dictionaries."""
+
+
+class Server(Protocol):
+    """A Postgres server."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection.
+
+        Raises:
+            DatabaseUnavailableError: the server is down, broke off, or is silent for too long;
+                also from a statement on the connection.
+            OverloadedError: too many callers wait for a connection.
+        """

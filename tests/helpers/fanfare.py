@@ -1,0 +1,128 @@
+"""A client of a running system: everything that a test does to it, and waits for."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from functools import partial
+
+import redis
+from confluent_kafka import KafkaException
+from fanfare.common.v1.common_pb2 import User
+from helpers.command_line import CommandLine
+from helpers.grpc_client import GrpcClient
+from helpers.kafka_topic import set_record_bytes
+from helpers.leaks import places_with
+from helpers.metrics import sum_metrics
+from helpers.rest_client import RestClient
+from helpers.sql_client import SqlClient
+from helpers.waiting import WAIT_SECONDS, wait_until
+
+from core.feed.history import OtherHistoryError
+from core.feed.keys import Keys
+from core.runtime.metrics import Metric
+from ops.feed_status import Feed, current_keys
+from ops.system import System
+
+
+class Fanfare(GrpcClient):
+    """A client of a running system by gRPC, REST, SQL, Redis and the command line."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.settings = settings = system.settings
+        super().__init__(settings)
+        self.rest = RestClient(settings).call
+        self.sql = SqlClient(settings.primary_dsn()).rows
+        self.command = CommandLine(settings).run
+        self.redis = redis.Redis.from_url(settings.redis_address())
+        self.feed = Feed(settings)
+        self._logs = settings.state_dir / "logs"
+
+    def close(self) -> None:
+        """Close all connections."""
+        super().close()
+        self.feed.close()
+        self.redis.close()
+
+    def reopen_feed(self) -> None:
+        """Connect to Kafka anew: a client may wait forever for what a restored broker has lost."""
+        self.feed.close()
+        self.feed = Feed(self.settings)
+
+    @property
+    def keys(self) -> Keys:
+        """The names of the keys in Redis, which contain the database's current history.
+
+        For a moment after the primary has started there is no current history; this waits for one.
+        """
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return current_keys(self.settings)
+            except OtherHistoryError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def where(self, *marks: str) -> set[str]:
+        """Return the names of the tables, and "redis" and "logs", that contain one of the marks."""
+        return places_with(marks, self.sql, self.redis, self._logs)
+
+    def cached_pair(self, tweets: int = 3) -> tuple[User, User]:
+        """Return an author of some tweets, and a follower whose timeline list is in Redis."""
+        author = self.user()
+        reader = self.user(author)
+        self.tweets(author, tweets)
+        self.wait_drained()  # the event of the follow deletes the list
+        self.wait_exact(reader)
+        return author, reader
+
+    def oracle(self, reader: User) -> list[int]:
+        """Return the tweet ids that a home timeline must have, from SQL."""
+        rows = self.sql(
+            "SELECT tweets.id FROM follows JOIN tweets ON user_id = followed_id"
+            " WHERE follower_id = %s ORDER BY tweets.id DESC",
+            reader.id,
+        )
+        return [row[0] for row in rows]
+
+    def metrics(self) -> Counter[Metric]:
+        """Return the metrics of rare events, summed over all processes and their earlier runs."""
+        return sum_metrics(self._logs)
+
+    rare_paths = metrics
+
+    def wait_counted(self, metric: Metric, before: Counter[Metric]) -> None:
+        """Wait until a metric is higher than before."""
+        wait_until(lambda: self.metrics()[metric] > before[metric], f"{metric} is counted")
+
+    def set_record_bytes(self, size: int) -> None:
+        """Make Kafka refuse records of more bytes."""
+        set_record_bytes(self.settings, size)
+
+    def wait_sent(self) -> None:
+        """Wait until Kafka has every event."""
+        unsent = "SELECT id FROM outbox WHERE sent_at IS NULL"
+        wait_until(lambda: not self.sql(unsent), "the outbox is empty")
+
+    def wait_drained(self) -> None:
+        """Wait until every event has been applied to every shard of Redis."""
+        wait_until(self.is_drained, "the outbox and Kafka are drained")
+
+    def is_drained(self) -> bool:
+        """Return whether every event has been applied; False while a server cannot be reached."""
+        try:
+            return self.feed.remaining() == 0
+        except (KafkaException, redis.RedisError):
+            return False
+
+    def wait_exact(self, *readers: User) -> None:
+        """Wait until every page of these timelines equals the oracle."""
+        for reader in readers:
+            wait_until(
+                partial(self._is_exact, reader), f"the timeline of {reader.username} is exact"
+            )
+
+    def _is_exact(self, reader: User) -> bool:
+        return self.whole_timeline(reader) == self.oracle(reader)

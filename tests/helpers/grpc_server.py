@@ -1,0 +1,75 @@
+"""A server of our own kind for tests: methods that answer nothing, callers without limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fanfare.read.v1 import read_pb2
+from fanfare.write.v1 import write_pb2
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+
+from core.auth.authorizer import Authorizer
+from core.auth.rate_limits import RateLimiter
+from core.rpc.server import Context, Server
+from core.rpc.tls import Certificates
+
+WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
+READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
+
+
+class Silent:
+    """Has every method, and answers with the empty message."""
+
+    def __getattr__(self, _name: str) -> object:
+        return self._answer
+
+    async def _answer(self, _request: Message, _context: Context) -> bytes:
+        return b""
+
+
+class Unlimited(RateLimiter):
+    """Lets everything pass; test_limits.py is about what does not."""
+
+    def __init__(self) -> None:
+        """Count nothing."""
+
+    async def take(self, method: str, caller: str, per_minute: int) -> None:
+        """Let the call pass."""
+
+
+@asynccontextmanager
+async def serving(
+    *descriptors: ServiceDescriptor,
+    servicer: object | None = None,
+    authorizer: Authorizer | None = None,
+    certificates: Certificates | None = None,
+) -> AsyncIterator[Server]:
+    """Yield a server of these services at a free port; servicer: None for a silent one."""
+    server = Server("127.0.0.1", 0, authorizer, certificates)
+    for descriptor in descriptors:
+        server.add_service(descriptor, servicer or Silent())
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.drain()
+
+
+class Held:
+    """A ReadService whose calls wait until they are released."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Semaphore(0)
+        self.release = asyncio.Event()
+
+    def __getattr__(self, _name: str) -> Callable[[Any, Context], Awaitable[bytes]]:
+        return self._answer
+
+    async def _answer(self, _request: Any, _context: Context) -> bytes:
+        self.entered.release()
+        await self.release.wait()
+        return b""

@@ -1,0 +1,108 @@
+"""Checks of the servers' settings at a process's start and while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from core.runtime.process import StartError
+from core.storage import settings_monitor
+from core.storage.settings_checks import SettingsUnknownError
+from core.storage.settings_monitor import SettingsMonitor
+from core.storage.settings_rules import Finding, Severity
+
+ERROR = Finding(Severity.ERROR, "fsync is off: set it on")
+WARNING = Finding(Severity.WARNING, "it is slow: make it fast")
+
+
+class _Server:
+    """A server whose settings the test changes."""
+
+    def __init__(self, *findings: Finding, answers: bool = True) -> None:
+        self.findings: Sequence[Finding] = findings
+        self.answers = answers
+
+    def __call__(self) -> Sequence[Finding]:
+        if not self.answers:
+            raise SettingsUnknownError
+        return self.findings
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("CHECK_SECONDS", "SOON_SECONDS"):
+        monkeypatch.setattr(settings_monitor, name, 0.01)
+    caplog.set_level(logging.INFO, logger="core.storage.settings_monitor")
+
+
+async def _until_told(caplog: pytest.LogCaptureFixture, *lines: str) -> None:
+    async with asyncio.timeout(10):
+        while [record.getMessage() for record in caplog.records] != list(lines):
+            await asyncio.to_thread(lambda: None)
+
+
+async def test_an_error_keeps_a_process_from_starting() -> None:
+    """With one sentence, as everything that does; a warning does not."""
+    checks = SettingsMonitor({"Redis": _Server(WARNING), "Postgres": _Server(WARNING, ERROR)})
+    with pytest.raises(StartError, match=r"^fsync is off: set it on\.$"):
+        await checks.start()
+    await checks.stop()
+    checks = SettingsMonitor({"Redis": _Server(WARNING)})
+    await checks.start()
+    assert checks.trouble() is None
+    await checks.stop()
+
+
+async def test_a_process_that_can_do_without_starts_all_the_same() -> None:
+    """And knows of the error."""
+    checks = SettingsMonitor({"Redis": _Server(ERROR)})
+    await checks.start(refuse=False)
+    assert checks.trouble() == ERROR.text
+    await checks.stop()
+
+
+async def test_a_server_is_checked_when_it_first_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The process starts without it, and is in trouble from then on until it is corrected."""
+    server = _Server(ERROR, WARNING, answers=False)
+    checks = SettingsMonitor({"Postgres": server, "Redis": _Server()})
+    await checks.start()
+    assert checks.trouble() is None
+    server.answers = True
+    told = [f"server setting: {finding.text}" for finding in (ERROR, WARNING)]
+    await _until_told(caplog, *told)
+    assert checks.trouble() == checks.trouble("Postgres") == ERROR.text
+    assert checks.trouble("Redis") is None
+    server.answers = False
+    await asyncio.sleep(0.05)
+    assert checks.trouble() == ERROR.text
+    server.findings, server.answers = [WARNING], True
+    await _until_told(caplog, *told, f"server setting corrected: {ERROR.text}")
+    assert checks.trouble() is None
+    await checks.stop()
+
+
+async def test_a_server_that_never_answers_does_not_hold_up_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is left to the checks that follow."""
+    monkeypatch.setattr(settings_monitor, "START_SECONDS", 0.01)
+    release = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang() -> Sequence[Finding]:
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
+        return [ERROR]
+
+    checks = SettingsMonitor({"Kafka": hang})
+    async with asyncio.timeout(10):
+        await checks.start()
+        assert checks.trouble() is None
+        release.set()
+        while checks.trouble() is None:
+            await asyncio.to_thread(lambda: None)
+        await checks.stop()

@@ -1,0 +1,125 @@
+"""Which settings of the servers are refused, and which are only told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from core.storage.settings_rules import (
+    Finding,
+    PostgresSettings,
+    Severity,
+    TopicSettings,
+    postgres_findings,
+    redis_findings,
+    topic_findings,
+)
+
+POSTGRES = PostgresSettings(180006, "on", "on", "on")
+REDIS = {
+    "redis_version": "7.2.4",
+    "maxmemory_policy": "volatile-lru",
+    "maxmemory": 1 << 30,
+    "aof_enabled": 1,
+}
+CONFIG = {
+    "cleanup.policy": "delete",
+    "unclean.leader.election.enable": "false",
+    "min.insync.replicas": "2",
+}
+TOPIC = TopicSettings("feed", 12, 3, has_id=True, config=CONFIG)
+
+
+def _only(findings: list[Finding]) -> Finding:
+    (finding,) = findings
+    # A sentence with a cause and a cure.
+    assert ": " in finding.text
+    assert not finding.text.endswith(".")
+    return finding
+
+
+def test_good_settings_have_no_findings() -> None:
+    """Those that docs/operations.md asks for, and those of the embedded stack."""
+    assert postgres_findings(POSTGRES) == []
+    assert redis_findings(REDIS) == []
+    assert redis_findings({**REDIS, "maxmemory_policy": "noeviction", "maxmemory": 0}) == []
+    assert topic_findings(TOPIC) == []
+    single = {**CONFIG, "min.insync.replicas": "1"}
+    assert topic_findings(replace(TOPIC, replicas=1, config=single)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("version", 130021, "version 13"),
+        ("fsync", "off", "fsync is off"),
+        ("full_page_writes", "off", "full_page_writes is off"),
+        ("synchronous_commit", "off", "synchronous_commit is off"),
+        ("synchronous_commit", "local", "synchronous_commit is local"),
+    ],
+)
+def test_a_postgres_that_may_lose_commits_is_refused(name: str, value: Any, told: str) -> None:
+    """Each such setting is an error."""
+    finding = _only(postgres_findings(replace(POSTGRES, **{name: value})))
+    assert finding.severity is Severity.ERROR
+    assert told in finding.text
+
+
+@pytest.mark.parametrize("value", ["remote_write", "remote_apply"])
+def test_a_postgres_may_wait_for_its_replicas(value: str) -> None:
+    """It waits for its own disk too."""
+    assert postgres_findings(replace(POSTGRES, synchronous_commit=value)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "severity", "told"),
+    [
+        ("redis_version", "5.0.14", Severity.ERROR, "version 5.0.14"),
+        ("maxmemory_policy", "allkeys-lru", Severity.ERROR, "allkeys-lru"),
+        ("maxmemory_policy", "noeviction", Severity.WARNING, "noeviction"),
+        ("aof_enabled", 0, Severity.NOTE, "appendonly"),
+    ],
+)
+def test_a_redis_that_evicts_checkpoints_is_refused(
+    name: str, value: Any, severity: Severity, told: str
+) -> None:
+    """What only costs more is told."""
+    finding = _only(redis_findings({**REDIS, name: value}))
+    assert finding.severity is severity
+    assert told in finding.text
+
+
+def test_what_redis_does_not_tell_is_not_checked() -> None:
+    """Services in the cloud leave fields out."""
+    assert redis_findings({}) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "severity", "told"),
+    [
+        ({"partitions": 13}, Severity.ERROR, "13 partitions"),
+        ({"has_id": False}, Severity.ERROR, "ids"),
+        ({"config": {**CONFIG, "cleanup.policy": "compact"}}, Severity.ERROR, "compact"),
+        ({"config": {**CONFIG, "cleanup.policy": "compact,delete"}}, Severity.ERROR, "compact"),
+        (
+            {"config": {**CONFIG, "unclean.leader.election.enable": "true"}},
+            Severity.ERROR,
+            "unclean.leader.election.enable",
+        ),
+        (
+            {"config": {**CONFIG, "min.insync.replicas": "1"}},
+            Severity.WARNING,
+            "min.insync.replicas",
+        ),
+        ({"config": None}, Severity.WARNING, "DescribeConfigs"),
+    ],
+)
+def test_a_topic_that_may_lose_events_is_refused(
+    changed: dict[str, Any], severity: Severity, told: str
+) -> None:
+    """What is only less safe than it could be is told."""
+    finding = _only(topic_findings(replace(TOPIC, **changed)))
+    assert finding.severity is severity
+    assert told in finding.text

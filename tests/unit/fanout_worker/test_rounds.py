@@ -1,0 +1,153 @@
+"""A batch of events as transactions for Redis."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import hiredis
+import numpy as np
+import pytest
+from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.events.v1 import events_pb2 as pb
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.feed.keys import Keys
+from core.feed.sharding import SHARDS, shard_of
+from core.feed.timeline_lists import author_list, home_list
+from fanout_worker import rounds
+from fanout_worker.followers import Pages
+from fanout_worker.records import Record
+from fanout_worker.rounds import Part, waves
+
+Command = list[bytes]
+
+
+def _created(offset: int, tweet_id: int, author: int, **how: bool) -> Record:
+    tweet = Tweet(id=tweet_id, user_id=author)
+    return Record.of(offset, pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet, **how)))
+
+
+KEYS = Keys.of("fanfare:", "0123456789")
+
+
+def _array(ids: Iterable[int]) -> Pages:
+    return (np.array(sorted(ids), np.int64),)
+
+
+def _unpacked(part: Part) -> list[Command]:
+    """Return a part's commands, as Redis would read them; replies have the same form."""
+    reader = hiredis.Reader()
+    reader.feed(part.packed)
+    commands: list[Command] = [reader.gets() for _ in range(part.commands)]
+    assert reader.gets() is False
+    assert [command[1] for command in commands[part.commands - len(part.pushed) :]] == part.pushed
+    return commands
+
+
+def _pushes(part: Part) -> list[Command]:
+    return [command for command in _unpacked(part) if command[0] == b"LPUSHX"]
+
+
+def _commands(
+    records: Sequence[Record], followers: Mapping[int, Pages], shards: Iterable[int] = range(SHARDS)
+) -> dict[int, list[Command]]:
+    """Return, by shard, the commands of all waves."""
+    found: dict[int, list[Command]] = defaultdict(list)
+    ended = set()
+    for wave in waves(records, followers, KEYS, 60, shards):
+        for shard, part in wave.items():
+            assert shard not in ended
+            found[shard] += _unpacked(part)
+            if part.last:
+                ended.add(shard)
+    assert ended == set(shards)
+    return found
+
+
+@given(
+    followers=st.dictionaries(st.integers(1, 6), st.sets(st.integers(1, 40)), min_size=1),
+    tweets=st.lists(st.tuples(st.integers(1, 6), st.booleans()), max_size=30),
+)
+def test_every_list_gets_every_tweet_of_its_own_once(
+    followers: dict[int, set[int]], tweets: list[tuple[int, bool]]
+) -> None:
+    """Transposition neither loses, doubles nor misdirects a delivery, and pushes once a list.
+
+    The author's list gets every tweet, the followers' only those that are not pulled.
+    """
+    arrays = {n: _array(followers.get(n, ())) for n in range(1, 7)}
+    records = [
+        _created(n, 1000 + n, author, pulled=pulled) for n, (author, pulled) in enumerate(tweets)
+    ]
+    delivered: dict[str, list[int]] = defaultdict(list)
+    for shard, commands in _commands(records, arrays).items():
+        for name, key, *arguments in commands:
+            assert key.startswith(b"fanfare:0123456789:{%d}:" % shard)
+            if name == b"LPUSHX":
+                assert key.decode() not in delivered
+                delivered[key.decode()] = [int(id_) for id_ in arguments]
+    expected: dict[str, list[int]] = defaultdict(list)
+    for n, (author, pulled) in enumerate(tweets):
+        expected[KEYS.for_list(author_list(author))].append(1000 + n)
+        for follower in followers.get(author, set()):
+            if not pulled:
+                expected[KEYS.for_list(home_list(follower))].append(1000 + n)
+    assert {key: sorted(ids) for key, ids in delivered.items()} == expected
+
+
+def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into parts of so many commands and ids, from slabs of so many followers; nothing is lost."""
+    monkeypatch.setattr(rounds, "PART", 3)
+    monkeypatch.setattr(rounds, "PART_IDS", 6)
+    monkeypatch.setattr(rounds, "SLAB", 50)
+    crowd = np.arange(1, 200)
+    pages = {3: (crowd[:90], crowd[90:]), 4: _array(range(1, 200, 3))}
+    records = [_created(n, 1000 + n, 3 + n % 2) for n in range(5)]
+    parts = [part for wave in waves(records, pages, KEYS, 60) for part in wave.values()]
+    assert max(part.commands for part in parts) == 3
+    assert max(sum(len(command) - 2 for command in pushes) for pushes in map(_pushes, parts)) == 6
+    delivered: dict[bytes, list[int]] = defaultdict(list)
+    for commands in _commands(records, pages).values():
+        for name, key, *ids in commands:
+            if name == b"LPUSHX":
+                delivered[key] += map(int, ids)
+    for reader in crowd.tolist():
+        expected = [1000, 1002, 1004, *((1001, 1003) if reader % 3 == 1 else ())]
+        assert sorted(delivered[KEYS.for_list(home_list(reader)).encode()]) == sorted(expected)
+
+
+def test_only_the_shards_that_need_it_get_a_batch() -> None:
+    """After a failure in the middle of a batch, the others have had it."""
+    commands = _commands([_created(0, 50, 3)], {3: _array(range(1, 40))}, [2, 5])
+    assert commands.keys() == {2, 5}
+
+
+def test_a_batch_of_nothing_moves_every_fence() -> None:
+    """Records that do not count are passed, in one wave."""
+    (wave,) = waves((), {}, KEYS, 60)
+    assert wave == dict.fromkeys(range(SHARDS), Part(b"", 0, [], last=True))
+
+
+def test_a_crossing_drops_the_followers_lists() -> None:
+    """Those lists do not name the author among the pulled ones; the author's own stays."""
+    crossing = _created(0, 50, 3, pulled=True, became_pulled=True)
+    commands = _commands([crossing], {3: _array([17, 18])})
+    dropped = {c[1].decode() for part in commands.values() for c in part if c[0] == b"UNLINK"}
+    assert dropped == {KEYS.for_list(home_list(17)), KEYS.for_list(home_list(18))}
+
+
+def test_a_follow_drops_the_followers_list_before_the_pushes() -> None:
+    """The list that is dropped belongs to the follower, in the follower's shard."""
+    follow = pb.FeedEvent(user_followed=pb.UserFollowed(follower_id=17, followed_id=3))
+    commands = _commands([Record.of(0, follow), _created(1, 50, 3)], {3: _array([17])})
+    key = KEYS.for_list(home_list(17)).encode()
+    assert [c[0] for c in commands[shard_of(17)] if c[1] == key] == [b"UNLINK", b"LPUSHX"]
+
+
+def test_a_deletion_leaves_a_tombstone() -> None:
+    """The deleted tweet's body says so, in the tweet's shard."""
+    event = pb.FeedEvent(tweet_deleted=pb.TweetDeleted(tweet_id=35, user_id=3))
+    (command,) = _commands([Record.of(0, event)], {})[shard_of(35)]
+    assert command[3:5] == [KEYS.tweet(35).encode(), b"D"]
