@@ -1,1 +1,4 @@
-"""Figures of the running system, each beside the raw limit taken in the same run."""
+"""`fanfare bench`: measures the running system, and each part against the limit of the layer below.
+
+docs/benchmarks.md explains the method.
+"""

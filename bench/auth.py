@@ -1,4 +1,4 @@
-"""What it costs to ask callers who they are: warm home timelines with and without tokens."""
+"""The cost of authentication: warm home timelines with and without access tokens."""
 
 from __future__ import annotations
 
@@ -15,41 +15,44 @@ MICRO = 1e6
 
 
 def read_auth(bench: Bench) -> list[Figure]:
-    """Return the CPU of GetHomeTimeline with access tokens, beside the same without."""
+    """Measure the CPU of GetHomeTimeline with authentication, against the same without."""
     bench.warm()
     calls = bench.size(10_000, quick=4000, smoke=100)
     requests = home_requests(bench.graph.readers, seed=3)
     keys = bench.folder / "keys"
     create_key(keys)
     signer = Signer(keys)
-    plain: list[float] = []
-    asked: list[float] = []
-    off, off_target = bench.system.another_read_service(1)
-    on, on_target = bench.system.another_read_service(1, auth_keys=keys)
+    without: list[float] = []
+    with_tokens: list[float] = []
+    open_server, open_target = bench.system.another_read_service(1)
+    secured_server, secured_target = bench.system.another_read_service(1, auth_keys=keys)
     try:
-        for target in (off_target, on_target):
+        for target in (open_target, secured_target):
             _calls(bench, target, requests, len(requests), signer)
         for number in range(bench.repetitions):
             bench.step(f"{calls:,} calls without and with tokens, {number + 1}")
-            for target, server, taken in ((off_target, off, plain), (on_target, on, asked)):
+            for target, server, values in (
+                (open_target, open_server, without),
+                (secured_target, secured_server, with_tokens),
+            ):
                 with bench.cpu(server=server) as used:
                     _calls(bench, target, requests, calls, signer)
-                taken.append(used["server"] / calls * MICRO)
+                values.append(used["server"] / calls * MICRO)
     finally:
-        on.stop()
-        off.stop()
+        secured_server.stop()
+        open_server.stop()
     figure = Figure(
         "read-auth",
         f"{CALLERS} callers",
         "server CPU per call",
         "µs",
-        tuple(asked),
+        tuple(with_tokens),
         "without authentication",
-        tuple(plain),
-        note="a new token for each repetition, verified once and then known by its hash",
+        tuple(without),
+        note="each repetition has a new token, which is verified once and then cached by its hash",
     )
     reached = (figure.ratio or GOAL + 1) <= GOAL
-    return [figure.with_goal(f"at most {GOAL} times without", reached=reached)]
+    return [figure.with_goal(f"at most {GOAL} times the CPU without", reached=reached)]
 
 
 def _calls(
@@ -59,7 +62,7 @@ def _calls(
     calls: int,
     signer: Signer,
 ) -> None:
-    # Sent to both, so that only the check differs.
+    # Both services get the token, so that only its verification makes a difference.
     token, _ = signer.sign(Caller(service="bench"))
     metadata = {METADATA_KEY: f"Bearer {token}"}
     ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls, metadata=metadata)

@@ -1,4 +1,4 @@
-"""Tweets written straight into Postgres, for the rows about what comes after the write service."""
+"""Backlogs: tweets written directly into Postgres, to measure what comes after that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from write_service.outbox import copy_events
 
 DRAIN_SECONDS = 120.0
 POLL_SECONDS = 0.002
-# Tweet ids as next_tweet_id() makes them, at a given time.
+# Tweet ids as next_tweet_id() makes them, for given times.
 _IDS = """
 SELECT ((extract(epoch FROM created_at) * 1000)::bigint - 1735689600000) << 22
     | (nextval('tweet_id_sequence') & 8191)
@@ -29,23 +29,28 @@ FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS times (created_at, n) ORDER BY
 """
 
 
-def write(
+def write_tweets(
     dsn: str, tweets: Sequence[tuple[int, str]], *, ago: float = 0.0, pulled: bool = False
 ) -> list[int]:
-    """Commit tweets, (author, text), with their events, and wake the relay; return their ids.
+    """Write tweets with their events in one transaction, wake the relay, and return the ids.
 
-    ago: they are dated so many seconds before now.
+    Args:
+        dsn: the primary.
+        tweets: (author id, content).
+        ago: dates the tweets so many seconds before now.
+        pulled: whether the events say that the tweets are pulled.
     """
     now = datetime.now(UTC) - timedelta(seconds=ago)
-    # A millisecond has 8,192 ids.
+    # A thousand a millisecond: there are 8,192 ids for each.
     times = [now + timedelta(milliseconds=number // 1000) for number in range(len(tweets))]
-    # Backlogs dated back may share a millisecond, and the sequence comes round: then draw others.
+    # Two backlogs that are dated back may share a millisecond and, as the sequence wraps around, an
+    # id. Then new ids are drawn.
     while True:
         with suppress(psycopg.errors.UniqueViolation):
-            return _write(dsn, tweets, times, pulled=pulled)
+            return _write_tweets(dsn, tweets, times, pulled=pulled)
 
 
-def _write(
+def _write_tweets(
     dsn: str, tweets: Sequence[tuple[int, str]], times: Sequence[datetime], *, pulled: bool
 ) -> list[int]:
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
@@ -70,24 +75,37 @@ def _write(
 
 
 def wait_sent(dsn: str) -> None:
-    """Wait until all events are in Kafka; raises BenchError if they do not come there."""
+    """Wait until all events are in Kafka.
+
+    Raises:
+        BenchError: that takes too long.
+    """
     deadline = time.monotonic() + DRAIN_SECONDS
     with psycopg.connect(dsn, autocommit=True) as connection:
         while connection.execute("SELECT FROM outbox WHERE sent_at IS NULL LIMIT 1").fetchone():
             if time.monotonic() > deadline:
-                raise BenchError("the relay does not send its events")
+                raise BenchError("the relay did not send the events in time")
             time.sleep(POLL_SECONDS)
 
 
-def ends(feed: Feed) -> list[int]:
-    """Return the offset at which each partition ends now."""
+def end_offsets(feed: Feed) -> list[int]:
+    """Return the end offset of each partition."""
     return [partition.end for partition in feed.partitions()]
 
 
 def wait_applied(redis: Redis, keys: Keys, offsets: Sequence[int]) -> float:
-    """Wait until all shards are at these offsets; return when, by time.time().
+    """Wait until the checkpoints of all shards have reached these offsets.
 
-    Raises BenchError if they do not come there.
+    Args:
+        redis: where the checkpoints are.
+        keys: the names of the keys.
+        offsets: for each partition.
+
+    Returns:
+        When they were reached, by time.time().
+
+    Raises:
+        BenchError: that takes too long.
     """
     deadline = time.monotonic() + DRAIN_SECONDS
     while True:
@@ -95,7 +113,7 @@ def wait_applied(redis: Redis, keys: Keys, offsets: Sequence[int]) -> float:
         for shard in range(SHARDS):
             pipeline.mget(keys.checkpoints(Shard(shard)))
         found = pipeline.execute()
-        with suppress(AttributeError):  # a key is absent
+        with suppress(AttributeError):  # a checkpoint does not exist yet
             if all(
                 Checkpoint.decode(value).offset >= end
                 for values in found
@@ -103,5 +121,5 @@ def wait_applied(redis: Redis, keys: Keys, offsets: Sequence[int]) -> float:
             ):
                 return time.time()
         if time.monotonic() > deadline:
-            raise BenchError("the worker does not apply what is in Kafka")
+            raise BenchError("the worker did not apply the events in time")
         time.sleep(POLL_SECONDS)

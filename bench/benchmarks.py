@@ -1,4 +1,4 @@
-"""All the rows, in the order in which they are run and shown."""
+"""All benchmarks, in the order in which they run and appear in the results."""
 
 from __future__ import annotations
 
@@ -23,35 +23,46 @@ from bench.harness import Bench
 
 
 @dataclass(frozen=True)
-class Row:
-    """A piece of work that is measured."""
+class Benchmark:
+    """Something that is measured."""
 
     name: str
     work: str
     """What is done, in words."""
     run: Callable[[Bench], list[Figure]]
+    """Raises BenchError."""
     tools: tuple[str, ...] = ()
-    """The load generators that it needs."""
+    """The names of the load generators that it needs."""
 
 
 _ALL = (
-    Row("read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, ("ghz",)),
-    Row("read-throughput", "GetHomeTimeline, as fast as it goes", read.read_throughput, ("ghz",)),
-    Row("read-batch", "BatchGetHomeTimelines, warm, all readers", read.read_batch, ("h2load",)),
-    Row("read-auth", "GetHomeTimeline, warm, by callers who say who", auth.read_auth, ("ghz",)),
-    Row("rest-read", "GET /timeline/{id}?limit=20, warm", rest.rest_read, ("ghz", "wrk")),
-    Row("cold", "The first read of a timeline that is not in Redis", cold.cold),
-    Row("create", "CreateTweet, all else running", create.create, ("ghz", "pgbench")),
-    Row("create-batch", "BatchCreateTweets, all else running", create.create_batch, ("ghz",)),
-    Row("relay", "A full outbox is carried to Kafka", relay.relay),
-    Row("fanout", "A backlog of tweets is drained from Kafka to Redis", fanout.fanout),
-    Row("fanout-stale", "A backlog of ten minutes is drained", fanout.fanout_stale),
-    Row("fanout-steady", "300 tweets a second are written and looked for", fanout.fanout_steady),
-    Row("celebrity", "A tweet of somebody with a million followers", celebrity.celebrity),
-    Row("idle", "Nothing happens for a minute", idle.idle),
-    Row("burst", "Ten times the steady load is written", degradation.burst, ("ghz",)),
-    Row("stampede", "All read at once after FLUSHALL", degradation.stampede, ("ghz",)),
-    # Last: it leaves a million timelines behind.
-    Row("growth", "A warm read when there is more of everything", growth.growth, ("ghz",)),
+    Benchmark("read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, ("ghz",)),
+    Benchmark(
+        "read-throughput", "GetHomeTimeline, as fast as possible", read.read_throughput, ("ghz",)
+    ),
+    Benchmark(
+        "read-batch", "BatchGetHomeTimelines, warm, all readers", read.read_batch, ("h2load",)
+    ),
+    Benchmark("read-auth", "GetHomeTimeline, warm, with access tokens", auth.read_auth, ("ghz",)),
+    Benchmark("rest-read", "GET /timeline/{id}?limit=20, warm", rest.rest_read, ("ghz", "wrk")),
+    Benchmark("cold", "The first read of a timeline that is not in Redis", cold.cold),
+    Benchmark("create", "CreateTweet, all else running", create.create, ("ghz", "pgbench")),
+    Benchmark("create-batch", "BatchCreateTweets, all else running", create.create_batch, ("ghz",)),
+    Benchmark("relay", "The relay publishes a full outbox to Kafka", relay.relay),
+    Benchmark("fanout", "The worker applies a backlog of tweets to Redis", fanout.fanout),
+    Benchmark("fanout-stale", "The worker applies a backlog of ten minutes", fanout.fanout_stale),
+    Benchmark(
+        "fanout-steady", "300 tweets a second are written and looked for", fanout.fanout_steady
+    ),
+    Benchmark("celebrity", "A tweet by somebody with a million followers", celebrity.celebrity),
+    Benchmark("idle", "Nothing happens", idle.idle),
+    Benchmark(
+        "burst", "Tweets are written at ten times the steady rate", degradation.burst, ("ghz",)
+    ),
+    Benchmark(
+        "stampede", "All readers read at once after FLUSHALL", degradation.stampede, ("ghz",)
+    ),
+    # Last, because it leaves a million timelines behind.
+    Benchmark("growth", "A warm read as the data grow", growth.growth, ("ghz",)),
 )
-ROWS = {row.name: row for row in _ALL}
+BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}

@@ -10,40 +10,47 @@ from pathlib import Path
 from embedded.server import ServerProcess
 
 PROC = Path("/proc")
-_TICKS = os.sysconf("SC_CLK_TCK")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the user and system time of processes so far, with that of their children.
+    """Return the user and system time that processes and their children have used so far.
 
-    Children that have ended count as soon as their parent has waited for them. Raises OSError
-    when a process is gone.
+    A child that has ended counts once its parent has waited for it.
+
+    Raises:
+        OSError: one of the processes has ended.
     """
     wanted = set(pids)
     ticks = 0
     for pid in wanted:
-        # utime, stime, and those of the children that have been waited for.
-        ticks += sum(int(field) for field in _fields(pid)[11:15])
+        # utime, stime, cutime and cstime of proc(5); the last two are of ended children.
+        ticks += sum(int(field) for field in _stat_fields(pid)[11:15])
     for entry in PROC.iterdir():
         if not entry.name.isdigit() or int(entry.name) in wanted:
             continue
         try:
-            fields = _fields(int(entry.name))
+            fields = _stat_fields(int(entry.name))
         except OSError:
-            continue  # ended meanwhile
-        if int(fields[1]) in wanted:
+            continue  # has ended in the meantime
+        parent = int(fields[1])
+        if parent in wanted:
             ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS
+    return ticks / _TICKS_PER_SECOND
 
 
-def _fields(pid: int) -> list[str]:
-    """Return the fields of the process's stat from its state on, the third of proc(5)."""
+def _stat_fields(pid: int) -> list[str]:
+    """Return the fields of /proc/<pid>/stat, beginning with the third of proc(5), the state."""
+    # The second field, the command in parentheses, may contain spaces.
     return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
 
 
 @contextmanager
 def cpu_used(servers: dict[str, ServerProcess]) -> Iterator[dict[str, float]]:
-    """Yield a dict that at the end holds the CPU seconds that each server used meanwhile."""
+    """Yield a dict that is filled at the end of the context.
+
+    It then has the CPU seconds that each server used in the context, by name.
+    """
     before = {name: cpu_seconds([server.pid]) for name, server in servers.items()}
     used: dict[str, float] = {}
     yield used

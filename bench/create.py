@@ -1,4 +1,4 @@
-"""Tweets written: one by one from many callers, and in batches, beside what Postgres can take."""
+"""Creating tweets, one by one and in batches, against what Postgres alone can insert."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ BATCH = 500
 BATCH_CALLERS = 6
 DRAIN_SECONDS = 300.0
 MICRO = 1e6
-WRITE_CPU = "CPU of the write process, with its relay, per tweet"
+WRITE_CPU = "CPU of the write process, including its relay, per tweet"
 
-# The tables again, for rows that no timeline may know of.
+# Copies of the tables, for rows that must not appear in timelines.
 _TABLES = """
 CREATE TABLE raw_tweets (LIKE tweets INCLUDING ALL, FOREIGN KEY (user_id) REFERENCES users);
 CREATE TABLE raw_outbox (LIKE outbox INCLUDING ALL);
@@ -45,7 +45,7 @@ COMMIT;
 
 
 def create(bench: Bench) -> list[Figure]:
-    """Return how many single creates a second are acknowledged, beside pgbench's inserts."""
+    """Measure CreateTweet calls per second, against the same inserts by pgbench."""
     bench.warm()
     calls = bench.size(12_000, quick=4000, smoke=100)
     requests = _requests(bench, 5000)
@@ -62,7 +62,7 @@ def create(bench: Bench) -> list[Figure]:
             p50.append(load.p50)
             p99.append(load.p99)
             cpu.append(used["write"] / calls * MICRO)
-            bench.drained(DRAIN_SECONDS)
+            bench.wait_drained(DRAIN_SECONDS)
             bench.step(f"the same rows by pgbench, {number + 1}")
             limits.append(_pgbench(bench, calls))
     case = f"{CREATE_CALLERS} callers"
@@ -72,7 +72,7 @@ def create(bench: Bench) -> list[Figure]:
         "acknowledged tweets",
         "1/s",
         tuple(rates),
-        "pgbench, a transaction for each tweet and its event",
+        "pgbench, one transaction for each tweet and its event",
         tuple(limits),
         note=f"the Go demo: {GO_CREATES}/s",
     )
@@ -86,7 +86,7 @@ def create(bench: Bench) -> list[Figure]:
 
 
 def create_batch(bench: Bench) -> list[Figure]:
-    """Return how many tweets a second are acknowledged in batches, beside COPY."""
+    """Measure tweets per second in batches, against COPY."""
     bench.warm()
     calls = bench.size(120, quick=40, smoke=2)
     singles = _requests(bench, 20 * BATCH)
@@ -95,7 +95,7 @@ def create_batch(bench: Bench) -> list[Figure]:
         for at in range(0, len(singles), BATCH)
     ]
     target = bench.settings.write_service_target()
-    rates, limits, drained, cpu = [], [], [], []
+    rates, limits, end_to_end, cpu = [], [], [], []
     with _raw_tables(bench):
         for number in range(bench.repetitions):
             bench.step(f"{calls * BATCH:,} tweets in batches of {BATCH}, {number + 1}")
@@ -111,8 +111,8 @@ def create_batch(bench: Bench) -> list[Figure]:
                 )
             rates.append(load.per_second * BATCH)
             cpu.append(used["write"] / calls / BATCH * MICRO)
-            bench.drained(DRAIN_SECONDS)
-            drained.append(calls * BATCH / (time.perf_counter() - started))
+            bench.wait_drained(DRAIN_SECONDS)
+            end_to_end.append(calls * BATCH / (time.perf_counter() - started))
             bench.step(f"the same rows by COPY, {number + 1}")
             limits.append(_copy(bench, requests, calls))
     case = f"{BATCH} a call, {BATCH_CALLERS} callers"
@@ -122,13 +122,15 @@ def create_batch(bench: Bench) -> list[Figure]:
         "acknowledged tweets",
         "1/s",
         tuple(rates),
-        "COPY of the tweets and their events, a commit for each batch",
+        "COPY of the tweets and their events, one commit for each batch",
         tuple(limits),
     )
     reached = figure.median >= BATCH_GOAL
     return [
         figure.with_goal(f"at least {BATCH_GOAL:,}/s", reached=reached),
-        Figure("create-batch", case, "tweets until all show", "1/s", tuple(drained)),
+        Figure(
+            "create-batch", case, "tweets, until all are in timelines", "1/s", tuple(end_to_end)
+        ),
         Figure(
             "create-batch",
             case,
@@ -140,7 +142,7 @@ def create_batch(bench: Bench) -> list[Figure]:
 
 
 def _requests(bench: Bench, count: int) -> list[w.CreateTweetRequest]:
-    # The contract takes no control characters, of which some real posts have one.
+    # Some of the real posts have control characters, which the contract refuses.
     posts = [post for post in bench.graph.posts if post[1].isprintable()][-count:]
     return [w.CreateTweetRequest(user_id=author, content=text) for author, text in posts]
 
@@ -156,13 +158,15 @@ def _raw_tables(bench: Bench) -> Iterator[None]:
 
 
 def _pgbench(bench: Bench, transactions: int) -> float:
-    """Return how many transactions a second pgbench's clients commit."""
+    """Return how many transactions per second pgbench commits with CREATE_CALLERS clients."""
     content = "x" * _mean_length(bench)
     script = bench.folder / "insert.sql"
     script.write_text(_INSERT.format(users=bench.graph.users, content=content))
     generator = find_tool("pgbench")
     if generator is None:
-        return python_load.execute(bench.settings.primary_dsn(), _plain(script), transactions)
+        return python_load.execute(
+            bench.settings.primary_dsn(), _as_plain_sql(script), transactions
+        )
     command = [
         *(str(generator), "--no-vacuum", "--client", str(CREATE_CALLERS), "--jobs", "1"),
         *("--transactions", str(-(-transactions // CREATE_CALLERS)), "--protocol", "prepared"),
@@ -177,7 +181,8 @@ def _pgbench(bench: Bench, transactions: int) -> float:
     return float(rate[1])
 
 
-def _plain(script: Path) -> str:
+def _as_plain_sql(script: Path) -> str:
+    """Return the statements of a pgbench script, for the author 1."""
     lines = script.read_text().splitlines()
     statements = [line for line in lines if not line.startswith("\\")]
     return "\n".join(statements).replace(":author", "1")
@@ -189,7 +194,7 @@ def _mean_length(bench: Bench) -> int:
 
 
 def _copy(bench: Bench, requests: Sequence[w.BatchCreateTweetsRequest], calls: int) -> float:
-    """Return how many tweets a second COPY takes, each with its event."""
+    """Return how many tweets per second COPY inserts, each with its event."""
     payload = b"\xab" * 150
     with psycopg.connect(bench.settings.primary_dsn()) as connection:
         cursor = connection.execute("SELECT next_tweet_id(), now()")

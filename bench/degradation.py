@@ -1,4 +1,4 @@
-"""What gets worse, and how far: every timeline gone at once, and a burst of writes."""
+"""How the system degrades: when all timelines are lost at once, and in a burst of writes."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from redis import Redis
 from bench.figures import Figure
 from bench.harness import CALL_SECONDS, Bench
 from bench.load_generators import CREATE_TWEET, GET_HOME_TIMELINE, ghz, home_requests
-from bench.python_load import Load
+from bench.python_load import LoadResult
 
-BURST = 10
+BURST_FACTOR = 10
 DRAIN_SECONDS = 120.0
 SAMPLE_SECONDS = 0.05
 PAGE = 100
-BUSY = (
+ACTIVE_QUERIES = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE application_name = 'fanfare-read' AND state = 'active'"
 )
-WAITING = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
+UNSENT_EVENTS = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
 
 
 @dataclass
-class Most:
-    """The highest number that a query gave."""
+class MaxSampler:
+    """Runs a query again and again, and keeps the highest number that it returned."""
 
     value: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def watch(self, connection: psycopg.Connection, query: str) -> None:
-        """Ask again and again, until told to stop."""
+        """Sample until stop() is called."""
         while not self._stop.wait(SAMPLE_SECONDS):
             row = connection.execute(query.encode()).fetchone()
             self.value = max(self.value, int(row[0]) if row else 0)
 
     def stop(self) -> None:
-        """Stop watching."""
+        """Have watch() return."""
         self._stop.set()
 
 
 def stampede(bench: Bench) -> list[Figure]:
-    """Return how reads fare when all come at once and Redis has just lost everything."""
+    """Measure reads by all readers at once, right after FLUSHALL, against the same when warm."""
     calls = bench.size(8000, quick=1500, smoke=200)
     callers = bench.size(500, quick=200, smoke=20)
     requests = home_requests(bench.graph.readers, seed=4)
     target = bench.settings.read_service_target()
 
-    def load() -> Load:
+    def load() -> LoadResult:
         return ghz(
             bench.folder,
             target,
@@ -76,40 +76,40 @@ def stampede(bench: Bench) -> list[Figure]:
             bench.step(f"the same after FLUSHALL, {number + 1}")
             redis.flushall()
             started = time.perf_counter()
-            with bench.cpu() as used, _watching(bench, BUSY) as most:
+            with bench.cpu() as used, _sample_max(bench, ACTIVE_QUERIES) as sampler:
                 flushed.append(load())
             cpu.append(used["postgres"] / (time.perf_counter() - started) * 100)
-            busy.append(float(most.value))
+            busy.append(float(sampler.value))
             bench.warm()
             rebuilt.append(time.perf_counter() - started)
     failed = tuple(float(load.failed) for load in flushed)
     case = f"{callers} callers, all readers"
     limit = "warm"
 
-    def both(what: str, unit: str, value: Callable[[Load], float]) -> Figure:
+    def compare(metric: str, unit: str, value: Callable[[LoadResult], float]) -> Figure:
         after, before = tuple(map(value, flushed)), tuple(map(value, warm))
-        return Figure("stampede", case, what, unit, after, limit, before)
+        return Figure("stampede", case, metric, unit, after, limit, before)
 
     return [
         Figure("stampede", case, f"of {calls:,} reads failed", "calls", failed).with_goal(
             "none", reached=not any(failed)
         ),
-        both("calls", "1/s", lambda load: load.per_second),
-        both("latency, p50", "ms", lambda load: load.p50),
-        both("latency, p99", "ms", lambda load: load.p99),
+        compare("calls", "1/s", lambda load: load.per_second),
+        compare("latency, p50", "ms", lambda load: load.p50),
+        compare("latency, p99", "ms", lambda load: load.p99),
         Figure("stampede", case, "Postgres' CPU", "% of a core", tuple(cpu)),
-        Figure("stampede", case, "queries of the read service at once, most", "", tuple(busy)),
-        Figure("stampede", case, "until every timeline is built again", "s", tuple(rebuilt)),
+        Figure("stampede", case, "most concurrent queries of the read service", "", tuple(busy)),
+        Figure("stampede", case, "until every timeline is rebuilt", "s", tuple(rebuilt)),
     ]
 
 
 def burst(bench: Bench) -> list[Figure]:
-    """Return how reads fare while ten times the steady load is written, and if all arrives."""
+    """Measure reads during a burst of writes, and check that every tweet arrives."""
     bench.warm()
     steady_rate, read_rate = 100, 200
     seconds = bench.size(10, quick=2, smoke=1)
     authors = [author for author, _ in bench.graph.posts]
-    chance = random.Random(6)  # noqa: S311 - chance, not a secret
+    chance = random.Random(6)  # noqa: S311 - not a secret
     writes = [
         w.CreateTweetRequest(user_id=chance.choice(authors), content=f"tweet {n} of a burst")
         for n in range(1000)
@@ -117,40 +117,42 @@ def burst(bench: Bench) -> list[Figure]:
     reads = home_requests(bench.graph.readers, seed=6)
     settings = bench.settings
 
-    def write(rate: int) -> Load:
+    def write(rate: int) -> LoadResult:
         target, calls = settings.write_service_target(), rate * seconds
         return ghz(bench.folder, target, CREATE_TWEET, writes, calls, rate=rate, may_fail=True)
 
-    def read() -> Load:
+    def read() -> LoadResult:
         target, calls = settings.read_service_target(), read_rate * seconds
         return ghz(bench.folder, target, GET_HOME_TIMELINE, reads, calls, rate=read_rate)
 
-    def together(rate: int) -> tuple[Load, Load]:
+    def write_and_read(rate: int) -> tuple[LoadResult, LoadResult]:
         with ThreadPoolExecutor(2) as pool:
             written, answered = pool.submit(write, rate), pool.submit(read)
             return written.result(), answered.result()
 
-    steady, bursts, waited, drained, wrong = [], [], [], [], []
+    steady, bursts, queued, drained, wrong = [], [], [], [], []
     for number in range(bench.repetitions):
         bench.step(f"{steady_rate} tweets a second, {number + 1}")
-        steady.append(together(steady_rate))
-        bench.drained(DRAIN_SECONDS)
-        bench.step(f"{BURST * steady_rate:,} tweets a second, {number + 1}")
-        with _watching(bench, WAITING) as most:
-            bursts.append(together(BURST * steady_rate))
-        waited.append(float(most.value))
+        steady.append(write_and_read(steady_rate))
+        bench.wait_drained(DRAIN_SECONDS)
+        bench.step(f"{BURST_FACTOR * steady_rate:,} tweets a second, {number + 1}")
+        with _sample_max(bench, UNSENT_EVENTS) as sampler:
+            bursts.append(write_and_read(BURST_FACTOR * steady_rate))
+        queued.append(float(sampler.value))
         started = time.perf_counter()
-        bench.drained(DRAIN_SECONDS)
+        bench.wait_drained(DRAIN_SECONDS)
         drained.append(time.perf_counter() - started)
-        wrong.append(float(_wrong(bench, bench.size(300, quick=100, smoke=10), number)))
-    case = f"{BURST * steady_rate:,} tweets/s for {seconds} s, {read_rate} reads/s"
+        wrong.append(
+            float(_count_wrong_timelines(bench, bench.size(300, quick=100, smoke=10), number))
+        )
+    case = f"{BURST_FACTOR * steady_rate:,} tweets/s for {seconds} s, {read_rate} reads/s"
     limit = f"with {steady_rate} tweets/s"
 
-    def both(what: str, value: Callable[[tuple[Load, Load]], float]) -> Figure:
+    def compare(metric: str, value: Callable[[tuple[LoadResult, LoadResult]], float]) -> Figure:
         return Figure(
             "burst",
             case,
-            what,
+            metric,
             "ms",
             tuple(map(value, bursts)),
             limit,
@@ -158,47 +160,47 @@ def burst(bench: Bench) -> list[Figure]:
         )
 
     return [
-        Figure("burst", case, "timelines that lack or have too much", "", tuple(wrong)).with_goal(
+        Figure("burst", case, "wrong timelines", "", tuple(wrong)).with_goal(
             "none", reached=not any(wrong)
         ),
         Figure(
             "burst",
             case,
-            "tweets that were not acknowledged",
+            "tweets not acknowledged",
             "%",
             tuple(100 * written.failed / written.count for written, _ in bursts),
             note=f"statuses of the tweets: {'; '.join(written.codes for written, _ in bursts)}",
         ),
-        both("latency of a read, p50", lambda loads: loads[1].p50),
-        both("latency of a read, p99", lambda loads: loads[1].p99),
-        both("latency of a tweet, p99", lambda loads: loads[0].p99),
-        Figure("burst", case, "events in the outbox, most", "", tuple(waited)),
-        Figure("burst", case, "until all have arrived", "s", tuple(drained)),
+        compare("latency of a read, p50", lambda loads: loads[1].p50),
+        compare("latency of a read, p99", lambda loads: loads[1].p99),
+        compare("latency of a tweet, p99", lambda loads: loads[0].p99),
+        Figure("burst", case, "most events in the outbox", "", tuple(queued)),
+        Figure("burst", case, "until all tweets have arrived", "s", tuple(drained)),
     ]
 
 
 @contextmanager
-def _watching(bench: Bench, query: str) -> Iterator[Most]:
-    most = Most()
+def _sample_max(bench: Bench, query: str) -> Iterator[MaxSampler]:
+    sampler = MaxSampler()
     with (
         psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection,
         ThreadPoolExecutor(1) as pool,
     ):
-        watching = pool.submit(most.watch, connection, query)
+        watching = pool.submit(sampler.watch, connection, query)
         try:
-            yield most
+            yield sampler
         finally:
-            most.stop()
+            sampler.stop()
             watching.result()
 
 
-def _wrong(bench: Bench, count: int, seed: int) -> int:
-    """Return how many of so many readers are shown something else than Postgres has."""
+def _count_wrong_timelines(bench: Bench, count: int, seed: int) -> int:
+    """Return how many of some random readers get a page that differs from Postgres."""
     readers = bench.graph.readers
-    chosen = random.Random(seed).sample(readers, min(count, len(readers)))  # noqa: S311 - chance
+    chosen = random.Random(seed).sample(readers, min(count, len(readers)))  # noqa: S311 - not a secret
     wrong = 0
     with (
-        bench.reading() as stub,
+        bench.read_stub() as stub,
         psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection,
     ):
         for reader in chosen:

@@ -1,4 +1,4 @@
-"""The fan-out: backlogs drained from Kafka to Redis, and how soon a tweet is seen."""
+"""The fan-out: how fast the worker applies a backlog, and how soon a tweet is visible."""
 
 from __future__ import annotations
 
@@ -22,82 +22,84 @@ from bench import backlog
 from bench.cpu import cpu_seconds
 from bench.figures import Figure
 from bench.harness import CALL_SECONDS, Bench, BenchError
-from bench.raw_valkey import Recorder, send
+from bench.raw_valkey import CommandRecorder, replay_commands
 from embedded.server import ServerProcess
 from ops.feed_status import Feed
 from ops.verify import compare_timelines
 
 STALE_SECONDS = 600.0
-# A relay that kept up has sent a few at a time.
+# How many tweets of an old backlog are written at a time: few, as a relay that keeps up sends them.
 STALE_BATCH = 250
-# What the worker logs before its first fetch.
 LOG_TIME = "%Y-%m-%d %H:%M:%S,%f"
-PLACED = "consuming from the checkpoints"
-# Of so many tweets one is looked for; looking costs more than writing.
+# The worker logs this before its first fetch.
+RESUMED = "consuming from the checkpoints"
+# One of so many tweets is looked for, because looking costs more than writing.
 STEADY_SAMPLE = 15
-LOOK_SECONDS = 0.001
-RAW = "the same commands, replayed from a file by one socket"
+POLL_SECONDS = 0.001
+RAW = "the same commands, replayed from a file over one socket"
 
 
 def fanout(bench: Bench) -> list[Figure]:
-    """Return how fast a backlog that has just been written is drained."""
-    return _drains(bench, "fanout", "", span=0, workers=1, reach=1_500_000)
+    """Measure how fast a backlog that was just written is applied."""
+    return _measure_drains(bench, "fanout", "", span=0, workers=1, goal=1_500_000)
 
 
 def fanout_stale(bench: Bench) -> list[Figure]:
-    """Return how fast a backlog of ten minutes is drained, by one worker and by two."""
-    one = _drains(
-        bench, "fanout-stale", "one worker", span=STALE_SECONDS, workers=1, reach=1_000_000
+    """Measure how fast a backlog of ten minutes is applied, by one worker and by two."""
+    one = _measure_drains(
+        bench, "fanout-stale", "one worker", span=STALE_SECONDS, workers=1, goal=1_000_000
     )
-    return one + _drains(bench, "fanout-stale", "two workers", span=STALE_SECONDS, workers=2)
+    return one + _measure_drains(
+        bench, "fanout-stale", "two workers", span=STALE_SECONDS, workers=2
+    )
 
 
-def _drains(  # noqa: PLR0913 - each is a plain fact about the case
-    bench: Bench, row: str, case: str, *, span: float, workers: int, reach: int | None = None
+def _measure_drains(  # noqa: PLR0913 - each is a plain fact about the case
+    bench: Bench, name: str, case: str, *, span: float, workers: int, goal: int | None = None
 ) -> list[Figure]:
     tweets = bench.size(50_000, quick=5000, smoke=300)
     rates, limits, worker_cpu, valkey_cpu = [], [], [], []
-    chance = random.Random(6)  # noqa: S311 - a choice of authors, no secret
+    chance = random.Random(6)  # noqa: S311 - not a secret
     authors = list(bench.graph.followers)
     weights = [len(bench.graph.followers[author]) for author in authors]
     texts = [text for _, text in bench.graph.posts]
     worker = bench.system.processes["worker"]
-    # Nothing can be built before the worker has created its fences.
+    # Before the worker stops: timelines can only be built once it has created its checkpoints.
     bench.warm()
     worker.stop()
     for number in range(1, bench.repetitions + 1):
-        # Those of the last repetition have been pushed more ids than they keep.
+        # The last repetition pushed more ids than a list holds, so its lists have to be rebuilt.
         bench.warm()
         bench.step(f"writing a backlog of {tweets:,} tweets, {number}")
         chosen = chance.choices(authors, weights, k=tweets)
         deliveries = sum(len(bench.graph.followers[author]) for author in chosen)
         _write_backlog(bench, [(author, chance.choice(texts)) for author in chosen], span)
-        recorder = Recorder(bench)
+        recorder = CommandRecorder(bench)
         bench.step(f"draining it, {number}")
         seconds, worker_used, valkey_used = _drain(bench, workers)
         rates.append(deliveries / seconds)
         worker_cpu.append(worker_used / deliveries * 1e6)
         valkey_cpu.append(valkey_used / deliveries * 1e6)
         bench.step(f"the raw limit, {number}")
-        with recorder.twin() as twin:
-            limits.append(deliveries / send(twin, recorder.commands()))
+        with recorder.start_copy() as copy_url:
+            limits.append(deliveries / replay_commands(copy_url, recorder.commands()))
     size = worker.log_path.stat().st_size
     worker.start()
-    # Stopped while it joins, it would be a member of its group for seconds yet.
-    _placed(worker, size)
-    _check(bench)
-    figure = Figure(row, case, "deliveries", "1/s", tuple(rates), RAW, tuple(limits))
-    if reach is not None:
+    # A worker that is stopped while it joins its consumer group would stay a member for seconds.
+    _wait_resumed(worker, size)
+    _check_timelines(bench)
+    figure = Figure(name, case, "deliveries", "1/s", tuple(rates), RAW, tuple(limits))
+    if goal is not None:
         figure = figure.with_goal(
-            f"at least {reach:,} and 70 % of raw" if row == "fanout" else f"at least {reach:,}",
-            reached=figure.median >= reach and (row != "fanout" or (figure.ratio or 0) >= 0.7),
+            f"at least {goal:,} and 70 % of raw" if name == "fanout" else f"at least {goal:,}",
+            reached=figure.median >= goal and (name != "fanout" or (figure.ratio or 0) >= 0.7),
         )
     if workers == 2:
         return [figure]
     return [
         figure,
-        Figure(row, case, "worker CPU per delivery", "µs", tuple(worker_cpu)),
-        Figure(row, case, "Valkey CPU per delivery", "µs", tuple(valkey_cpu)),
+        Figure(name, case, "worker CPU per delivery", "µs", tuple(worker_cpu)),
+        Figure(name, case, "Valkey CPU per delivery", "µs", tuple(valkey_cpu)),
     ]
 
 
@@ -105,15 +107,18 @@ def _write_backlog(bench: Bench, tweets: Sequence[tuple[int, str]], span: float)
     dsn = bench.settings.primary_dsn()
     size = STALE_BATCH if span else len(tweets)
     for start in range(0, len(tweets), size):
-        backlog.write(dsn, tweets[start : start + size], ago=span * (1 - start / len(tweets)))
+        backlog.write_tweets(
+            dsn, tweets[start : start + size], ago=span * (1 - start / len(tweets))
+        )
         backlog.wait_sent(dsn)
 
 
 def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
-    """Start workers and wait until the backlog is in Redis.
+    """Start workers, wait until they have applied the backlog, and stop them.
 
-    Return the seconds from before the first fetch to the last progress key, and the CPU seconds of
-    the first worker and of Valkey.
+    Returns:
+        The seconds from before the first fetch until the last checkpoint is at its end, and the CPU
+        seconds of the first worker and of Valkey.
     """
     worker, valkey = bench.system.processes["worker"], bench.system.stack.valkey
     size = worker.log_path.stat().st_size
@@ -122,11 +127,11 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
         Redis.from_url(bench.settings.redis_address()) as redis,
         ThreadPoolExecutor(1) as pool,
     ):
-        ends = backlog.ends(feed)
+        ends = backlog.end_offsets(feed)
         worker.launch()
         second = pool.submit(bench.system.another_worker) if workers == 2 else None
         try:
-            started = _placed(worker, size)
+            started = _wait_resumed(worker, size)
             before = cpu_seconds([worker.pid]), cpu_seconds([valkey.pid])
             ended = backlog.wait_applied(redis, bench.keys, ends)
             after = cpu_seconds([worker.pid]), cpu_seconds([valkey.pid])
@@ -137,21 +142,29 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
     return ended - started, after[0] - before[0], after[1] - before[1]
 
 
-def _placed(worker: ServerProcess, size: int) -> float:
-    """Return when the worker knew its place, by time.time(), from its log beyond this size."""
+def _wait_resumed(worker: ServerProcess, size: int) -> float:
+    """Wait until the worker is about to fetch; return when it was, by time.time().
+
+    Args:
+        worker: is starting.
+        size: how much of its log to skip.
+
+    Raises:
+        BenchError: that takes too long.
+    """
     deadline = time.monotonic() + backlog.DRAIN_SECONDS
     while time.monotonic() < deadline:
         with worker.log_path.open() as log:
             log.seek(size)
             for line in log:
-                if PLACED in line:
+                if RESUMED in line:
                     return datetime.strptime(line[:23], LOG_TIME).timestamp()  # noqa: DTZ007 - the machine's own
         time.sleep(backlog.POLL_SECONDS)
-    raise BenchError("the worker does not begin")
+    raise BenchError("the worker did not begin to fetch in time")
 
 
-def _check(bench: Bench) -> None:
-    """Raise BenchError if some timelines are not what the SQL oracle says."""
+def _check_timelines(bench: Bench) -> None:
+    """Raise BenchError if timelines of some random readers differ from the SQL oracle."""
     bench.step("comparing timelines with the SQL oracle")
     readers = list(bench.graph.readers)
     chosen = random.Random(7).sample(readers, min(bench.size(30, quick=8, smoke=4), len(readers)))  # noqa: S311
@@ -161,39 +174,49 @@ def _check(bench: Bench) -> None:
 
 
 def fanout_steady(bench: Bench) -> list[Figure]:
-    """Return how soon a tweet is seen that was acknowledged, at a steady rate, open loop."""
+    """Measure how soon an acknowledged tweet is visible, at a steady rate (open loop)."""
     seconds = bench.size(20.0, quick=3.0, smoke=0.5)
     rate = bench.size(300, quick=300, smoke=60)
     bench.warm()
     followed = list(bench.graph.followers)
     weights = [len(bench.graph.followers[author]) for author in followed]
-    chance = random.Random(8)  # noqa: S311 - a choice of authors, no secret
+    chance = random.Random(8)  # noqa: S311 - not a secret
     p50, p99 = [], []
     for number in range(1, bench.repetitions + 1):
         bench.step(f"{rate} tweets a second, {number}")
         authors = chance.choices(followed, weights, k=int(seconds * rate))
         readers = [chance.choice(bench.graph.followers[author]) for author in authors]
-        took = asyncio.run(_steady(bench, rate, authors, readers))
+        took = asyncio.run(_measure_visibility(bench, rate, authors, readers))
         cuts = quantiles([1000 * each for each in took], n=100, method="inclusive")
         p50.append(cuts[49])
         p99.append(cuts[98])
-    bench.drained(backlog.DRAIN_SECONDS)
-    note = f"of every {STEADY_SAMPLE}th tweet, looked for by one of its author's followers"
+    bench.wait_drained(backlog.DRAIN_SECONDS)
+    note = f"every {STEADY_SAMPLE}th tweet is looked for by one of the author's followers"
     return [
-        Figure("fanout-steady", "", what, "ms", tuple(values), note=note).with_goal(
+        Figure("fanout-steady", "", metric, "ms", tuple(values), note=note).with_goal(
             f"under {goal} ms", reached=median(values) < goal
         )
-        for what, values, goal in (
-            ("acknowledged to seen, p50", p50, 15),
-            ("acknowledged to seen, p99", p99, 60),
+        for metric, values, goal in (
+            ("acknowledged to visible, p50", p50, 15),
+            ("acknowledged to visible, p99", p99, 60),
         )
     ]
 
 
-async def _steady(
+async def _measure_visibility(
     bench: Bench, rate: int, authors: Sequence[int], readers: Sequence[int]
 ) -> list[float]:
-    """Return the seconds from acknowledgement to the sampled tweets' being seen."""
+    """Write tweets; return the seconds until each sampled one is visible.
+
+    Args:
+        bench: the system.
+        rate: tweets per second.
+        authors: of the tweets.
+        readers: for each tweet a follower of its author, who looks for it.
+
+    Raises:
+        BenchError: a tweet does not become visible.
+    """
     settings = bench.settings
     async with (
         grpc.aio.insecure_channel(settings.write_service_target()) as to_write,
@@ -207,7 +230,7 @@ async def _steady(
             acknowledged = time.perf_counter()
             if number % STEADY_SAMPLE:
                 return None
-            # As long as can be: of who follows many, a short page is full of later tweets soon.
+            # The longest page: later tweets soon fill a short one of a reader who follows many.
             page = GetHomeTimelineRequest(user_id=readers[number], limit=100)
             while True:
                 answer = await reading.GetHomeTimeline(page, timeout=CALL_SECONDS)
@@ -215,13 +238,13 @@ async def _steady(
                 if any(tweet.id == created for tweet in answer.tweets):
                     return seen - acknowledged
                 if seen - acknowledged > CALL_SECONDS:
-                    raise BenchError(f"tweet {created} is not seen")
-                await asyncio.sleep(LOOK_SECONDS)
+                    raise BenchError(f"tweet {created} did not become visible")
+                await asyncio.sleep(POLL_SECONDS)
 
         tasks = []
         started = time.perf_counter()
         for number in range(len(authors)):
-            # When it is due, whatever became of those before.
+            # When it is due, whether or not earlier tweets have been acknowledged.
             await asyncio.sleep(started + number / rate - time.perf_counter())
             tasks.append(asyncio.create_task(tweet(number)))
         return [took for took in await asyncio.gather(*tasks) if took is not None]

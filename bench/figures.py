@@ -1,4 +1,4 @@
-"""What a row says: a figure for each repetition, beside its raw limit and its goal."""
+"""Figures: what a benchmark measured, with its raw limit and its goal."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing measured, once for each repetition."""
+    """One metric of a benchmark, with one value for each repetition."""
 
-    row: str
-    """The name of the row."""
+    benchmark: str
+    """The name of the benchmark."""
     case: str
-    """Which variant of the row's work, "" where there is one only."""
-    what: str
+    """The variant of the benchmark, or "" if there is only one."""
+    metric: str
     """What is measured, such as "deliveries"."""
     unit: str
     """Such as "1/s", "µs", "ms", "%" or "KB"."""
     values: tuple[float, ...]
-    limit: str = ""
-    """What the raw limit is, in words; "" where there is none."""
+    limit_name: str = ""
+    """What the raw limit is, or "" if there is none."""
     limits: tuple[float, ...] = ()
-    """The limit in the same unit, taken in the same repetitions."""
-    reach: str = ""
-    """The goal, in words; "" where there is none."""
+    """The raw limit in the same unit, measured in the same repetitions."""
+    goal: str = ""
+    """The goal in words, or "" if there is none."""
     reached: bool | None = None
-    """Whether the goal is reached; None where there is none."""
+    """Whether the goal is reached, or None if there is none."""
     note: str = ""
-    """What a reader must know to read the figure right."""
+    """What a reader has to know to interpret the figure."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a figure without values, or with another number of limits."""
+        """Raise ValueError if there are no values, or not as many limits as values."""
         if not self.values or len(self.limits) not in {0, len(self.values)}:
-            raise ValueError(f"{self.row} {self.what}: {self.values} beside {self.limits}")
+            raise ValueError(
+                f"{self.benchmark} {self.metric}: {len(self.values)} values and "
+                f"{len(self.limits)} limits"
+            )
 
     @property
     def median(self) -> float:
@@ -47,16 +50,24 @@ class Figure:
 
     @property
     def limit_median(self) -> float | None:
-        """The median of the limits, None where there are none."""
+        """The median of the limits, or None if there are none."""
         return median(self.limits) if self.limits else None
 
     @property
     def ratio(self) -> float | None:
-        """The median of value by limit of the same repetition, None where there are no limits."""
+        """The median of the ratios of value to limit in each repetition.
+
+        None if there are no limits, or if one is zero.
+        """
         if not self.limits or not all(self.limits):
             return None
         return median(v / limit for v, limit in zip(self.values, self.limits, strict=True))
 
-    def with_goal(self, reach: str, *, reached: bool) -> Figure:
-        """Return the figure with its goal."""
-        return replace(self, reach=reach, reached=reached)
+    def with_goal(self, goal: str, *, reached: bool) -> Figure:
+        """Return the figure with a goal.
+
+        Args:
+            goal: the goal in words.
+            reached: whether the values reach it.
+        """
+        return replace(self, goal=goal, reached=reached)

@@ -1,8 +1,8 @@
-"""The follow graph and the posts that the rows work on: real ones, or small made-up ones.
+"""The follow graph and the posts that the benchmarks use, from real data or generated.
 
-Users have the ids 1, 2, … here, the most followed first. Posts and follows come from different
-sources, so who wrote what is a construction, the same as that of `fanfare load`: whoever posts
-most is the user with the most followers, and so on down.
+User ids are 1, 2, … in the order of the number of followers, the most followed user first. Follows
+and posts come from different sources and are combined as `fanfare load` does: the author with the
+most posts becomes the user with the most followers, and so on.
 """
 
 from __future__ import annotations
@@ -27,31 +27,37 @@ class Graph:
     """Users, who follows whom, and what they wrote."""
 
     source: str
-    """Where it is from, in words."""
+    """Where the data come from, in words."""
     users: int
-    """How many there are; their ids are 1 to this."""
+    """The number of users, and the highest user id."""
     followings: Mapping[int, Sequence[int]]
-    """Whom each reader follows."""
+    """The followings of each user who follows anybody."""
     followers: Mapping[int, Sequence[int]]
-    """By whom each user who has any is followed."""
+    """The followers of each user who has any."""
     posts: Sequence[tuple[int, str]]
-    """(author, text), oldest first; the authors are users."""
+    """(author id, text), oldest first."""
 
     @property
     def readers(self) -> Sequence[int]:
-        """The users who follow anyone, and so have a timeline to read."""
+        """The users who follow anybody, and so have a timeline to read."""
         return list(self.followings)
 
     @property
     def edges(self) -> int:
-        """How many follows there are."""
+        """The number of follows."""
         return sum(len(followed) for followed in self.followings.values())
 
 
-def real_graph(folder: Path, edges: int | None = None, posts: int | None = None) -> Graph:
-    """Return the graph of the files in the folder; of their first lines where told so.
+def read_graph(folder: Path, edges: int | None = None, posts: int | None = None) -> Graph:
+    """Read the graph from files.
 
-    Raises OSError when they cannot be read.
+    Args:
+        folder: holds follows.txt.gz and posts.jsonl.gz.
+        edges: how many follows to use, the first ones; None for all.
+        posts: how many posts to use, the first ones; None for all.
+
+    Raises:
+        OSError: a file cannot be read.
     """
     rejects = RejectedLines()
     lines = read_lines(folder / FOLLOWS, lambda _: None)
@@ -66,16 +72,22 @@ def real_graph(folder: Path, edges: int | None = None, posts: int | None = None)
     return _graph("the Higgs Twitter graph with StockNet posts", follows, written)
 
 
-def made_up_graph(users: int, followings: int, posts: int) -> Graph:
-    """Return a small graph for machines that have no real one; the same at every call."""
-    chance = random.Random(5)  # noqa: S311 - a made-up graph, no secret
+def generate_graph(users: int, followings: int, posts: int) -> Graph:
+    """Generate a small graph, always the same, for machines without the data.
+
+    Args:
+        users: the number of users.
+        followings: how many users each user follows, at most.
+        posts: the number of posts.
+    """
+    chance = random.Random(5)  # noqa: S311 - not a secret
     follows = []
     for follower in range(1, users + 1):
-        # Few are followed by many, as in real graphs.
+        # As in real graphs, a few users have most of the followers.
         followed = {int(users ** chance.random()) for _ in range(followings)} - {follower}
         follows += [(follower, other) for other in followed]
     written = [(int(users ** chance.random()), f"post {n}") for n in range(posts)]
-    return _graph("a made-up graph, as there are no real data here", follows, written)
+    return _graph("a generated graph", follows, written)
 
 
 def _graph(source: str, follows: Sequence[Edge], posts: Sequence[tuple[int, str]]) -> Graph:
@@ -103,14 +115,14 @@ def _first(count: int | None, edges: Iterable[Edge]) -> Iterable[Edge]:
 
 
 def load(dsn: str, graph: Graph) -> None:
-    """Put the graph into a database that holds no users yet.
+    """Load the graph into a database without users.
 
-    Straight into the tables and without events: as long as nobody has read or written anything,
-    no timeline is cached that would have to hear of it.
+    The rows are copied into the tables, and no events are enqueued: nothing has been read yet, so
+    no timeline is cached that would have to change.
     """
     with psycopg.connect(dsn) as connection:
         with connection.cursor() as cursor:
-            # The ids are right by construction; checking each costs more than the rest.
+            # Switches off the checks of foreign keys, which would take most of the time.
             cursor.execute("SET LOCAL session_replication_role = replica")
             with cursor.copy("COPY users (id, username) FROM STDIN") as copy:
                 for user in range(1, graph.users + 1):
@@ -132,6 +144,6 @@ def load(dsn: str, graph: Graph) -> None:
                 " FROM (SELECT author, content FROM posts ORDER BY n) AS ordered"
             )
         connection.commit()
-        # Now, and not by the autovacuum in the middle of a row.
+        # Now, so that autovacuum does not do it during a benchmark.
         connection.autocommit = True
         connection.execute("VACUUM (ANALYZE)")

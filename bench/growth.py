@@ -1,7 +1,7 @@
-"""What happens to a warm read when there is more of everything; and what a timeline weighs.
+"""How the cost of a warm read grows with the data, and how much memory a timeline list takes.
 
-On users and tweets of its own, above those of the graph. All that is read is the cached window, so
-nothing of it should grow.
+A warm read only reads the cached window of the timeline, so its cost should not grow. The users and
+tweets are made for this benchmark and have higher ids than those of the graph.
 """
 
 from __future__ import annotations
@@ -28,33 +28,34 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Group:
-    """Readers who have one thing in common."""
+    """Readers of one size of the data."""
 
     case: str
     readers: Sequence[int]
 
 
 def growth(bench: Bench) -> list[Figure]:
-    """Return the CPU of a warm read as followings, depth and users grow; and a list's memory."""
+    """Measure the CPU of a warm read as followings, depth and users grow, and a list's memory."""
     followings = bench.size((10, 100, 1000, 4000), quick=(10, 4000), smoke=(10, 30))
     depths = bench.size((20, 1000, 10_000, 100_000), quick=(20, 100_000), smoke=(20, 500))
     users = bench.size((1000, 10_000, 100_000, 1_000_000), quick=(1000, 20_000), smoke=(1000, 2000))
     calls = bench.size(3000, quick=2000, smoke=50)
     with psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")  # right by construction
+        connection.execute("SET session_replication_role = replica")  # no checks of foreign keys
         bench.step(f"making users who follow up to {followings[-1]:,}")
-        by_followings = _followings(connection, followings)
-        by_depth = _depths(connection, depths)
-        by_users = _users(connection, bench, users)
+        by_followings = _make_followings(connection, followings)
+        by_depth = _make_depths(connection, depths)
+        by_users = _make_users(connection, bench, users)
     return [
-        *_flat(bench, by_followings, calls),
-        *_flat(bench, by_depth, calls),
-        *_flat(bench, by_users, calls),
+        *_measure_series(bench, by_followings, calls),
+        *_measure_series(bench, by_depth, calls),
+        *_measure_series(bench, by_users, calls),
         _memory(bench, by_followings[-1].readers),
     ]
 
 
-def _flat(bench: Bench, groups: Sequence[Group], calls: int) -> list[Figure]:
+def _measure_series(bench: Bench, groups: Sequence[Group], calls: int) -> list[Figure]:
+    """Measure reads by each group, against those by the first."""
     taken: dict[str, list[float]] = {group.case: [] for group in groups}
     requests = {}
     for group in groups:
@@ -70,7 +71,7 @@ def _flat(bench: Bench, groups: Sequence[Group], calls: int) -> list[Figure]:
             with bench.cpu() as used:
                 ghz(bench.folder, target, GET_HOME_TIMELINE, requests[group.case], calls)
             taken[group.case].append(used["read"] / calls * 1e6)
-    least = groups[0].case
+    smallest = groups[0].case
     figures = [
         Figure(
             "growth",
@@ -78,19 +79,20 @@ def _flat(bench: Bench, groups: Sequence[Group], calls: int) -> list[Figure]:
             "server CPU per call",
             "µs",
             tuple(values),
-            limit=f"with {least}" if case != least else "",
-            limits=tuple(taken[least]) if case != least else (),
+            limit_name=f"with {smallest}" if case != smallest else "",
+            limits=tuple(taken[smallest]) if case != smallest else (),
         )
         for case, values in taken.items()
     ]
     ratio = figures[-1].ratio
     figures[-1] = figures[-1].with_goal(
-        f"flat: at most {FLAT} times that with {least}", reached=ratio is not None and ratio <= FLAT
+        f"flat: at most {FLAT} times that with {smallest}",
+        reached=ratio is not None and ratio <= FLAT,
     )
     return figures
 
 
-def _followings(connection: psycopg.Connection, counts: Sequence[int]) -> list[Group]:
+def _make_followings(connection: psycopg.Connection, counts: Sequence[int]) -> list[Group]:
     authors = _new_users(connection, counts[-1])
     _tweet(connection, authors, TWEETS_EACH)
     groups = []
@@ -102,7 +104,7 @@ def _followings(connection: psycopg.Connection, counts: Sequence[int]) -> list[G
     return groups
 
 
-def _depths(connection: psycopg.Connection, counts: Sequence[int]) -> list[Group]:
+def _make_depths(connection: psycopg.Connection, counts: Sequence[int]) -> list[Group]:
     groups = []
     for count in counts:
         readers, authors = _new_users(connection, READERS), _new_users(connection, 1)
@@ -113,8 +115,8 @@ def _depths(connection: psycopg.Connection, counts: Sequence[int]) -> list[Group
     return groups
 
 
-def _users(connection: psycopg.Connection, bench: Bench, counts: Sequence[int]) -> list[Group]:
-    """Make readers with a page each in Redis, written there as their first reads would."""
+def _make_users(connection: psycopg.Connection, bench: Bench, counts: Sequence[int]) -> list[Group]:
+    """Make readers, and write a page of each timeline into Redis as a first read would."""
     authors = _new_users(connection, 1)
     _tweet(connection, authors, PAGE)
     rows = connection.execute("SELECT id FROM tweets WHERE user_id = ANY(%s)", (list(authors),))
@@ -166,17 +168,15 @@ def _tweet(connection: psycopg.Connection, authors: range, each: int) -> None:
 
 
 def _memory(bench: Bench, readers: Sequence[int]) -> Figure:
-    """Return what lists weigh that are as long as they get."""
+    """Measure the memory of lists of the maximum length."""
     with Redis.from_url(bench.settings.redis_address()) as redis:
-        weights = []
+        sizes = []
         lengths = set()
         for reader in readers[: bench.repetitions]:
             key = bench.keys.for_list(home_list(reader))
             lengths.add(redis.llen(key))
-            weights.append(float(redis.memory_usage(key, samples=0) or 0) / 1024)
-    figure = Figure(
-        "growth", f"{max(lengths):,} elements", "memory of a list", "KB", tuple(weights)
-    )
+            sizes.append(float(redis.memory_usage(key, samples=0) or 0) / 1024)
+    figure = Figure("growth", f"{max(lengths):,} elements", "memory of a list", "KB", tuple(sizes))
     return figure.with_goal(
-        f"at most {KILOBYTES_GOAL:g} KB for 800 ids", reached=max(weights) <= KILOBYTES_GOAL
+        f"at most {KILOBYTES_GOAL:g} KB for 800 ids", reached=max(sizes) <= KILOBYTES_GOAL
     )

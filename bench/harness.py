@@ -1,4 +1,4 @@
-"""A running system with the graph in it, which the rows of a run share."""
+"""The harness of a run: a system of its own, with the graph loaded, that all benchmarks share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Size = TypeVar("_Size")
 
 
 class Profile(Enum):
-    """How thorough a run is: its value is the number of repetitions."""
+    """How thorough a run is. The value is the number of repetitions of each measurement."""
 
     FULL = 5
     QUICK = 3
@@ -42,11 +42,11 @@ class Profile(Enum):
 
 
 class BenchError(Exception):
-    """A row cannot be measured; the text is one sentence with the cause."""
+    """A benchmark could not be measured; the message is one sentence with the cause."""
 
 
 class Bench:
-    """One running system, and what the rows need to measure it."""
+    """A running system and the tools to measure it, which every benchmark is given."""
 
     def __init__(
         self,
@@ -60,55 +60,67 @@ class Bench:
         self.graph = graph
         self.profile = profile
         self.folder = folder
-        """For whatever a row writes; gone after the run."""
+        """For files of benchmarks; deleted after the run."""
         self.step = step
-        """Tells the person who waits what is being done."""
+        """Shows the person who waits what is being done."""
 
     @property
     def settings(self) -> Settings:
-        """The addresses of everything."""
+        """The settings of the system, with all addresses."""
         return self.system.settings
 
     @cached_property
     def keys(self) -> Keys:
-        """The keys in Redis."""
+        """The names of the system's keys in Redis."""
         return current_keys(self.settings)
 
     @property
     def repetitions(self) -> int:
-        """How often each figure is taken."""
+        """How often each figure is measured."""
         return self.profile.value
 
     def size(self, full: _Size, *, quick: _Size, smoke: _Size) -> _Size:
-        """Return the size for this run's profile."""
+        """Return the one of three sizes that is for this run's profile."""
         return {Profile.FULL: full, Profile.QUICK: quick, Profile.SMOKE: smoke}[self.profile]
 
     def cpu(self, **others: ServerProcess) -> AbstractContextManager[dict[str, float]]:
-        """Return a context whose dict holds, at its end, the CPU seconds used meanwhile.
+        """Measure CPU time: return a context manager whose dict is filled at its end.
 
-        By name: "write", "read", "worker", "postgres", "valkey", "kafka", and the
-        others by theirs. User and system time, of Postgres with all its backends.
+        It then has the CPU seconds, user and system, that each process used in the context, by
+        name: "write", "read", "worker", "postgres" with all its backends, "valkey",
+        "kafka", and the names of the given servers.
+
+        Args:
+            others: further servers to measure.
         """
         stack = self.system.stack
         servers = {"postgres": stack.postgres, "valkey": stack.valkey, "kafka": stack.kafka}
         return cpu_used(self.system.processes | servers | others)
 
-    def drained(self, seconds: float) -> None:
-        """Wait until outbox and Kafka are applied to Redis; raises BenchError after the time."""
+    def wait_drained(self, seconds: float) -> None:
+        """Wait until every event in the outbox and in Kafka has been applied to Redis.
+
+        Raises:
+            BenchError: that takes longer than so many seconds.
+        """
         deadline = time.monotonic() + seconds
         with Feed(self.settings) as feed:
             while (remaining := feed.remaining()) != 0:
                 if time.monotonic() > deadline:
-                    raise BenchError(f"{remaining} events have not drained in {seconds:.0f} s")
+                    raise BenchError(f"{remaining} events were not applied within {seconds:.0f} s")
                 time.sleep(0.02)
 
     def warm(self, users: Sequence[int] | None = None) -> None:
-        """Have these users' timelines built in Redis, or those of all the graph's readers.
+        """Read timelines until all of them are built in Redis.
 
-        Raises BenchError when some are not in the end.
+        Args:
+            users: whose timelines; by default those of all the graph's readers.
+
+        Raises:
+            BenchError: some could not be built within five minutes.
         """
         deadline = time.monotonic() + WARM_SECONDS
-        with Redis.from_url(self.settings.redis_address()) as redis, self.reading() as stub:
+        with Redis.from_url(self.settings.redis_address()) as redis, self.read_stub() as stub:
 
             def read(users: list[int]) -> None:
                 request = r.BatchGetHomeTimelinesRequest(user_ids=users, limit=20)
@@ -117,7 +129,7 @@ class Bench:
             absent = list(self.graph.readers if users is None else users)
             while absent:
                 if time.monotonic() > deadline:
-                    raise BenchError(f"{len(absent)} timelines are not built")
+                    raise BenchError(f"{len(absent)} timelines could not be built")
                 batches = [absent[at : at + WARM_BATCH] for at in range(0, len(absent), WARM_BATCH)]
                 with ThreadPoolExecutor(4) as pool:
                     for number, _ in enumerate(pool.map(read, batches), 1):
@@ -125,13 +137,14 @@ class Bench:
                 absent = _not_built(redis, self.keys, absent)
 
     @contextmanager
-    def reading(self) -> Iterator[ReadServiceStub]:
-        """Yield a client of the read service."""
+    def read_stub(self) -> Iterator[ReadServiceStub]:
+        """Yield a gRPC client of the read service."""
         with grpc.insecure_channel(self.settings.read_service_target()) as channel:
             yield ReadServiceStub(channel)
 
 
 def _not_built(redis: Redis, keys: Keys, users: list[int]) -> list[int]:
+    """Return the users whose home timelines are absent or still being built."""
     pipeline = redis.pipeline(transaction=False)
     for user in users:
         pipeline.lindex(keys.for_list(home_list(user)), -1)
@@ -143,26 +156,32 @@ def _not_built(redis: Redis, keys: Keys, users: list[int]) -> list[int]:
 
 
 @contextmanager
-def started(
+def start_bench(
     graph: Graph,
     profile: Profile,
     step: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Bench]:
-    """Yield a running system of its own, with the graph in it; stop and delete it at the end.
+    """Start a system with the graph loaded; stop and delete it at the end of the context.
 
-    Its data are in a folder below FANFARE_STATE_DIR and so on a disk: the system's temporary
-    folder may be in memory, where making a commit durable costs nothing.
+    Its data are below FANFARE_STATE_DIR, and not in the machine's folder for temporary files. That
+    may be in memory, where it costs nothing to make a commit durable.
+
+    Args:
+        graph: what to load.
+        profile: how thorough the run is.
+        step: called with a line about each step.
+        environment: further settings of the processes.
     """
     parts_dir = default_parts_dir()
     state_dir = parts_dir.parent
     state_dir.mkdir(parents=True, exist_ok=True)
-    # Never a server that the environment names: what is in it is somebody's.
-    nobodys = Settings.model_construct()
+    # Ignores servers that the environment names: their data belong to somebody.
+    no_servers = Settings.model_construct()
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=state_dir) as name,
         System(
-            Path(name), parts_dir, given=nobodys, environment=environment, progress=step
+            Path(name), parts_dir, given=no_servers, environment=environment, progress=step
         ) as system,
     ):
         if graph.users:

@@ -1,4 +1,4 @@
-"""Nothing happens: what the processes cost then."""
+"""The CPU that an idle system uses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from bench.figures import Figure
 from bench.harness import Bench
 
 SERVERS = ("postgres", "valkey", "kafka")
+GOAL_PERCENT = 2.0
 
 
 def idle(bench: Bench) -> list[Figure]:
-    """Return the CPU of our processes together, and of the servers, while nothing happens."""
-    bench.drained(60)
+    """Measure the CPU of Fanfare's processes while nothing happens, against the servers' CPU."""
+    bench.wait_drained(60)
     seconds = bench.size(12, quick=3, smoke=1)
     ours, servers = [], []
     for _ in range(bench.repetitions):
@@ -23,16 +24,13 @@ def idle(bench: Bench) -> list[Figure]:
         theirs = sum(used[name] for name in SERVERS)
         ours.append((sum(used.values()) - theirs) / seconds * 100)
         servers.append(theirs / seconds * 100)
-    goal = 2.0
     figure = Figure(
         "idle",
         "",
         "CPU of all our processes",
         "% of a core",
         tuple(ours),
-        limit="CPU of Postgres, Valkey and Kafka",
-        limits=tuple(servers),
-        reach=f"under {goal:g} %",
-        reached=median(ours) < goal,
+        "CPU of Postgres, Valkey and Kafka",
+        tuple(servers),
     )
-    return [figure]
+    return [figure.with_goal(f"under {GOAL_PERCENT:g} %", reached=median(ours) < GOAL_PERCENT)]

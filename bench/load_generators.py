@@ -1,4 +1,7 @@
-"""Load from outside, by compiled generators: gRPC by ghz and, if large, h2load; REST by wrk."""
+"""Load by compiled programs: gRPC calls by ghz, with large answers by h2load, and REST by wrk.
+
+If a program is not installed, a client in Python takes its place.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from google.protobuf.message import Message
 
 from bench import python_load
 from bench.harness import BenchError
-from bench.python_load import Load
+from bench.python_load import LoadResult
 from bench.tools import find_tool
 
 _READ = r.DESCRIPTOR.services_by_name["ReadService"]
@@ -29,7 +32,7 @@ GET_HOME_TIMELINE = _READ.methods_by_name["GetHomeTimeline"]
 BATCH_GET_HOME_TIMELINES = _READ.methods_by_name["BatchGetHomeTimelines"]
 BATCH_CREATE_TWEETS = _WRITE.methods_by_name["BatchCreateTweets"]
 CREATE_TWEET = _WRITE.methods_by_name["CreateTweet"]
-# How many callers wait for an answer at a time, where nothing else is said.
+# The default number of concurrent callers.
 CALLERS = 32
 CONNECTIONS = 4
 RUN_SECONDS = 600.0
@@ -37,7 +40,7 @@ _SCRIPT = Path(__file__).with_name("paths.lua")
 
 
 def home_requests(users: Iterable[int], seed: int) -> list[r.GetHomeTimelineRequest]:
-    """Return a request for the first page of each user's home timeline, in an order of chance."""
+    """Return a request for the first page of each user's home timeline, in random order."""
     requests = [r.GetHomeTimelineRequest(user_id=user, limit=20) for user in users]
     random.Random(seed).shuffle(requests)  # noqa: S311 - chance, not a secret
     return requests
@@ -55,12 +58,24 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
     rate: int | None = None,
     may_fail: bool = False,
     metadata: Mapping[str, str] | None = None,
-) -> Load:
-    """Make calls, with the requests one after another and over again; return how they went.
+) -> LoadResult:
+    """Make gRPC calls by ghz, and return the outcome.
 
-    rate: so many calls a second whatever becomes of those before (open loop: who has to wait
-    is not left out), instead of each caller's next call after their last. Raises BenchError when
-    a call fails, unless some may.
+    Args:
+        folder: for temporary files.
+        target: host and port.
+        method: which method to call.
+        requests: taken in turn, as often as needed.
+        calls: how many calls to make.
+        callers: how many calls are in progress at a time (closed loop), unless there is a rate.
+        connections: how many connections the callers share.
+        rate: start so many calls a second, whether or not earlier ones have been answered (open
+            loop), so that queueing counts as latency.
+        may_fail: whether failed calls are part of the outcome instead of an error.
+        metadata: sent with each call.
+
+    Raises:
+        BenchError: a call failed although none may.
     """
     generator = find_tool("ghz")
     if generator is None:
@@ -83,38 +98,40 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
 
 def _ghz(
     command: Sequence[str], folder: Path, method: MethodDescriptor, requests: Sequence[Message]
-) -> Load:
+) -> LoadResult:
     with tempfile.TemporaryDirectory(dir=folder) as name:
         data, protoset, out = (Path(name) / file for file in ("data", "protoset", "out"))
         data.write_text(
             json.dumps([MessageToDict(q, preserving_proto_field_name=True) for q in requests])
         )
-        protoset.write_bytes(_contract(method.containing_service.file))
+        protoset.write_bytes(_descriptor_set(method.containing_service.file))
         options = [
             *("--insecure", "--protoset", str(protoset)),
             *("--call", f"{method.containing_service.full_name}/{method.name}"),
             *("--data-file", str(data)),
             *("--disable-template-data", "--disable-template-functions"),
             *("--max-recv-message-size", "32MB", "--format", "json", "--output", str(out)),
-            # With one thread and rare collections of garbage it takes a third of the CPU.
+            # One thread and rare garbage collection (GOGC) cut its CPU to a third.
             *("--cpus", "1"),
         ]
         _run([*command, *options], {"GOGC": "400"})
-        said = json.loads(out.read_text())
-    codes = said["statusCodeDistribution"]
+        summary = json.loads(out.read_text())
+    codes = summary["statusCodeDistribution"]
     failed = sum(n for code, n in codes.items() if code != "OK")
-    at = {step["percentage"]: step["latency"] / 1e6 for step in said["latencyDistribution"]}
-    return Load(said["count"], said["rps"], at[50], at[99], failed, str(codes))
+    at = {step["percentage"]: step["latency"] / 1e6 for step in summary["latencyDistribution"]}
+    return LoadResult(summary["count"], summary["rps"], at[50], at[99], failed, str(codes))
 
 
 def h2load(
     folder: Path, target: str, method: MethodDescriptor, request: Message, calls: int
 ) -> int:
-    """Make the same call over and over; return the bytes of all answers.
+    """Make the same gRPC call so many times by h2load; return the bytes of all answers.
 
-    Far cheaper than ghz where answers are large, as it does not parse them. Whether they are
-    errors it cannot tell either: whoever knows the answer knows its size. Raises BenchError when
-    calls are not answered.
+    For large answers h2load uses far less CPU than ghz, because it does not parse them. For the
+    same reason it does not notice errors: compare the size with that of the expected answer.
+
+    Raises:
+        BenchError: some calls were not answered.
     """
     generator = find_tool("h2load")
     if generator is None:
@@ -122,26 +139,28 @@ def h2load(
     url = f"http://{target}/{method.containing_service.full_name}/{method.name}"
     with tempfile.NamedTemporaryFile(dir=folder) as body:
         message = request.SerializeToString()
+        # The framing of gRPC: not compressed, and the length.
         body.write(b"\0" + len(message).to_bytes(4, "big") + message)
         body.flush()
-        said = _run(
+        output = _run(
             [
                 *(str(generator), "--requests", str(calls), "--clients", "1"),
                 *("-H", "content-type: application/grpc", "-H", "te: trailers"),
                 *("--data", body.name, url),
             ]
         )
-    done = re.search(r"(\d+) succeeded", said)
-    size = re.search(r"\((\d+)\) data", said)
+    done = re.search(r"(\d+) succeeded", output)
+    size = re.search(r"\((\d+)\) data", output)
     if done is None or size is None or int(done[1]) != calls:
-        raise BenchError(f"h2load says: {said}")
+        raise BenchError(f"h2load did not complete all calls: {output}")
     return int(size[1])
 
 
-def wrk(folder: Path, url: str, paths: Sequence[str], seconds: int) -> Load:
-    """Fetch the paths at random, each caller the next after the last; return how it went.
+def wrk(folder: Path, url: str, paths: Sequence[str], seconds: int) -> LoadResult:
+    """Fetch random ones of the paths over HTTP by wrk (closed loop), and return the outcome.
 
-    Raises BenchError when one is not answered by 200.
+    Raises:
+        BenchError: an answer has a status other than 200, or a connection failed.
     """
     generator = find_tool("wrk")
     if generator is None:
@@ -153,7 +172,7 @@ def wrk(folder: Path, url: str, paths: Sequence[str], seconds: int) -> Load:
             *(str(generator), "--threads", "1", "--connections", str(CALLERS)),
             *("--duration", f"{seconds}s", "--script", str(_SCRIPT), url, "--", str(listed)),
         ]
-        load = Load(**json.loads(_run(command).splitlines()[-1]))
+        load = LoadResult(**json.loads(_run(command).splitlines()[-1]))
     if load.failed:
         raise BenchError(f"{load.failed} of {load.count} requests to {url} failed")
     return load
@@ -174,8 +193,8 @@ def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> s
     return done.stdout
 
 
-def _contract(file: FileDescriptor) -> bytes:
-    """Return the contract with all it imports, each file after those that it needs."""
+def _descriptor_set(file: FileDescriptor) -> bytes:
+    """Return a serialised FileDescriptorSet of a .proto file and its imports, imports first."""
     contract = FileDescriptorSet()
     seen = set()
 

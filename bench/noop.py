@@ -1,8 +1,9 @@
-"""A read process that does nothing but answer: what any answer costs with these parts.
+"""A read service that does no work: the lowest cost of any answer with this server.
 
-`python -m bench.noop FILE` serves ReadService at FANFARE_READ_PORT by the same server, options,
-validation and error handling as the read service, and answers GetHomeTimeline with the bytes that
-the file, a BatchGetHomeTimelinesResponse, has for the user.
+`python -m bench.noop FILE` serves the ReadService on FANFARE_READ_PORT, with the same server,
+options, validation and error handling as the read service. FILE holds a
+BatchGetHomeTimelinesResponse; GetHomeTimeline answers with the serialised bytes of the user's
+timeline in it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from core.runtime.process import run
 from core.settings import Settings
 
 
-class Noop:
-    """The ReadService's GetHomeTimeline, without reading anything."""
+class NoopReadService:
+    """The ReadService, of which only GetHomeTimeline is implemented, by stored answers."""
 
     def __init__(self, answers: r.BatchGetHomeTimelinesResponse) -> None:
+        """Serialise the answers."""
         self._answers = {}
         for timeline in answers.timelines:
             answer = r.GetHomeTimelineResponse(
@@ -35,11 +37,11 @@ class Noop:
     async def GetHomeTimeline(  # noqa: N802 - the contract's name
         self, request: r.GetHomeTimelineRequest, _context: Context
     ) -> bytes:
-        """Return the bytes."""
+        """Return the stored answer for the user."""
         return self._answers[request.user_id]
 
     def __getattr__(self, name: str) -> object:
-        """Return something for the methods that nobody calls."""
+        """Stand in for the other methods, which nobody calls."""
         return None
 
 
@@ -47,7 +49,7 @@ async def serve(serialised: bytes, settings: Settings, stopping: asyncio.Event) 
     """Serve the answers until stopping is set."""
     answers = r.BatchGetHomeTimelinesResponse.FromString(serialised)
     handlers = Handlers()
-    handlers.add_service(r.DESCRIPTOR.services_by_name["ReadService"], Noop(answers))
+    handlers.add_service(r.DESCRIPTOR.services_by_name["ReadService"], NoopReadService(answers))
     shared = settings.read_processes > 1
     server = GrpcServer(settings.bind, settings.read_port, handlers, shared=shared)
     await server.start()

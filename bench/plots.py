@@ -1,4 +1,4 @@
-"""The results as pictures that need no text beside them."""
+"""Plots of the results, as SVG files that can be understood without further text."""
 
 from __future__ import annotations
 
@@ -19,48 +19,52 @@ REACHED = {True: "goal reached", False: "goal missed", None: ""}
 MORE = {"1/s"}
 MARKS = {"p50": "o", "p95": "^", "p99": "D"}
 COLUMNS = 2
-# What the Go demo did on a machine of 2 cores with the same graph and posts; not of the same run.
+# The Go demo's figures, measured separately, on 2 cores with the same graph and posts.
 GO_DEMO = {
     "read-throughput": 1890.0,
     "rest-read": 1890.0,
     "create": 700.0,
     "fanout": 17_400.0,
 }
-# Text stays text, and the same figures give the same file.
+# Text stays text, and the same figures always give the same file.
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "fanfare", "font.size": 9})
 
 
 def draw(folder: Path, results: Results, order: Sequence[str], works: dict[str, str]) -> None:
-    """Draw the rows that have a goal, how long callers wait, and growth, as SVG files.
+    """Draw the figures that have a goal, the latencies, and the growth of a warm read.
 
-    order: of the rows. works: what each row does, in words.
+    Args:
+        folder: where the files go.
+        results: what to draw.
+        order: of the benchmarks.
+        works: what each benchmark does, in words.
     """
     figures = [
         figure
-        for row in order
-        if row in results
-        for figure in results[row][1]
-        if figure.reached is not None and any(figure.values) and row != "growth"
+        for name in order
+        if name in results
+        for figure in results[name][1]
+        if figure.reached is not None and any(figure.values) and name != "growth"
     ]
     if figures:
-        where = results[figures[0].row][0]
-        _draw_rows(
+        where = results[figures[0].benchmark][0]
+        _draw_goals(
             folder / "benchmarks-rows.svg",
             figures,
             works,
             f"{where.cpu}, {where.cores} cores, everything on it; {where.date[:10]}",
         )
-    waits = [
+    latencies = [
         figure
-        for row in order
-        for figure in results.get(row, (None, []))[1]
-        if figure.unit == "ms" and _share(figure)
+        for name in order
+        for figure in results.get(name, (None, []))[1]
+        if figure.unit == "ms" and _percentile(figure)
     ]
-    if waits:
-        where = results[waits[0].row][0]
-        _draw_waits(
+    if latencies:
+        where = results[latencies[0].benchmark][0]
+        _draw_latencies(
             folder / "benchmarks-latency.svg",
-            waits,
+            latencies,
             f"{where.cpu}, {where.cores} cores, everything on it; {where.date[:10]}",
         )
     if "growth" in results:
@@ -72,18 +76,18 @@ def draw(folder: Path, results: Results, order: Sequence[str], works: dict[str, 
         )
 
 
-def _draw_rows(path: Path, figures: Sequence[Figure], works: dict[str, str], where: str) -> None:
+def _draw_goals(path: Path, figures: Sequence[Figure], works: dict[str, str], where: str) -> None:
     lines = -(-len(figures) // COLUMNS)
     picture = Picture(figsize=(5.6 * COLUMNS, 2.0 * lines + 0.8), layout="constrained")
     picture.suptitle(
-        f"Fanfare beside the raw limit of its parts, measured in the same run\n{where}",
+        f"Each part against the raw limit of the layer beneath it, in the same run\n{where}",
         fontsize=11,
     )
     grid: Any = picture.subplots(lines, COLUMNS, squeeze=False)
     for axes in grid.flat[len(figures) :]:
         axes.set_visible(False)
     for axes, figure in zip(grid.flat, figures, strict=False):
-        _draw_figure(axes, figure, works.get(figure.row, figure.row))
+        _draw_figure(axes, figure, works.get(figure.benchmark, figure.benchmark))
     _save(picture, path)
 
 
@@ -92,10 +96,10 @@ def _draw_figure(axes: Axes, figure: Figure, work: str) -> None:
     if figure.limits:
         assert figure.limit_median is not None  # noqa: S101 - there are limits
         spread = (min(figure.limits), max(figure.limits))
-        bars.append((figure.limit, figure.limit_median, spread, LIMIT))
-    if figure.row in GO_DEMO:
-        demo = GO_DEMO[figure.row]
-        bars.append(("the Go demo, measured apart", demo, (demo, demo), GO))
+        bars.append((figure.limit_name, figure.limit_median, spread, LIMIT))
+    if figure.benchmark in GO_DEMO:
+        demo = GO_DEMO[figure.benchmark]
+        bars.append(("the Go demo, measured separately", demo, (demo, demo), GO))
     longest = max(spread[1] for *_, spread, _ in bars) or 1.0
     for place, (name, value, spread, colour) in enumerate(bars):
         axes.barh(place, value, color=colour, height=0.45)
@@ -116,8 +120,8 @@ def _draw_figure(axes: Axes, figure: Figure, work: str) -> None:
     axes.locator_params(axis="x", nbins=6)
     case = f" ({figure.case})" if figure.case else ""
     axes.set_title(
-        f"{work}{case}\n{figure.what}, {figure.unit or 'number'}; {better}\n"
-        f"{REACHED[figure.reached]}: {figure.reach}",
+        f"{work}{case}\n{figure.metric}, {figure.unit or 'number'}; {better}\n"
+        f"{REACHED[figure.reached]}: {figure.goal}",
         fontsize=9,
         loc="left",
     )
@@ -130,7 +134,7 @@ def _draw_growth(path: Path, figures: Sequence[Figure], where: str) -> None:
             number, _, what = figure.case.partition(" ")
             series.setdefault(what, []).append((float(number.replace(",", "")), figure))
     picture = Picture(figsize=(3.7 * len(series), 3.2), layout="constrained")
-    picture.suptitle(f"Server CPU of a warm GetHomeTimeline as everything grows\n{where}")
+    picture.suptitle(f"Server CPU of a warm GetHomeTimeline as the data grow\n{where}")
     grid: Any = picture.subplots(1, len(series), squeeze=False, sharey=True)
     for axes, (what, points) in zip(grid.flat, series.items(), strict=True):
         numbers = [number for number, _ in points]
@@ -147,29 +151,29 @@ def _draw_growth(path: Path, figures: Sequence[Figure], where: str) -> None:
     _save(picture, path)
 
 
-def _share(figure: Figure) -> str:
-    """Return which share of the calls waited at most so long: "p50", or "" if it says no such."""
-    return next((share for share in MARKS if figure.what.endswith(share)), "")
+def _percentile(figure: Figure) -> str:
+    """Return which percentile a latency figure is, such as "p50", or "" if it is none."""
+    return next((name for name in MARKS if figure.metric.endswith(name)), "")
 
 
-def _draw_waits(path: Path, figures: Sequence[Figure], where: str) -> None:
+def _draw_latencies(path: Path, figures: Sequence[Figure], where: str) -> None:
     lines: dict[str, list[Figure]] = {}
     for figure in figures:
-        what = figure.what.removesuffix(_share(figure)).removesuffix(", ")
-        name = f"{figure.row} ({figure.case})" if figure.case else figure.row
-        lines.setdefault(name if what == "latency" else f"{name}: {what}", []).append(figure)
+        metric = figure.metric.removesuffix(_percentile(figure)).removesuffix(", ")
+        name = f"{figure.benchmark} ({figure.case})" if figure.case else figure.benchmark
+        lines.setdefault(name if metric == "latency" else f"{name}: {metric}", []).append(figure)
     picture = Picture(figsize=(11, 0.34 * len(lines) + 1.7), layout="constrained")
-    picture.suptitle(f"How long callers wait\n{where}", fontsize=11)
+    picture.suptitle(f"Latencies\n{where}", fontsize=11)
     axes: Any = picture.subplots()
     for place, found in enumerate(lines.values()):
         for figure in found:
-            mark = MARKS[_share(figure)]
+            mark = MARKS[_percentile(figure)]
             if figure.limit_median is not None:
                 axes.plot(figure.limit_median, place + 0.18, mark, color=LIMIT, markersize=5)
             axes.plot(figure.median, place - 0.1, mark, color=OURS, markersize=7)
-    for share, mark in MARKS.items():
-        axes.plot([], [], mark, color=OURS, label=f"Fanfare, {share[1:]} of 100 calls wait less")
-    axes.plot([], [], "s", color=LIMIT, label="the same of its limit in the same run")
+    for name, mark in MARKS.items():
+        axes.plot([], [], mark, color=OURS, label=f"Fanfare, {name}")
+    axes.plot([], [], "s", color=LIMIT, label="the raw limit in the same run")
     axes.set_yticks(range(len(lines)), list(lines))
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.set_xscale("log")

@@ -1,6 +1,6 @@
-"""Load by Python, for a smoke run where the generators are not installed.
+"""Load by clients written in Python, for smoke runs without the load generators.
 
-It costs more CPU than the servers do, so no figure that counts is taken with it.
+These clients use more CPU than the servers, so no published figure is measured with them.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 CALL_SECONDS = 30.0
+# What gRPC puts before each message: a flag and the length.
+FRAME_BYTES = 5
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
-class Load:
-    """What became of a load."""
+class LoadResult:
+    """The outcome of a load."""
 
     count: int
+    """How many calls were made."""
     per_second: float
     p50: float
-    """Half of the calls were answered within so many milliseconds."""
+    """Median latency in milliseconds."""
     p99: float
-    """And 99 of 100 within so many."""
+    """99th percentile of the latency in milliseconds."""
     failed: int = 0
-    """How many of the calls, where a row lets some fail."""
+    """How many of the calls failed."""
     codes: str = ""
-    """How many calls ended with which status."""
+    """How many calls ended with which status, for people."""
 
 
 def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
@@ -46,8 +49,8 @@ def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
     calls: int,
     callers: int,
     metadata: Mapping[str, str],
-) -> Load:
-    """Make calls, with the requests one after another and over again; return how they went."""
+) -> LoadResult:
+    """Make so many gRPC calls, taking the requests in turn, and return the outcome."""
     with grpc.insecure_channel(target) as channel:
         stub = _stub(channel, method)
 
@@ -58,18 +61,20 @@ def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
                 return False
             return True
 
-        return _load(one, list(islice(cycle(requests), calls)), callers)
+        return _run_load(one, list(islice(cycle(requests), calls)), callers)
 
 
 def answer_bytes(target: str, method: MethodDescriptor, request: Message, calls: int) -> int:
-    """Make the same call over and over; return the bytes of all answers, as they are framed."""
+    """Make the same call so many times; return the bytes of all answers with their framing."""
     with grpc.insecure_channel(target) as channel:
         stub = _stub(channel, method)
-        return sum(5 + stub(request, timeout=CALL_SECONDS).ByteSize() for _ in range(calls))
+        return sum(
+            FRAME_BYTES + stub(request, timeout=CALL_SECONDS).ByteSize() for _ in range(calls)
+        )
 
 
-def fetch(url: str, paths: Sequence[str], callers: int) -> Load:
-    """Fetch each of the paths; return how it went."""
+def fetch(url: str, paths: Sequence[str], callers: int) -> LoadResult:
+    """Fetch each of the paths once over HTTP, and return the outcome."""
 
     def one(path: str) -> bool:
         try:
@@ -79,11 +84,11 @@ def fetch(url: str, paths: Sequence[str], callers: int) -> Load:
             return False
         return True
 
-    return _load(one, paths, callers)
+    return _run_load(one, paths, callers)
 
 
 def execute(dsn: str, statements: str, times: int) -> float:
-    """Return how often a second the statements are executed."""
+    """Execute SQL statements so many times; return the executions per second."""
     started = time.perf_counter()
     with psycopg.connect(dsn, autocommit=True) as connection:
         for _ in range(times):
@@ -100,7 +105,9 @@ def _stub(channel: grpc.Channel, method: MethodDescriptor) -> Callable[..., Mess
     return stub
 
 
-def _load(one: Callable[[_Item], bool], items: Sequence[_Item], callers: int) -> Load:
+def _run_load(one: Callable[[_Item], bool], items: Sequence[_Item], callers: int) -> LoadResult:
+    """Call one with each item, from so many threads; one returns whether the call succeeded."""
+
     def timed(item: _Item) -> tuple[float, bool]:
         started = time.perf_counter()
         succeeded = one(item)
@@ -110,12 +117,12 @@ def _load(one: Callable[[_Item], bool], items: Sequence[_Item], callers: int) ->
     with ThreadPoolExecutor(callers) as pool:
         results = list(pool.map(timed, items))
     seconds = time.perf_counter() - started
-    took = sorted(milliseconds for milliseconds, _ in results)
-    last = len(took) - 1
-    return Load(
-        count=len(took),
-        per_second=len(took) / seconds,
-        p50=took[last // 2],
-        p99=took[last * 99 // 100],
+    latencies = sorted(milliseconds for milliseconds, _ in results)
+    last = len(latencies) - 1
+    return LoadResult(
+        count=len(latencies),
+        per_second=len(latencies) / seconds,
+        p50=latencies[last // 2],
+        p99=latencies[last * 99 // 100],
         failed=sum(not succeeded for _, succeeded in results),
     )

@@ -1,4 +1,4 @@
-"""The raw limit of the fan-out: the same commands, prepared, sent to a Valkey by one socket."""
+"""The raw limit of the fan-out: recorded commands, replayed over one socket to a second Valkey."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from embedded.ports import HOST
 from embedded.stack import free_ports
 from embedded.valkey import valkey
 
-_MARK = b"the raw limit ends here"
+_MARK = b"end of the recorded commands"
 _ECHO = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(_MARK), _MARK)
 
 
-def send(url: str, commands: bytes) -> float:
-    """Return the seconds from the first of the packed commands to the last reply."""
+def replay_commands(url: str, commands: bytes) -> float:
+    """Send commands and return the seconds until the last reply.
+
+    Args:
+        url: a redis:// URL.
+        commands: encoded in the Redis protocol.
+    """
     address = urlsplit(url)
     with socket.create_connection((address.hostname or "", address.port or 6379)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -38,17 +43,20 @@ def send(url: str, commands: bytes) -> float:
     return seconds
 
 
-class Recorder:
-    """What a Valkey writes into its append-only file from now on.
+class CommandRecorder:
+    """Records the commands that change the system's Valkey, from its append-only file.
 
-    Those are the commands that had an effect, as the protocol packs them: pushes, trims, bodies
-    and progress keys, with the transactions around them.
+    The file has all commands that had an effect, encoded in the Redis protocol: pushes, trims,
+    tweet cache entries, checkpoints, and the transactions around them.
     """
 
     def __init__(self, bench: Bench) -> None:
-        """Have the file written anew, so that it begins with all data as they are now."""
+        """Begin to record, and keep a copy of the data as they are now.
+
+        Valkey rewrites its append-only file first, so that what is appended later is the recording.
+        """
         self._folder = bench.folder / "valkey" / "data"
-        self._copy = bench.folder / "twin"
+        self._copy = bench.folder / "valkey-copy"
         with Redis.from_url(bench.settings.redis_address()) as redis:
             redis.config_set("auto-aof-rewrite-percentage", 0)
             redis.bgrewriteaof()
@@ -59,17 +67,17 @@ class Recorder:
                 time.sleep(0.01)
         shutil.rmtree(self._copy, ignore_errors=True)
         shutil.copytree(self._folder, self._copy / "data")
-        self._file, self._start = self._current()
+        self._file, self._start = self._find_current_file()
 
     def commands(self) -> bytes:
-        """Return what has been written since."""
+        """Return the commands recorded so far."""
         with self._file.open("rb") as file:
             file.seek(self._start)
             return file.read()
 
     @contextmanager
-    def twin(self) -> Iterator[str]:
-        """Yield the URL of a Valkey of the same kind, which holds what this one held before."""
+    def start_copy(self) -> Iterator[str]:
+        """Start a second Valkey with the data from before the recording, and yield its URL."""
         (port,) = free_ports(1)
         server = valkey(self._copy, port)
         server.start()
@@ -78,9 +86,10 @@ class Recorder:
         finally:
             server.stop()
 
-    def _current(self) -> tuple[Path, int]:
+    def _find_current_file(self) -> tuple[Path, int]:
+        """Return the file to which Valkey appends, and its size."""
         (manifest,) = self._folder.glob("appendonlydir/*.manifest")
-        # file <name> seq <number> type <b or i>; the last is the one that is written.
+        # Each line is "file <name> seq <number> type <b or i>". The last file is the current one.
         name = manifest.read_text().splitlines()[-1].split(" ")[1]
         file = manifest.parent / name
         return file, file.stat().st_size

@@ -1,4 +1,4 @@
-"""Warm home timelines over gRPC: CPU, latency, throughput, beside a process that reads nothing."""
+"""Warm home timelines over gRPC, against a server that does no work."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ GO_BEST, GO_ALL = 1890, 220
 BATCH = 100
 BATCH_CALLERS = 8
 CORES = os.cpu_count() or 1
-# As many as the read service asks for, to have 20 after the log.
+# How many elements of a list the read service reads for a page of 20.
 WINDOW = 85
 MICRO = 1e6
 
 
 def read(bench: Bench) -> list[Figure]:
-    """Return CPU and latency of GetHomeTimeline, beside those of the no-op."""
+    """Measure CPU and latency of GetHomeTimeline, against the no-op server."""
     bench.warm()
     calls = bench.size(10_000, quick=2000, smoke=100)
     rate = bench.size(500, quick=500, smoke=100)
     seconds = bench.size(5, quick=1, smoke=1)
     requests = home_requests(bench.graph.readers, seed=1)
-    taken: dict[str, list[float]] = {}
+    measured: dict[str, list[float]] = {}
 
-    def take(key: str, value: float) -> None:
-        taken.setdefault(key, []).append(value)
+    def record(key: str, value: float) -> None:
+        measured.setdefault(key, []).append(value)
 
-    with noop(bench) as (server, noop_target):
+    with noop_server(bench) as (server, noop_target):
         targets = {"read": bench.settings.read_service_target(), "noop": noop_target}
         for target in targets.values():
             ghz(bench.folder, target, GET_HOME_TIMELINE, requests, len(requests))
@@ -64,38 +64,39 @@ def read(bench: Bench) -> list[Figure]:
                 bench.step(f"{calls:,} calls of {CALLERS} callers to {name}, {number + 1}")
                 with bench.cpu(noop=server) as used:
                     ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls)
-                take(f"busy {name}", used[name] / calls * MICRO)
+                record(f"busy {name}", used[name] / calls * MICRO)
                 if name == "read":
-                    take("valkey", used["valkey"] / calls * MICRO)
+                    record("valkey", used["valkey"] / calls * MICRO)
                 bench.step(f"{rate} calls a second to {name}, {number + 1}")
                 paced = rate * seconds
                 with bench.cpu(noop=server) as used:
                     load = ghz(bench.folder, target, GET_HOME_TIMELINE, requests, paced, rate=rate)
-                take(f"paced {name}", used[name] / paced * MICRO)
-                take(f"p50 {name}", load.p50)
-                take(f"p99 {name}", load.p99)
+                record(f"paced {name}", used[name] / paced * MICRO)
+                record(f"p50 {name}", load.p50)
+                record(f"p99 {name}", load.p99)
 
-    def figure(case: str, what: str, unit: str, key: str, *, goal: bool = False) -> Figure:
+    def figure(case: str, metric: str, unit: str, key: str, *, goal: bool = False) -> Figure:
         made = Figure(
             "read",
             case,
-            what,
+            metric,
             unit,
-            tuple(taken[f"{key} read"]),
-            "the no-op's",
-            tuple(taken[f"{key} noop"]),
+            tuple(measured[f"{key} read"]),
+            "the no-op server",
+            tuple(measured[f"{key} noop"]),
         )
         if not goal:
             return made
         ratio = made.ratio
         return made.with_goal(
-            f"at most {CPU_GOAL} times the no-op's", reached=ratio is not None and ratio <= CPU_GOAL
+            f"at most {CPU_GOAL} times the no-op server",
+            reached=ratio is not None and ratio <= CPU_GOAL,
         )
 
     closed, opened = f"{CALLERS} callers", f"{rate} calls/s, open loop"
     return [
         figure(closed, "server CPU per call", "µs", "busy", goal=True),
-        Figure("read", closed, "Valkey's CPU per call", "µs", tuple(taken["valkey"])),
+        Figure("read", closed, "Valkey's CPU per call", "µs", tuple(measured["valkey"])),
         figure(opened, "server CPU per call", "µs", "paced"),
         figure(opened, "latency, p50", "ms", "p50"),
         figure(opened, "latency, p99", "ms", "p99"),
@@ -103,7 +104,7 @@ def read(bench: Bench) -> list[Figure]:
 
 
 def read_throughput(bench: Bench) -> list[Figure]:
-    """Return how many calls a second as many processes as cores answer, beside as many no-ops."""
+    """Measure calls per second of one process per core, against as many no-op servers."""
     bench.warm()
     calls = bench.size(15_000, quick=4000, smoke=100)
     callers = 2 * CALLERS
@@ -123,70 +124,75 @@ def read_throughput(bench: Bench) -> list[Figure]:
         )
         return load.per_second
 
-    with _copies(bench) as (_, target), noop(bench, _processes(bench)) as (_, noop_target):
-        # What is cached in the processes is there by the second time.
+    with (
+        _prefork_read_service(bench) as (_, target),
+        noop_server(bench, _process_count(bench)) as (_, noop_target),
+    ):
+        # Fills the caches in the processes.
         for _ in range(2):
             rate(target, "the read service")
         for _ in range(bench.repetitions):
             reads.append(rate(target, "the read service"))
-            noops.append(rate(noop_target, "the no-op"))
+            noops.append(rate(noop_target, "the no-op server"))
     figure = Figure(
         "read-throughput",
-        f"{_processes(bench)} read processes, {callers} callers",
+        f"{_process_count(bench)} read processes, {callers} callers",
         "calls",
         "1/s",
         tuple(reads),
-        "as many no-ops",
+        "as many no-op servers",
         tuple(noops),
         note=f"load and servers share {os.cpu_count()} cores; "
         f"the Go demo: {GO_BEST:,} in its best case, {GO_ALL} over all readers",
     )
     return [
         figure.with_goal(
-            f"at least {SHARE_GOAL:.0%} of the no-op's and {RATE_GOAL:,}/s",
+            f"at least {SHARE_GOAL:.0%} of the no-op servers and {RATE_GOAL:,}/s",
             reached=(figure.ratio or 0) >= SHARE_GOAL and figure.median >= RATE_GOAL,
         )
     ]
 
 
 def read_batch(bench: Bench) -> list[Figure]:
-    """Return how many timelines a second BatchGetHomeTimelines gives, beside raw LRANGEs."""
+    """Measure timelines per second by BatchGetHomeTimelines, against the LRANGE commands alone."""
     bench.warm()
     calls = bench.size(20, quick=5, smoke=1)
     users = list(bench.graph.readers)
-    given, raw, cpu = [], [], []
-    with _copies(bench) as (server, target):
+    rates, limits, cpu = [], [], []
+    with _prefork_read_service(bench) as (server, target):
         for number in range(bench.repetitions + 1):
             random.Random(number).shuffle(users)  # noqa: S311 - chance, not a secret
             batches = [users[at : at + BATCH] for at in range(0, len(users), BATCH)]
             bench.step(f"{calls * len(users):,} timelines in batches of {BATCH}, {number}")
-            with bench.cpu(copies=server) as used:
-                rate = _ask_batches(bench, target, batches, calls)
-            if number:  # else nothing was cached in the processes yet
-                given.append(rate)
-                cpu.append(used["copies"] / (calls * len(users)) * MICRO)
-                raw.append(_raw_ranges(bench, batches, calls))
-    case = f"{BATCH} users a call, {_processes(bench)} read processes"
+            with bench.cpu(prefork=server) as used:
+                rate = _request_batches(bench, target, batches, calls)
+            if number:  # the first round fills the caches in the processes
+                rates.append(rate)
+                cpu.append(used["prefork"] / (calls * len(users)) * MICRO)
+                limits.append(_raw_ranges(bench, batches, calls))
+    case = f"{BATCH} users a call, {_process_count(bench)} read processes"
     figure = Figure(
         "read-batch",
         case,
         "timelines",
         "1/s",
-        tuple(given),
-        "their LRANGEs alone, pipelined",
-        tuple(raw),
+        tuple(rates),
+        "the LRANGE commands alone, pipelined",
+        tuple(limits),
     )
-    reached = median(given) >= BATCH_GOAL
+    reached = median(rates) >= BATCH_GOAL
     return [
         figure.with_goal(f"at least {BATCH_GOAL:,}/s", reached=reached),
         Figure("read-batch", case, "server CPU per timeline", "µs", tuple(cpu)),
     ]
 
 
-def _ask_batches(bench: Bench, target: str, batches: Sequence[Sequence[int]], calls: int) -> float:
-    """Ask for each batch so many times; return the timelines a second."""
+def _request_batches(
+    bench: Bench, target: str, batches: Sequence[Sequence[int]], calls: int
+) -> float:
+    """Request each batch so many times; return the timelines per second."""
     requests = [r.BatchGetHomeTimelinesRequest(user_ids=ids, limit=20) for ids in batches]
-    with bench.reading() as stub:
+    with bench.read_stub() as stub:
         sizes = [
             stub.BatchGetHomeTimelines(request, timeout=CALL_SECONDS).ByteSize()
             for request in requests
@@ -199,20 +205,20 @@ def _ask_batches(bench: Bench, target: str, batches: Sequence[Sequence[int]], ca
         started = time.perf_counter()
         answered = list(pool.map(ask, requests))
         seconds = time.perf_counter() - started
-    if answered != [calls * (size + 5) for size in sizes]:  # each message has 5 bytes before it
-        raise BenchError("some batches were answered by something else than before")
+    if answered != [calls * (size + 5) for size in sizes]:  # gRPC frames a message with 5 bytes
+        raise BenchError("some batches were answered differently than before")
     return calls * sum(map(len, batches)) / seconds
 
 
-def _processes(bench: Bench) -> int:
-    """Return how many processes throughput is measured with."""
+def _process_count(bench: Bench) -> int:
+    """Return how many read processes to start for a throughput benchmark."""
     return bench.size(CORES, quick=CORES, smoke=1)
 
 
 @contextmanager
-def _copies(bench: Bench) -> Iterator[tuple[ServerProcess, str]]:
-    """Yield a read service of as many processes as there are cores, and where it is."""
-    server, target = bench.system.another_read_service(_processes(bench))
+def _prefork_read_service(bench: Bench) -> Iterator[tuple[ServerProcess, str]]:
+    """Start a read service with one process for each core; yield it and its target."""
+    server, target = bench.system.another_read_service(_process_count(bench))
     try:
         yield server, target
     finally:
@@ -220,7 +226,7 @@ def _copies(bench: Bench) -> Iterator[tuple[ServerProcess, str]]:
 
 
 def _raw_ranges(bench: Bench, batches: Sequence[Sequence[int]], calls: int) -> float:
-    """Return how many windows of lists a second one connection to Valkey gives."""
+    """Return how many timelines per second can be read by LRANGE over one Redis connection."""
     with Redis.from_url(bench.settings.redis_address()) as redis:
         connection = redis.connection_pool.get_connection()
         packed = [
@@ -241,14 +247,19 @@ def _raw_ranges(bench: Bench, batches: Sequence[Sequence[int]], calls: int) -> f
 
 
 @contextmanager
-def noop(bench: Bench, processes: int = 1) -> Iterator[tuple[ServerProcess, str]]:
-    """Yield bench.noop, answering what the read service answers now, and where it is.
+def noop_server(bench: Bench, processes: int = 1) -> Iterator[tuple[ServerProcess, str]]:
+    """Start no-op servers that give the present answers of the read service.
 
-    Of several processes, which share the port, the first is yielded.
+    Args:
+        bench: the system.
+        processes: how many to start, on one port.
+
+    Yields:
+        The first of the servers, and their target.
     """
     answers = r.BatchGetHomeTimelinesResponse()
     readers = list(bench.graph.readers)
-    with bench.reading() as stub:
+    with bench.read_stub() as stub:
         for at in range(0, len(readers), BATCH):
             users = readers[at : at + BATCH]
             request = r.BatchGetHomeTimelinesRequest(user_ids=users, limit=20)

@@ -1,4 +1,4 @@
-"""The relay: a full outbox carried to Kafka, beside librdkafka alone."""
+"""The relay: publishing a full outbox, against librdkafka alone."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from write_service.outbox import copy_events
 from write_service.relay import Epoch, UnsentEvent
 
 GOAL = 30_000
-# The events are of tweets that nobody wrote, by authors whom nobody can follow.
-NOBODY, USERS = 10**12, 1000
+# The ids of the authors, who do not exist and so have no followers.
+FIRST_AUTHOR, AUTHORS = 10**12, 1000
 DRAIN_SECONDS = 120.0
 MICRO = 1e6
 RAW_TOPIC = "raw"
@@ -37,7 +37,7 @@ LSN = Lsn(2**33)
 
 
 def relay(bench: Bench) -> list[Figure]:
-    """Return how many events a second leave a full outbox."""
+    """Measure events per second from a full outbox to Kafka."""
     count = bench.size(100_000, quick=30_000, smoke=500)
     rates, limits, cpu = [], [], []
     events = _events(count)
@@ -47,7 +47,7 @@ def relay(bench: Bench) -> list[Figure]:
         for id_, event in enumerate(events, 1)
     ]
     settings = bench.settings
-    # Kept in a variable: a client that is gone ends its requests.
+    # In a variable, because a client that is garbage collected cancels its requests.
     admin = AdminClient(client_settings(settings.kafka_address()))
     admin.create_topics([NewTopic(RAW_TOPIC, PARTITIONS)])[RAW_TOPIC].result()
     worker, write = (bench.system.processes[name] for name in ("worker", "write"))
@@ -62,7 +62,7 @@ def relay(bench: Bench) -> list[Figure]:
             limits.append(count / _produce(settings.kafka_address(), records))
     finally:
         worker.start()
-    bench.drained(DRAIN_SECONDS)
+    bench.wait_drained(DRAIN_SECONDS)
     figure = Figure(
         "relay",
         "",
@@ -82,7 +82,7 @@ def _events(count: int) -> list[OutboxEvent]:
     chance = random.Random(8)  # noqa: S311 - chance, not a secret
     events = []
     for number in range(count):
-        author = NOBODY + chance.randint(1, USERS)
+        author = FIRST_AUTHOR + chance.randint(1, AUTHORS)
         tweet = Tweet(id=number + 1, user_id=author, content="x" * 100)
         tweet.created_at.GetCurrentTime()
         tweet.updated_at.CopyFrom(tweet.created_at)
@@ -91,7 +91,7 @@ def _events(count: int) -> list[OutboxEvent]:
 
 
 def _drain(dsn: str, events: Sequence[OutboxEvent]) -> float:
-    """Return how many seconds after the commit of the events the last was marked as sent."""
+    """Commit the events; return the seconds until all of them are marked as sent."""
     with psycopg.connect(dsn) as connection:
         copy_events(connection, events)
         connection.commit()
@@ -99,13 +99,13 @@ def _drain(dsn: str, events: Sequence[OutboxEvent]) -> float:
         connection.autocommit = True
         while connection.execute("SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1").fetchone():
             if time.perf_counter() - started > DRAIN_SECONDS:
-                raise BenchError("the outbox has not drained")
+                raise BenchError("the relay did not send all events in time")
             time.sleep(0.01)
         return time.perf_counter() - started
 
 
 def _produce(servers: str, records: Sequence[Record]) -> float:
-    """Return how many seconds it takes to have the records delivered."""
+    """Produce the records; return the seconds until Kafka has confirmed all of them."""
     producer = Producer(producer_settings(servers) | {"linger.ms": 1})
     started = time.perf_counter()
     for value, key, headers in records:
@@ -116,5 +116,5 @@ def _produce(servers: str, records: Sequence[Record]) -> float:
             except BufferError:
                 producer.poll(0.1)
     if producer.flush(DRAIN_SECONDS):
-        raise BenchError("Kafka did not take the records in time")
+        raise BenchError("Kafka did not confirm all records in time")
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""What a run found: a table to look at, and a file for whoever compares."""
+"""Results: a table for the terminal, a JSON file with every value, and a page for the docs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from bench.figures import Figure
 from bench.harness import Bench
 from embedded.jars import pinned
 
-MEASURED = {True: "reached", False: "missed", None: ""}
+REACHED = {True: "reached", False: "missed", None: ""}
 WIDTH = 200
-COLUMNS = ("row", "case", "figure", "median [lowest, highest]", "limit", "ratio", "reach", "")
+COLUMNS = ("benchmark", "case", "figure", "median [lowest, highest]", "limit", "ratio", "goal", "")
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """Where and when a run took place."""
+class Environment:
+    """The machine, the versions, the data and the date of a run."""
 
     date: str
     profile: str
@@ -39,8 +39,8 @@ class Surroundings:
     versions: dict[str, str]
 
 
-def surroundings(bench: Bench) -> Surroundings:
-    """Return where and when this is."""
+def describe_environment(bench: Bench) -> Environment:
+    """Describe the machine, the versions and the data of this run."""
     with psycopg.connect(bench.settings.primary_dsn()) as connection:
         postgres = connection.info.server_version
     with Redis.from_url(bench.settings.redis_address()) as redis:
@@ -50,7 +50,7 @@ def surroundings(bench: Bench) -> Surroundings:
     ]
     graph = bench.graph
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Surroundings(
+    return Environment(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         profile=bench.profile.name.lower(),
         graph=f"{graph.source}: {graph.users:,} users, {graph.edges:,} follows, "
@@ -77,18 +77,18 @@ def _cpu_model() -> str:
 
 
 def cells(figure: Figure) -> tuple[str, ...]:
-    """Return the figure as the cells of a table's row."""
+    """Return the cells of the figure's row in a table."""
     low, high = figure.spread
     limit, ratio = figure.limit_median, figure.ratio
     return (
-        figure.row,
+        figure.benchmark,
         figure.case,
-        f"{figure.what}, {figure.unit}" if figure.unit else figure.what,
+        f"{figure.metric}, {figure.unit}" if figure.unit else figure.metric,
         f"{_number(figure.median)} [{_number(low)}, {_number(high)}]",
-        "" if limit is None else f"{_number(limit)} {figure.limit}",
+        "" if limit is None else f"{_number(limit)} {figure.limit_name}",
         "" if ratio is None else f"{ratio:.2f}",
-        figure.reach,
-        MEASURED[figure.reached],
+        figure.goal,
+        REACHED[figure.reached],
     )
 
 
@@ -98,41 +98,43 @@ def _number(value: float) -> str:
 
 
 def table(figures: Sequence[Figure]) -> Table:
-    """Return a table for a terminal."""
+    """Return a table of figures for the terminal."""
     made = Table(*COLUMNS)
     for n, figure in enumerate(figures):
-        last = n + 1 == len(figures) or figures[n + 1].row != figure.row
+        last = n + 1 == len(figures) or figures[n + 1].benchmark != figure.benchmark
         style = {True: "green", False: "red", None: ""}[figure.reached]
         *texts, reached = cells(figure)
         made.add_row(*texts, f"[{style}]{reached}[/]" if style else "", end_section=last)
     return made
 
 
-Results = dict[str, tuple[Surroundings, list[Figure]]]
+Results = dict[str, tuple[Environment, list[Figure]]]
+"""The last result of each benchmark, by its name."""
 
 
-def kept(path: Path) -> Results:
-    """Return what was last measured of each row."""
+def load_results(path: Path) -> Results:
+    """Return the saved results, none if the file does not exist."""
     if not path.exists():
         return {}
     found = {}
-    for row, result in json.loads(path.read_text()).items():
-        where = Surroundings(**{name: result[name] for name in _names(Surroundings)})
+    for name, result in json.loads(path.read_text()).items():
+        environment = Environment(**{field: result[field] for field in _field_names(Environment)})
         figures = [
-            Figure(**{name: _tuples(figure[name]) for name in _names(Figure)})
+            Figure(**{field: _to_tuple(figure[field]) for field in _field_names(Figure)})
             for figure in result["figures"]
         ]
-        found[row] = (where, figures)
+        found[name] = (environment, figures)
     return found
 
 
-def keep(path: Path, where: Surroundings, figures: Sequence[Figure]) -> None:
-    """Write all that was measured, each repetition of it; rows that were not stay as they are."""
-    results = kept(path)
-    for row in dict.fromkeys(figure.row for figure in figures):
-        results[row] = (where, [figure for figure in figures if figure.row == row])
+def save_results(path: Path, environment: Environment, figures: Sequence[Figure]) -> None:
+    """Save the figures, and keep the saved results of benchmarks that were not run."""
+    results = load_results(path)
+    for name in dict.fromkeys(figure.benchmark for figure in figures):
+        own = [figure for figure in figures if figure.benchmark == name]
+        results[name] = (environment, own)
     written = {
-        row: asdict(where)
+        name: asdict(environment)
         | {
             "figures": [
                 asdict(figure)
@@ -144,45 +146,53 @@ def keep(path: Path, where: Surroundings, figures: Sequence[Figure]) -> None:
                 for figure in found
             ]
         }
-        for row, (where, found) in results.items()
+        for name, (environment, found) in results.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_page(path: Path, results: Results, order: Sequence[str]) -> None:
-    """Write the figures of all rows as a page, in this order of the rows."""
+    """Write a Markdown page with all results.
+
+    Args:
+        path: of the page.
+        results: what to write.
+        order: of the benchmarks.
+    """
     lines = [
         "# Results",
         "",
-        "Written by `fanfare bench`; [benchmarks](benchmarks.md) says what each row does and how",
-        "its figures are made. Median [lowest, highest] of the repetitions; limit and ratio are",
-        "of the same run.",
+        "This page is generated by `fanfare bench`. [Benchmarks](benchmarks.md) explains what each",
+        "benchmark does and how its figures are measured. Limits and ratios are of the same run as",
+        "the figure beside them.",
         "",
-        "![What each row reaches beside its raw limit](benchmarks-rows.svg)",
-        "![How long callers wait](benchmarks-latency.svg)",
-        "![A warm read as everything grows](benchmarks-growth.svg)",
+        "![Each part against the raw limit of the layer beneath it](benchmarks-rows.svg)",
+        "![Latencies](benchmarks-latency.svg)",
+        "![The cost of a warm read as the data grow](benchmarks-growth.svg)",
         "",
         _line(COLUMNS),
         _line(["---"] * len(COLUMNS)),
     ]
-    lines += [_line(cells(figure)) for row in order if row in results for figure in results[row][1]]
+    lines += [
+        _line(cells(figure)) for name in order if name in results for figure in results[name][1]
+    ]
     lines += ["", "Notes:", ""]
-    for row in order:
-        _, figures = results.get(row, (None, []))
-        lines += [f"- {row}: {note}." for note in dict.fromkeys(f.note for f in figures) if note]
-    lines += ["", "Where and when:", ""]
+    for name in order:
+        _, figures = results.get(name, (None, []))
+        lines += [f"- {name}: {note}." for note in dict.fromkeys(f.note for f in figures) if note]
+    lines += ["", "Runs:", ""]
     runs: dict[str, list[str]] = {}
-    for row in order:
-        if row in results:
-            where = results[row][0]
-            versions = ", ".join(f"{name} {number}" for name, number in where.versions.items())
+    for name in order:
+        if name in results:
+            run = results[name][0]
+            versions = ", ".join(f"{part} {version}" for part, version in run.versions.items())
             runs.setdefault(
-                f"{where.date}, profile {where.profile}, {where.cpu}, {where.cores} cores, "
-                f"{where.memory_gb:g} GB, {where.system}; {versions}; {where.graph}",
+                f"{run.date}, profile {run.profile}, {run.cpu}, {run.cores} cores, "
+                f"{run.memory_gb:g} GB, {run.system}; {versions}; {run.graph}",
                 [],
-            ).append(row)
-    lines += [f"- {', '.join(rows)}: {run}." for run, rows in runs.items()]
+            ).append(name)
+    lines += [f"- {', '.join(names)}: {run_text}." for run_text, names in runs.items()]
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -190,9 +200,9 @@ def _line(texts: Iterable[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
-def _names(kind: type[Figure | Surroundings]) -> list[str]:
+def _field_names(kind: type[Figure | Environment]) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-def _tuples(value: Any) -> Any:
+def _to_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

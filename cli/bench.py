@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import report
-from bench.benchmarks import ROWS, Row
+from bench.benchmarks import BENCHMARKS, Benchmark
 from bench.figures import Figure
-from bench.graph import Graph, made_up_graph, real_graph
-from bench.harness import Bench, BenchError, Profile, started
-from bench.tools import missing
+from bench.graph import Graph, generate_graph, read_graph
+from bench.harness import Bench, BenchError, Profile, start_bench
+from bench.tools import describe_missing_tools
 from ops.system import ROOT
 
 RESULTS = ROOT / "bench" / "results" / "latest.json"
@@ -31,7 +31,7 @@ SIZES: dict[Profile, tuple[int | None, int | None]] = {
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice(list(ROWS)), metavar="[NAME]...")
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)), metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="Smaller sizes and fewer repetitions; takes minutes.")
 @click.option(
     "--smoke", is_flag=True, help="Tiny sizes, to check that every row works; writes no results."
@@ -61,7 +61,7 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
         TextColumn("{task.description}", markup=False),
         console=console,
     ) as progress:
-        rows = [ROWS[name] for name in dict.fromkeys(names or ROWS)]
+        rows = [BENCHMARKS[name] for name in dict.fromkeys(names or BENCHMARKS)]
         task = progress.add_task("reading the graph", total=len(rows), row="")
 
         def step(text: str) -> None:
@@ -71,8 +71,8 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
         failed = False
         try:
             graph = _graph(data, profile)
-            with started(graph, profile, step) as bench:
-                where = report.surroundings(bench)
+            with start_bench(graph, profile, step) as bench:
+                where = report.describe_environment(bench)
                 for number, row in enumerate(rows, 1):
                     progress.update(task, row=row.name)
                     if not console.is_terminal:
@@ -85,7 +85,7 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
                         continue
                     figures += found
                     if profile is not Profile.SMOKE:
-                        report.keep(RESULTS, where, found)
+                        report.save_results(RESULTS, where, found)
                     progress.advance(task)
                 step("stopping")
         except KeyboardInterrupt:
@@ -102,18 +102,18 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
 def _graph(data: Path, profile: Profile) -> Graph:
     edges, posts = SIZES[profile]
     if profile is Profile.SMOKE and not data.exists():
-        return made_up_graph(users=300, followings=20, posts=3000)
+        return generate_graph(users=300, followings=20, posts=3000)
     try:
-        return real_graph(data, edges, posts)
+        return read_graph(data, edges, posts)
     except OSError as error:
         raise click.ClickException(
             f"cannot read the graph: {error}; give the folder that contains it with --data"
         ) from error
 
 
-def _measured(bench: Bench, row: Row, console: Console) -> list[Figure]:
+def _measured(bench: Bench, row: Benchmark, console: Console) -> list[Figure]:
     # A smoke run makes do without the load generators.
-    if bench.profile is not Profile.SMOKE and (lacking := missing(row.tools)):
+    if bench.profile is not Profile.SMOKE and (lacking := describe_missing_tools(row.tools)):
         console.print(f"{row.name} is skipped: {lacking}.", highlight=False, soft_wrap=True)
         return []
     return row.run(bench)
@@ -127,8 +127,8 @@ def _show(figures: Sequence[Figure], console: Console) -> None:
 
 
 def _write(console: Console) -> None:
-    results = report.kept(RESULTS)
-    report.write_page(DOCS / "benchmarks-results.md", results, list(ROWS))
+    results = report.load_results(RESULTS)
+    report.write_page(DOCS / "benchmarks-results.md", results, list(BENCHMARKS))
     console.print("Every repetition is in bench/results/latest.json.", highlight=False)
     if importlib.util.find_spec("matplotlib") is None:
         console.print(
@@ -137,5 +137,7 @@ def _write(console: Console) -> None:
         return
     # Imported only here, because it takes a second.
     plots = importlib.import_module("bench.plots")
-    plots.draw(DOCS, results, list(ROWS), {name: row.work for name, row in ROWS.items()})
+    plots.draw(
+        DOCS, results, list(BENCHMARKS), {name: row.work for name, row in BENCHMARKS.items()}
+    )
     console.print("docs/benchmarks-results.md and its plots are updated.", highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,14 +22,12 @@ from core.errors import (
 )
 from core.feed.history import Lsn, Moment
 from core.rpc import messages
-from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
 from write_service import events
 from write_service.drafts import TweetDraft
-from write_service.follower_counts import FollowerCounts
-from write_service.idempotency import claim_request_ids
 from write_service.outbox import CHANNEL, enqueue_events
+from write_service.tweet_creator import TweetCreator
 
 SQL = load_queries("write_service")
 
@@ -40,30 +38,6 @@ _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
     "users_username_key": UsernameTakenError,
     "users_email_key": EmailTakenError,
 }
-
-
-@dataclass(frozen=True)
-class _Authors:
-    """The authors of a group of tweets, locked, and what Postgres chose for the tweets."""
-
-    user_ids: list[int] | None
-    """Those who exist; None if nobody does, as are the two lists below."""
-    pulled: list[bool] | None
-    """For each of them, whether they were a pull author before."""
-    follower_counts: list[int | None] | None
-    """For each of them, the followers; None where they were not counted."""
-    tweet_ids: list[int]
-    created_at: datetime
-
-
-@dataclass(frozen=True)
-class _Author:
-    """How an author's tweets reach timelines."""
-
-    pulled: bool
-    """Whether they were a pull author before this transaction."""
-    becomes_pulled: bool
-    """Whether this transaction makes them one, since they have too many followers to push to."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +98,7 @@ class CommandStore:
             pull_followers: an author with more followers becomes a pull author; 0: nobody does.
         """
         self._database = database
-        self._pull_followers = pull_followers
-        self._follower_counts = FollowerCounts()
-        # As of the last commit of this process. Later follows draw higher numbers.
-        self._follows_drawn = 0
+        self._tweets = TweetCreator(pull_followers)
 
     @_command
     async def create_user(
@@ -224,67 +195,9 @@ class CommandStore:
         # needs its result.
         async with self._database.connection() as connection, connection.pipeline():
             async with connection.transaction():
-                results = await self._create_tweets(connection, drafts)
+                results = await self._tweets.create(connection, drafts)
             moment = await self._after_commit(connection)
         return results, moment
-
-    async def _create_tweets(
-        self, connection: Connection, drafts: Sequence[TweetDraft]
-    ) -> list[Tweet | FanfareError]:
-        locked, authors = await self._lock_authors(connection, drafts)
-        created_at = messages.timestamp(locked.created_at)
-        results: list[Tweet | FanfareError] = [
-            Tweet(
-                id=tweet_id,
-                user_id=draft.user_id,
-                content=draft.content,
-                created_at=created_at,
-                updated_at=created_at,
-            )
-            if draft.user_id in authors
-            else UserNotFoundError(draft.user_id)
-            for draft, tweet_id in zip(drafts, locked.tweet_ids, strict=True)
-        ]
-        retries = await claim_request_ids(connection, drafts, results, locked.created_at)
-        new_tweets = [
-            result
-            for index, result in enumerate(results)
-            if isinstance(result, Tweet) and index not in retries
-        ]
-        for index, answer in retries.items():
-            results[index] = answer
-        if new_tweets:
-            await _insert_tweets(connection, new_tweets, authors, locked.created_at)
-        METRICS.add(Metric.REQUEST_REPEATED, len(retries))
-        return results
-
-    async def _lock_authors(
-        self, connection: Connection, drafts: Sequence[TweetDraft]
-    ) -> tuple[_Authors, dict[int, _Author]]:
-        """Lock the authors of the drafts against deletion, and draw an id for each draft."""
-        user_ids = list({draft.user_id for draft in drafts})
-        follows_drawn = self._follows_drawn
-        cursor = connection.cursor(binary=True, row_factory=class_row(_Authors))
-        await cursor.execute(
-            SQL["lock_authors"],
-            {
-                "user_ids": user_ids,
-                "follower_bounds": self._follower_counts.bounds(user_ids),
-                "pull_followers": self._pull_followers,
-                "count": len(drafts),
-            },
-        )
-        (locked,) = await cursor.fetchall()
-        known = locked.user_ids or []
-        counts = dict(zip(known, locked.follower_counts or (), strict=True))
-        self._follower_counts.remember(
-            {user_id: count for user_id, count in counts.items() if count is not None},
-            follows_drawn,
-        )
-        return locked, {
-            user_id: _Author(pulled, (counts[user_id] or 0) > self._pull_followers)
-            for user_id, pulled in zip(known, locked.pulled or (), strict=True)
-        }
 
     @_command
     async def update_tweet(self, connection: Connection, tweet_id: int, content: str) -> Tweet:
@@ -365,7 +278,7 @@ class CommandStore:
         cursor = connection.cursor(row_factory=class_row(_Committed))
         await cursor.execute(SQL["committed"], {"channel": CHANNEL})
         (committed,) = await cursor.fetchall()
-        self._follows_drawn = committed.follows_drawn
+        self._tweets.follows_drawn = committed.follows_drawn
         history = committed.history
         if history is None:
             # After the LSN was read, so that the new history begins behind the commits.
@@ -373,39 +286,6 @@ class CommandStore:
             await begun.execute(SQL["begin_history"], {"forced": False})
             (history,) = await begun.fetchall()
         return Moment(history, committed.lsn)
-
-
-async def _insert_tweets(
-    connection: Connection,
-    tweets: Sequence[Tweet],
-    authors: Mapping[int, _Author],
-    created_at: datetime,
-) -> None:
-    """Insert tweets with their events, and mark authors who become pull authors."""
-    becoming_pulled = {tweet.user_id for tweet in tweets if authors[tweet.user_id].becomes_pulled}
-    if becoming_pulled:
-        await connection.execute(SQL["pull_authors"], {"user_ids": list(becoming_pulled)})
-        METRICS.add(Metric.AUTHOR_CROSSED, len(becoming_pulled))
-    payloads = []
-    for tweet in tweets:
-        author = authors[tweet.user_id]
-        event = events.tweet_created(
-            tweet,
-            pulled=author.pulled or author.becomes_pulled,
-            became_pulled=author.becomes_pulled,
-        )
-        payloads.append(event.payload)
-    await connection.execute(
-        SQL["insert_tweets_and_events"],
-        {
-            "ids": [tweet.id for tweet in tweets],
-            "user_ids": [tweet.user_id for tweet in tweets],
-            "contents": [tweet.content for tweet in tweets],
-            "payloads": payloads,
-            "type": events.TWEET_CREATED,
-            "created_at": created_at,
-        },
-    )
 
 
 async def _lock_users(connection: Connection, *user_ids: int) -> None:

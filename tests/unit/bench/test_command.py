@@ -1,4 +1,4 @@
-"""`fanfare bench`, as far as it tells before it starts anything."""
+"""Errors that `fanfare bench` reports before it starts anything."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.tools import PACKAGES, missing
+from bench.tools import PACKAGES, describe_missing_tools
 from cli.bench import command
 
 
-def test_absent_data_are_named(tmp_path: Path) -> None:
-    """Without the graph there is one sentence that says which option names it."""
+def test_missing_data_are_named(tmp_path: Path) -> None:
+    """Without the graph there is one sentence, which names the option for it."""
     result = CliRunner().invoke(command, ["--quick", "--data", str(tmp_path / "none"), "idle"])
     assert result.exit_code == 1
     assert "--data" in result.output
     assert str(tmp_path / "none") in result.output
 
 
-def test_unknown_row_is_refused() -> None:
-    """A name that is no row's is answered with those that are."""
+def test_an_unknown_benchmark_is_refused() -> None:
+    """The error lists the names that exist."""
     result = CliRunner().invoke(command, ["nonsense"])
     assert result.exit_code == 2
     assert "read-throughput" in result.output
 
 
-def test_absent_generator_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever lacks a load generator is told what brings it."""
+def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message about a missing load generator says how to install it."""
     monkeypatch.setenv("PATH", "")
-    phrase = missing(["wrk"])
+    phrase = describe_missing_tools(["wrk"])
     assert "wrk" in phrase
     assert PACKAGES["wrk"] in phrase
-    assert not missing([])
+    assert not describe_missing_tools([])

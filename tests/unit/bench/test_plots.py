@@ -1,4 +1,4 @@
-"""The pictures of the results."""
+"""The plots of the results."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bench import plots
 from bench.figures import Figure
-from bench.report import Surroundings
+from bench.report import Environment
 
-WHERE = Surroundings("2026-01-01", "full", "a graph", "a CPU", 2, 8.0, "Linux", {})
+WHERE = Environment("2026-01-01", "full", "a graph", "a CPU", 2, 8.0, "Linux", {})
 GOAL = Figure("one", "", "calls", "1/s", (1.0, 3.0, 2.0), "raw calls", (2.0, 6.0, 4.0)).with_goal(
     "at least 5/s", reached=False
 )
@@ -19,8 +19,8 @@ GROWN = [
 ]
 
 
-def test_picture_says_what_it_shows(tmp_path: Path) -> None:
-    """Work, figure, limit, goal, machine and date are in the picture, as text."""
+def test_a_plot_explains_itself(tmp_path: Path) -> None:
+    """It contains the work, figure, limit, goal, machine and date, as text."""
     results = {"one": (WHERE, [GOAL, WAIT]), "growth": (WHERE, GROWN)}
     plots.draw(tmp_path, results, ["one", "growth"], {"one": "reading much"})
     rows = (tmp_path / "benchmarks-rows.svg").read_text()
@@ -33,7 +33,7 @@ def test_picture_says_what_it_shows(tmp_path: Path) -> None:
 
 
 def test_same_results_give_the_same_file(tmp_path: Path) -> None:
-    """A picture that is drawn again is no difference to commit."""
+    """Drawing the same results again makes no difference to commit."""
     drawn = []
     for name in ("first", "second"):
         folder = tmp_path / name

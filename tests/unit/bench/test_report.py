@@ -1,4 +1,4 @@
-"""What a run leaves behind."""
+"""Saved results, and their table."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from bench import report
 from bench.figures import Figure
 
-WHERE = report.Surroundings("2026-01-01", "full", "a graph", "a CPU", 2, 8.0, "Linux", {})
+WHERE = report.Environment("2026-01-01", "full", "a graph", "a CPU", 2, 8.0, "Linux", {})
 ONE = Figure("one", "case", "calls", "1/s", (1.0, 3.0, 2.0), "limit", (2.0, 6.0, 4.0))
 
 
-def test_rows_that_were_not_measured_stay(tmp_path: Path) -> None:
-    """A run of one row replaces that row's figures and keeps those of the others."""
+def test_results_of_other_benchmarks_are_kept(tmp_path: Path) -> None:
+    """A run of one benchmark replaces its figures and keeps those of the others."""
     path = tmp_path / "results" / "latest.json"
-    report.keep(path, WHERE, [ONE, replace(ONE, row="two")])
+    report.save_results(path, WHERE, [ONE, replace(ONE, benchmark="two")])
     later = replace(WHERE, date="2026-01-02")
-    report.keep(path, later, [replace(ONE, row="two", values=(7.0, 7.0, 7.0))])
+    report.save_results(path, later, [replace(ONE, benchmark="two", values=(7.0, 7.0, 7.0))])
     rows = json.loads(path.read_text())
     assert rows["one"]["date"] == "2026-01-01"
     assert rows["one"]["figures"][0]["median"] == 2.0
@@ -27,8 +27,8 @@ def test_rows_that_were_not_measured_stay(tmp_path: Path) -> None:
     assert rows["two"]["figures"][0]["values"] == [7.0, 7.0, 7.0]
 
 
-def test_a_cell_says_median_and_spread() -> None:
-    """The table shows what is in the middle and how far the repetitions lie apart."""
+def test_a_cell_shows_median_and_spread() -> None:
+    """The table shows the median, the lowest and the highest value."""
     assert report.cells(ONE.with_goal("at least 5", reached=False)) == (
         "one",
         "case",

@@ -1,4 +1,4 @@
-"""What a tweet may say."""
+"""The content of tweets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from write_service.drafts import MAX_CODE_POINTS, normalise_content
 
 @pytest.mark.parametrize("content", ["", "   ", "\n\t", "\u2003\u00a0", "x" * 281, "é" * 281])
 def test_empty_and_over_long_contents_are_refused(content: str) -> None:
-    """What is empty after trimming, or too long after normalisation, names the field."""
+    """Content that is empty after trimming or too long after normalisation is an invalid field."""
     with pytest.raises(InvalidRequestError) as caught:
         normalise_content(content)
     assert caught.value.violations[0][0] == "content"
@@ -26,8 +26,8 @@ def test_length_counts_code_points_after_normalisation() -> None:
     assert len(normalise_content("\U0001f600" * 280)) == 280
 
 
-def test_what_is_too_long_in_any_form_is_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To sort thousands of combining marks takes milliseconds, a thousand times in a batch."""
+def test_content_that_is_far_too_long_is_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To sort thousands of combining marks takes milliseconds, and a batch has a thousand items."""
     longest = "\u1faf" * 280
     assert normalise_content(unicodedata.normalize("NFD", longest)) == longest
     monkeypatch.setattr("write_service.drafts.unicodedata", None)
@@ -37,7 +37,7 @@ def test_what_is_too_long_in_any_form_is_not_normalised(monkeypatch: pytest.Monk
 
 @given(st.text(max_size=300) | st.text("\u0315\u0300 a\u1faf\u2000", max_size=300))
 def test_normalising_twice_changes_nothing(content: str) -> None:
-    """What passed once passes again unchanged: a retry has the same digest."""
+    """Normalised content does not change when it is normalised again, so a retry has its digest."""
     try:
         once = normalise_content(content)
     except InvalidRequestError:

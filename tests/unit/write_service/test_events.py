@@ -1,4 +1,4 @@
-"""Events of the outbox."""
+"""The events that commands enqueue."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ IDS = st.integers(1, (1 << 63) - 1)
 
 
 @given(IDS, IDS, st.text(max_size=280), st.booleans(), st.booleans())
-def test_the_event_of_a_tweet_is_the_message(
+def test_an_assembled_event_equals_the_serialised_message(
     tweet_id: int,
     user_id: int,
     content: str,
     pulled: bool,
     became_pulled: bool,
 ) -> None:
-    """Put together from bytes, it says the same as the nested messages would."""
+    """tweet_created assembles bytes, which must be what protobuf makes of nested messages."""
     tweet = Tweet(id=tweet_id, user_id=user_id, content=content)
     tweet.created_at.FromMicroseconds(tweet_id % (1 << 50))
     event = tweet_created(tweet, pulled=pulled, became_pulled=became_pulled)

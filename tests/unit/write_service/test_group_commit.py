@@ -1,4 +1,4 @@
-"""Tweets that arrive together commit together."""
+"""Group commit: whose tweets share a transaction, and what their callers are told."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from core.errors import DatabaseUnavailableError, InternalError, OverloadedError
 from core.feed.history import Lsn, Moment
 from write_service import group_commit
 from write_service.drafts import TweetDraft
-from write_service.group_commit import GroupCommit, Result
+from write_service.group_commit import UNREACHABLE_LSN, GroupCommit, Result
 
 
 class _Store:
-    """Stands for Postgres: fails a group that holds a poisoned draft, or while it is down."""
+    """Stands for Postgres, which may be down. A draft with the content "poison" fails its group."""
 
     def __init__(self) -> None:
         self.groups: list[int] = []
@@ -40,7 +40,7 @@ def _draft(user_id: int, content: str = "x") -> TweetDraft:
 
 
 async def test_each_caller_gets_their_own_tweet() -> None:
-    """However they are grouped, answers are not mixed up, and groups are few."""
+    """Five hundred concurrent callers share few transactions, and no answers are mixed up."""
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
@@ -51,8 +51,8 @@ async def test_each_caller_gets_their_own_tweet() -> None:
     assert len(store.groups) < 50
 
 
-async def test_one_bad_row_does_not_fail_its_neighbours() -> None:
-    """The poisoned draft alone is an internal error."""
+async def test_a_bad_draft_does_not_fail_the_others() -> None:
+    """If a group fails unexpectedly, its drafts are retried one by one."""
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
@@ -63,7 +63,7 @@ async def test_one_bad_row_does_not_fail_its_neighbours() -> None:
 
 
 async def test_callers_are_told_when_postgres_is_down() -> None:
-    """An error of the whole group is everybody's answer, and the next group is tried."""
+    """Every caller of the group gets the error, and the next group is tried."""
     store = _Store()
     store.down = True
     commits = GroupCommit(store.create)
@@ -74,8 +74,8 @@ async def test_callers_are_told_when_postgres_is_down() -> None:
     await commits.close()
 
 
-async def test_closing_commits_what_waits() -> None:
-    """Nothing that was taken is dropped by a drain."""
+async def test_close_commits_what_was_submitted() -> None:
+    """A drain loses no tweet that was accepted."""
     store = _Store()
     store.open.clear()
     commits = GroupCommit(store.create)
@@ -89,8 +89,8 @@ async def test_closing_commits_what_waits() -> None:
     assert all(isinstance(answer, Tweet) for (answer,), _ in answers)
 
 
-async def test_the_position_is_that_of_the_last_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drafts that were split over groups are all committed at the position that is returned."""
+async def test_the_moment_is_that_of_the_last_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If drafts are spread over several groups, the moment is at or after all their commits."""
     monkeypatch.setattr(group_commit, "MAX_GROUP", 2)
     commits = GroupCommit(_Store().create)
     commits.start()
@@ -100,8 +100,42 @@ async def test_the_position_is_that_of_the_last_group(monkeypatch: pytest.Monkey
     assert await commits.submit([]) == ([], None)
 
 
-async def test_too_many_waiting_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue is bounded: a flood is told so instead of filling the memory."""
+async def test_a_new_history_between_two_commits_makes_the_moment_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first commit may be lost, so no database may claim to have all of them."""
+    monkeypatch.setattr(group_commit, "MAX_GROUP", 1)
+    histories = iter(["0123456789", "9876543210"])
+
+    async def create(drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
+        return [Tweet(id=draft.user_id) for draft in drafts], Moment(next(histories), Lsn(5))
+
+    commits = GroupCommit(create)
+    commits.start()
+    _, moment = await commits.submit([_draft(1), _draft(2)])
+    await commits.close()
+    assert moment is not None
+    assert moment.lsn == UNREACHABLE_LSN
+
+
+async def test_a_cancelled_caller_does_not_fail_the_group() -> None:
+    """The others of the group get their answers."""
+    store = _Store()
+    store.open.clear()
+    commits = GroupCommit(store.create)
+    commits.start()
+    cancelled = asyncio.create_task(commits.submit([_draft(1)]))
+    waiting = asyncio.create_task(commits.submit([_draft(2)]))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    store.open.set()
+    (answer,), _ = await waiting
+    await commits.close()
+    assert isinstance(answer, Tweet)
+
+
+async def test_a_full_queue_refuses_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is limited, so that a flood of tweets cannot fill the memory."""
     monkeypatch.setattr(group_commit, "MAX_WAITING", 2)
     commits = GroupCommit(_Store().create)
     with pytest.raises(OverloadedError):

@@ -1,4 +1,4 @@
-"""What the service does before the store is asked."""
+"""The gRPC servicer, without a database."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from core.feed.history import Lsn, Moment
 from write_service.service import WriteService
 
 
-async def test_a_batch_that_is_hard_to_check_lets_others_have_their_turn(
+async def test_validating_a_batch_does_not_hold_up_other_calls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No number of items holds the event loop for longer than one turn."""
+    """The event loop gets a turn at least every TURN_SECONDS, however many items there are."""
     monkeypatch.setattr("write_service.service.TURN_SECONDS", 0.0)
     tweets: Any = Mock(submit=AsyncMock(return_value=([], Moment("0123456789", Lsn(1)))))
     nothing: Any = None
