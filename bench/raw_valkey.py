@@ -16,7 +16,7 @@ from redis import Redis
 from bench.session import Bench
 from embedded.ports import HOST
 from embedded.stack import free_ports
-from embedded.valkey import valkey
+from embedded.valkey import prepare_valkey
 
 _MARK = b"the raw limit ends here"
 _ECHO = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(_MARK), _MARK)
@@ -71,7 +71,7 @@ class Recorder:
     def twin(self) -> Iterator[str]:
         """Yield the URL of a Valkey of the same kind, which holds what this one held before."""
         (port,) = free_ports(1)
-        server = valkey(self._copy, port)
+        server = prepare_valkey(self._copy, port)
         server.start()
         try:
             yield f"redis://{HOST}:{port}/0"

@@ -25,7 +25,7 @@ JVM = (
 )
 
 
-def kafka(folder: Path, port: int, controller_port: int, jars: list[Path]) -> ServerProcess:
+def prepare_kafka(folder: Path, port: int, controller_port: int, jars: list[Path]) -> ServerProcess:
     """Return a Kafka broker, not started, with its data and log in the folder.
 
     The first time, its data folder is formatted.
