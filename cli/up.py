@@ -14,11 +14,11 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
-from cli.demo import Demo, DemoError
 from core.settings import Settings, load_settings
 from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
 from embedded.supervisor import Supervisor
 from ops.certificates import client_options
+from ops.demo import Demo, DemoError
 from ops.errors import OpsError
 from ops.system import ServicePorts, System
 
