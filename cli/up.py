@@ -18,8 +18,7 @@ from core.settings import Settings, load_settings
 from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
 from embedded.supervisor import Supervisor
 from ops.certificates import client_options
-from ops.demo import Demo, DemoError
-from ops.errors import OpsError
+from ops.demo import Demo
 from ops.system import ServicePorts, System
 
 
@@ -53,8 +52,6 @@ def up(*, replica: bool, auth: bool) -> None:
                 Supervisor(system.servers, _reporter(console)).watch()
             finally:
                 console.print("\nStopping ...")
-    except (StackError, OpsError) as error:
-        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         pass
 
@@ -94,8 +91,6 @@ def demo(*, auth: bool) -> None:
             f"cannot write to {settings.state_dir}: {error.strerror}; set FANFARE_STATE_DIR to a "
             "folder that you can write to"
         ) from error
-    except (StackError, OpsError, DemoError) as error:
-        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
     tls_dir = settings.state_dir / "tls" if auth else None

@@ -22,6 +22,7 @@ from core.auth.authorizer import METADATA_KEY
 from core.rpc.tls import client_context, open_channel
 from core.settings import Settings
 from ops.certificates import client_options
+from ops.errors import OpsError
 
 FAN_OUT_SECONDS = 30.0
 CALL_SECONDS = 10.0
@@ -30,10 +31,6 @@ WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 Answer = dict[str, Any]
-
-
-class DemoError(Exception):
-    """A step of the demo failed; the message says which one and how."""
 
 
 class Demo:
@@ -53,7 +50,7 @@ class Demo:
         """Take all steps.
 
         Raises:
-            DemoError: a step failed; those after it are not taken.
+            OpsError: a step failed; those after it are not taken.
         """
         self._title("The main workflow over REST")
         alice = self._rest("POST", "/users", _new_user("alice", "pass123"))["user"]["id"]
@@ -172,7 +169,7 @@ class Demo:
                 request = json_format.ParseDict(body, request_class())
                 response = call(request, metadata=metadata, timeout=CALL_SECONDS)
             except grpc.RpcError as error:
-                raise DemoError(f"{name} failed: {error}") from error
+                raise OpsError(f"{name} failed: {error}") from error
         answer = json_format.MessageToDict(response, preserving_proto_field_name=True)
         self._print_answer(answer)
         return answer
@@ -211,16 +208,16 @@ class Demo:
             ) as response:
                 text = response.read()
             if refused:
-                raise DemoError(f"{verb} {path} succeeded, but must fail with status {refused}")
+                raise OpsError(f"{verb} {path} succeeded, but must fail with status {refused}")
         except urllib.error.HTTPError as error:
             if error.code == refused:
                 told: Answer = json.loads(error.read())
                 return told
-            raise DemoError(
+            raise OpsError(
                 f"{verb} {path} failed with status {error.code}: {error.read().decode()}"
             ) from error
         except OSError as error:
-            raise DemoError(f"{verb} {path} got no answer: {error}") from error
+            raise OpsError(f"{verb} {path} got no answer: {error}") from error
         answer: Answer = json.loads(text) if text else {}
         return answer
 
@@ -235,11 +232,11 @@ class Demo:
 
 
 def poll(condition: Callable[[], bool], seconds: float, failure: Callable[[], str]) -> None:
-    """Wait until the condition holds; else raise DemoError with what failure() says."""
+    """Wait until the condition holds; else raise OpsError with what failure() says."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise DemoError(f"not within {seconds:.0f} s: {failure()}")
+            raise OpsError(f"not within {seconds:.0f} s: {failure()}")
         time.sleep(0.02)
 
 
