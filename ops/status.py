@@ -158,4 +158,4 @@ def _process_rows(settings: Settings) -> Rows:
 
 
 def _process_row(label: str, target: str, *, is_serving: bool) -> StatusRow:
-    return StatusRow(label, "serving" if is_serving else f"not serving {target}", not is_serving)
+    return StatusRow(label, "serving" if is_serving else f"not serving at {target}", not is_serving)

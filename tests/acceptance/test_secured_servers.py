@@ -18,7 +18,7 @@ from core.settings import Settings
 from embedded import postgres as pg
 from embedded.ports import HOST, free_ports
 from embedded.stack import default_parts_dir
-from embedded.valkey import valkey
+from embedded.valkey import prepare_valkey
 from ops.certificates import Authority
 from ops.system import System
 
@@ -27,10 +27,10 @@ def _addresses(stack: ExitStack, folder: Path, authority: Path) -> Settings:
     """Start the servers; return their addresses, which name who must have signed for them."""
     tls = folder / "tls"
     postgres_port, redis_port = free_ports(2)
-    password = pg.password(folder / "postgres")
+    password = pg.load_password(folder / "postgres")
     for server in (
-        pg.postgres(folder / "postgres", postgres_port, password),
-        valkey(folder / "valkey", redis_port),
+        pg.prepare_postgres(folder / "postgres", postgres_port, password),
+        prepare_valkey(folder / "valkey", redis_port),
     ):
         server.start()
         stack.callback(server.stop)

@@ -34,7 +34,7 @@ from redis.exceptions import RedisError
 from core.feed.timeline_lists import home_list
 from core.settings import Settings
 from embedded.jars import kafka_jars
-from embedded.kafka import kafka
+from embedded.kafka import prepare_kafka
 from embedded.ports import free_ports
 from embedded.stack import Stack, default_parts_dir
 from ops.feed_status import Feed
@@ -117,7 +117,7 @@ def _kafka(folder: Path, advertised_port: int) -> Iterator[int]:
     """Yield the port of a Kafka that sends its clients to another port."""
     port, controller_port = free_ports(2)
     jars = kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
-    server = kafka(folder, port, controller_port, jars)
+    server = prepare_kafka(folder, port, controller_port, jars)
     properties = folder / "server.properties"
     own = f"advertised.listeners=PLAINTEXT://{HOST}:"
     text = properties.read_text()

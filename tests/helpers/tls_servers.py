@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from embedded.jars import kafka_jars
-from embedded.kafka import kafka
+from embedded.kafka import prepare_kafka
 from embedded.ports import HOST, free_ports
 from embedded.stack import default_parts_dir
 
@@ -79,7 +79,7 @@ def secure_kafka(folder: Path, tls: Path) -> Iterator[str]:
     """Yield host:port of a Kafka that asks for TLS and for PASSWORD of the user fanfare."""
     port, controller_port, secure_port = free_ports(3)
     jars = kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
-    server = kafka(folder, port, controller_port, jars)
+    server = prepare_kafka(folder, port, controller_port, jars)
     properties = folder / "server.properties"
     text = properties.read_text()
     text = text.replace(
