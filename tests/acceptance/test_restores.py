@@ -214,7 +214,7 @@ def database_begun_anew(drill: Drill) -> None:
     drill.losing_everything()
     drill.live_on()
     with drill.disaster():
-        backups.begin_anew(drill.system)
+        backups.recreate_postgres(drill.system)
 
 
 def recover(drill: Drill) -> None:

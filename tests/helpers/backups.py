@@ -164,7 +164,7 @@ def rebuild_replica(system: System) -> None:
     system.stack.replica.start()
 
 
-def begin_anew(system: System) -> None:
+def recreate_postgres(system: System) -> None:
     """Kill Postgres, delete its folder, start with an empty database, and migrate."""
     primary = system.stack.postgres
     primary.kill()
