@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,13 @@ def _kafka(folder: Path, advertised_port: int) -> Iterator[int]:
         server.stop()
 
 
+def _clients_of(own: Proxied, **changed: Any) -> Fanfare:
+    """Return clients of the same system by other addresses."""
+    system = copy(own.clients.system)
+    system.settings = _with(system.settings, **changed)
+    return Fanfare(system)
+
+
 def _with(settings: Settings, **changed: Any) -> Settings:
     return Settings(**settings.model_dump() | changed)
 
@@ -220,19 +228,19 @@ def test_all_is_well_again(proxied: Proxied, edges: Sequence[str], fault: Fault)
 def test_a_promoted_replica_is_found(proxied: Proxied) -> None:
     """Of a DSN with several hosts everything goes on with the one that is now the primary."""
     author = _prepare(proxied)
-    clients = proxied.clients
     replica = proxied.stack.addresses.postgres_replica_dsn
     proxied.stack.postgres.kill()
     with psycopg.connect(replica, autocommit=True) as connection:
         connection.execute("SELECT pg_promote()")
-    clients.settings = _with(clients.settings, postgres_dsn=replica)
-    _wait_well(proxied, author, "primary | killed, replica promoted", in_redis=False)
-    clients.settings = _with(clients.settings, postgres_dsn=proxied.given.postgres_dsn)
-    status = clients.command("status")
-    assert status.returncode == 0, status.stderr
-    assert "does not answer" not in status.stdout
-    migrated = clients.command("migrate")
-    assert migrated.returncode == 0, migrated.stderr
+    with _clients_of(proxied, postgres_dsn=replica) as clients:
+        own = replace(proxied, clients=clients)
+        _wait_well(own, author, "primary | killed, replica promoted", in_redis=False)
+    with _clients_of(proxied, postgres_dsn=proxied.given.postgres_dsn) as clients:
+        status = clients.command("status")
+        assert status.returncode == 0, status.stderr
+        assert "does not answer" not in status.stdout
+        migrated = clients.command("migrate")
+        assert migrated.returncode == 0, migrated.stderr
 
 
 # What is well ------------------------------------------------------------------------------

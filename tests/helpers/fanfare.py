@@ -19,7 +19,7 @@ from helpers.waiting import wait_until
 
 from core.feed.keys import Keys
 from core.runtime.metrics import Metric
-from ops.feed_status import Feed, current_keys
+from ops.feed_status import Feed
 from ops.system import System
 
 
@@ -31,7 +31,8 @@ class Fanfare(GrpcClient):
         self.settings = settings = system.settings
         super().__init__(settings)
         self.rest = RestClient(settings).call
-        self.sql = SqlClient(settings.primary_dsn()).rows
+        self._sql = SqlClient(settings.primary_dsn())
+        self.sql = self._sql.rows
         self.command = CommandLine(settings).run
         self.redis = redis.Redis.from_url(settings.redis_address())
         self.feed = Feed(settings)
@@ -40,6 +41,7 @@ class Fanfare(GrpcClient):
     def close(self) -> None:
         """Close all connections."""
         super().close()
+        self._sql.close()
         self.feed.close()
         self.redis.close()
 
@@ -51,7 +53,9 @@ class Fanfare(GrpcClient):
     @property
     def keys(self) -> Keys:
         """The names of the keys in Redis, which contain the database's current history."""
-        return current_keys(self.settings)
+        ((history,),) = self.sql("SELECT valid_history()")
+        assert history is not None, "no history has begun since Postgres started"
+        return Keys.of(self.settings.redis_prefix, history)
 
     def where(self, *marks: str) -> set[str]:
         """Return the names of the tables, and "redis" and "logs", that contain one of the marks."""
@@ -91,8 +95,7 @@ class Fanfare(GrpcClient):
 
     def wait_sent(self) -> None:
         """Wait until Kafka has every event."""
-        unsent = "SELECT id FROM outbox WHERE sent_at IS NULL"
-        wait_until(lambda: not self.sql(unsent), "the outbox is empty")
+        wait_until(self._is_sent, "the outbox is empty")
 
     def wait_drained(self) -> None:
         """Wait until every event has been applied to every shard of Redis."""
@@ -101,9 +104,13 @@ class Fanfare(GrpcClient):
     def is_drained(self) -> bool:
         """Return whether every event has been applied; False while a server cannot be reached."""
         try:
-            return self.feed.remaining() == 0
+            # The outbox first: to ask Kafka and Redis about all partitions takes much longer.
+            return self._is_sent() and self.feed.remaining() == 0
         except (KafkaException, redis.RedisError):
             return False
+
+    def _is_sent(self) -> bool:
+        return not self.sql("SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1")
 
     def wait_exact(self, *readers: User) -> None:
         """Wait until every page of these timelines equals the oracle."""

@@ -212,6 +212,7 @@ class Drill:
         self.outcome.wrong_at_first = len(wrong)
         while time.monotonic() < deadline:
             while wrong and time.monotonic() < deadline:
+                time.sleep(0.05)  # else the questions take the CPU that the repair needs
                 wrong = questions.differences(list(wrong))
             right_at = time.monotonic()
             if not wrong and self._drained(deadline):
