@@ -30,7 +30,7 @@ REST_CALLERS = 4
 # Calls of each kind that must succeed between two replacements.
 ENOUGH = 50
 PAUSE_SECONDS = 0.01
-CALL_SECONDS = 20.0
+CALL_SECONDS = 60.0
 MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
 PACKAGES = {
     "write": "write_service",

@@ -75,11 +75,9 @@ def test_writes_go_on_while_kafka_is_down(own: Fanfare) -> None:
 
 def test_postgres_away_is_told_and_passes(own: Fanfare) -> None:
     """Commands are UNAVAILABLE with a time to retry, and work again without a restart."""
-    bob = own.user()
-    alice = own.user(bob)
-    own.tweets(bob, 3)
-    own.wait_drained()  # the follow's event drops the list
-    assert len(own.timeline(alice).tweets) == 3
+    bob, alice = own.cached_pair(3)
+    cached = [own.keys.tweet(tweet) for tweet in own.oracle(alice)]
+    wait_until(lambda: own.redis.exists(*cached) == len(cached), "the tweets are in Redis")
     own.system.stack.postgres.kill()
     try:
         error = failure(lambda: own.tweet(bob))
@@ -103,13 +101,17 @@ def test_a_postgres_that_is_back_is_used_at_once(own: Fanfare) -> None:
     """Nobody fails because the pools still hold connections to the server's former life."""
     bob, alice = own.user(), own.user()
     edge = {"follower_id": alice.id, "followed_id": bob.id}
-    follows = [own.write.FollowUser.future(w.FollowUserRequest(**edge)) for _ in range(100)]
-    lists = [own.read.ListUsers.future(r.ListUsersRequest(limit=100)) for _ in range(100)]
-    calls: list[Any] = [*follows, *lists]
-    for call in calls:
-        call.result()
-    pooled = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'fanfare-%%'"
-    assert own.sql(pooled)[0][0] > 10
+
+    def fill_pools() -> bool:
+        follows = [own.write.FollowUser.future(w.FollowUserRequest(**edge)) for _ in range(100)]
+        lists = [own.read.ListUsers.future(r.ListUsersRequest(limit=100)) for _ in range(100)]
+        calls: list[Any] = [*follows, *lists]
+        for call in calls:
+            call.result()
+        pooled = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'fanfare-%%'"
+        return bool(own.sql(pooled)[0][0] > 10)
+
+    wait_until(fill_pools, "the pools hold connections")
     own.system.stack.postgres.kill()
     own.system.stack.postgres.start()
     assert own.read.ListUsers(r.ListUsersRequest(limit=1)).users
@@ -126,13 +128,15 @@ def test_a_killed_process_goes_on_where_it_was(own: Fanfare, name: str) -> None:
     stop = threading.Event()
     loader = threading.Thread(target=_load, args=(own, bob, acknowledged, stop))
     loader.start()
-    wait_until(lambda: len(acknowledged) > 50, "the load runs")
-    own.system.processes[name].kill()
-    before = len(acknowledged)
-    own.system.processes[name].start()
-    wait_until(lambda: len(acknowledged) > before + 50, "the load goes on")
-    stop.set()
-    loader.join()
+    try:
+        wait_until(lambda: len(acknowledged) > 50, "the load runs")
+        own.system.processes[name].kill()
+        before = len(acknowledged)
+        own.system.processes[name].start()
+        wait_until(lambda: len(acknowledged) > before + 50, "the load goes on")
+    finally:
+        stop.set()
+        loader.join()
     kept = own.sql("SELECT request_id::text FROM tweet_requests WHERE user_id = %s", bob.id)
     assert {row[0] for row in kept} >= set(acknowledged)
     own.wait_exact(*readers)

@@ -97,4 +97,4 @@ def test_a_worker_makes_room_by_dropping_cached_timelines(
     own.wait_drained()
     own.wait_exact(alice)
     assert ids(own.timeline(alice).tweets)[0] == tweets[-1].id
-    assert _worker_serves(own)
+    wait_until(lambda: _worker_serves(own), "the worker serves")

@@ -139,7 +139,7 @@ def test_a_topic_made_anew_is_told_from_the_old(own: Fanfare) -> None:
     admin = AdminClient({"bootstrap.servers": own.settings.kafka_address()})
     furthest = max(partition.end for partition in own.feed.partitions())
     (deleted,) = admin.delete_topics([own.settings.topic]).values()
-    deleted.result(10)
+    deleted.result(60)
     wait_until(lambda: own.settings.topic not in admin.list_topics().topics, "it is gone")
     migrate(own.settings)
     own.tweets(bob, furthest + 10)
@@ -190,7 +190,7 @@ def _send_foreign_record(own: Fanfare, user: User) -> int:
         str(user.id),
         on_delivery=lambda _, message: delivered.append(message.partition()),
     )
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     (partition,) = delivered
     assert partition is not None
     return partition
@@ -300,7 +300,7 @@ def _reset_offsets(own: Fanfare, where: str) -> None:
     (altered,) = admin.alter_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(GROUP, places)]
     ).values()
-    altered.result(10)
+    altered.result(60)
 
 
 @pytest.mark.parametrize("where", ["beginning", "end"])
@@ -345,7 +345,7 @@ def test_records_that_kafka_no_longer_has_are_in_postgres(own: Fanfare) -> None:
         admin = AdminClient({"bootstrap.servers": own.settings.kafka_address()})
         places = [TopicPartition(own.settings.topic, number, -1) for number in range(PARTITIONS)]
         for deleted in admin.delete_records(places).values():
-            deleted.result(10)
+            deleted.result(60)
     finally:
         os.kill(worker.pid, signal.SIGCONT)
     own.tweets(bob, 3)

@@ -65,6 +65,8 @@ _TEXTS = [
     *("\0", "\u202e", "e\u0301" * 200, "\U0001f600" * 100, "'; DROP TABLE users; --", "%s%(a)s"),
 ]
 _USERS = 20
+# Far longer than any call takes, since the machine may be busy.
+CALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class Fuzzed:
         path = f"/{service}/{method.name}"
         call: Callable[..., bytes] = self._channels[service].unary_unary(path)
         try:
-            answer = call(request, timeout=20, metadata=tuple(headers.items()))
+            answer = call(request, timeout=CALL_SECONDS, metadata=tuple(headers.items()))
         except grpc.RpcError as error:
             return _refusal(error)
         message = GetMessageClass(method.output_type).FromString(answer)

@@ -19,7 +19,16 @@ from typing import Any
 import pytest
 import schemathesis
 import yaml
-from fuzz.fuzzing import INTERNALS, METHODS, ROUTES, Fuzzed, Sender, requests, rest_requests
+from fuzz.fuzzing import (
+    CALL_SECONDS,
+    INTERNALS,
+    METHODS,
+    ROUTES,
+    Fuzzed,
+    Sender,
+    requests,
+    rest_requests,
+)
 from google.protobuf.descriptor import MethodDescriptor
 from helpers.fanfare import Fanfare
 from helpers.http2 import START, opening
@@ -101,7 +110,7 @@ def test_no_request_makes_a_service_fail(filled: Fuzzed, method: MethodDescripto
 def _fetch(
     port: int, verb: str, path: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CALL_SECONDS)
     try:
         connection.request(verb, path, body, headers if body is None else headers | HEADERS)
         answer = connection.getresponse()
@@ -166,7 +175,7 @@ def test_the_shim_answers_as_its_document_says(
             content_type_conformance,
             response_schema_conformance,
         ],
-        timeout=20,
+        timeout=CALL_SECONDS,
     )
 
 
@@ -204,7 +213,7 @@ def _send(port: int, garbage: bytes) -> None:
     def is_sent() -> bool:
         # Some of it ends grpc's own server, which is started again.
         with suppress(ConnectionError):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=CALL_SECONDS) as connection:
                 connection.sendall(garbage)
             return True
         return False

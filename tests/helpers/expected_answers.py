@@ -12,7 +12,7 @@ import psycopg
 from fanfare.read.v1 import read_pb2 as r
 from helpers.fanfare import Fanfare
 
-CALL_SECONDS = 30.0
+CALL_SECONDS = 60.0
 GONE = "NOT_FOUND"
 BATCH = 20
 

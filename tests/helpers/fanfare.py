@@ -18,6 +18,7 @@ from helpers.sql_client import SqlClient
 from helpers.waiting import wait_until
 
 from core.feed.keys import Keys
+from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
 from ops.feed_status import Feed
 from ops.system import System
@@ -68,7 +69,12 @@ class Fanfare(GrpcClient):
         self.tweets(author, tweets)
         self.wait_drained()  # the event of the follow deletes the list
         self.wait_exact(reader)
+        wait_until(lambda: self.has_list(reader), "the timeline list is in Redis")
         return author, reader
+
+    def has_list(self, reader: User) -> bool:
+        """Return whether the list of a home timeline is in Redis."""
+        return bool(self.redis.exists(self.keys.for_list(home_list(reader.id))))
 
     def oracle(self, reader: User) -> list[int]:
         """Return the tweet ids that a home timeline must have, from SQL."""
@@ -94,8 +100,11 @@ class Fanfare(GrpcClient):
         set_record_bytes(self.settings, size)
 
     def wait_sent(self) -> None:
-        """Wait until Kafka has every event."""
-        wait_until(self._is_sent, "the outbox is empty")
+        """Wait until Kafka has every event that has been written so far."""
+        ((last,),) = self.sql("SELECT coalesce(max(id), 0) FROM outbox")
+        # Not until the outbox is empty, which it may never be while other commands go on.
+        unsent = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND id <= %s LIMIT 1"
+        wait_until(lambda: not self.sql(unsent, last), "the events so far are sent")
 
     def wait_drained(self) -> None:
         """Wait until every event has been applied to every shard of Redis."""
@@ -105,12 +114,10 @@ class Fanfare(GrpcClient):
         """Return whether every event has been applied; False while a server cannot be reached."""
         try:
             # The outbox first: to ask Kafka and Redis about all partitions takes much longer.
-            return self._is_sent() and self.feed.remaining() == 0
+            unsent = self.sql("SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1")
+            return not unsent and self.feed.remaining() == 0
         except (KafkaException, redis.RedisError):
             return False
-
-    def _is_sent(self) -> bool:
-        return not self.sql("SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1")
 
     def wait_exact(self, *readers: User) -> None:
         """Wait until every page of these timelines equals the oracle."""

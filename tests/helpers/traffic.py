@@ -26,7 +26,7 @@ from helpers.grpc_client import reason
 from helpers.leaks import SECRET
 from helpers.waiting import wait_until
 
-CALL_SECONDS = 30.0
+CALL_SECONDS = 60.0
 PAUSE_SECONDS = 0.02
 # Half of the commands create tweets; the others are drawn by these weights.
 KINDS = {"tweet": 8, "edit": 5, "delete": 2, "follow": 2, "unfollow": 2, "user": 1, "bio": 1}
@@ -99,7 +99,7 @@ class Traffic:
     def wait_for_more(self, count: int) -> None:
         """Wait until so many more commands were acknowledged."""
         wanted = len(self.deeds) + count
-        wait_until(lambda: len(self.deeds) >= wanted, "commands are acknowledged again", 90)
+        wait_until(lambda: len(self.deeds) >= wanted, "commands are acknowledged again", 180)
 
     def command(self, kind: str, *about: int) -> Deed | None:
         """Send a command; return what it did if it was acknowledged."""
