@@ -12,14 +12,15 @@ from core.rpc.health_probe import probe
 from ops.system import System
 from write_service.relay import HEALTH_NAME
 
-# A client of Kafka waits for an answer for up to 20 s before it gives up.
+# After how long processes give up a silent connection, which is when they notice; 20 by default.
+SILENCE_SECONDS = 4
 NOTICED_SECONDS = 120.0
 
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
     """Return clients of a system whose servers are killed."""
-    with Fanfare(start_system()) as clients:
+    with Fanfare(start_system(FANFARE_SILENCE_SECONDS=str(SILENCE_SECONDS))) as clients:
         yield clients
 
 

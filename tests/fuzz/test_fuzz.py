@@ -47,7 +47,7 @@ from gateway.routes import Route
 from ops.system import System
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
-CALLS = int(os.environ.get("FUZZ_CALLS", "60"))
+CALLS = int(os.environ.get("FUZZ_CALLS", "30"))
 SETTINGS = settings(
     max_examples=CALLS,
     derandomize="FUZZ_CALLS" not in os.environ,
