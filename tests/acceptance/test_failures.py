@@ -32,7 +32,7 @@ def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
 
 def test_reads_go_on_while_redis_is_down(own: Fanfare) -> None:
     """Postgres answers, new tweets included, and timelines are exact after Redis is back."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob = own.user()
     alice = own.user(bob)
     own.tweets(bob, 30)

@@ -46,7 +46,7 @@ def _text(own: Fanfare, tweet: Tweet) -> str:
 
 def test_a_full_redis_makes_no_timeline_stale(own: Fanfare, limit: Callable[[int], object]) -> None:
     """While Redis refuses writes, Postgres answers all reads, and the worker is NOT_SERVING."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair(5)
     carol = own.user(bob)
     own.wait_drained()
@@ -84,7 +84,7 @@ def test_the_worker_makes_room_by_deleting_cached_timelines(
     own: Fanfare, limit: Callable[[int], object]
 ) -> None:
     """If lists fill Redis, the worker deletes them, and readers build them again."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair(5)
     nobody = 10**12
     for number in range(nobody, nobody + 4):

@@ -1,4 +1,4 @@
-"""A server of our own kind for tests: methods that answer nothing, callers without limits."""
+"""A gRPC server for tests, with methods that answer with the empty message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 
 class Silent:
-    """Has every method, and answers with the empty message."""
+    """Has every method, each of which answers with the empty message."""
 
     def __getattr__(self, _name: str) -> object:
         return self._answer
@@ -32,13 +32,13 @@ class Silent:
 
 
 class Unlimited(Limits):
-    """Lets everything pass; test_limits.py is about what does not."""
+    """A rate limiter that allows every call."""
 
     def __init__(self) -> None:
         """Count nothing."""
 
     async def take(self, method: str, caller: str, per_minute: int) -> None:
-        """Let the call pass."""
+        """Allow the call."""
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ async def serving(
     authorizer: Authorizer | None = None,
     certificates: Certificates | None = None,
 ) -> AsyncIterator[Server]:
-    """Yield a server of these services at a free port; servicer: None for a silent one."""
+    """Yield a server of these services on a free port; servicer: Silent by default."""
     server = Server("127.0.0.1", 0, authorizer, certificates)
     for descriptor in descriptors:
         server.add_service(descriptor, servicer or Silent())
