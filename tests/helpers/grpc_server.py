@@ -1,4 +1,4 @@
-"""A server of our own kind for tests: methods that answer nothing, callers without limits."""
+"""A gRPC server for tests, with methods that answer with the empty message."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 
 class Silent:
-    """Has every method, and answers with the empty message."""
+    """Has every method, each of which answers with the empty message."""
 
     def __getattr__(self, _name: str) -> object:
         return self._answer
@@ -34,13 +34,13 @@ class Silent:
 
 
 class Unlimited(RateLimiter):
-    """Lets everything pass; test_limits.py is about what does not."""
+    """A rate limiter that allows every call."""
 
     def __init__(self) -> None:
         """Count nothing."""
 
     async def take(self, method: str, caller: str, per_minute: int) -> None:
-        """Let the call pass."""
+        """Allow the call."""
 
 
 @asynccontextmanager
@@ -50,7 +50,7 @@ async def serving(
     authorizer: Authorizer | None = None,
     certificates: Certificates | None = None,
 ) -> AsyncIterator[GrpcServer]:
-    """Yield a server of these services at a free port; servicer: None for a silent one."""
+    """Yield a server of these services on a free port; servicer: Silent by default."""
     handlers = Handlers(authorizer)
     for descriptor in descriptors:
         handlers.add_service(descriptor, servicer or Silent())
