@@ -1,4 +1,4 @@
-"""`fanfare demo`: the seed's workflow on the real system, each step as a line to type."""
+"""The steps of `fanfare demo`, each printed as a command that one could type."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ Answer = dict[str, Any]
 
 
 class DemoError(Exception):
-    """A step did not do what it should; the text says which and what came instead."""
+    """A step failed; the message says which one, and what happened instead."""
 
 
 class Demo:
-    """Runs steps against a running system and prints them."""
+    """Runs the steps against a running system, and prints them."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
@@ -46,12 +46,12 @@ class Demo:
         self._context = client_context(tls)
         shown = None if tls is None else Path(tls.name)
         self._scheme, self._trust, self._plain = client_options(shown)
-        # Access tokens, by user id; none where authentication is off.
+        # Access tokens by user id; empty where authentication is off.
         self._tokens: dict[str, str] = {}
 
     def run(self) -> None:
-        """Go through the whole story; raises DemoError at the first step that fails."""
-        self._title("The seed's workflow, through the REST shim")
+        """Run all steps; raise DemoError at the first one that fails."""
+        self._title("Follow, tweet and read over REST")
         alice = self._rest("POST", "/users", _new_user("alice", "pass123"))["user"]["id"]
         bob = self._rest("POST", "/users", _new_user("bob", "pass456"))["user"]["id"]
         if self._settings.auth_keys is not None:
@@ -80,7 +80,7 @@ class Demo:
         self._wait_for("the fan-out has pushed the tweet to Carol", carol, ["Hello from Dave!"])
         self._rpc(READ, "GetHomeTimeline", {"user_id": carol, "limit": 10}, caller=carol)
 
-        self._title("What is deleted leaves every timeline")
+        self._title("A deleted tweet leaves every timeline")
         tweet = {"user_id": int(bob), "content": "Hello again from Bob!"}
         self._rest("POST", "/tweets", tweet, caller=bob)
         both = ["Hello again from Bob!", "Hello from Bob!"]
@@ -89,7 +89,7 @@ class Demo:
         self._wait_for("the deleted one has left", alice, both[:1])
         self._rest("GET", f"/timeline/{alice}", caller=alice)
 
-        self._title("Who is unfollowed leaves too, and who is followed comes with all they wrote")
+        self._title("Unfollowing removes an author's tweets, and following brings them all back")
         self._rest("DELETE", f"/followers/{alice}/{bob}", caller=alice)
         self._wait_for("Alice's timeline is empty", alice, [])
         self._rest("GET", f"/timeline/{alice}", caller=alice)
@@ -98,7 +98,7 @@ class Demo:
         self._rest("GET", f"/timeline/{alice}", caller=alice)
 
     def _sign_in(self, name: str, password: str) -> None:
-        """Begin a session, in whose name the steps of the user are done from then on."""
+        """Begin a session, and use its access token for the user's further steps."""
         credentials = {"username": name, "password": password}
         line = f"curl -X POST {self._url('POST', '/sessions')}{self._trust}"
         line += f" -H 'Content-Type: application/json' -d '{json.dumps(credentials)}'"
@@ -109,7 +109,7 @@ class Demo:
         self._print_answer({"session": session | secrets})
 
     def _refuse_strangers(self, alice: str, bob: str) -> None:
-        """Show that nobody reads another's timeline or follows in another's name."""
+        """Show that users cannot read each other's timelines, or follow for each other."""
         edge = {"follower_id": int(bob), "followed_id": int(alice)}
         self._rest("GET", f"/timeline/{alice}", refused=401)
         self._rest("GET", f"/timeline/{alice}", caller=bob, refused=403)
@@ -121,9 +121,17 @@ class Demo:
     def _rest(
         self, verb: str, path: str, body: Answer | None = None, caller: str = "", refused: int = 0
     ) -> Answer:
-        """Do a step over REST as a user, printed as a curl line; return the answer's JSON.
+        """Run a step over REST, and print it as a curl command.
 
-        refused: the status that the step must fail with; 0: it must succeed.
+        Args:
+            verb: the HTTP method.
+            path: the path, with its query.
+            body: the body; None for none.
+            caller: the id of the user who calls, as whom the step is authenticated.
+            refused: the HTTP status that the step must fail with; 0 if it must succeed.
+
+        Returns:
+            The JSON of the response.
         """
         line = f"curl -X {verb} " if verb != "GET" else "curl "
         line += self._url(verb, path) + self._trust
@@ -139,7 +147,7 @@ class Demo:
     def _rpc(
         self, service: ServiceDescriptor, method: str, body: Answer, caller: str = ""
     ) -> Answer:
-        """Do a step over gRPC as a user, printed as a grpcurl line; return the answer as JSON."""
+        """Run a step over gRPC, and print it as a grpcurl command; return the response as JSON."""
         write = service is WRITE
         settings = self._settings
         target = settings.write_service_target() if write else settings.read_service_target()
@@ -169,7 +177,7 @@ class Demo:
         return answer
 
     def _wait_for(self, what: str, user_id: str, contents: list[str]) -> None:
-        """Wait until the user's timeline says exactly this; raises DemoError if it never does."""
+        """Wait until the user's timeline has exactly these tweets; raise DemoError otherwise."""
 
         def seen() -> list[str]:
             timeline = self._fetch("GET", f"/timeline/{user_id}", caller=user_id)
@@ -189,7 +197,7 @@ class Demo:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if caller in self._tokens:
             headers["Authorization"] = f"Bearer {self._tokens[caller]}"
-        # The address is this machine's, by what is printed and typed.
+        # The URL is always on this machine.
         request = urllib.request.Request(  # noqa: S310
             self._url(verb, path),
             method=verb,
@@ -226,7 +234,7 @@ class Demo:
 
 
 def poll(condition: Callable[[], bool], seconds: float, failure: Callable[[], str]) -> None:
-    """Wait until the condition holds; raises DemoError with the failure's text if it never does."""
+    """Wait until the condition holds; raise DemoError with the failure's text if it never does."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -239,5 +247,5 @@ def _new_user(name: str, password: str) -> Answer:
 
 
 def _short(token: str) -> str:
-    """Return the token as it is shown: one that was printed could be used."""
+    """Return the start of a token, so that the printed one cannot be used."""
     return f"{token[:8]}..."

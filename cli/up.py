@@ -1,4 +1,4 @@
-"""`fanfare up` and `fanfare demo`: the whole of Fanfare on this machine."""
+"""`fanfare up` and `fanfare demo`: run all of Fanfare on this machine."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from ops.system import ServicePorts, System
 
 
 @click.command()
-@click.option("--replica", is_flag=True, help="Run a replica of Postgres too, for the queries.")
-@click.option("--auth", is_flag=True, help="Have callers say who they are, by access tokens.")
+@click.option("--replica", is_flag=True, help="Also run a replica of Postgres, for the queries.")
+@click.option("--auth", is_flag=True, help="Require access tokens and TLS.")
 def up(*, replica: bool, auth: bool) -> None:
-    """Start everything on the fixed ports and stay until Ctrl-C; data stay in the state folder.
+    """Run everything on the fixed ports until Ctrl-C; the data stay in the state folder.
 
-    What dies is named and started again; what does not stay up ends everything, with status 1.
+    A server that dies is reported and restarted. If it keeps dying, everything is stopped, and the
+    exit status is 1.
     """
     settings = load_settings()
     console = Console()
@@ -57,19 +58,19 @@ def up(*, replica: bool, auth: bool) -> None:
 
 
 @click.command()
-@click.option("--auth", is_flag=True, help="Have callers say who they are, by access tokens.")
+@click.option("--auth", is_flag=True, help="Require access tokens and TLS.")
 def demo(*, auth: bool) -> None:
-    """Start everything, do the main job step by step, and stop."""
+    """Start everything, show what Fanfare does step by step, and stop."""
     settings = load_settings()
     console = Console()
     _interrupt_on_signals()
     fixed = _fixed_ports_are_free(settings)
     console.print(
-        "Starting Postgres, Valkey, Kafka and the four processes "
-        + ("on the fixed ports ..." if fixed else "on free ports, as some fixed one is taken ...")
+        "Starting Postgres, Valkey, Kafka and Fanfare's three processes "
+        + ("on the fixed ports ..." if fixed else "on free ports, since a fixed one is taken ...")
     )
     try:
-        # Its own folder: the demo begins on an empty database whatever `make up` has gathered.
+        # Its own folder, so that the demo has an empty database even after `make up`.
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix="demo-", dir=settings.state_dir) as folder,
@@ -85,8 +86,8 @@ def demo(*, auth: bool) -> None:
             Demo(system.settings, console).run()
     except OSError as error:
         raise click.ClickException(
-            f"{settings.state_dir} cannot be written to ({error.strerror}): set FANFARE_STATE_DIR "
-            "to a folder that can."
+            f"cannot write to {settings.state_dir} ({error.strerror}): set FANFARE_STATE_DIR to a "
+            "folder that is writable"
         ) from error
     except (StackError, MigrateError, DemoError) as error:
         raise click.ClickException(str(error)) from error
@@ -99,9 +100,9 @@ def demo(*, auth: bool) -> None:
 def _places(settings: Settings) -> str:
     scheme, curl, grpcurl = client_options(settings.tls_dir)
     text = (
-        f"\nFanfare is up. Commands: {scheme}://localhost:{settings.rest_write_port} and gRPC "
-        f"localhost:{settings.write_port}; queries: {scheme}://localhost:"
-        f"{settings.rest_read_port} and gRPC localhost:{settings.read_port}.\n"
+        f"\nFanfare is up. Commands: {_rest(scheme, settings.rest_write_port)}gRPC "
+        f"localhost:{settings.write_port}; queries: {_rest(scheme, settings.rest_read_port)}gRPC "
+        f"localhost:{settings.read_port}.\n"
         f"Logs and data are in {settings.state_dir}. Ctrl-C stops it."
     )
     needed = {"FANFARE_AUTH_KEYS": settings.auth_keys, "FANFARE_TLS_DIR": settings.tls_dir}
@@ -115,8 +116,13 @@ def _places(settings: Settings) -> str:
     return text
 
 
+def _rest(scheme: str, port: int) -> str:
+    """Return where REST is served, or "" where the port is 0 and REST is off."""
+    return f"{scheme}://localhost:{port} and " if port else ""
+
+
 def _reporter(console: Console) -> Callable[[str], None]:
-    """Return a function that prints lines as they are, with the time before the first."""
+    """Return a function that prints the time and the lines, without any markup."""
 
     def report(lines: str) -> None:
         text = f"{time.strftime('%H:%M:%S')} {lines}"
@@ -131,7 +137,7 @@ def _next(settings: Settings, tls_dir: Path | None) -> str:
     post += f"{scheme}://localhost:{settings.rest_write_port}"
     lines = [
         "",
-        "That was all of it, and it is stopped again. To try it yourself:",
+        "Demo finished; everything has been stopped. To try it yourself:",
         "    make up" if tls_dir is None else "    make up AUTH=on",
         "and in another terminal, for example:",
         f"    {post}/users \\",
@@ -148,7 +154,7 @@ def _next(settings: Settings, tls_dir: Path | None) -> str:
 
 
 def _interrupt_on_signals() -> None:
-    """Have SIGINT and SIGTERM raise KeyboardInterrupt, the first time; stopping is not stopped."""
+    """Make the first SIGINT or SIGTERM raise KeyboardInterrupt, and ignore the later ones."""
 
     def interrupt(_number: int, _frame: object) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -47,13 +47,17 @@ class System:
         replica: bool = False,
         auth: bool = False,
     ) -> None:
-        """Prepare a system whose data and logs are in state_dir.
+        """Prepare a system.
 
-        given: settings whose addresses stand for servers that then are not started, and, with
-        fixed_ports, whose ports are used; else all ports are free ones. environment: further
-        settings of the processes. progress: called with a line for each step that takes time.
-        replica: whether queries go to a streaming replica of Postgres. auth: whether callers must
-        say who they are, over TLS; keys and certificates are in the state folder.
+        Args:
+            state_dir: the folder for data and logs.
+            parts_dir: the folder of the embedded stack's downloaded parts.
+            given: settings. A server whose address they name is used instead of an embedded one.
+            fixed_ports: use the ports in the settings; otherwise free ports are chosen.
+            environment: further settings of the processes.
+            progress: called with a line for each step that takes time.
+            replica: run a streaming replica of Postgres, and send queries to it.
+            auth: require access tokens and TLS; keys and certificates are in the state folder.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -91,13 +95,15 @@ class System:
 
     @property
     def servers(self) -> list[Server]:
-        """All that was started: the stack's servers and the processes."""
+        """The stack's servers and Fanfare's processes, as far as they were started."""
         return [*self.stack.servers, *self.processes.values()]
 
     def start(self) -> None:
-        """Start everything and wait until all of it serves.
+        """Start everything, and wait until all of it serves.
 
-        Raises StackError or MigrateError with one sentence; then nothing is left running.
+        Raises:
+            StackError: a server or a process does not start. Nothing is left running.
+            MigrateError: the schema or the topic cannot be migrated. Nothing is left running.
         """
         try:
             for name in ServicePorts.__dataclass_fields__:
@@ -142,7 +148,7 @@ class System:
         self.stop()
 
     def another_worker(self) -> Server:
-        """Start a second fan-out worker, which the caller stops; return it."""
+        """Start and return a second fan-out worker, which the caller must stop."""
         (port,) = free_ports(1)
         worker = self._process(
             "second-worker",
@@ -154,7 +160,7 @@ class System:
         return worker
 
     def another_write_service(self) -> tuple[Server, str]:
-        """Start a second write service, which the caller stops; return it and its target."""
+        """Start a second write service, without REST; return it, to be stopped, and its target."""
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
         service = self._process(
@@ -170,16 +176,20 @@ class System:
     def another_read_service(
         self, processes: int, auth_keys: Path | None = None
     ) -> tuple[Server, str]:
-        """Start a second read service, of so many processes, which the caller stops.
+        """Start a second read service, without REST, which the caller must stop.
 
-        Returns it and its target. auth_keys: the folder of keys, where callers must say who they
-        are.
+        Args:
+            processes: the number of prefork processes.
+            auth_keys: the folder of keys, to require access tokens; None for no authentication.
+
+        Returns:
+            The service, and its target as host:port.
         """
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
         keys = {"auth_keys": str(auth_keys)} if auth_keys else {}
         service = self._process(
-            # Both may run at a time, each with its log and lock.
+            # Both may run at the same time, each with its own log and lock.
             "asking-read" if auth_keys else "second-read",
             "read_service",
             self._serving(target),
@@ -221,5 +231,5 @@ class System:
 def _make_secrets(state_dir: Path) -> None:
     if not any((state_dir / "keys").glob("*.private.pem")):
         create_key(state_dir / "keys")
-    # Anew at each start: those of before may have expired.
+    # New certificates at each start, since the previous ones may have expired.
     Authority().issue(state_dir / "tls", "fanfare")

@@ -1,4 +1,4 @@
-"""Rows of users and tweets as messages of the contract."""
+"""Users and tweets as messages of the contract, and pieces of their serialised form."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def timestamp(time: datetime) -> Timestamp:
     """Return the Timestamp of an aware datetime, to the microsecond."""
-    # As FromDatetime does, in a tenth of its time: every tweet written has two.
+    # Does what Timestamp.FromDatetime does, in a tenth of the time. Every tweet has two of them.
     since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 def user(user_id: int, username: str, bio: str, created: datetime, updated: datetime) -> User:
-    """Return the User of a row with these columns."""
+    """Return a User with these fields."""
     return User(
         id=user_id,
         username=username,
@@ -29,7 +29,7 @@ def user(user_id: int, username: str, bio: str, created: datetime, updated: date
 
 
 def tweet(tweet_id: int, user_id: int, content: str, created: datetime, updated: datetime) -> Tweet:
-    """Return the Tweet of a row with these columns."""
+    """Return a Tweet with these fields."""
     return Tweet(
         id=tweet_id,
         user_id=user_id,
@@ -40,7 +40,7 @@ def tweet(tweet_id: int, user_id: int, content: str, created: datetime, updated:
 
 
 def delimited(message: bytes) -> bytes:
-    """Return a serialised message after its length, as it stands in a field of another one."""
+    """Return a serialised message after its length, as a field of another message holds it."""
     size = len(message)
     prefix = bytearray()
     while size > 0x7F:
@@ -51,8 +51,5 @@ def delimited(message: bytes) -> bytes:
 
 
 def field_tag(field_number: int) -> bytes:
-    """Return what stands before each value of a field that holds messages or text.
-
-    Of field numbers below 16, whose tags are one byte.
-    """
+    """Return the tag of a field that holds messages or text; its number must be below 16."""
     return bytes([field_number << 3 | 2])

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,35 @@ def test_nesting_of_every_depth_is_refused(left: bytes, right: bytes) -> None:
         with pytest.raises(MalformedRequestError) as error:
             reader.read({}, [], body)
         assert ("deeper than 32 levels" in str(error.value)) == (depth > 32), depth
+
+
+@pytest.mark.parametrize("character", [",", '"', "\\", "{"])
+def test_the_largest_batch_is_read_whatever_its_texts_hold(character: str) -> None:
+    """1,000 tweets of 280 characters, each of which means something in JSON."""
+    item = {"user_id": str(2**62), "content": character * 280, "request_id": str(uuid.UUID(int=0))}
+    body = json.dumps({"requests": [item] * 1000}).encode()
+    message = _reader("POST", "/tweets:batchCreate").read({}, [], body)
+    assert isinstance(message, write_pb2.BatchCreateTweetsRequest)
+    assert {request.content for request in message.requests} == {item["content"]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"requests": [' + b",".join([b"{}"] * 20_000) + b"]}",
+        b'{"requests": [' + b",".join([b"1"] * 2_000_000) + b"]}",
+        b'{"requests": [' + b",".join([b'","'] * 20_000) + b"]}",
+        b'{"requests": [' + b",".join([b'""'] * 300_000) + b"]}",
+    ],
+    ids=["objects", "numbers", "texts", "many texts"],
+)
+def test_a_body_of_too_many_values_is_not_parsed(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """Parsing it would take the interpreter from all other calls of the process."""
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(MalformedRequestError, match="more than 10000 values"):
+        _reader("POST", "/tweets:batchCreate").read({}, [], body)
 
 
 ODD_TARGETS = [
