@@ -133,7 +133,7 @@ async def _until_taken(stub: Any, request: pb.GetUserRequest, held: Held) -> Any
 
 
 async def test_more_metadata_than_grpc_takes_is_refused() -> None:
-    """grpc itself answers RESOURCE_EXHAUSTED; a token of the largest size passes."""
+    """RESOURCE_EXHAUSTED comes from grpc itself; a token of the largest size passes."""
     held = Held()
     held.release.set()
     request = pb.GetUserRequest(user_id=1)
