@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     read_port: int = Field(default=50052, ge=0, le=65535)
     read_processes: int = Field(default=1, ge=1, le=256)
     worker_port: int = Field(default=50053, ge=0, le=65535)
+    # 0 turns REST off.
     rest_write_port: int = Field(default=8081, ge=0, le=65535)
     rest_read_port: int = Field(default=8080, ge=0, le=65535)
     bind: str = "127.0.0.1"
@@ -66,7 +67,7 @@ class Settings(BaseSettings):
     tls_dir: Path | None = None
     # Certificates' common names, separated by commas, whose holders call as services.
     tls_services: str = ""
-    # Proxies, the gateway among them, that are believed about whom they call for.
+    # The proxies whose X-Forwarded-For is believed.
     trusted_proxies: str = "127.0.0.0/8,::1"
     cors_origins: str = ""
     state_dir: Path = Path(".fanfare")

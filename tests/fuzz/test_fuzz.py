@@ -115,7 +115,7 @@ def _fetch(
     ROUTES,
     ids=lambda value: f"{value.verb}-{value.method.name}" if isinstance(value, Route) else "",
 )
-def test_no_rest_request_makes_the_gateway_fail(filled: Fuzzed, route: Route, port: str) -> None:
+def test_no_rest_request_makes_a_service_fail(filled: Fuzzed, route: Route, port: str) -> None:
     """Each answer is JSON: the message, or a status that tells no internals; never a 5xx."""
     number = getattr(filled.settings, port)
     outcomes: Counter[str] = Counter()
