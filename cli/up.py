@@ -68,7 +68,7 @@ def demo(*, auth: bool) -> None:
     _interrupt_on_signals()
     fixed = _fixed_ports_are_free(settings)
     console.print(
-        "Starting Postgres, Valkey, Kafka and the four processes "
+        "Starting Postgres, Valkey, Kafka and Fanfare's three processes "
         + ("on the fixed ports ..." if fixed else "on free ports, since a fixed port is taken ...")
     )
     try:
@@ -100,9 +100,9 @@ def demo(*, auth: bool) -> None:
 def _places(settings: Settings) -> str:
     scheme, curl, grpcurl = client_options(settings.tls_dir)
     text = (
-        f"\nFanfare is up. Commands: {scheme}://localhost:{settings.rest_write_port} and gRPC "
-        f"localhost:{settings.write_port}; queries: {scheme}://localhost:"
-        f"{settings.rest_read_port} and gRPC localhost:{settings.read_port}.\n"
+        f"\nFanfare is up. Commands: {_rest(scheme, settings.rest_write_port)}gRPC "
+        f"localhost:{settings.write_port}; queries: {_rest(scheme, settings.rest_read_port)}gRPC "
+        f"localhost:{settings.read_port}.\n"
         f"Logs and data are in {settings.state_dir}. Ctrl-C stops it."
     )
     needed = {"FANFARE_AUTH_KEYS": settings.auth_keys, "FANFARE_TLS_DIR": settings.tls_dir}
@@ -114,6 +114,11 @@ def _places(settings: Settings) -> str:
     if exports:
         text += f"\nBefore other fanfare commands, run: export {' '.join(exports)}"
     return text
+
+
+def _rest(scheme: str, port: int) -> str:
+    """Return where REST is served, or "" where the port is 0 and REST is off."""
+    return f"{scheme}://localhost:{port} and " if port else ""
 
 
 def _reporter(console: Console) -> Callable[[str], None]:

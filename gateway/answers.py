@@ -1,4 +1,4 @@
-"""The JSON form of a message as an HTTP answer."""
+"""Messages as HTTP responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.transcode import printer
 
 
 def answer(message: Message, status: int, headers: Mapping[str, str]) -> web.Response:
-    """Return proto3 JSON with the contract's field names, empty fields printed."""
+    """Return the message as proto3 JSON with the contract's names; empty fields are printed."""
     return web.Response(
         body=printer(message.DESCRIPTOR)(message).encode(),
         status=status,

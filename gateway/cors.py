@@ -1,4 +1,4 @@
-"""Which web pages of other origins may call the gateway."""
+"""CORS: which web pages of other origins may call REST."""
 
 from __future__ import annotations
 
@@ -13,23 +13,30 @@ _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
 class Cors:
-    """The configured origins: comma-separated, "*" for all; none turns CORS off."""
+    """The allowed origins, and the response headers for them."""
 
     def __init__(self, origins: str) -> None:
-        """Raise StartError for what no browser would ever send as an Origin."""
+        """Read FANFARE_CORS_ORIGINS.
+
+        Args:
+            origins: origins separated by commas; "*" allows every origin, "" turns CORS off.
+
+        Raises:
+            StartError: an entry is not an origin that a browser could send.
+        """
         self._origins = {part.strip() for part in origins.split(",") if part.strip()}
         for origin in self._origins:
             if not _ORIGIN.fullmatch(origin):
                 raise StartError(
-                    f"FANFARE_CORS_ORIGINS has {origin!r}, which is no origin: write scheme and "
-                    "host without a path, such as https://app.example, or * for every origin."
+                    f"FANFARE_CORS_ORIGINS has {origin!r}, which is not an origin: write scheme "
+                    "and host without a path, such as https://app.example, or * for every origin."
                 )
 
     def headers(self, origin: str | None) -> dict[str, str]:
-        """Return the headers of an answer to a request with that Origin."""
+        """Return the headers for a response to a request with this Origin header."""
         if not self._origins:
             return {}
-        # Without Vary a shared cache would hand one origin's answer to another.
+        # Without Vary, a shared cache would give one origin's answer to another origin.
         if origin is None or not self._origins & {origin, "*"}:
             return {"Vary": "Origin"}
         return {
@@ -39,7 +46,7 @@ class Cors:
         }
 
     def preflight(self, origin: str | None, methods: Iterable[str]) -> dict[str, str] | None:
-        """Return the headers that permit the methods of a path, None where they are not."""
+        """Return headers that allow the methods of a path; None if the origin is not allowed."""
         headers = self.headers(origin)
         if "Access-Control-Allow-Origin" not in headers:
             return None

@@ -1,4 +1,4 @@
-"""What is changed of an HTTP message before aiohttp makes a request of it."""
+"""HTTP messages that aiohttp cannot turn into a request, made harmless before it tries."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-# The longest of ours has a user's name; the router takes the square of a path's slashes.
+# Far longer than any path of the contract. aiohttp's router takes time proportional to the square
+# of the number of slashes.
 MAX_PATH_BYTES = 2048
-# In place of a target that cannot be looked at; there is no such path.
+# Replaces a request target that cannot be used. No route has this path.
 _UNREADABLE = URL("/…")
 
 Make = Callable[..., web.BaseRequest]
 
 
 def guarded(make: Make) -> Make:
-    """Return a maker of requests that is not stopped by odd messages.
+    """Wrap aiohttp's request factory so that it copes with every message.
 
-    One whose path is too long, or whose host is none, is as one for a path that is not there; and
-    an Expect that is not known is left out, as RFC 9110, section 10.1.1, lets a server do.
+    A path that is too long, or a target with an invalid host, becomes a path that no route has. An
+    unknown Expect header is removed, which RFC 9110, section 10.1.1, allows.
     """
 
     def make_guarded(message: RawRequestMessage, *parts: Any) -> web.BaseRequest:
@@ -35,7 +36,7 @@ def guarded(make: Make) -> Make:
         try:
             return make(message, *parts)
         except ValueError:
-            # Raised outside of what aiohttp catches: the connection would hang for ever.
+            # aiohttp does not catch this, and would never answer the request.
             return make(message._replace(url=_UNREADABLE), *parts)
 
     return make_guarded

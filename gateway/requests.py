@@ -1,4 +1,4 @@
-"""What of an HTTP request becomes which field of the RPC's request message."""
+"""Path, query and body of an HTTP request as the request message of a method."""
 
 from __future__ import annotations
 
@@ -18,24 +18,32 @@ from gateway.routes import Route
 
 _DECIMAL = re.compile("-?[0-9]{1,19}")
 _LONGEST_REASON = 300
-# Of the longest list that any method takes; the contract refuses shorter ones by their own limits.
+# No method takes a longer list. The contract has a lower limit for some lists.
 MAX_ITEMS = 1000
-# The contract's messages need three; parsers that recurse fail at a depth that nobody knows.
+# The contract's messages need three levels. Recursive parsers fail at some unknown depth.
 MAX_NESTING = 32
+# A list or object of n values has n - 1 commas; the longest batch of the contract has some 3,000.
+# With more, json would spend seconds on a body of the largest size.
+MAX_COMMAS = 10_000
+# Commas in texts do not count. But finding the texts takes time too, and 1,000 texts of 280
+# characters hold fewer commas and fewer quotes than this.
+_MAX_IN_TEXTS = 400_000
+# A JSON string, or an unfinished one, so that no start is tried twice.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _TOO_DEEP = f"the body is nested deeper than {MAX_NESTING} levels"
 _INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
 
 
 def excerpt(text: str) -> str:
-    """Return what a client sent in quotes, short, and safe to print whatever it holds."""
+    """Return the start of a client's text in quotes, with every special character escaped."""
     return repr(text[:80])
 
 
 class RequestReader:
-    """Reads the requests of one route; what a route allows is worked out once, at the start."""
+    """Reads the requests of one route."""
 
     def __init__(self, route: Route) -> None:
-        """Raise ValueError for a field that cannot stand where the route puts it."""
+        """Prepare to read; raise ValueError if the path or the query cannot hold a field's type."""
         descriptor = route.method.input_type
         self._class = GetMessageClass(descriptor)
         self._name = descriptor.name
@@ -54,8 +62,14 @@ class RequestReader:
     ) -> Message:
         """Return the request message.
 
-        Raises MalformedRequestError for what is no such message, and InvalidRequestError, which
-        names the field, for a value in path or query that its field cannot hold.
+        Args:
+            path: the values of the route's path variables, by field name.
+            query: the query parameters, in order.
+            body: the HTTP body; b"" if there is none.
+
+        Raises:
+            MalformedRequestError: the request does not have the form of the message.
+            InvalidRequestError: a value in the path or the query does not fit its field.
         """
         message = self._class()
         document: dict[str, Any] = {}
@@ -63,7 +77,7 @@ class RequestReader:
             document = _parse(body)
             self._fill(message, document)
         elif body:
-            raise MalformedRequestError("this method takes no body: send none")
+            raise MalformedRequestError("this method takes no body: send the request without one")
         for field in self._path:
             value = field.convert(path[field.name])
             if field.is_in(document) and getattr(message, field.name) != value:
@@ -75,13 +89,13 @@ class RequestReader:
     def _fill(self, message: Message, document: dict[str, Any]) -> None:
         for names in self._names:
             for value in map(document.get, names):
-                # Of millions of items protobuf would make messages for seconds.
+                # protobuf would take seconds to build messages from millions of items.
                 if isinstance(value, list) and len(value) > MAX_ITEMS:
                     raise InvalidRequestError([(names[0], f"must have at most {MAX_ITEMS} items")])
         try:
             json_format.ParseDict(document, message)
         except json_format.ParseError as error:
-            # The first line has the reason; what follows lists Python's view of the message.
+            # The first line has the reason; the others describe protobuf's Python objects.
             reason = str(error).splitlines()[0][:_LONGEST_REASON].rstrip(".")
             raise MalformedRequestError(f"the body is not a {self._name}: {reason}") from None
 
@@ -92,7 +106,7 @@ class RequestReader:
             if field is None:
                 known = ", ".join(self._query) or "none"
                 raise MalformedRequestError(
-                    f"there is no query parameter {excerpt(name)} here; known: {known}"
+                    f"unknown query parameter {excerpt(name)}; this path has: {known}"
                 )
             value = field.convert(text)
             if field.repeated:
@@ -105,7 +119,7 @@ class RequestReader:
 
 
 class _Field:
-    """A field that path or query may set."""
+    """A field that the path or the query may set."""
 
     def __init__(self, field: FieldDescriptor) -> None:
         self.name = field.name
@@ -117,14 +131,14 @@ class _Field:
         elif field.type in _INTEGER_BITS:
             self._convert = _integer(_INTEGER_BITS[field.type])
         else:
-            raise ValueError(f"{field.full_name} has a type that cannot stand in path or query")
+            raise ValueError(f"{field.full_name} has a type that a path or a query cannot hold")
 
     def is_in(self, document: dict[str, Any]) -> bool:
-        """Return whether a JSON object sets this field, under either of its names."""
+        """Return whether a JSON object sets this field, by its proto name or its JSON name."""
         return any(document.get(name) is not None for name in self._names)
 
     def convert(self, text: str) -> int | str:
-        """Return the field's value; raises InvalidRequestError for what it cannot hold."""
+        """Return the text as the field's value; raise InvalidRequestError if it does not fit."""
         try:
             return self._convert(text)
         except ValueError as error:
@@ -135,7 +149,7 @@ def _integer(bits: int) -> Callable[[str], int]:
     limit = 1 << (bits - 1)
 
     def convert(text: str) -> int:
-        # int() would also take "+1", "1_0", " 1" and the digits of other scripts.
+        # int() also accepts "+1", "1_0", " 1" and the digits of other scripts.
         if _DECIMAL.fullmatch(text) and -limit <= (number := int(text)) < limit:
             return number
         raise ValueError(f"must be a decimal number of {bits} bits")
@@ -144,7 +158,7 @@ def _integer(bits: int) -> Callable[[str], int]:
 
 
 def _text(text: str) -> str:
-    # JSON escapes can give lone surrogates; protobuf's look-ups fail on them with a SystemError.
+    # JSON escapes can produce lone surrogates, on which protobuf fails with a SystemError.
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -155,6 +169,8 @@ def _text(text: str) -> str:
 def _parse(body: bytes) -> dict[str, Any]:
     if not body:
         raise MalformedRequestError("the body is empty: send a JSON object")
+    if _has_too_many_commas(body):
+        raise MalformedRequestError(f"the body has more than {MAX_COMMAS} values: send fewer")
     try:
         document = json.loads(body.decode(), object_pairs_hook=_object)
     except RecursionError:
@@ -164,10 +180,19 @@ def _parse(body: bytes) -> dict[str, Any]:
         raise MalformedRequestError(f"the body is not JSON: {reason}") from None
     if not isinstance(document, dict):
         raise MalformedRequestError("the body is JSON, but not an object: send {…}")
-    # Most bodies have no more brackets than may be nested.
+    # Most bodies have too few brackets to be nested too deep, and need no closer look.
     if body.count(b"{") + body.count(b"[") > MAX_NESTING and _is_too_deep(document):
         raise MalformedRequestError(_TOO_DEEP)
     return document
+
+
+def _has_too_many_commas(body: bytes) -> bool:
+    count = body.count(b",")
+    if count <= MAX_COMMAS:
+        return False
+    if max(count, body.count(b'"')) > _MAX_IN_TEXTS:
+        return True
+    return _STRING.sub(b"", body).count(b",") > MAX_COMMAS
 
 
 def _is_too_deep(document: dict[str, Any]) -> bool:
@@ -179,12 +204,12 @@ def _is_too_deep(document: dict[str, Any]) -> bool:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # user_id and userId name one field; json_format would take the later one without a word.
+    # user_id and userId name the same field, and json_format silently takes the later one.
     seen = set()
     for key, _ in pairs:
         _text(key)
         name = key.replace("_", "").lower()
         if name in seen:
-            raise ValueError(f"{excerpt(key)} is in one object twice")
+            raise ValueError(f"an object has the key {excerpt(key)} twice")
         seen.add(name)
     return dict(pairs)

@@ -1,4 +1,4 @@
-"""Which verb and path stand for which RPC: what the google.api.http options say."""
+"""The REST routes of a service, from the google.api.http options of the contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATH = re.compile(r"(/([A-Za-z_0-9.-]+|\{[a-z_0-9]+\}))+(:[A-Za-z]+)?")
 
 @dataclass(frozen=True)
 class Route:
-    """One binding of an RPC to a verb and a path."""
+    """A verb and a path that stand for one method."""
 
     verb: str
     path: str
@@ -28,15 +28,15 @@ class Route:
 
     @property
     def variables(self) -> list[str]:
-        """The request fields that stand in the path."""
+        """The request fields that are part of the path."""
         return _VARIABLE.findall(self.path)
 
     @property
     def success(self) -> int:
-        """The HTTP status when the RPC is OK.
+        """The HTTP status of a successful call.
 
-        The contract keeps the name Create<Noun> for what makes one resource, which is 201; a batch
-        is not one resource, and a follow may have been there before.
+        A method named Create<Noun> creates exactly one resource and answers 201. A batch is not one
+        resource, and a follow may have existed before, so these answer 200.
         """
         if self.verb == "DELETE":
             return NO_CONTENT
@@ -48,8 +48,9 @@ class Route:
 def routes(service: ServiceDescriptor) -> Iterator[Route]:
     """Yield every route of a service, in the order of the contract.
 
-    Raises ValueError for options that the gateway does not understand: they are a mistake in the
-    contract, and must not wait for the first request.
+    Raises:
+        ValueError: a method has no usable google.api.http option. This is a mistake in the
+            contract, so the process must not start.
     """
     for method in service.methods:
         options = method.GetOptions()
@@ -61,7 +62,7 @@ def routes(service: ServiceDescriptor) -> Iterator[Route]:
             path = getattr(binding, verb) if verb in _VERBS else ""
             if not _PATH.fullmatch(path) or binding.body not in {"", "*"}:
                 raise ValueError(
-                    f"{method.full_name} has a google.api.http option beyond this gateway: "
-                    'use a plain verb, variables such as {user_id}, and no body but "*"'
+                    f"{method.full_name} has a google.api.http option that is not supported: "
+                    'use a plain verb, variables such as {user_id}, and "*" or nothing as body'
                 )
             yield Route(verb.upper(), path, method, binding.body == "*")

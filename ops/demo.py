@@ -195,7 +195,7 @@ class Demo:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if caller in self._tokens:
             headers["Authorization"] = f"Bearer {self._tokens[caller]}"
-        # The address is this machine's, by what is printed and typed.
+        # The URL is always on this machine.
         request = urllib.request.Request(  # noqa: S310
             self._url(verb, path),
             method=verb,

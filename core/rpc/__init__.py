@@ -1,1 +1,1 @@
-"""The gRPC server: its calls, health, TLS, and messages of the contract."""
+"""gRPC: the server, the handler around each method, validation, health and TLS."""

@@ -1,4 +1,4 @@
-"""Turning a process's health NOT_SERVING while something that it needs is wrong."""
+"""Reporting NOT_SERVING for as long as something that a process needs is in trouble."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from core.rpc.server import GrpcServer
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 
-# Returns what is wrong, as one sentence, or None.
+# Returns what is wrong as one sentence, or None if nothing is.
 Trouble = Callable[[], str | None]
 
 
 @asynccontextmanager
 async def reporting(server: GrpcServer, *troubles: Trouble, part: str = "") -> AsyncIterator[None]:
-    """Ask for troubles once a second, and keep the server's health and the log up to date.
+    """Check for trouble once a second, and report it as the server's health and in the log.
 
     Args:
         server: a server that has been started.
-        troubles: asked in this order; the first that is there is the reason in the log.
+        troubles: the checks, in order; the first trouble found is the reason in the log.
         part: whose health to report, as named by GrpcServer.add_part(); "" for all services.
     """
     task = asyncio.create_task(_report(server, troubles, part))
     try:
         yield
     finally:
-        # Before a drain: else this could report SERVING after the drain has reported the opposite.
+        # A drain reports NOT_SERVING afterwards; a check still running could undo that.
         task.cancel()
         await asyncio.wait([task])
 

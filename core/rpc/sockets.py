@@ -1,7 +1,7 @@
 """The sockets of this process that belong to a TCP port.
 
-grpc opens and accepts its sockets itself, and has no call to stop listening or to close one
-connection. The process's table of file descriptors has them all.
+grpc has no function to stop listening, or to close one connection. Its sockets are found in the
+process's table of file descriptors instead (decision 0020).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _FAMILIES = {socket.AF_INET, socket.AF_INET6}
 
 
 def stop_listening(port: int) -> None:
-    """Free the port: new connections reach another process that listens there, or are refused."""
+    """Free the port: new connections go to another process that listens there, or are refused."""
     for number, found in _sockets(port):
         if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            # Not by shutdown(), which would keep the port and have grpc log an error. grpc keeps
-            # its descriptor, which stands for a socket that nobody can connect to from here on.
+            # Replace the socket behind grpc's descriptor by one that nobody can connect to.
+            # shutdown() would keep the port, and make grpc log an error.
             with socket.socket() as unused:
                 os.dup2(unused.fileno(), number, inheritable=False)
 
 
 def connections(port: int) -> Iterator[tuple[int, socket.socket]]:
-    """Yield each connection that was accepted at the port, with the port at the other end.
+    """Yield the client's port and the socket of each connection that was accepted at the port.
 
-    The socket is closed after the step; shutdown() ends the connection for its owner too.
+    The socket is a copy, closed after the iteration step. Its shutdown() ends the connection.
     """
     for _, found in _sockets(port):
         with suppress(OSError):  # a listening socket, or a connection that has just ended
@@ -37,7 +37,7 @@ def connections(port: int) -> Iterator[tuple[int, socket.socket]]:
 
 
 def _sockets(port: int) -> Iterator[tuple[int, socket.socket]]:
-    """Yield the descriptor of each socket whose own port this is, and a copy of the socket."""
+    """Yield the descriptor, and a copy, of each socket with this local port."""
     for path in Path("/dev/fd").iterdir():
         number = int(path.name)
         with suppress(OSError), _copy(number) as found:
@@ -47,8 +47,8 @@ def _sockets(port: int) -> Iterator[tuple[int, socket.socket]]:
 
 @contextmanager
 def _copy(number: int) -> Iterator[socket.socket | None]:
-    """Yield another socket object for a descriptor, None for what is no TCP socket."""
-    copy = os.dup(number)  # OSError for one that was closed meanwhile
+    """Yield a copy of the TCP socket behind a descriptor, or None if it is not a TCP socket."""
+    copy = os.dup(number)  # OSError if it was closed meanwhile
     if not stat.S_ISSOCK(os.fstat(copy).st_mode):
         os.close(copy)
         yield None

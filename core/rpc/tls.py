@@ -1,8 +1,8 @@
-"""TLS between our processes, both sides with certificates, which are read again when they change.
+"""Mutual TLS between Fanfare's processes, and the certificates for HTTPS.
 
-A folder has `tls.crt` (this process's certificate, and those between it and the authority's),
-`tls.key` and `ca.crt`, as Kubernetes mounts them. Whoever replaces them need not restart anything:
-handshakes after that use the new ones.
+FANFARE_TLS_DIR is a folder with `tls.crt` (the process's certificate, followed by any intermediate
+certificates), `tls.key` and `ca.crt` (the certificate of the authority), as in a Kubernetes secret.
+The files are read again when they change: later handshakes use the new ones without a restart.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ LOG = logging.getLogger(__name__)
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"
 LOOK_SECONDS = 5.0
 
-# For channels to our processes. By default grpc never asks whether a connection still works.
+# For channels to Fanfare's processes. By default grpc never checks an idle connection.
 CHANNEL_OPTIONS = [
-    # As often as our servers allow; after the timeout the channel connects anew.
+    # The servers allow a ping every 5 s. After the timeout the channel reconnects.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # Of the two the one that counts: by default a minute, whatever the keepalive's is.
+    # The timeout that takes effect; it is a minute by default, whatever keepalive's is.
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # By default grpc leaves a service that was away for a while alone for two minutes, and waits
-    # for 20 s for one that accepts the connection and says nothing.
+    # By default grpc waits up to two minutes before it tries a service again, and 20 s for a
+    # service that accepts the connection and does not answer.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -40,7 +40,7 @@ CHANNEL_OPTIONS = [
 
 @dataclass(frozen=True)
 class Files:
-    """What the folder holds, in PEM."""
+    """The contents of the three files, in PEM."""
 
     certificate: bytes
     key: bytes
@@ -48,15 +48,15 @@ class Files:
 
     @property
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """Credentials for calling our other processes."""
+        """Credentials for calling Fanfare's other processes."""
         return grpc.ssl_channel_credentials(self.authority, self.key, self.certificate)
 
 
 class Certificates:
-    """The certificates of this process, as they are now."""
+    """The current certificates of this process."""
 
     def __init__(self, folder: Path) -> None:
-        """Read them; raises SettingsError when they are not there or do not fit each other."""
+        """Read the files; raise SettingsError if one is missing or they do not fit each other."""
         self._folder = folder
         self._looked = time.monotonic()
         try:
@@ -64,14 +64,14 @@ class Certificates:
             self._files = self._read()
         except OSError as error:  # ssl.SSLError is one
             raise SettingsError(
-                f"FANFARE_TLS_DIR is {folder}, whose {CERTIFICATE}, {KEY} and {AUTHORITY} cannot "
-                f"be used: {error.strerror or error}."
+                f"cannot load {CERTIFICATE}, {KEY} and {AUTHORITY} from FANFARE_TLS_DIR={folder}: "
+                f"{error.strerror or error}."
             ) from error
 
     def files(self) -> Files:
-        """Return what is in the folder; the same object while nothing has changed.
+        """Return the contents of the files; the same object for as long as they do not change.
 
-        Of files that are being replaced, and do not fit each other, the ones before.
+        While the files are being replaced and do not fit each other, the previous ones stay.
         """
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
@@ -81,16 +81,16 @@ class Certificates:
                     self._context()
                     self._files = found
             except OSError as error:
-                # Seen again and again while it lasts: the certificates in use will expire.
+                # Logged at every check, since the certificates in use will expire.
                 LOG.warning(
-                    "what is in %s cannot be used, those of before are: %s",
+                    "cannot load certificates from %s; keeping the previous ones error=%s",
                     self._folder,
                     error.strerror or error,
                 )
         return self._files
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """Return credentials of a server that asks clients for a certificate of the authority."""
+        """Return credentials for a server that requires client certificates of the authority."""
         used: list[Files] = [self.files()]
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -102,12 +102,12 @@ class Certificates:
 
         return grpc.dynamic_ssl_server_credentials(
             _configuration(used[0]),
-            fetch,  # type: ignore[arg-type]  # None, for no change, is missing in the stubs
+            fetch,  # type: ignore[arg-type]  # the stubs lack None, which means no change
             require_client_authentication=True,
         )
 
     def http_context(self) -> ssl.SSLContext:
-        """Return the context of an HTTPS server, which asks its clients for nothing."""
+        """Return a context for an HTTPS server, which does not ask for client certificates."""
         first = self._context()
         used = [(self.files(), first)]
 
@@ -117,14 +117,14 @@ class Certificates:
                 used[0] = (files, self._context())
             connection.context = used[0][1]
 
-        # Called in every handshake, also in one that names no server.
+        # Called in every handshake, even if the client names no server.
         first.sni_callback = choose
         return first
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self._folder / CERTIFICATE, self._folder / KEY)
-        # No client is asked for its certificate here; this only shows whether it can be used.
+        # Loaded only to check the file: this context does not verify client certificates.
         context.load_verify_locations(self._folder / AUTHORITY)
         return context
 
@@ -137,17 +137,17 @@ class Certificates:
 
 
 def certificates(folder: Path | None) -> Certificates | None:
-    """Return those of the folder, None where there is none; raises SettingsError."""
+    """Return the certificates in the folder, or None without a folder; may raise SettingsError."""
     return None if folder is None else Certificates(folder)
 
 
 def client_context(folder: Path | None) -> ssl.SSLContext | None:
-    """Return the context of an HTTPS client that knows our authority, None where TLS is off."""
+    """Return a context for an HTTPS client that trusts the authority; None where TLS is off."""
     return None if folder is None else ssl.create_default_context(cafile=folder / AUTHORITY)
 
 
 def open_channel(target: str, folder: Path | None) -> grpc.Channel:
-    """Return a channel to one of our processes, by TLS where there is a folder of certificates."""
+    """Return a channel to one of Fanfare's processes; folder: of certificates, None without TLS."""
     if folder is None:
         return grpc.insecure_channel(target, CHANNEL_OPTIONS)
     credentials = Certificates(folder).files().channel_credentials

@@ -1,4 +1,4 @@
-"""The log of each process, on stderr."""
+"""The log of a process, on stderr."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from google.protobuf.message import DecodeError
 
 
 def start_log(level: str) -> None:
-    """Write records from this level on to stderr, but for those that repeat what clients sent."""
+    """Log to stderr from this level on, except for records that quote what clients sent."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_is_ours_to_tell)
+    handler.addFilter(_quotes_no_client)
     logging.basicConfig(
         level=level,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -19,11 +19,11 @@ def start_log(level: str) -> None:
     )
 
 
-def _is_ours_to_tell(record: logging.LogRecord) -> bool:
-    """Return False for what libraries say of bytes that are no HTTP, no text, or no message.
+def _quotes_no_client(record: logging.LogRecord) -> bool:
+    """Return False for the libraries' records about bytes that are not HTTP, UTF-8 or a message.
 
-    They repeat them, and there may be a token or a password in them. They are the client's
-    mistakes, and answered as such.
+    Such records quote the bytes, which may hold a token or a password. The client gets an error
+    for them, so the log does not need them.
     """
     error = record.exc_info[0] if record.exc_info else None
     if error is None:

@@ -1,9 +1,8 @@
-"""Counts of rare events: what happens only when something went wrong or grew large.
+"""Counters of rare events: those that happen only when something fails or grows large.
 
-A code path that no test and no operator has ever seen taken is a path that nobody knows to work.
-Each counts itself here. Its process logs the counts once a second while there are any, as in
-`metrics: list_compacted=3 checkpoint_mismatch=1`. They are increments, so the lines of a process's
-log add up over its restarts.
+They show operators, and the tests, that such a code path was taken. Each process logs the counters
+that changed, at most once a second, as in `metrics: list_compacted=3 checkpoint_mismatch=1`. The
+values are increments, so they can be added up over the restarts of a process.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Metric(StrEnum):
 
     # The write service and its relay.
     REQUEST_REPEATED = "request_repeated"
-    """A request_id came again and got the first answer."""
+    """A request_id was repeated, and got the first answer again."""
     AUTHOR_CROSSED = "author_crossed"
     """An author became a pull author with this tweet."""
     RELAY_STARTED = "relay_started"
@@ -54,7 +53,7 @@ class Metric(StrEnum):
     OFFSET_GONE = "offset_gone"
     """Kafka did not have the requested offset."""
     STALE_EPOCH_SKIPPED = "stale_epoch_skipped"
-    """A record of a relay that had been replaced was skipped."""
+    """A record of a relay that had already been replaced was skipped."""
     BATCH_CUT = "batch_cut"
     """A batch needed more than one chunk for a shard."""
     LIST_TRIMMED = "list_trimmed"
@@ -62,7 +61,7 @@ class Metric(StrEnum):
     CROSSING_DROPPED = "crossing_dropped"
     """An author became a pull author: the lists of all followers were dropped."""
     DEAD_LETTER = "dead_letter"
-    """A record could not be read and went to the dead letters."""
+    """A record could not be read and went to the dead letter topic."""
     CACHE_DROPPED = "cache_dropped"
     """All lists and cached tweets were dropped, because a dead letter may affect any of them."""
     REPLAYED = "replayed"
@@ -74,13 +73,13 @@ class Metric(StrEnum):
 
     # The read service.
     LIST_COMPACTED = "list_compacted"
-    """A list's log was sorted into its base."""
+    """The log of a list was merged into its sorted base."""
     LIST_OVERGROWN = "list_overgrown"
-    """A list that had lost its base was deleted."""
+    """A list without its base was removed."""
     BUILD_REFUSED = "build_refused"
     """A list was dropped while it was being built: what was read was discarded."""
     BUILD_ABANDONED = "build_abandoned"
-    """A list whose builder had died was removed."""
+    """A list was removed because its builder had stopped before it was complete."""
     CHECKPOINT_MISSING = "checkpoint_missing"
     """A list was not built because one of the shard's checkpoints was missing."""
     PAGE_REFILLED = "page_refilled"
@@ -98,7 +97,7 @@ class Metric(StrEnum):
     REPLICA_LACKED = "replica_lacked"
     """The replica lacked a row: the primary was asked whether it exists."""
     REPLICA_DOWN = "replica_down"
-    """The replica did not answer: the primary did."""
+    """The replica did not answer, so the primary did."""
     TOKEN_LOST = "token_lost"  # noqa: S105 - a name
     """A consistency token was refused, because its command may be lost."""
     HISTORY_UNKNOWN = "history_unknown"
@@ -146,4 +145,4 @@ async def report() -> None:
 
 def _log() -> None:
     if taken := METRICS.take():
-        LOG.info("metrics: %s", " ".join(f"{path}={n}" for path, n in sorted(taken.items())))
+        LOG.info("metrics: %s", " ".join(f"{name}={n}" for name, n in sorted(taken.items())))

@@ -1,43 +1,43 @@
-"""Whether a thread that works in the background gets anywhere, for its process's health."""
+"""Whether a background thread makes progress, for the health of its process."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-# Servers restart, and connections break: shorter trouble is not worth an alarm.
+# Servers restart and connections break. Shorter failures are not worth an alarm.
 FAILING_SECONDS = 5.0
 # Longer than any single call to a server may take.
 STUCK_SECONDS = 30.0
 
 
 class Watchdog:
-    """Is told by a thread how its work goes, and asked by another one."""
+    """Records the progress of one thread, and tells another thread whether there is trouble."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """clock: seconds, from any start."""
+        """Start without trouble; clock: returns seconds since any point in time."""
         self._clock = clock
         self._worked_at = self._seen_at = clock()
         self._error = ""
 
     def worked(self) -> None:
-        """Note that a step succeeded."""
+        """Record that a step succeeded."""
         self._worked_at = self._seen_at = self._clock()
         self._error = ""
 
     def alive(self) -> None:
-        """Note that a long step gets on, although it has not succeeded yet."""
+        """Record that a long step makes progress, although it has not succeeded yet."""
         self._seen_at = self._clock()
 
     def failed(self, error: object) -> None:
-        """Note that a step failed, and why."""
+        """Record that a step failed, and why."""
         self._seen_at = self._clock()
         self._error = str(error) or type(error).__name__
 
     def trouble(self) -> str | None:
-        """Return why the work stands still; None while it goes on, or failed only just now."""
+        """Return why there is no progress; None if there is, or if it has only just stopped."""
         now = self._clock()
-        # Read once: the other thread may clear it meanwhile.
+        # Read once, since the other thread may clear it at any time.
         error = self._error
         if error and now - self._worked_at >= FAILING_SECONDS:
             return error

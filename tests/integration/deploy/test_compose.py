@@ -1,4 +1,4 @@
-"""docker-compose.yml as Compose's own parser reads it, and what its services promise."""
+"""docker-compose.yml, as read by Compose's own parser, and what its services promise."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Check = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
-    """Return a function that has Compose's parser read the file, given the secrets that are set."""
+    """Return a function that reads the file by Compose's parser, with these secrets set."""
     if shutil.which("go") is None:
         pytest.skip("Go is not installed: Compose's own parser was not asked")
     folder = tmp_path_factory.mktemp("composecheck")
@@ -50,13 +50,13 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
 
 
 def environment(service: dict[str, Any]) -> dict[str, str]:
-    """Return the environment that the file gives to the service."""
+    """Return the environment of a service in the file."""
     found: dict[str, str] = service.get("environment", {})
     return found
 
 
 def test_compose_reads_the_file(check: Check) -> None:
-    """Compose's own parser takes the file and fills every secret in."""
+    """Compose's own parser accepts the file and fills in every secret."""
     answer = check(SECRETS)
     assert answer.returncode == 0, answer.stderr
     project = json.loads(answer.stdout)
@@ -69,7 +69,7 @@ def test_compose_reads_the_file(check: Check) -> None:
 
 @pytest.mark.parametrize("missing", SECRETS)
 def test_a_missing_secret_is_named_with_its_cure(check: Check, missing: str) -> None:
-    """Without a secret nothing starts, and the message says which it is and what to run."""
+    """Without a secret nothing starts, and the message names it and the command to run."""
     answer = check([name for name in SECRETS if name != missing])
     assert answer.returncode == 1
     assert f"required variable {missing} is missing a value: run `make env`" in answer.stderr
@@ -83,7 +83,7 @@ def test_the_example_lists_what_the_file_requires() -> None:
 
 
 def test_make_env_draws_every_secret_once(tmp_path: Path) -> None:
-    """The script behind `make env` writes distinct random values, and never replaces them."""
+    """`make env` writes a distinct random value for each secret, and never replaces one."""
     (tmp_path / "deploy").mkdir()
     shutil.copy(ROOT / ".env.example", tmp_path)
     script = shutil.copy(ROOT / "deploy" / "make-env.sh", tmp_path / "deploy")
@@ -101,7 +101,7 @@ def test_make_env_draws_every_secret_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_secret_is_written_in_the_file(name: str) -> None:
-    """A password is a reference to a variable, alone or in an address."""
+    """Each password in the file is a reference to a variable."""
     for variable, value in environment(SERVICES[name]).items():
         if re.search(r"PASSWORD|SECRET|TOKEN|AUTH$", variable):
             assert re.fullmatch(r"\$\{[^}]+\}", value), variable
@@ -113,14 +113,14 @@ def test_no_secret_is_written_in_the_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_tells_its_health(name: str) -> None:
-    """Whatever goes on running has a health check."""
+    """Every service has a health check, except the one-shot ones."""
     check = SERVICES[name].get("healthcheck", {})
     assert ("test" in check) == (name not in ONE_SHOT)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_start_waits_for_what_it_needs(name: str) -> None:
-    """A dependency has ended well if it is one-shot, and is healthy otherwise."""
+    """A service waits until its one-shot dependencies are done and the others are healthy."""
     for dependency, wait in SERVICES[name].get("depends_on", {}).items():
         ended = dependency in ONE_SHOT
         expected = "service_completed_successfully" if ended else "service_healthy"
@@ -128,7 +128,7 @@ def test_start_waits_for_what_it_needs(name: str) -> None:
 
 
 def test_ports_are_those_of_the_documentation_on_loopback_only() -> None:
-    """Without authentication nothing is published beyond the machine."""
+    """Since authentication is off, ports are published only on the loopback address."""
     published = {port: name for name, s in SERVICES.items() for port in s.get("ports", [])}
     assert published == {
         "127.0.0.1:8080:8080": "read",
@@ -147,7 +147,7 @@ def test_ports_are_those_of_the_documentation_on_loopback_only() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_containers_get_no_privileges(name: str) -> None:
-    """No container may gain rights; ours are not root and write nowhere but to /tmp."""
+    """No container may gain privileges; Fanfare's are not root, and write only to /tmp."""
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -162,13 +162,13 @@ def test_containers_get_no_privileges(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_settings_exist(name: str) -> None:
-    """Every FANFARE_ variable in the file is a setting: a process refuses to start with others."""
+    """Every FANFARE_ variable in the file is a setting; a process does not start with others."""
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     assert set(environment(SERVICES[name])) <= known
 
 
 def test_health_checks_ask_for_services_of_the_contract() -> None:
-    """The probes name the services as the contract does, on the ports they listen on."""
+    """The health checks use the services' names in the contract and their ports."""
     settings = Settings.model_fields
     for name, port, descriptor in (
         ("write", "write_port", write_pb2.DESCRIPTOR.services_by_name["WriteService"]),
@@ -182,14 +182,14 @@ def test_health_checks_ask_for_services_of_the_contract() -> None:
 
 
 def test_state_is_in_named_volumes() -> None:
-    """Each server that holds data has a volume that outlives its container."""
+    """Each server that stores data has a named volume, which outlives its container."""
     volumes = yaml.safe_load(TEXT)["volumes"]
     for name in ("postgres", "postgres-replica", "valkey", "kafka"):
         assert SERVICES[name]["volumes"][0].partition(":")[0] in volumes
 
 
 def test_mounted_files_exist() -> None:
-    """What a container mounts from the repository is there; Docker would make a folder of it."""
+    """Every mounted file exists in the repository; Docker would create a folder instead."""
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             if volume.startswith("./"):

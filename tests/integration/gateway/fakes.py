@@ -40,7 +40,7 @@ class Fake:
     def rest_server(
         self, cors: Cors, port: int = 0, tls: ssl.SSLContext | None = None
     ) -> RestServer:
-        """Return a REST server for the service, not started."""
+        """Return a REST server for the service; it is not started."""
         listener = Listener("127.0.0.1", port, tls)
         return RestServer(listener, self.handlers, lambda: self.is_serving, cors)
 
@@ -67,7 +67,7 @@ async def rest(fake: Fake, cors: Cors, tls: ssl.SSLContext | None = None) -> Asy
 
 
 class Held:
-    """An answer that waits until it is released, and knows whether it was cancelled."""
+    """An answer that waits until it is released, and records whether it was cancelled."""
 
     def __init__(self, message: Message) -> None:
         self._message = message
@@ -87,7 +87,7 @@ class Held:
 
 
 class Reply:
-    """An HTTP answer, read."""
+    """An HTTP response that has been read."""
 
     def __init__(self, response: aiohttp.ClientResponse, body: bytes) -> None:
         self.status = response.status
@@ -96,7 +96,7 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body as JSON, which it must say it is."""
+        """The body as JSON; the content type must be JSON, too."""
         assert self.headers["Content-Type"].startswith("application/json")
         return json.loads(self.body)
 

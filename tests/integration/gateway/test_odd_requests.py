@@ -1,4 +1,4 @@
-"""What no honest client sends: every answer is the client's error, in the one form."""
+"""Requests that no honest client sends, each of which must be answered as the client's error."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ ODD_BODIES = [
 @pytest.mark.parametrize("body", ODD_BODIES, ids=lambda body: repr(body[:30]))
 @pytest.mark.parametrize("path", ["/tweets", "/tweets:batchCreate"])
 async def test_odd_bodies_are_400(commands: Client, path: str, body: bytes) -> None:
-    """Whatever is sent, the answer is a short 400 in the one form of errors."""
+    """The answer is a short 400, in the same form as every error."""
     reply = await commands.send("POST", path, body)
     assert (reply.status, reply.json["code"]) == (400, 3)
     assert reply.reason in {"MALFORMED_REQUEST", "INVALID_REQUEST"}
@@ -68,13 +69,42 @@ def _reader(verb: str, path: str) -> RequestReader:
 
 @pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"requests": ', b"}")])
 def test_nesting_of_every_depth_is_refused(left: bytes, right: bytes) -> None:
-    """However deep: also where one parser still follows, and the next one does not."""
+    """This holds at every depth, including those at which only one of two parsers fails."""
     reader = _reader("POST", "/tweets:batchCreate")
     for depth in (*range(3, 1100), 100_000):
         body = b'{"requests": ' + left * (depth - 1) + b"1" + right * (depth - 1) + b"}"
         with pytest.raises(MalformedRequestError) as error:
             reader.read({}, [], body)
         assert ("deeper than 32 levels" in str(error.value)) == (depth > 32), depth
+
+
+@pytest.mark.parametrize("character", [",", '"', "\\", "{"])
+def test_the_largest_batch_is_read_whatever_its_texts_hold(character: str) -> None:
+    """1,000 tweets of 280 characters, each of which means something in JSON."""
+    item = {"user_id": str(2**62), "content": character * 280, "request_id": str(uuid.UUID(int=0))}
+    body = json.dumps({"requests": [item] * 1000}).encode()
+    message = _reader("POST", "/tweets:batchCreate").read({}, [], body)
+    assert isinstance(message, write_pb2.BatchCreateTweetsRequest)
+    assert {request.content for request in message.requests} == {item["content"]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"requests": [' + b",".join([b"{}"] * 20_000) + b"]}",
+        b'{"requests": [' + b",".join([b"1"] * 2_000_000) + b"]}",
+        b'{"requests": [' + b",".join([b'","'] * 20_000) + b"]}",
+        b'{"requests": [' + b",".join([b'""'] * 300_000) + b"]}",
+    ],
+    ids=["objects", "numbers", "texts", "many texts"],
+)
+def test_a_body_of_too_many_values_is_not_parsed(
+    monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """Parsing it would take the interpreter from all other calls of the process."""
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(MalformedRequestError, match="more than 10000 values"):
+        _reader("POST", "/tweets:batchCreate").read({}, [], body)
 
 
 ODD_TARGETS = [
@@ -92,14 +122,14 @@ ODD_TARGETS = [
 
 @pytest.mark.parametrize("target", ODD_TARGETS, ids=lambda target: repr(target[:40]))
 async def test_odd_targets_are_400(queries: Client, target: str) -> None:
-    """A path or query that is not the request is refused with its reason."""
+    """A path or query that does not fit the request message is refused with the reason."""
     reply = await queries.send("GET", target)
     assert (reply.status, reply.json["code"]) == (400, 3), reply.body
     assert len(reply.body) < 2000
 
 
 async def _raw(port: int, request: bytes) -> bytes:
-    """Send bytes; return what comes until the gateway closes the connection."""
+    """Send bytes; return everything until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
@@ -110,7 +140,7 @@ async def _raw(port: int, request: bytes) -> bytes:
 
 
 async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
-    """Raw bytes in path and query are no HTTP."""
+    """Bytes that are not ASCII in path or query are not HTTP."""
     for target in (b"/users/username/\xff", b"/users?page_token=\xff", b"/users?\xff=1"):
         request = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         assert (await _raw(queries.port, request)).split()[1] == b"400"
@@ -120,7 +150,7 @@ async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
     "headers", [b"X: " + b"a" * 9000, b"\r\n".join(b"X%d: a" % n for n in range(200))]
 )
 async def test_too_many_and_too_long_headers_are_400(queries: Client, headers: bytes) -> None:
-    """They are refused before the request is looked at."""
+    """They are refused before the request is read."""
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers
     answer = await _raw(queries.port, request + b"\r\n\r\n")
     assert answer.split()[1] == b"400"
@@ -128,7 +158,7 @@ async def test_too_many_and_too_long_headers_are_400(queries: Client, headers: b
 
 @pytest.mark.parametrize("headers", [1, 100])
 async def test_more_authorization_than_grpc_takes_is_401(queries: Client, headers: int) -> None:
-    """In one header or in many: it is the caller's error, and no token is as long."""
+    """In one header or in many, it is the caller's error, since no token is that long."""
     line = b"Authorization: Bearer " + b"a" * (4000 if headers == 1 else 200) + b"\r\n"
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + line * headers
     answer = await _raw(queries.port, request + b"\r\n")
@@ -139,7 +169,7 @@ async def test_more_authorization_than_grpc_takes_is_401(queries: Client, header
 async def test_a_connection_without_a_request_is_closed(
     read: Fake, cors: Cors, monkeypatch: pytest.MonkeyPatch, start: bytes
 ) -> None:
-    """A client that says nothing, or half of it, does not hold its connection for ever."""
+    """A client that sends nothing, or half of a request, cannot hold its connection for ever."""
     monkeypatch.setattr("gateway.server.IDLE_SECONDS", 0.05)
     async with rest(read, cors) as port:
         assert await _raw(port, start) == b""
@@ -148,7 +178,7 @@ async def test_a_connection_without_a_request_is_closed(
 async def test_one_connection_too_many_is_told_so(
     queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """503 with Retry-After and a reason; those that are open go on, and a place is taken again."""
+    """It gets 503; open connections go on, and a place that becomes free is taken again."""
     monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 1)
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
@@ -174,7 +204,7 @@ async def test_one_connection_too_many_is_told_so(
 async def test_handshakes_are_bounded_too(
     read: Fake, cors: Cors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those who connect and do not speak TLS hold a place, and not for long."""
+    """A client that connects and does not speak TLS counts as a connection, for a short time."""
     monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 3)
     monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 60.0)
     Authority().issue(tmp_path, "fanfare")
@@ -203,7 +233,7 @@ async def test_handshakes_are_bounded_too(
 async def test_a_client_that_does_not_read_is_let_go(
     read: Fake, cors: Cors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection is closed, and its answer forgotten."""
+    """Its connection is closed, and its answer is discarded."""
     monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 1)
     monkeypatch.setattr("gateway.listener.UNREAD_MILLISECONDS", 100)
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -232,7 +262,7 @@ async def test_a_client_that_does_not_read_is_let_go(
 async def test_odd_messages_are_answered(
     queries: Client, monkeypatch: pytest.MonkeyPatch, target: str, header: str, status: int
 ) -> None:
-    """Also those that aiohttp makes no request of, or routes for half a second."""
+    """This includes messages on which aiohttp fails, or which it routes for half a second."""
     resolve = UrlDispatcher.resolve
 
     async def resolve_short(self: UrlDispatcher, request: web.Request) -> web.UrlMappingMatchInfo:
@@ -260,7 +290,7 @@ ODD_KINDS = [
 async def test_parameters_of_a_content_type_are_not_looked_at(
     commands: Client, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """There are some that Python's parser of them takes a second for, or fails at."""
+    """Python's parser of them takes a second for some, and fails on others."""
     monkeypatch.setattr("email.message.Message.get_params", None)
     body = b'{"username": "alice", "email": "a@example.com", "password": "pass123"}'
     head = f"POST /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n"
@@ -272,7 +302,7 @@ async def test_parameters_of_a_content_type_are_not_looked_at(
 async def test_a_list_that_no_method_takes_is_not_read(
     queries: Client, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A million items would take protobuf seconds before anybody is asked who calls."""
+    """A million items would take protobuf seconds before the caller is authenticated."""
     assert (await queries.send("POST", "/users:batchGet", {name: [*range(1, 1001)]})).status == 200
     monkeypatch.setattr("google.protobuf.json_format.ParseDict", None)
     reply = await queries.send("POST", "/users:batchGet", {name: [*range(1, 1002)]})
@@ -286,7 +316,7 @@ async def test_a_list_that_no_method_takes_is_not_read(
 async def test_a_body_that_never_ends_is_400(
     commands: Client, monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
-    """A client that stalls does not hold its request open for ever."""
+    """A client that stalls cannot hold its request open for ever."""
     monkeypatch.setattr("gateway.server.BODY_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", commands.port)
     head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -299,7 +329,7 @@ async def test_a_body_that_never_ends_is_400(
 
 @given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_body_surprises_a_reader(body: bytes) -> None:
-    """A reader returns the request or says what is wrong with it, whatever it reads."""
+    """For any body, a reader returns the request or says what is wrong with it."""
     for reader in READERS:
         try:
             message = reader.read(PATH, [], body)
@@ -312,7 +342,7 @@ def test_no_body_surprises_a_reader(body: bytes) -> None:
 @example(name="\ud800", text="\ud800")
 @given(name=st.text(st.characters()) | NAMES, text=st.text(st.characters()))
 def test_no_path_or_query_surprises_a_reader(name: str, text: str) -> None:
-    """Likewise for any text in path and query."""
+    """For any text in path and query, a reader returns the request or says what is wrong."""
     for reader in READERS:
         try:
             reader.read(dict.fromkeys(PATH, text), [(name, text)], b"{}")
@@ -321,7 +351,7 @@ def test_no_path_or_query_surprises_a_reader(name: str, text: str) -> None:
 
 
 def test_a_reader_of_numbers_takes_plain_decimals_only() -> None:
-    """An id is digits, perhaps after a minus, and fits 64 bits."""
+    """An id consists of digits, with an optional minus, and fits into 64 bits."""
     reader = _reader("DELETE", "/users/{user_id}")
     for text in ("1", "-1", "0", str(2**63 - 1), str(-(2**63))):
         assert reader.read({"user_id": text}, [], b"") == write_pb2.DeleteUserRequest(

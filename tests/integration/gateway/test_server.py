@@ -27,8 +27,8 @@ async def _chunks(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def test_a_command_of_the_seed(commands: Client, write: Fake) -> None:
-    """POST /users answers 201, in the contract's names, empty fields printed, ids as strings."""
+async def test_a_command(commands: Client, write: Fake) -> None:
+    """POST /users answers 201; ids are strings, and empty fields are printed."""
     write.answers["CreateUser"] = write_pb2.CreateUserResponse(
         user=User(id=1, username="alice", created_at=Timestamp(seconds=1)), consistency_token="t1"
     )
@@ -45,7 +45,7 @@ async def test_a_command_of_the_seed(commands: Client, write: Fake) -> None:
     ]
 
 
-async def test_a_query_of_the_seed(queries: Client, read: Fake) -> None:
+async def test_a_query(queries: Client, read: Fake) -> None:
     """GET /timeline/1?limit=10&offset=0 fills the request from path and query."""
     read.answers["GetHomeTimeline"] = read_pb2.GetHomeTimelineResponse(
         tweets=[Tweet(id=2**60, user_id=2, content="Grüße 👋")]
@@ -61,14 +61,14 @@ async def test_a_query_of_the_seed(queries: Client, read: Fake) -> None:
 
 @pytest.mark.parametrize("verb", ["PUT", "PATCH"])
 async def test_a_path_and_a_body_fill_one_request(commands: Client, write: Fake, verb: str) -> None:
-    """The id may stand in the body too; an optional field that is sent empty is set."""
+    """The body may repeat the id; an optional field that is sent empty is set."""
     reply = await commands.send(verb, "/users/1", {"user_id": "1", "bio": ""})
     assert reply.status == 200
     assert write.requests == [write_pb2.UpdateUserRequest(user_id=1, bio="")]
 
 
 async def test_a_deletion_has_no_body(commands: Client, write: Fake) -> None:
-    """DELETE answers 204, with nothing but the token in its header."""
+    """DELETE answers 204 without a body; the consistency token is in the header."""
     write.answers["UnfollowUser"] = write_pb2.UnfollowUserResponse(consistency_token="t2")
     reply = await commands.send("DELETE", "/followers/1/2")
     assert (reply.status, reply.body) == (204, b"")
@@ -78,7 +78,7 @@ async def test_a_deletion_has_no_body(commands: Client, write: Fake) -> None:
 
 
 async def test_an_empty_token_is_no_header(commands: Client) -> None:
-    """The header is left out while the service gives no token."""
+    """Without a consistency token there is no header for it."""
     reply = await commands.send("POST", "/followers", {"follower_id": 1, "followed_id": 2})
     assert reply.status == 200
     assert "Fanfare-Consistency-Token" not in reply.headers
@@ -106,7 +106,7 @@ async def test_the_largest_batches_pass(commands: Client, write: Fake, queries: 
 
 
 async def test_a_large_answer_passes(queries: Client, read: Fake) -> None:
-    """An answer over grpc's default limit of 4 MiB comes through."""
+    """An answer may be larger than grpc's default limit of 4 MiB."""
     tweets = [Tweet(content="x" * 5000)] * 1000
     read.answers["BatchGetTweets"] = read_pb2.BatchGetTweetsResponse(tweets=tweets)
     reply = await queries.send("POST", "/tweets:batchGet", {"tweet_ids": [1]})
@@ -114,7 +114,7 @@ async def test_a_large_answer_passes(queries: Client, read: Fake) -> None:
 
 
 async def test_head_is_get_without_the_body(queries: Client) -> None:
-    """HEAD answers what GET would, but for the body."""
+    """HEAD answers like GET, without the body."""
     reply = await queries.send("HEAD", "/users/1")
     assert (reply.status, reply.body) == (200, b"")
     assert reply.headers["Content-Length"] == "2"
@@ -130,7 +130,7 @@ async def test_head_is_get_without_the_body(queries: Client) -> None:
     ],
 )
 async def test_another_method_is_405(queries: Client, verb: str, path: str, allow: str) -> None:
-    """Allow lists every method of the path."""
+    """The answer is 405, and Allow lists every method of the path."""
     reply = await queries.send(verb, path)
     assert (reply.status, reply.headers["Allow"]) == (405, allow)
     assert (reply.json["code"], reply.reason) == (12, "METHOD_NOT_FOUND")
@@ -150,28 +150,28 @@ async def test_another_method_is_405(queries: Client, verb: str, path: str, allo
     ],
 )
 async def test_another_path_is_404(queries: Client, path: str) -> None:
-    """There are no paths but those of the contract, and none ends with a slash."""
+    """Only the paths of the contract exist, and none of them ends with a slash."""
     reply = await queries.send("GET", path)
     assert (reply.status, reply.json["code"], reply.reason) == (404, 5, "PATH_NOT_FOUND")
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded"])
 async def test_a_body_that_is_not_json_is_415(commands: Client, content_type: str) -> None:
-    """A body needs to say that it is JSON."""
+    """The content type of a body must be JSON."""
     reply = await commands.send("POST", "/users", b"{}", **{"Content-Type": content_type})
     assert (reply.status, reply.json["code"]) == (415, 3)
     assert reply.reason == "UNSUPPORTED_MEDIA_TYPE"
 
 
 async def test_a_charset_is_fine(commands: Client) -> None:
-    """Parameters of the media type change nothing."""
+    """Parameters of the content type are ignored."""
     headers = {"Content-Type": "Application/JSON; charset=utf-8"}
     body = b'{"follower_id":1,"followed_id":2}'
     assert (await commands.send("POST", "/followers", body, **headers)).status == 200
 
 
 async def test_a_body_over_the_limit_is_413(commands: Client) -> None:
-    """The limit holds for a declared length and for a stream without one."""
+    """The limit applies to a declared length, and to chunks without one."""
     body = b'"' + b"x" * (MAX_BODY_BYTES - 2) + b'"'
     assert (await commands.send("POST", "/tweets", body)).status == 400
     reply = await commands.send("POST", "/tweets", body + b" ")
@@ -181,7 +181,7 @@ async def test_a_body_over_the_limit_is_413(commands: Client) -> None:
 
 
 async def test_a_compressed_body_is_415(commands: Client) -> None:
-    """It is refused unopened, be it broken or a small one that grows in memory."""
+    """It is refused without being decompressed, since a small body could become a large one."""
     reply = await commands.send("POST", "/tweets", b"{}", **{"Content-Encoding": "deflate"})
     assert (reply.status, reply.reason) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
@@ -200,16 +200,16 @@ async def test_a_compressed_body_is_415(commands: Client) -> None:
         ("DELETE", "/users/1?force=1", None, "MALFORMED_REQUEST"),
     ],
 )
-async def test_what_is_no_request_is_400(
+async def test_an_invalid_request_is_400(
     commands: Client, verb: str, path: str, body: object, reason: str
 ) -> None:
-    """The gateway and the service refuse in the same form."""
+    """Malformed requests and broken rules are refused in the same form."""
     reply = await commands.send(verb, path, body)
     assert (reply.status, reply.json["code"], reply.reason) == (400, 3, reason)
 
 
 async def test_an_error_of_the_service_keeps_its_details(queries: Client, read: Fake) -> None:
-    """Code, message, ErrorInfo and BadRequest arrive as google.rpc.Status in JSON."""
+    """Code, message, ErrorInfo and BadRequest are sent as google.rpc.Status in JSON."""
     read.answers["GetUser"] = errors.UserNotFoundError(7)
     reply = await queries.send("GET", "/users/7")
     assert (reply.status, reply.reason) == (404, "USER_NOT_FOUND")
@@ -222,7 +222,7 @@ async def test_an_error_of_the_service_keeps_its_details(queries: Client, read: 
 
 
 async def test_too_much_work_is_429_with_retry_after(queries: Client, read: Fake) -> None:
-    """RetryInfo becomes whole seconds, rounded up."""
+    """RetryInfo becomes Retry-After in whole seconds, rounded up."""
     overloaded = errors.OverloadedError()
     overloaded.retry_after = 1.2
     read.answers["GetUser"] = overloaded
@@ -242,7 +242,7 @@ async def test_a_bug_in_the_service_keeps_its_secrets(
     assert "Traceback" in caplog.text
 
 
-async def test_a_bug_in_the_gateway_keeps_its_secrets(
+async def test_a_bug_in_the_shim_keeps_its_secrets(
     queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client gets INTERNAL, the log the traceback."""
@@ -292,7 +292,7 @@ async def test_a_slow_service_is_504(
 
 
 async def test_a_client_that_leaves_cancels_its_call(queries: Client, read: Fake) -> None:
-    """The service need not finish what nobody waits for."""
+    """The method is cancelled when its HTTP client disconnects."""
     held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
     _, writer = await asyncio.open_connection("127.0.0.1", queries.port)
     writer.write(b"GET /users/7 HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -303,7 +303,7 @@ async def test_a_client_that_leaves_cancels_its_call(queries: Client, read: Fake
 
 
 async def test_cross_origin_pages(queries: Client) -> None:
-    """A configured origin may call and read the token; another one, and a server without, not."""
+    """A configured origin may call and read the token; another origin may not."""
     ours = await queries.send("GET", "/users/1", Origin="https://app.example")
     assert ours.headers["Access-Control-Allow-Origin"] == "https://app.example"
     assert "Fanfare-Consistency-Token" in ours.headers["Access-Control-Expose-Headers"]
@@ -328,14 +328,14 @@ async def test_a_taken_port_is_one_sentence(queries: Client, read: Fake) -> None
 
 
 async def test_a_body_on_get_is_400(queries: Client) -> None:
-    """GET takes its request from path and query alone."""
+    """GET takes its request only from path and query."""
     reply = await queries.send("GET", "/users/1", {"user_id": 1})
     assert (reply.status, reply.reason) == (400, "MALFORMED_REQUEST")
     assert (await queries.send("GET", "/users/1", _chunks())).status == 200
 
 
 async def test_int64_is_taken_in_every_form_of_proto3_json(commands: Client, write: Fake) -> None:
-    """A number, a string, and a number with an exponent are one id."""
+    """A number, a string, and a number with an exponent are the same id."""
     for text in ("1000", '"1000"', "1e3"):
         body = f'{{"user_id": {text}, "content": "x"}}'
         assert (await commands.send("POST", "/tweets", body)).status == 201

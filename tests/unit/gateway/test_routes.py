@@ -1,4 +1,4 @@
-"""The routes that the contract's options spell."""
+"""The routes that the contract's options define."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ GET /following/{user_id} ListFollowing 200
 
 @pytest.mark.parametrize(("service", "table"), [(WRITE, COMMANDS), (READ, QUERIES)])
 def test_the_table_of_routes(service: ServiceDescriptor, table: str) -> None:
-    """Every binding of the contract is a route with its status, and nothing else is."""
+    """Every binding of the contract is a route with its status, and there are no others."""
     found = [f"{r.verb} {r.path} {r.method.name} {r.success}" for r in routes(service)]
     assert found == table.split("\n")[1:-1]
 
@@ -79,14 +79,14 @@ def _service(rule: HttpRule | None) -> ServiceDescriptor:
     ],
     ids=str,
 )
-def test_an_option_beyond_the_gateway_is_told_at_the_start(rule: HttpRule | None) -> None:
-    """A mistake in the contract names the method instead of answering 404 later."""
+def test_an_unsupported_option_is_refused_at_the_start(rule: HttpRule | None) -> None:
+    """A mistake in the contract is an error that names the method, and not a 404 later."""
     with pytest.raises(ValueError, match=r"odd\.OddService\.GetOdd has"):
         list(routes(_service(rule)))
 
 
 def test_a_variable_needs_a_field() -> None:
-    """A path that names no field of the request does not start."""
+    """A path variable that is not a field of the request is refused at the start."""
     (route,) = routes(_service(HttpRule(get="/odd/{odd_id}")))
     with pytest.raises(KeyError):
         RequestReader(route)

@@ -1,4 +1,4 @@
-"""The printers beside json_format, which is the oracle."""
+"""The printers, compared with json_format."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _oracle(message: Message) -> str:
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(message=st.sampled_from(ANSWERS).flatmap(_messages))
 def test_every_answer_of_the_contract(message: Message) -> None:
-    """Whatever a service answers, the bytes are json_format's."""
+    """For every response of the contract, the output is json_format's, byte for byte."""
     assert printer(message.DESCRIPTOR)(message) == _oracle(message)
 
 
@@ -96,13 +96,13 @@ def test_every_answer_of_the_contract(message: Message) -> None:
 @example(Timestamp(seconds=1, nanos=10_000_000))
 @given(TIMESTAMPS)
 def test_times(time: Timestamp) -> None:
-    """With 0, 3, 6 or 9 digits after the second, from the year 1 to 9999."""
+    """Times have 0, 3, 6 or 9 decimals, and lie between the years 1 and 9999."""
     assert printer(time.DESCRIPTOR)(time) == _oracle(time)
 
 
 @st.composite
 def _any_type(draw: st.DrawFn) -> Descriptor:
-    """Draw a message type: kinds, labels and numbers of chance, also those left to json_format."""
+    """Draw a message type with random fields, including those that are left to json_format."""
     file = descriptor_pb2.FileDescriptorProto(name="odd.proto", package="odd", syntax="proto3")
     file.dependency.append("google/protobuf/timestamp.proto")
     message = file.message_type.add(name="Odd")
@@ -135,7 +135,7 @@ def _any_type(draw: st.DrawFn) -> Descriptor:
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_any_type(data: st.DataObject) -> None:
-    """Oneofs, recursion, fields out of the order of their numbers: also what no contract has."""
+    """The output is json_format's for oneofs, recursion and unordered field numbers, too."""
     descriptor = data.draw(_any_type())
     values: Any = {}
     for field in descriptor.fields:
@@ -159,14 +159,14 @@ def test_any_type(data: st.DataObject) -> None:
 
 
 def test_a_time_beyond_the_calendar_has_no_json() -> None:
-    """It is an error, as it is of json_format, and not a wrong date."""
+    """Printing it fails, as with json_format, instead of printing a wrong date."""
     for time in (Timestamp(seconds=LAST_SECOND + 1), Timestamp(nanos=-1)):
         with pytest.raises(ValueError, match="Timestamp is not valid"):
             printer(time.DESCRIPTOR)(time)
 
 
 def test_what_is_left_to_json_format() -> None:
-    """Details of a status, durations and enums are printed in their special forms."""
+    """Details of a status, durations, enums and maps are printed by json_format."""
     status = Status(code=14, message="why", details=[_packed(RetryInfo()), AnyMessage()])
     serving = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
     for message in (status, serving, RetryInfo(), ErrorInfo(metadata={"a": "b"})):

@@ -1,4 +1,4 @@
-"""How a server stops: what is under way finishes, later calls are refused, none is cancelled."""
+"""How a gRPC server drains: calls under way finish, and later ones are refused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Brief:
 
 
 def _channel(port: int) -> grpc.aio.Channel:
-    # Its own connection, not that of another channel to the same port.
+    # With its own connection instead of one shared with other channels to the port.
     options = [("grpc.use_local_subchannel_pool", 1)]
     return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)
 
@@ -57,7 +57,7 @@ def _bind(port: int) -> bool:
 
 
 async def test_calls_under_way_finish_and_later_ones_are_refused() -> None:
-    """With details that say that nothing was done; the port is free at once."""
+    """The refusals say that nothing was done, and the port is free at once."""
     held = Held()
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
@@ -88,7 +88,7 @@ async def test_calls_under_way_finish_and_later_ones_are_refused() -> None:
 
 
 async def test_no_call_is_cancelled() -> None:
-    """Whenever it arrives: each is answered, refused, or UNAVAILABLE as the connection ends."""
+    """Each call is answered, refused, or UNAVAILABLE because its connection ends."""
     codes: Counter[grpc.StatusCode] = Counter()
 
     async def call_until_the_end(port: int, stopped: asyncio.Event) -> None:
@@ -116,7 +116,7 @@ async def test_no_call_is_cancelled() -> None:
 
 
 async def test_a_drain_does_not_wait_for_watches_and_idle_connections() -> None:
-    """A watch is told NOT_SERVING, and ends as its connection is closed."""
+    """A health watch gets NOT_SERVING, and ends when its connection is closed."""
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
         serving(READ) as server,
@@ -140,7 +140,7 @@ async def test_a_drain_does_not_wait_for_watches_and_idle_connections() -> None:
 async def test_a_drain_has_an_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A call that takes longer is UNAVAILABLE, without details: nobody knows what it did."""
+    """A call that takes too long is UNAVAILABLE without details, since its outcome is unknown."""
     monkeypatch.setattr(core_server, "DRAIN_SECONDS", 0.2)
     held = Held()
     async with (
@@ -160,7 +160,7 @@ async def test_a_drain_has_an_end(
 
 
 async def test_clients_may_ping_without_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that they find out that a connection is dead; by default grpc ends it for that."""
+    """Clients need such pings to notice a dead connection; by default grpc disconnects them."""
     monkeypatch.setattr(core_server, "CLIENT_PING_SECONDS", 0.01)
     async with asyncio.timeout(DEADLINE_SECONDS), serving(READ) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -1,4 +1,4 @@
-"""A process's health, turned by what it finds wrong."""
+"""The health of a process, changed by the trouble that it finds."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ async def _until(target: str, name: str, *, serves: bool) -> None:
 
 
 @pytest.mark.parametrize("part", ["", PART])
-async def test_a_trouble_turns_the_health_and_back(
+async def test_trouble_changes_the_health_until_it_is_gone(
     part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The reason is logged once, and of two parts only the one in trouble is NOT_SERVING."""
+    """The reason is logged once, and only the part in trouble is NOT_SERVING."""
     monkeypatch.setattr(health, "LOOK_SECONDS", 0.01)
     reasons: list[str | None] = [None]
     async with serving() as server:

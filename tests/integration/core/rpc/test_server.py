@@ -1,4 +1,4 @@
-"""The server of every process under more calls than it takes."""
+"""The gRPC server under too many calls, odd paths and odd metadata."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ READ = pb.DESCRIPTOR.services_by_name["ReadService"]
 
 
 async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """UNAVAILABLE with RetryInfo, health goes on, and a place that is given back is taken again."""
+    """They are UNAVAILABLE with RetryInfo; health goes on, and a free place is taken again."""
     monkeypatch.setattr("core.rpc.calls.MAX_CALLS", 2)
     held = Held()
     request = pb.GetUserRequest(user_id=1)
@@ -69,10 +69,10 @@ async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.Mon
 async def test_a_path_that_ends_grpcs_server_does_not_end_ours(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, tls: bool
 ) -> None:
-    """The port that grpc gives up, at a path that is not UTF-8, is opened again.
+    """When grpc's server stops, as it does for a path that is not UTF-8, the port is reopened.
 
-    A call that is under way is answered, also where a drain begins meanwhile, and then the
-    connection that did it is closed.
+    A call under way is still answered, even if a drain begins meanwhile. Then the connection that
+    made the server stop is closed.
     """
     held = Held()
     folder, context = None, None
@@ -120,7 +120,7 @@ def _channel(port: int, folder: Path | None) -> grpc.aio.Channel:
 
 
 async def _until_taken(stub: Any, request: pb.GetUserRequest, held: Held) -> Any:
-    """Return a call that got in; the server hears of a cancelled one a little later."""
+    """Return a call that was accepted; the server learns of the cancelled one a little later."""
     while True:
         call = stub.GetUser(request)
         entered = asyncio.ensure_future(held.entered.acquire())
@@ -133,7 +133,7 @@ async def _until_taken(stub: Any, request: pb.GetUserRequest, held: Held) -> Any
 
 
 async def test_more_metadata_than_grpc_takes_is_refused() -> None:
-    """RESOURCE_EXHAUSTED by grpc itself, before our code; a token's size is no trouble."""
+    """RESOURCE_EXHAUSTED comes from grpc itself; a token of the largest size passes."""
     held = Held()
     held.release.set()
     request = pb.GetUserRequest(user_id=1)
@@ -151,7 +151,7 @@ async def test_more_metadata_than_grpc_takes_is_refused() -> None:
 
 @pytest.mark.timeout(30)
 async def test_a_request_with_a_million_mistakes_is_one_short_answer() -> None:
-    """It costs little more than its parsing; of a small request many mistakes are told."""
+    """Checking it takes little longer than parsing it; a small request gets all its mistakes."""
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
         serving(READ) as server,

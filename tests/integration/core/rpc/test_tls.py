@@ -1,4 +1,4 @@
-"""Certificates that are asked for, and replaced while processes run."""
+"""Certificates that are required, and replaced while processes run."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder of certificates by an authority of their own."""
-    Authority().issue(tmp_path / "tls", "gateway")
+    """Return a folder with a certificate by an authority of its own."""
+    Authority().issue(tmp_path / "tls", "fanfare")
     return tmp_path / "tls"
 
 
@@ -51,7 +51,7 @@ def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[GrpcSe
 
 @pytest.fixture
 async def server(tmp_path: Path, folder: Path) -> AsyncIterator[GrpcServer]:
-    """Yield a server that asks for certificates, and takes the holder of `feed` for a service."""
+    """Yield a server that requires certificates, and treats the holder of `feed` as a service."""
     async with _serving(tmp_path, folder) as server:
         yield server
 
@@ -71,15 +71,15 @@ async def _code(
 async def test_only_named_certificates_make_a_service(
     server: GrpcServer, folder: Path, tmp_path: Path
 ) -> None:
-    """The others' holders must bring a token as anybody else; so does the gateway."""
+    """The holder of any other certificate needs an access token."""
     assert await _code(server, Certificates(folder).files()) is grpc.StatusCode.UNAUTHENTICATED
     authority = Authority()
-    for name, code in (("feed", grpc.StatusCode.OK), ("gateway", grpc.StatusCode.UNAUTHENTICATED)):
+    for name, code in (("feed", grpc.StatusCode.OK), ("another", grpc.StatusCode.UNAUTHENTICATED)):
         authority.issue(folder, "server")
         authority.issue(tmp_path / name, name)
         files = Certificates(tmp_path / name).files()
         assert await _code(server, files) is code
-        # Who calls for somebody else, as the gateway does, is not the one who calls.
+        # A proxy that forwards a call is not its caller.
         refused = await _code(server, files, ("x-forwarded-for", "203.0.113.9"))
         assert refused is grpc.StatusCode.UNAUTHENTICATED
 
@@ -87,10 +87,10 @@ async def test_only_named_certificates_make_a_service(
 async def test_certificates_are_replaced_while_the_server_runs(
     server: GrpcServer, folder: Path
 ) -> None:
-    """The next connection is held against the new authority, and no longer against the old."""
+    """The next connection is verified by the new authority, and no longer by the old one."""
     old = Certificates(folder).files()
     assert await _code(server, old) is grpc.StatusCode.UNAUTHENTICATED
-    Authority().issue(folder, "gateway")
+    Authority().issue(folder, "fanfare")
     assert await _code(server, old) is grpc.StatusCode.UNAVAILABLE
     new = Certificates(folder).files()
     assert await _code(server, new) is grpc.StatusCode.UNAUTHENTICATED
@@ -99,7 +99,7 @@ async def test_certificates_are_replaced_while_the_server_runs(
 async def test_a_connection_of_before_ends(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a certificate that is no good any more would be, for as long as it stays connected."""
+    """Otherwise the holder of a revoked certificate could stay connected."""
     monkeypatch.setattr(core_server, "CONNECTION_SECONDS", 0.2)
     old = Certificates(folder).files()
     async with (
@@ -109,13 +109,13 @@ async def test_a_connection_of_before_ends(
     ):
         stub: Any = ReadServiceStub(channel)
         assert await stub.GetHomeTimeline(HOME).code() is grpc.StatusCode.UNAUTHENTICATED
-        Authority().issue(folder, "gateway")
+        Authority().issue(folder, "fanfare")
         while await stub.GetHomeTimeline(HOME).code() is not grpc.StatusCode.UNAVAILABLE:
             pass
 
 
 async def test_https_takes_new_certificates(folder: Path) -> None:
-    """From the next handshake on, though nobody asked in between."""
+    """The next handshake uses the new certificate."""
 
     async def presented() -> bytes:
         context = ssl.create_default_context(cafile=folder / "ca.crt")
@@ -139,19 +139,21 @@ async def test_https_takes_new_certificates(folder: Path) -> None:
 def test_files_that_do_not_fit_each_other_are_passed_over(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As when one of them is written and the other not yet; at the start they are an error."""
+    """While files are being replaced, the previous ones stay; at the start they are an error."""
     certificates = Certificates(folder)
     before = certificates.files()
-    Authority().issue(tmp_path / "other", "gateway")
+    Authority().issue(tmp_path / "other", "fanfare")
     (folder / "tls.crt").write_bytes((tmp_path / "other" / "tls.crt").read_bytes())
     assert certificates.files() is before
-    assert f"what is in {folder} cannot be used, those of before are: " in caplog.text
-    with pytest.raises(SettingsError, match=r"FANFARE_TLS_DIR is .* cannot be used"):
+    assert (
+        f"cannot load certificates from {folder}; keeping the previous ones error=" in caplog.text
+    )
+    with pytest.raises(SettingsError, match="from FANFARE_TLS_DIR="):
         Certificates(folder)
     (folder / "tls.key").write_bytes((tmp_path / "other" / "tls.key").read_bytes())
     assert (between := certificates.files()) is not before
     whole = (folder / "ca.crt").read_bytes()
     (folder / "ca.crt").write_bytes(whole[: len(whole) // 2])
     assert certificates.files() is between
-    with pytest.raises(SettingsError, match=r"FANFARE_TLS_DIR is .* cannot be used"):
+    with pytest.raises(SettingsError, match="from FANFARE_TLS_DIR="):
         Certificates(tmp_path / "nothing")
