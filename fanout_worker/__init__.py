@@ -1,5 +1,6 @@
 """The fan-out: applies the events in Kafka to the timeline lists and the tweet cache in Redis.
 
-`consumer` polls Kafka, `checkpoints` knows how far each shard of Redis has come, and `apply` turns
-a batch of records into rounds of Redis transactions. `docs/glossary.md` explains the terms.
+`consumer` polls Kafka, `checkpoints` knows how far each shard of Redis has applied the feed, and
+`apply` turns batches of records into rounds of Redis transactions. `docs/glossary.md` explains the
+terms.
 """

@@ -59,11 +59,11 @@ class CheckpointTable:
         return {partition: self._rows[partition] for partition in partitions}
 
     def update(self, rows: CheckpointRows) -> None:
-        """Expect these checkpoints from now on."""
+        """Replace the checkpoints of some partitions."""
         self._rows |= rows
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """Expect nothing of these partitions any more."""
+        """Forget the checkpoints of partitions."""
         for partition in list(partitions):
             self._rows.pop(partition, None)
 

@@ -111,7 +111,7 @@ class FanoutConsumer:
         LOG.info("consuming from the checkpoints: partitions=%d", len(offsets))
 
     def _fetch(self) -> Sequence[Message]:
-        """Return new messages; wait for them only if nothing else is to be done."""
+        """Return new messages; wait for them only if no batch is under way."""
         messages = self._group.fetch(0 if self._applier.is_busy else POLL_SECONDS)
         if self._group.take_disconnected():
             # Kafka may have been restored from an older copy meanwhile, and the messages may be

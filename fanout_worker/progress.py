@@ -14,7 +14,7 @@ MAX_RETRY_SECONDS = 5.0
 
 
 class Progress:
-    """Records what was applied, what failed, and how often in a row."""
+    """Reports what was applied and what failed, and counts failures in a row."""
 
     def __init__(self, group: GroupConsumer, watchdog: Watchdog) -> None:
         """Report to the group and the watchdog."""
@@ -37,7 +37,7 @@ class Progress:
         self._group.store_offsets(ends)
 
     def succeeded(self) -> None:
-        """Note that the worker has nothing left to do, or has done something."""
+        """Note that the worker is up to date, or has just applied a batch."""
         self._failures = 0
         self.watchdog.worked()
 

@@ -94,7 +94,7 @@ class TimelineShards(Protocol):
         ...
 
     def drop_caches_for_memory(self) -> None:
-        """Do the same because Redis is out of memory, and log it; does not raise."""
+        """Call drop_caches() because Redis is out of memory, and log the result; never raises."""
         ...
 
     def remove_histories(self, histories: Collection[str]) -> int:
@@ -167,7 +167,7 @@ class Message(Protocol):
         ...
 
     def leader_epoch(self) -> int | None:
-        """Return which broker's leadership the record was read under, or None if unknown."""
+        """Return the epoch of the partition's leader at the fetch, or None if unknown."""
         ...
 
     def key(self) -> Any:
@@ -210,7 +210,7 @@ class GroupConsumer(Protocol):
         ...
 
     def discard(self, timeout_seconds: float) -> None:
-        """Stay a member of the group without consuming: drop the next message, if any."""
+        """Poll without consuming, to stay in the group: the next message is dropped."""
         ...
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
@@ -221,7 +221,7 @@ class GroupConsumer(Protocol):
         ...
 
     def store_offsets(self, offsets: Mapping[Partition, int]) -> None:
-        """Have these offsets committed soon, for tools that show the group's lag."""
+        """Commit these offsets soon, for tools that show the group's lag."""
         ...
 
     def take_disconnected(self) -> bool:

@@ -109,6 +109,7 @@ def test_a_paused_worker_changes_nothing_when_it_wakes(servers: FakeServers) -> 
     assert other.cached(home_list(READER)) == set()
     assert paused.checkpoints.partitions == set()
     assert paused.followers.size == 0
+    assert not paused.applier.is_busy
 
 
 def test_a_batch_is_not_sent_after_one_that_was_refused(delivering: FakeWorker) -> None:
