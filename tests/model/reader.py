@@ -69,7 +69,7 @@ def page_with_token(
     world.figures["pages with a token"] += 1
     replica, primary = world.replica, world.postgres
     on_replica = replica.history(world.rules) is not None or not world.rules.tokens_by_history
-    on_replica &= _reached(world.rules, replica.now.relay, replica.replayed, token)
+    on_replica &= is_reached(world.rules, replica.now.relay, replica.replayed, token)
     yield
     try:
         if on_replica:
@@ -79,7 +79,7 @@ def page_with_token(
             if primary.valid_history() is None:
                 world.figures["tokens refused"] += 1
                 return None
-            if not _reached(world.rules, primary.now.relay, primary.position, token):
+            if not is_reached(world.rules, primary.now.relay, primary.position, token):
                 world.figures["tokens refused"] += 1
                 return None
         yield
@@ -89,7 +89,7 @@ def page_with_token(
         return None
 
 
-def _reached(rules: Rules, relay: RelayState, position: int, token: Moment) -> bool:
+def is_reached(rules: Rules, relay: RelayState, position: int, token: Moment) -> bool:
     """Return whether a Postgres has what was committed up to the token's moment."""
     if not rules.tokens_need_position:
         return True
@@ -227,10 +227,10 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
         yield
         if world.chance(0.03):
             return False  # the builder dies, and leaves its placeholder
-        base = yield from read_at(world, history, needed, partial(_base, key))
+        found = yield from read_at(world, history, needed, partial(base, key))
         yield
         redis.check()
-        built.append(_finish(world, history, key, token, base))
+        built.append(_finish(world, history, key, token, found))
     return len(built) == len(lists) and all(built)
 
 
@@ -241,7 +241,7 @@ def _position(world: World, history: str, lists: Sequence[ListKey]) -> int | Non
     return max(known) if len(known) == len(positions) else None
 
 
-def _base(key: ListKey, now: Snapshot) -> tuple[list[int], list[int]]:
+def base(key: ListKey, now: Snapshot) -> tuple[list[int], list[int]]:
     """Return the newest ids of a list, and the pulled authors to be merged with it."""
     if key == home(key.user):
         ids = [tweet.id for tweet in now.timeline(key.user, limit=LENGTH)]
