@@ -125,6 +125,6 @@ class CacheConnection:
             raise CacheUnavailableError from error
         self._failures = 0
         if self.history != history:
-            # The connection was just being made when enter() closed all there was.
+            # enter() did not close the connection, which was still being made.
             raise CacheUnavailableError
         return answers
