@@ -121,7 +121,7 @@ class CacheConnection:
             raise CacheUnavailableError from error
         self._breaker.record_success()
         if self.history != history:
-            # The connection was just being made when enter() closed all there was.
+            # enter() did not close the connection, which was still being made.
             raise CacheUnavailableError
         return answers
 

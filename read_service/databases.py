@@ -58,7 +58,10 @@ class Databases:
     async def rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> list[Row]:
-        """Return the rows; a replica that lags may have fewer or other ones than the primary."""
+        """Return the rows, which are old ones if the replica lags.
+
+        If no server may answer, the rows are read again with the fallback of the freshness.
+        """
         try:
             return await self._rows(query, parameters, freshness, row)
         except (DatabaseUnavailableError, OtherHistoryError):
@@ -69,7 +72,7 @@ class Databases:
     async def row(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> Row | None:
-        """Return the first row. None is the primary's word: the replica may not have it yet."""
+        """Return the first row, or None if the primary has none either."""
         found = await self._rows(query, parameters, freshness, row)
         if not found and self.is_replica_used:
             METRICS.add(Metric.REPLICA_LACKED)
@@ -79,7 +82,7 @@ class Databases:
     async def rows_by_id(
         self, query: str, ids: Sequence[int], freshness: Freshness, row: type[IdRow]
     ) -> dict[int, IdRow]:
-        """Return the rows with these ids. That one is missing is the primary's word."""
+        """Return the rows with these ids, without those that the primary does not have either."""
         found = {
             found.id: found for found in await self._rows(query, {"ids": [*ids]}, freshness, row)
         }

@@ -33,7 +33,7 @@ class RelayState:
 
 
 class HistoryWatch:
-    """Switches the Redis connection to the primary's history, and a bad replica off and on."""
+    """Switches Redis to the history of the primary, and a replica that lags too far off and on."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class HistoryWatch:
         else:
             METRICS.add(Metric.REPLICA_LEFT_OUT)
             LOG.warning(
-                "replica is left out, the primary answers: lag_seconds=%.1f same_history=%s",
+                "replica is left out: lag_seconds=%.1f same_history=%s",
                 *(lag_seconds, is_same),
             )
 

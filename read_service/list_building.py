@@ -58,8 +58,8 @@ class ListBuilder:
         """Build absent lists.
 
         Raises:
-            ListNotReadyError: not all of them could be built: others build them, or as many as may
-                be are being built, or the fan-out changed them meanwhile or does not serve them.
+            ListNotReadyError: not all of them could be built. Another reader builds one, too many
+                builds are under way, one was dropped meanwhile, or a checkpoint is absent.
             UserNotFoundError: one is the home timeline of a user who does not exist.
         """
         if self._builders >= MAX_BUILDERS:

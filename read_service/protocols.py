@@ -61,9 +61,9 @@ class Leased(Generic[Leasable]):
     taken: Sequence[Leasable]
     """What the caller holds the lease of now, in the order of the request."""
     applied: Moment | None
-    """What the fan-out had applied to the shards of all that was requested, after the leases were
-    taken. What the caller stores must be read from a Postgres that has reached it. None: a shard
-    has no complete checkpoints, so nothing may be stored."""
+    """What the fan-out had applied to the shards of everything that was requested, as read after
+    the leases were taken. Whatever the caller stores must come from a Postgres that has reached it.
+    None if a checkpoint is absent: then nothing may be stored."""
 
 
 class TimelineCache(Protocol):
@@ -99,8 +99,8 @@ class TimelineCache(Protocol):
     ) -> Leased[TimelineList]:
         """Take the build leases of those lists that are absent.
 
-        From then on the fan-out pushes to them, and what it applied before is at or before the
-        moment that is returned.
+        From then on the fan-out pushes to them. Everything that it applied before is covered by
+        the moment that is returned.
         """
 
     async def finish_builds(
@@ -108,9 +108,9 @@ class TimelineCache(Protocol):
     ) -> list[TimelineList]:
         """Give lists their bases, and return the lists for which that was possible.
 
-        A list is left alone if its build lease is not held any more: it was dropped meanwhile,
-        since something was applied that its base may lack. What was pushed since the lease was
-        taken becomes part of the base. A base of fewer than cap ids is complete.
+        A list whose build lease is not held any more stays as it is: the fan-out has dropped it
+        meanwhile, and the base may lack the reason. What was pushed since the lease was taken
+        becomes part of the base. A base of fewer than cap ids is complete.
         """
 
     async def abandon_builds(self, lists: Iterable[TimelineList], build_lease: str) -> int:
@@ -155,10 +155,13 @@ class TimelineStore(Protocol):
     """
 
     async def user_exists(self, user_id: int, freshness: Freshness) -> bool:
-        """Return whether the user exists. False is the primary's word."""
+        """Return whether the user exists. The primary is asked before the answer is False."""
 
     async def tweets(self, ids: Sequence[int], freshness: Freshness) -> dict[int, StoredTweet]:
-        """Return those of the tweets that exist, by id. That one does not is the primary's word."""
+        """Return those of the tweets that exist, by id.
+
+        The primary is asked for those that a replica does not have.
+        """
 
     async def home_timeline(
         self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness

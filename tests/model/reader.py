@@ -84,7 +84,7 @@ def page_with_token(
     world.figures["pages with a token"] += 1
     replica, primary = world.replica, world.postgres
     on_replica = replica.history(world.rules) is not None or not world.rules.tokens_by_history
-    on_replica &= _reached(world.rules, replica.now.relay, replica.replayed, token)
+    on_replica &= is_reached(world.rules, replica.now.relay, replica.replayed, token)
     yield
     try:
         if on_replica:
@@ -94,7 +94,7 @@ def page_with_token(
             if primary.valid_history() is None:
                 world.figures["tokens refused"] += 1
                 return None
-            if not _reached(world.rules, primary.now.relay, primary.lsn, token):
+            if not is_reached(world.rules, primary.now.relay, primary.lsn, token):
                 world.figures["tokens refused"] += 1
                 return None
         yield
@@ -104,7 +104,7 @@ def page_with_token(
         return None
 
 
-def _reached(rules: Rules, relay: RelayState, lsn: int, token: Moment) -> bool:
+def is_reached(rules: Rules, relay: RelayState, lsn: int, token: Moment) -> bool:
     """Return whether a Postgres has what was committed up to the token's moment."""
     if not rules.tokens_need_lsn:
         return True
@@ -240,10 +240,10 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
         yield
         if world.chance(0.03):
             return False  # the builder dies; its placeholder stays
-        base = yield from read_at(world, history, needed, partial(_base, key))
+        found = yield from read_at(world, history, needed, partial(base, key))
         yield
         redis.check()
-        built.append(_finish(world, history, key, token, base))
+        built.append(_finish(world, history, key, token, found))
     return len(built) == len(lists) and all(built)
 
 
@@ -254,7 +254,7 @@ def _required_lsn(world: World, history: str, lists: Sequence[ListKey]) -> int |
     return max(known) if len(known) == len(lsns) else None
 
 
-def _base(key: ListKey, now: Snapshot) -> tuple[list[int], list[int]]:
+def base(key: ListKey, now: Snapshot) -> tuple[list[int], list[int]]:
     """Return the newest ids of a list, and the pulled authors to be merged with it."""
     if key == home(key.user):
         ids = [tweet.id for tweet in now.timeline(key.user, limit=LENGTH)]

@@ -71,6 +71,22 @@ async def test_a_warm_first_page_takes_one_look_at_redis(reading: Reading) -> No
     assert LIST in reading.redis.touched
 
 
+async def test_a_first_page_reads_its_tweets_at_once(reading: Reading) -> None:
+    """Tweets that are only in Redis cost one more look at it, also for several timelines."""
+    ids = reading.feed_of(AUTHOR, 5)
+    other = reading.reader_of(AUTHOR)
+    reading.drain()
+    await reading.home.first_pages([READER, other], LENGTH, ANY)
+    reading.local.forget(None)
+    reading.steps.taken.clear()
+    assert await _page(reading, 3) == ids[:3]
+    assert reading.steps.taken == ["read lists", "read tweets", "touch"]
+    reading.local.forget(None)
+    reading.steps.taken.clear()
+    await reading.home.first_pages([READER, other], LENGTH, ANY)
+    assert reading.steps.taken == ["read lists", "read tweets", "touch"]
+
+
 async def test_an_absent_list_is_built(reading: Reading) -> None:
     """The first reader builds the list, and its pages come from it."""
     ids = reading.feed_of(AUTHOR, 5)
@@ -219,6 +235,8 @@ async def test_a_merge_ends_at_the_highest_floor(reading: Reading) -> None:
     reading.follow(READER, pulled)
     reading.pull(pulled)
     old = reading.feed_of(AUTHOR, 3)
+    reading.drain()
+    await _page(reading, 1)  # builds a list that is complete
     many = reading.feed_of(pulled, LENGTH + 2)
     reading.drain()
     found: list[int] = []

@@ -1,0 +1,105 @@
+"""The read service's own code in the simulation, and the model's reader beside it."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+from model import checks, production_reader, reader
+from model.events import Tweet
+from model.history import play
+from model.redis import Redis
+from model.rules import ALL_RULES
+from model.search import Totals, histories
+from model.world import Steps, World
+
+from read_service import home_timelines
+
+CHUNKS = 4
+HISTORIES = 12
+
+
+@pytest.fixture(autouse=True)
+def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let production read as little at a time as the model does."""
+    monkeypatch.setattr(home_timelines, "LOG_ROOM", reader.LOG_ROOM)
+    monkeypatch.setattr(home_timelines, "MIN_REFILL", reader.REFILL)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_production_keeps_the_promises(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the production reader every page is exact once all is drained, and tokens hold."""
+    monkeypatch.setattr(checks, "page", production_reader.page)
+    monkeypatch.setattr(checks, "page_with_token", production_reader.page_with_token)
+    totals = _play(chunk)
+    assert totals.figures["pages of the production code"] > 0
+    assert totals.figures["builds of the production code"] > 0
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_model_and_production_do_the_same(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both give the same page, and leave the same lists and tweets in Redis and in the process.
+
+    In the states that the servers come to in the course of histories. While Redis is not used or
+    the replica is at another history, the model reads the primary, and production the replica: old
+    pages are allowed then.
+    """
+    monkeypatch.setattr(checks, "page", _page_of_both)
+    totals = _play(chunk)
+    assert totals.figures["pages of both"] > totals.figures["pages compared"] / 4
+
+
+def _play(chunk: int) -> Totals:
+    totals = Totals()
+    for seed, focus in islice(histories(chunk * HISTORIES), HISTORIES):
+        result = play(seed, ALL_RULES, focus)
+        totals.add(result)
+        assert result.violation is None, f"seed {seed}, focus {focus}: {result.violation}"
+    return totals
+
+
+def _page_of_both(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet]]:
+    """Compare both readers on copies of the world, then read as the model does."""
+    known = world.known
+    history = world.replica.history(world.rules)
+    if world.redis.up and known is not None and known == history == world.postgres.valid_history():
+        first, second = _frozen(world), _frozen(world)
+        expected = _finish(reader.page(first, viewer, before, limit))
+        found = _finish(production_reader.page(second, viewer, before, limit))
+        assert found == expected
+        assert _contents(second.redis) == _contents(first.redis)
+        assert _in_process(second) == _in_process(first)
+        world.figures["pages of both"] += 1
+    return (yield from reader.page(world, viewer, before, limit))
+
+
+def _frozen(world: World) -> World:
+    """Return a copy of the world whose Redis and process can be changed without harm."""
+    frozen = copy.copy(world)
+    frozen.redis, frozen.local_cache = copy.deepcopy((world.redis, world.local_cache))
+    frozen.rng, frozen.figures, frozen.quiet = random.Random(0), Counter(), True
+    return frozen
+
+
+def _finish(steps: Iterator[None] | Steps[list[Tweet]]) -> list[Tweet]:
+    """Run to the end while nobody else takes a step."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            found: list[Tweet] = stop.value
+            return found
+
+
+def _in_process(world: World) -> object:
+    """Return what the process knows once it has parsed everything that Redis has sent."""
+    world.local_cache.parse(world.local_cache.connect())
+    return world.local_cache.entries
+
+
+def _contents(redis: Redis) -> object:
+    return {name: (space.lists, space.tweet_cache) for name, space in redis.spaces.items()}
