@@ -32,7 +32,7 @@ STALE_SECONDS = 600.0
 STALE_BATCH = 250
 LOG_TIME = "%Y-%m-%d %H:%M:%S,%f"
 # The worker logs this before its first fetch.
-RESUMED = "partitions go on from their fences"
+RESUMED = "consuming from the checkpoints"
 # One of so many tweets is looked for, because looking costs more than writing.
 STEADY_SAMPLE = 15
 POLL_SECONDS = 0.001

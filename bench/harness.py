@@ -87,7 +87,7 @@ class Bench:
         """Measure CPU time: return a context manager whose dict is filled at its end.
 
         It then has the CPU seconds, user and system, that each process used in the context, by
-        name: "write", "read", "worker", "gateway", "postgres" with all its backends, "valkey",
+        name: "write", "read", "worker", "postgres" with all its backends, "valkey",
         "kafka", and the names of the given servers.
 
         Args:

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from fanfare.read.v1 import read_pb2 as r
 
-from core.rpc.server import Context, Server
+from core.auth.call_context import Context
+from core.rpc.handlers import Handlers
+from core.rpc.server import GrpcServer
 from core.runtime.process import run
 from core.settings import Settings
 
@@ -46,8 +48,10 @@ class NoopReadService:
 async def serve(serialised: bytes, settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the answers until stopping is set."""
     answers = r.BatchGetHomeTimelinesResponse.FromString(serialised)
-    server = Server(settings.bind, settings.read_port, shared=settings.read_processes > 1)
-    server.add_service(r.DESCRIPTOR.services_by_name["ReadService"], NoopReadService(answers))
+    handlers = Handlers()
+    handlers.add_service(r.DESCRIPTOR.services_by_name["ReadService"], NoopReadService(answers))
+    shared = settings.read_processes > 1
+    server = GrpcServer(settings.bind, settings.read_port, handlers, shared=shared)
     await server.start()
     await stopping.wait()
     await server.drain()

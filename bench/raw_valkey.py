@@ -16,7 +16,7 @@ from redis import Redis
 from bench.harness import Bench
 from embedded.ports import HOST
 from embedded.stack import free_ports
-from embedded.valkey import valkey
+from embedded.valkey import prepare_valkey
 
 _MARK = b"end of the recorded commands"
 _ECHO = b"*2\r\n$4\r\nECHO\r\n$%d\r\n%b\r\n" % (len(_MARK), _MARK)
@@ -79,7 +79,7 @@ class CommandRecorder:
     def start_copy(self) -> Iterator[str]:
         """Start a second Valkey with the data from before the recording, and yield its URL."""
         (port,) = free_ports(1)
-        server = valkey(self._copy, port)
+        server = prepare_valkey(self._copy, port)
         server.start()
         try:
             yield f"redis://{HOST}:{port}/0"

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from bench.figures import Figure
 from bench.harness import Bench
-from embedded.jars import pinned
+from embedded.jars import pinned_hashes
 
 REACHED = {True: "reached", False: "missed", None: ""}
 WIDTH = 200
@@ -45,9 +45,8 @@ def describe_environment(bench: Bench) -> Environment:
         postgres = connection.info.server_version
     with Redis.from_url(bench.settings.redis_address()) as redis:
         valkey: Any = redis.info("server")
-    kafka = next(jar for jar in pinned() if jar.startswith("org.apache.kafka:kafka_")).split(":")[
-        -1
-    ]
+    jars = pinned_hashes()
+    kafka = next(jar for jar in jars if jar.startswith("org.apache.kafka:kafka_")).split(":")[-1]
     graph = bench.graph
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Environment(

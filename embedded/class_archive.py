@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from embedded.kafka import JVM, archive_path, java, kafka
+from embedded.kafka import JVM, archive_path, java, prepare_kafka
 from embedded.ports import free_ports
 from embedded.server import ServerProcess
 
@@ -32,7 +32,9 @@ def make_class_archive(jars: list[Path]) -> None:
         new = folder / archive.name
         options = (f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={new}")
         port, controller_port = free_ports(2)
-        broker = kafka(folder / "broker", port, controller_port, jars, class_options=options)
+        broker = prepare_kafka(
+            folder / "broker", port, controller_port, jars, class_options=options
+        )
         broker.start()
         broker.stop()
         new.rename(archive)

@@ -25,7 +25,7 @@ POLL_SECONDS = 0.1
 Progress = Callable[[str], None]
 
 
-def pinned() -> dict[str, str]:
+def pinned_hashes() -> dict[str, str]:
     """Return the pinned SHA-256 of each jar, by its Maven coordinates."""
     lines = resources.files("embedded").joinpath(LIST).read_text().split("\n")
     return dict(line.split(" ") for line in lines if line)
@@ -43,7 +43,7 @@ def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> 
         StackError: a jar could not be fetched or differs from its pin, or the fetch was cancelled.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pins = pinned()
+    pins = pinned_hashes()
     jars = {coordinates: folder / _file_name(coordinates) for coordinates in pins}
     # Only one process fetches at a time; the others then find the jars.
     with _lock(folder / ".lock", cancelled):

@@ -27,7 +27,7 @@ JVM = (
 )
 
 
-def kafka(
+def prepare_kafka(
     folder: Path,
     port: int,
     controller_port: int,

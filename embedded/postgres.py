@@ -36,7 +36,7 @@ CANNOT_FOLLOW = re.compile(
 )
 
 
-def password(folder: Path) -> str:
+def load_password(folder: Path) -> str:
     """Return the password of the server in the folder; a new one if it has none yet.
 
     There is a password although the server listens on this machine only: the machine may have other
@@ -53,7 +53,7 @@ def dsn(port: int, password: str) -> str:
     return f"postgresql://{USER}:{password}@{HOST}:{port}/{DATABASE}"
 
 
-def postgres(folder: Path, port: int, password: str) -> ServerProcess:
+def prepare_postgres(folder: Path, port: int, password: str) -> ServerProcess:
     """Return a Postgres server, not started, with its data and log in the folder.
 
     The first time, its data folder is created by initdb.

@@ -18,10 +18,10 @@ from core.settings import STACK_FILE, Settings, load_settings
 from embedded import postgres as pg
 from embedded.errors import StackError
 from embedded.jars import kafka_jars
-from embedded.kafka import kafka
+from embedded.kafka import prepare_kafka
 from embedded.ports import FIXED_PORTS, HOST, Ports, check_port, free_ports
 from embedded.server import ServerProcess
-from embedded.valkey import valkey
+from embedded.valkey import prepare_valkey
 
 __all__ = [
     "FIXED_PORTS",
@@ -96,7 +96,7 @@ class Stack:
         self._progress = progress
         self._lock: IO[str] | None = None
         self._cancelled = threading.Event()
-        self._password = pg.password(self._state_dir / "postgres")
+        self._password = pg.load_password(self._state_dir / "postgres")
         primary = self._given_or("postgres_dsn", pg.dsn(self._ports.postgres, self._password))
         self._has_replica = replica and self._given.postgres_dsn is None
         replica_dsn = pg.dsn(self._ports.replica, self._password) if self._has_replica else primary
@@ -225,7 +225,9 @@ class Stack:
             list(pool.map(lambda server: server.stop(), self.servers))
 
     def _postgres(self) -> ServerProcess:
-        return pg.postgres(self._state_dir / "postgres", self._ports.postgres, self._password)
+        return pg.prepare_postgres(
+            self._state_dir / "postgres", self._ports.postgres, self._password
+        )
 
     def _replica(self) -> ServerProcess:
         ports = self._ports
@@ -235,12 +237,12 @@ class Stack:
         )
 
     def _valkey(self) -> ServerProcess:
-        return valkey(self._state_dir / "valkey", self._ports.redis)
+        return prepare_valkey(self._state_dir / "valkey", self._ports.redis)
 
     def _kafka(self) -> ServerProcess:
         jars = kafka_jars(self._parts_dir / "kafka", self._progress, self._cancelled)
         folder = self._state_dir / "kafka"
-        return kafka(folder, self._ports.kafka, self._ports.kafka_controller, jars)
+        return prepare_kafka(folder, self._ports.kafka, self._ports.kafka_controller, jars)
 
     def _given_or(self, name: str, own: str) -> str:
         value = getattr(self._given, name)

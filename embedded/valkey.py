@@ -13,7 +13,7 @@ from embedded.ports import HOST
 from embedded.server import ServerProcess, package_file
 
 
-def valkey(folder: Path, port: int) -> ServerProcess:
+def prepare_valkey(folder: Path, port: int) -> ServerProcess:
     """Return a Valkey server, not started, with its data and log in the folder."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)

@@ -1,54 +1,95 @@
-"""`python -m fanout_worker`: configure, build, work, drain."""
+"""`python -m fanout_worker`: builds the fan-out worker, runs it, and closes it."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
+from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
-from core.rpc.server import Server
+from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.process import run
+from core.runtime.watchdog import Watchdog
 from core.settings import Settings
 from core.storage.settings_checks import postgres_check, redis_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
-from fanout_worker.consumer import Worker
-from fanout_worker.followers import FollowerArrays
-from fanout_worker.shards import Shards
-from fanout_worker.store import Store
+from fanout_worker.apply import BatchApplier
+from fanout_worker.checkpoints import CheckpointTable
+from fanout_worker.consumer import FanoutConsumer
+from fanout_worker.dead_letters import KafkaDeadLetterQueue
+from fanout_worker.followers import FollowerIndex
+from fanout_worker.group_consumer import KafkaGroupConsumer
+from fanout_worker.progress import Progress
+from fanout_worker.shards import RedisShards
+from fanout_worker.store import PostgresFollowerStore
+from fanout_worker.topic import KafkaTopicInspector
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
-    """Apply the feed to the timelines, and answer for health, until stopping is set."""
-    checks = SettingsMonitor(
-        {
-            "Postgres": postgres_check(settings),
-            "Redis": redis_check(settings),
-            "Kafka": topic_check(settings),
-        }
-    )
-    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
-    worker = Worker(
-        settings,
-        store,
-        Shards(settings.redis_address(), settings.timeline_length, settings.silence_seconds),
-        FollowerArrays(store.followers, store.follower_pages, settings.cached_followers),
-    )
-    server = Server(
-        settings.bind,
-        settings.worker_port,
-        certificates=certificates(settings.tls_dir),
-        shared=settings.share_ports,
-    )
+    """Apply the feed to Redis, and report health, until stopping is set."""
+    async with AsyncExitStack() as stack:
+        checks = SettingsMonitor(
+            {
+                "Postgres": postgres_check(settings),
+                "Redis": redis_check(settings),
+                "Kafka": topic_check(settings),
+            }
+        )
+        stack.push_async_callback(checks.stop)
+        await checks.start()
 
-    await checks.start()
-    await server.start()
-    worker.start()
-    async with reporting(server, worker.watchdog.trouble, checks.trouble):
+        server = GrpcServer(
+            settings.bind,
+            settings.worker_port,
+            Handlers(),
+            certificates(settings.tls_dir),
+            shared=settings.share_ports,
+        )
+        await server.start()
+        stack.push_async_callback(server.drain)
+
+        watchdog = Watchdog()
+        consumer = _build_consumer(settings, watchdog, stack)
+        consumer.start()
+        stack.push_async_callback(asyncio.to_thread, consumer.stop)
+
+        stack.push_async_callback(server.set_serving, serving=False)
+        await stack.enter_async_context(reporting(server, watchdog.trouble, checks.trouble))
         await stopping.wait()
-    await checks.stop()
-    await server.set_serving(serving=False)
-    await asyncio.to_thread(worker.stop)
-    await server.drain()
+
+
+def _build_consumer(
+    settings: Settings, watchdog: Watchdog, stack: AsyncExitStack
+) -> FanoutConsumer:
+    """Return a consumer that is not started; the stack closes what it uses."""
+    timeout_seconds = settings.silence_seconds
+    bootstrap_servers, topic = settings.kafka_address(), settings.topic
+    store = PostgresFollowerStore(settings.primary_dsn(), settings.replica_dsn(), timeout_seconds)
+    stack.callback(store.close)
+    shards = RedisShards(
+        settings.redis_address(), settings.redis_prefix, settings.timeline_length, timeout_seconds
+    )
+    stack.callback(shards.close)
+    dead_letters = KafkaDeadLetterQueue(bootstrap_servers, topic)
+    stack.callback(dead_letters.close)
+    group = KafkaGroupConsumer(bootstrap_servers, topic, timeout_seconds)
+    # Leaving the group can take seconds.
+    stack.push_async_callback(asyncio.to_thread, group.close)
+
+    inspector = KafkaTopicInspector(bootstrap_servers, topic, timeout_seconds)
+    checkpoints = CheckpointTable(shards, inspector, store)
+    progress = Progress(group, watchdog)
+    applier = BatchApplier(
+        shards,
+        store,
+        dead_letters,
+        checkpoints,
+        FollowerIndex(store, settings.cached_followers),
+        progress,
+        settings.timeline_ttl_seconds(),
+    )
+    return FanoutConsumer(group, checkpoints, applier, progress)
 
 
 if __name__ == "__main__":

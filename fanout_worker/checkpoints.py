@@ -1,173 +1,245 @@
-"""Where the partitions stand: the progress keys of the current history, looked up or created."""
+"""The checkpoint table: what a worker expects Redis to hold for its partitions.
+
+The table is loaded from Redis when the worker gets partitions, and moves on with each batch. Redis
+compares it with the stored checkpoints whenever a batch is applied. If they differ, for whatever
+reason, CheckpointMismatch goes up to the consumer, which loads the table again and seeks to it.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import psycopg
 
 from core.feed.checkpoints import Checkpoint
-from core.feed.history import Moment
-from core.feed.keys import Keys
-from core.feed.sharding import SHARDS
+from core.feed.history import OtherHistoryError
+from core.feed.sharding import Partition, Shard
 from core.runtime.metrics import METRICS, Metric
-from fanout_worker.shards import Shards
-from fanout_worker.store import Store
-from fanout_worker.topic import Topic
+from fanout_worker.chunks import ALL_SHARDS
+from fanout_worker.protocols import CheckpointRows, FollowerStore, TimelineShards, TopicInspector
 
 LOG = logging.getLogger(__name__)
 
-# By partition, the first offset that Kafka has, and the one after its last.
-Ranges = Mapping[int, tuple[int, int]]
-# By partition, then shard.
-Places = dict[int, list[Checkpoint]]
-# (shard, partition, what the key says)
-_Key = tuple[int, int, Checkpoint]
+# By partition: what was found in Redis for each shard.
+_FoundRows = Mapping[Partition, Sequence[Checkpoint | None]]
+# A checkpoint, and where it was found.
+_Located = tuple[Shard, Partition, Checkpoint]
 
 
-class Checkpoints:
-    """Finds out where partitions stand, and notices when that is no longer true."""
+class CheckpointMismatch(Exception):  # noqa: N818 - it reports a state, as StopIteration does
+    """A checkpoint in Redis, or what it refers to, is not what the worker expected.
 
-    def __init__(self, shards: Shards, topic: Topic, store: Store, prefix: str) -> None:
-        """Use these; prefix: FANFARE_REDIS_PREFIX."""
+    Nothing is wrong with the data. The worker must load the checkpoints and seek to their offsets.
+    The text names the reason.
+    """
+
+
+class CheckpointTable:
+    """The expected checkpoints, by partition and then by shard."""
+
+    def __init__(self, shards: TimelineShards, topic: TopicInspector, store: FollowerStore) -> None:
+        """Start empty."""
         self._shards = shards
         self._topic = topic
         self._store = store
-        self._prefix = prefix
         self._topic_id = ""
+        self._rows: dict[Partition, Sequence[Checkpoint]] = {}
         self.history = ""
         """The history that is applied to Redis; empty before the first load()."""
 
-    def load(self, partitions: Sequence[int]) -> Places | None:
-        """Return where the partitions stand; None if that changed meanwhile, so look again.
+    @property
+    def partitions(self) -> set[Partition]:
+        """The partitions whose checkpoints are known."""
+        return set(self._rows)
 
-        Moves to the history that the database is at now. Creates the progress keys that are absent,
-        and removes those whose records Kafka has lost.
+    def rows(self, partitions: Iterable[Partition]) -> CheckpointRows:
+        """Return the checkpoints of some partitions, all of which must be known."""
+        return {partition: self._rows[partition] for partition in partitions}
+
+    def update(self, rows: CheckpointRows) -> None:
+        """Expect these checkpoints from now on."""
+        self._rows |= rows
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """Expect nothing of these partitions any more."""
+        for partition in list(partitions):
+            self._rows.pop(partition, None)
+
+    def load(self, partitions: Sequence[Partition]) -> None:
+        """Load the checkpoints of partitions from Redis, for the database's current history.
+
+        Creates those that are absent, and removes those whose next records Kafka has lost.
 
         Raises:
-            RedisError, OSError, psycopg.Error, KafkaException: a server does not answer.
-            OtherHistoryError: no history has begun on this Postgres yet.
+            CheckpointMismatch: Some were removed, or changed during the call; load again.
+            OtherHistoryError: No history has begun on this Postgres yet.
+            RedisError, OSError, psycopg.Error, KafkaException: A server does not answer.
         """
-        self._enter(self._store.now()[0])
-        # The keys before the ranges: another worker may move them on meanwhile, and a key beyond
-        # the end that Kafka had before looks like one whose records are lost.
-        found = self._shards.fences(partitions)
-        topic_id = self._topic.id()
-        ranges = self._topic.ranges(partitions)
-        if lost := self._lost(found, topic_id, ranges):
-            for shard, partition, fence in lost:
-                self._shards.remove_fence(shard, partition, fence)
-            return None
-        absent = [(shard, partition) for shard, partition, fence in _each(found) if fence is None]
-        if absent:
-            self._remove_ended_histories()
-            # Lists that outlived their fence may lack anything.
-            self._shards.drop_all()
-            # At the log's end, which is noted first, and the WAL read after it: what is in Kafka
-            # before the end is then in every Postgres that a list may be built from.
-            last = self._topic.event_ids(
-                {p: high - 1 for p, (low, high) in ranges.items() if high > low}
-            )
-            moment, epoch = self._store.now()
-            if moment.history != self.history:
-                return None
-            for shard, partition in absent:
-                _, end = ranges[partition]
-                progress = Checkpoint(end, moment.lsn, epoch, topic_id, last.get(partition, 0))
-                self._shards.create_fence(shard, partition, progress)
-            found = self._shards.fences(partitions)
-            # Another worker, which knew the topic before this one, may have created some of them.
-            if any(fence and fence.topic_id != topic_id for _, _, fence in _each(found)):
-                return None
-        self._topic_id = topic_id
-        places = {
-            partition: [held for shard in range(SHARDS) if (held := found[shard][partition])]
-            for partition in partitions
+        self._enter_current_history()
+        # Checkpoints are read before the offset ranges. In the other order, another worker could
+        # move a checkpoint beyond the end that was read, which would look like lost records.
+        found = self._shards.read_checkpoints(partitions)
+        topic_id = self._topic.topic_id()
+        ranges = self._topic.offset_ranges(partitions)
+        if lost := self._find_lost(found, topic_id, ranges):
+            for shard, partition, checkpoint in lost:
+                self._shards.remove_checkpoint(shard, partition, checkpoint)
+            raise CheckpointMismatch("Kafka lost records; their checkpoints were removed")
+        if any(checkpoint is None for row in found.values() for checkpoint in row):
+            self._create_absent(found, topic_id, ranges)
+            found = self._shards.read_checkpoints(partitions)
+            if any(checkpoint.topic_id != topic_id for _, _, checkpoint in _each(found)):
+                raise CheckpointMismatch("another worker created checkpoints of another topic")
+        rows = {
+            partition: [checkpoint for checkpoint in row if checkpoint is not None]
+            for partition, row in found.items()
         }
-        # Fewer than shards: Redis was emptied in between.
-        return places if all(len(fences) == SHARDS for fences in places.values()) else None
+        if any(len(row) < len(ALL_SHARDS) for row in rows.values()):
+            raise CheckpointMismatch("checkpoints were removed while they were loaded")
+        self._topic_id = topic_id
+        self.update(rows)
 
-    def moved(self, places: Places) -> set[int]:
-        """Return the partitions that are no longer where they were left in Redis.
+    def verify(self) -> None:
+        """Compare the table with the stored checkpoints, and the history with the database's.
 
-        All of them when the database has come to another history. Raises what load() raises.
+        Must not be called while a batch is under way. Does nothing while Postgres does not answer,
+        because timelines can still be read then.
+
+        Raises:
+            CheckpointMismatch: They differ.
+            RedisError, OSError: Redis does not answer.
         """
-        if self._store.now()[0].history != self.history:
-            LOG.warning("the database has left history=%s", self.history)
-            return set(places)
-        moved = set()
-        for shard, partition, fence in _each(self._shards.fences(sorted(places))):
-            if places[partition][shard] != fence:
-                moved.add(partition)
-        if moved:
-            LOG.warning("progress keys in Redis have changed: partitions=%s", sorted(moved))
-            METRICS.add(Metric.CHECKPOINT_MISMATCH, len(moved))
-        return moved
+        if not self._rows:
+            return
+        try:
+            moment, _ = self._store.now()
+        except (psycopg.Error, OtherHistoryError):
+            return
+        if moment.history != self.history:
+            raise CheckpointMismatch(f"the database left history {self.history}")
+        found = self._shards.read_checkpoints(sorted(self._rows))
+        changed = [p for p, row in found.items() if list(row) != list(self._rows[p])]
+        if changed:
+            METRICS.add(Metric.CHECKPOINT_MISMATCH, len(changed))
+            raise CheckpointMismatch(f"checkpoints changed in Redis for partitions {changed}")
 
-    def is_topic_recreated(self) -> bool:
-        """Return whether the topic is another one than load() found; raises KafkaException.
+    def verify_topic(self) -> None:
+        """Compare the topic's id with the one that load() found.
 
-        Kafka need not say so by itself: a topic made anew may have the offset that is next.
+        Consuming does not reveal a recreated topic if it already has the next offset.
+
+        Raises:
+            CheckpointMismatch: They differ.
+            KafkaException: Kafka does not answer.
         """
-        is_other = bool(self._topic_id) and self._topic.id() != self._topic_id
-        if is_other:
-            LOG.warning("topic was recreated (topic id changed)")
-        return is_other
+        if self._topic_id and self._topic.topic_id() != self._topic_id:
+            raise CheckpointMismatch("topic was recreated (topic id changed)")
 
-    def _enter(self, moment: Moment) -> None:
+    def _enter_current_history(self) -> None:
+        moment, _ = self._store.now()
         if moment.history == self.history:
             return
         LOG.info("applying events of history=%s", moment.history)
         METRICS.add(Metric.HISTORY_MOVED, bool(self.history))
         self.history = moment.history
-        self._shards.keys = Keys.of(self._prefix, moment.history)
+        self._shards.enter_history(moment.history)
+
+    def _create_absent(
+        self, found: _FoundRows, topic_id: str, ranges: Mapping[Partition, tuple[int, int]]
+    ) -> None:
+        """Create the absent checkpoints at the end of the log.
+
+        The order of the steps matters. Cached data must go first, because lists that outlived their
+        checkpoint may lack anything. The end of the log must be read before the LSN: then every
+        Postgres that has reached the LSN has all events before that end.
+        """
+        self._remove_ended_histories()
+        self._shards.drop_caches()
+        last_event_ids = self._topic.event_ids(
+            {partition: end - 1 for partition, (start, end) in ranges.items() if end > start}
+        )
+        moment, epoch = self._store.now()
+        if moment.history != self.history:
+            raise CheckpointMismatch(f"the database left history {self.history}")
+        for partition, row in found.items():
+            _, end = ranges[partition]
+            last_event_id = last_event_ids.get(partition, 0)
+            created = Checkpoint(end, moment.lsn, epoch, topic_id, last_event_id)
+            for shard, checkpoint in zip(ALL_SHARDS, row, strict=True):
+                if checkpoint is None:
+                    self._shards.create_checkpoint(shard, partition, created)
 
     def _remove_ended_histories(self) -> None:
         ended = self._store.ended_histories()
-        removed = self._shards.remove_histories(self._prefix, ended) if ended else 0
+        removed = self._shards.remove_histories(ended) if ended else 0
         if removed:
-            LOG.info("removed the keys of ended histories: keys=%d", removed)
+            LOG.info("removed keys of ended histories: keys=%d", removed)
             METRICS.add(Metric.NAMESPACE_REMOVED)
 
-    def _lost(
-        self, found: Sequence[Mapping[int, Checkpoint | None]], topic_id: str, ranges: Ranges
-    ) -> list[_Key]:
-        """Return the keys whose next records Kafka has lost, or has others in the place of."""
-        lost: list[_Key] = []
-        # By partition and offset: the keys that say which record is the one before the offset.
-        checked: dict[tuple[int, int], list[_Key]] = {}
-        for shard, partition, fence in _each(found):
-            if fence is None:
-                continue
-            key = (shard, partition, fence)
-            low, high = ranges[partition]
-            if fence.topic_id != topic_id or not low <= fence.offset <= high:
-                lost.append(key)
-            elif fence.last_event_id and fence.offset > low:
-                checked.setdefault((partition, fence.offset - 1), []).append(key)
-        while checked:
-            # One offset of each partition at a time; more than one only after a failure.
-            offsets = dict(checked.keys())
-            stand = self._topic.event_ids(offsets)
-            for place in offsets.items():
-                keys = checked.pop(place)
-                lost += [
-                    key
-                    for key in keys
-                    if stand.get(place[0], key[2].last_event_id) != key[2].last_event_id
-                ]
-        for shard, partition, fence in lost:
+    def _find_lost(
+        self, found: _FoundRows, topic_id: str, ranges: Mapping[Partition, tuple[int, int]]
+    ) -> list[_Located]:
+        """Return the checkpoints whose next records Kafka has lost or replaced by others."""
+        lost: list[_Located] = []
+        # Checkpoints to compare with the event before their offset, by partition and that offset.
+        unconfirmed: dict[tuple[Partition, int], list[_Located]] = {}
+        for shard, partition, checkpoint in _each(found):
+            start, end = ranges[partition]
+            if checkpoint.topic_id != topic_id or not start <= checkpoint.offset <= end:
+                lost.append((shard, partition, checkpoint))
+            elif checkpoint.last_event_id and checkpoint.offset > start:
+                before = (partition, checkpoint.offset - 1)
+                unconfirmed.setdefault(before, []).append((shard, partition, checkpoint))
+        while unconfirmed:
+            # One offset per partition at a time. There are several only after a failure.
+            offsets = dict(unconfirmed.keys())
+            event_ids = self._topic.event_ids(offsets)
+            for before in offsets.items():
+                event_id = event_ids.get(before[0])
+                for shard, partition, checkpoint in unconfirmed.pop(before):
+                    if event_id not in {None, checkpoint.last_event_id}:
+                        lost.append((shard, partition, checkpoint))
+        for shard, partition, checkpoint in lost:
             LOG.error(
-                "Kafka lost records; cached timelines are built anew: partition=%d shard=%d "
-                "offset=%d last_event_id=%d",
-                *(partition, shard, fence.offset, fence.last_event_id),
+                "Kafka lost records; all cached timelines will be rebuilt: "
+                "partition=%d shard=%d offset=%d last_event_id=%d",
+                *(partition, shard, checkpoint.offset, checkpoint.last_event_id),
             )
         return lost
 
 
-def _each(
-    found: Sequence[Mapping[int, Checkpoint | None]],
-) -> Iterable[tuple[int, int, Checkpoint | None]]:
-    """Yield (shard, partition, fence)."""
-    for shard, fences in enumerate(found):
-        for partition, fence in fences.items():
-            yield shard, partition, fence
+def earliest(row: Sequence[Checkpoint]) -> Checkpoint:
+    """Return a checkpoint from which every record counts that counts for one of the shards.
+
+    It has the lowest offset and the lowest epoch of the row, which may be those of two shards: a
+    checkpoint that was created later may have a lower offset and a higher epoch.
+    """
+    lowest = min(row, key=lambda checkpoint: checkpoint.offset)
+    return replace(lowest, epoch=min(checkpoint.epoch for checkpoint in row))
+
+
+def of_shard(rows: CheckpointRows, shard: Shard) -> dict[Partition, Checkpoint]:
+    """Return the checkpoints of one shard by partition."""
+    return {partition: row[shard] for partition, row in rows.items()}
+
+
+def group_shards(rows: CheckpointRows) -> dict[tuple[tuple[int, int], ...], list[Shard]]:
+    """Return the shards that are equally far, by their offset and epoch in each partition.
+
+    There is more than one group only after a failure in the middle of a batch.
+    """
+    groups: dict[tuple[tuple[int, int], ...], list[Shard]] = {}
+    for shard in ALL_SHARDS:
+        progress = tuple((row[shard].offset, row[shard].epoch) for row in rows.values())
+        groups.setdefault(progress, []).append(shard)
+    return groups
+
+
+def _each(found: _FoundRows) -> Iterator[_Located]:
+    """Yield the checkpoints that are not absent, each with its shard and partition."""
+    for partition, row in found.items():
+        for shard, checkpoint in zip(ALL_SHARDS, row, strict=True):
+            if checkpoint is not None:
+                yield shard, partition, checkpoint

@@ -1,32 +1,34 @@
-"""Records that the worker cannot read, kept with the reason and their place."""
+"""The dead-letter queue: copies of unreadable records, with the reason and where each was."""
 
 from __future__ import annotations
 
 import logging
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as DeliveredMessage
 
 from core.runtime.metrics import METRICS, Metric
 from core.storage.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
+from fanout_worker.protocols import Message
 
 LOG = logging.getLogger(__name__)
 FLUSH_SECONDS = 10.0
 
 
-class DeadLetters:
-    """Writes to the dead-letter topic."""
+class KafkaDeadLetterQueue:
+    """The DeadLetterQueue protocol on a topic of its own."""
 
     def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        """Connect when first used; the dead-letter topic is named after this topic."""
         self._topic = dead_letter_topic(topic)
         self._bootstrap_servers = bootstrap_servers
         self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
 
     def close(self) -> None:
-        """Drop the producer; the next use makes a new one.
+        """See DeadLetterQueue.
 
-        After a failure that is needed: an idempotent producer stays broken once the broker has
-        lost its state.
+        An idempotent producer never works again once the broker has lost its state.
         """
         if self._producer is not None:
             self._producer.purge()
@@ -34,9 +36,12 @@ class DeadLetters:
         self._failures.clear()
 
     def add(self, message: Message, reason: str) -> None:
-        """Copy a record to the dead letters; flush() makes sure of it."""
+        """See DeadLetterQueue."""
         place = f"{message.topic()}/{message.partition()}/{message.offset()}"
-        LOG.error("the record %s goes to %s: %s", place, self._topic, reason)
+        LOG.error(
+            "unreadable record; copying it to the dead letters: record=%s topic=%s reason=%s",
+            *(place, self._topic, reason),
+        )
         headers = [*(message.headers() or []), (REASON_HEADER, reason), (PLACE_HEADER, place)]
         if self._producer is None:
             self._producer = Producer(producer_settings(self._bootstrap_servers))
@@ -45,13 +50,13 @@ class DeadLetters:
         )
 
     def flush(self) -> None:
-        """Wait until all copies are safe; raises KafkaException if one is not."""
+        """See DeadLetterQueue."""
         undelivered = self._producer.flush(FLUSH_SECONDS) if self._producer is not None else 0
         if undelivered or self._failures:
             failures, self._failures = self._failures, []
             raise KafkaException(failures[0] if failures else KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - librdkafka's own name
 
-    def _report(self, error: KafkaError | None, _message: Message) -> None:
+    def _report(self, error: KafkaError | None, _message: DeliveredMessage) -> None:
         if error is not None:
             self._failures.append(error)
         else:

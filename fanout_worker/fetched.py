@@ -1,66 +1,70 @@
-"""What one fetch from Kafka brought, by partition."""
+"""One fetch from Kafka, parsed and sorted by partition."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from confluent_kafka import Message
-
 from core.feed.events import UnreadableEventError
+from core.feed.sharding import Partition
 from core.runtime.metrics import METRICS, Metric
-from fanout_worker.records import Record, is_of, read_record
+from fanout_worker.protocols import Message
+from fanout_worker.records import Record, read_record
 
 
 @dataclass
-class Fetched:
-    """Records to be applied together."""
+class FetchedBatch:
+    """Records that are applied together."""
 
-    records: dict[int, list[Record]] = field(default_factory=dict)
-    """By partition; those of other histories, and unreadable ones, are not among them."""
-    ends: dict[int, int] = field(default_factory=dict)
-    """By partition, the offset behind the last record."""
-    unreadable: dict[int, int] = field(default_factory=dict)
-    """By partition, the offset of the last record that cannot be read."""
+    records: dict[Partition, list[Record]] = field(default_factory=dict)
+    """The readable records of the current history."""
+    ends: dict[Partition, int] = field(default_factory=dict)
+    """The offset after the last record, readable or not."""
+    unreadable: dict[Partition, int] = field(default_factory=dict)
+    """The offset of the last unreadable record, for partitions that have one."""
     dead_letters: list[tuple[Message, str]] = field(default_factory=list)
     """The unreadable records, each with the reason."""
-    event_ids: dict[tuple[int, int], int] = field(default_factory=dict)
+    event_ids: dict[tuple[Partition, int], int] = field(default_factory=dict)
     """By partition and offset."""
-    interrupted: set[int] = field(default_factory=set)
-    """Partitions whose next records come from another leader, and are left out."""
+    interrupted: set[Partition] = field(default_factory=set)
+    """Partitions whose leader changed. Records of the new leader are left out."""
 
-    def last_event_id(self, partition: int, end: int) -> int:
-        """Return the event id of the record before an offset; 0 if it is not known."""
+    def last_event_id(self, partition: Partition, end: int) -> int:
+        """Return the event id of the record before an offset, or 0 if it is unknown."""
         return self.event_ids.get((partition, end - 1), 0)
 
 
-class Reader:
-    """Reads messages, and notices when another broker has become the leader of a partition.
+class RecordReader:
+    """Parses messages, and notices when another broker becomes the leader of a partition.
 
-    The new leader may have other records at the same offsets: then the place must be looked up
-    again before its records are applied.
+    A new leader may have other records at the same offsets. So the checkpoints must be loaded, and
+    compared with the records in Kafka, before its records are applied.
     """
 
     def __init__(self) -> None:
-        self._leader_epochs: dict[int, int] = {}
+        self._leader_epochs: dict[Partition, int] = {}
 
-    def forget(self) -> None:
-        """Begin again, with partitions whose place has just been looked up."""
+    def reset(self) -> None:
+        """Accept the current leader of each partition; for after checkpoints were loaded."""
         self._leader_epochs.clear()
 
     def read(
-        self, messages: Sequence[Message], partitions: Collection[int], history: str
-    ) -> Fetched:
-        """Return what messages without an error hold, of these partitions, for the history."""
-        fetched = Fetched()
+        self, messages: Sequence[Message], partitions: Collection[Partition], history: str
+    ) -> FetchedBatch:
+        """Return the batch that the messages hold.
+
+        Args:
+            messages: Messages that report an error are skipped.
+            partitions: Messages of other partitions are skipped.
+            history: Records of other histories are skipped, but count for the ends.
+        """
+        fetched = FetchedBatch()
         for message in messages:
-            partition, offset = message.partition(), message.offset()
-            if (
-                message.error() is not None
-                or partition not in partitions
-                or partition is None
-                or offset is None
-            ):
+            number, offset = message.partition(), message.offset()
+            if message.error() is not None or number is None or offset is None:
+                continue
+            partition = Partition(number)
+            if partition not in partitions:
                 continue
             epoch = message.leader_epoch()
             if epoch is not None and self._leader_epochs.setdefault(partition, epoch) != epoch:
@@ -76,7 +80,7 @@ class Reader:
                 fetched.unreadable[partition] = offset
                 continue
             fetched.event_ids[partition, offset] = record.event.event_id
-            if is_of(record, history):
+            if record.is_of(history):
                 records.append(record)
             else:
                 METRICS.add(Metric.FOREIGN_RECORD_SKIPPED)

@@ -1,87 +1,98 @@
-"""The follower arrays that a worker keeps: who gets an author's tweets.
+"""The follower index: who follows the authors whose tweets a worker delivers.
 
-An array is read once, under the WAL rule, and then kept right by the follows and unfollows in the
-author's partition. It is thrown away whenever that partition is not where this worker left it.
+An author's followers are read from Postgres once, no earlier than the batch that needs them. After
+that the index follows the follow and unfollow events in the author's partition. It forgets the
+authors of a partition whenever the worker forgets the partition's checkpoints.
 
-All arrays together hold a given number of ids at most. When they would hold more, those that the
-batch does not need are dropped, which is simple, and rare. An author whose followers are too many
-even then is not kept at all: each batch reads them in pages, under the WAL rule too.
+The index holds a limited number of user ids. When it would exceed the limit, it drops all authors
+that the batch does not need. An author who has too many followers even then is not held: each
+batch reads their followers from Postgres, page by page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.feed.events import user_of
 from core.feed.history import Moment
+from core.feed.sharding import Partition
+from fanout_worker.protocols import Followers, FollowerStore
 from fanout_worker.records import Record
 
-Followers = NDArray[np.int64]
-# An author's followers, in arrays of a bearable size.
-Pages = Iterable[Followers]
-
-# (users, moment, limit) -> (user, followers; if more than the limit, some of them).
-Read = Callable[[Sequence[int], Moment, int], Iterator[tuple[int, Followers]]]
-# (user, moment) -> followers.
-ReadPages = Callable[[int, Moment], Iterator[Followers]]
+# An author's followers, in arrays that fit into memory one at a time. Can be iterated repeatedly.
+FollowerPages = Iterable[Followers]
 
 
 @dataclass(frozen=True)
-class _Unkept:
-    """The followers of an author who has too many to keep them, read anew at each iteration."""
+class _UnheldFollowers:
+    """The followers of an author who has too many of them; each iteration reads them again."""
 
-    read: ReadPages
+    store: FollowerStore
     author: int
     moment: Moment
 
     def __iter__(self) -> Iterator[Followers]:
-        return self.read(self.author, self.moment)
+        return self.store.follower_pages(self.author, self.moment)
 
 
-class FollowerArrays:
-    """Follower arrays by partition and author."""
+class FollowerIndex:
+    """Followers by partition and author."""
 
-    def __init__(self, read: Read, read_pages: ReadPages, limit: int) -> None:
-        """Prepare to keep so many ids at most."""
-        self._read = read
-        self._read_pages = read_pages
+    def __init__(self, store: FollowerStore, limit: int) -> None:
+        """Start empty; limit is the number of user ids that the index may hold."""
+        self._store = store
         self._limit = limit
-        # None: too many to keep.
-        self._arrays: dict[int, dict[int, Followers | None]] = {}
+        # The value is None for an author with too many followers to hold.
+        self._arrays: dict[Partition, dict[int, Followers | None]] = {}
         self._size = 0
 
-    def drop(self, partition: int) -> None:
-        """Forget the arrays of a partition's authors."""
+    @property
+    def size(self) -> int:
+        """How many user ids the index holds."""
+        return self._size
+
+    def drop(self, partition: Partition) -> None:
+        """Forget all authors of a partition."""
         for array in self._arrays.pop(partition, {}).values():
             self._size -= _size(array)
 
-    def after(self, records: Mapping[int, Sequence[Record]], moment: Moment) -> dict[int, Pages]:
-        """Return the followers as of the last records, of authors pushed or that cease to be.
+    def followers_after(
+        self, records: Mapping[Partition, Sequence[Record]], moment: Moment
+    ) -> dict[int, FollowerPages]:
+        """Apply a batch, and return the followers of the authors whose tweets need them.
 
-        records: by partition. moment: not before any record and any of the partitions' fences; what
-        is not yet known is read from a Postgres that has reached it. All follows and
-        unfollows of the batch count before any of its tweets: a list that a follow drops must not
-        keep a tweet that went to the followers before it. A replayed record changes no array:
-        what its author had may be wrong, and is read anew.
+        These are the authors with a tweet that is pushed, or that makes all followers' lists wrong.
+        All follows and unfollows of the batch count before any of its tweets. Otherwise a list
+        that an unfollow drops, and that is rebuilt at once, would get a tweet it must not have.
+
+        A replayed record does not change the index. The author is forgotten and read again, because
+        the index may be wrong about them.
+
+        Args:
+            records: The batch.
+            moment: Not before any of the records, nor before any checkpoint of the partitions.
+                Unknown authors are read from a Postgres that has reached it.
+
+        Raises:
+            psycopg.Error, OtherHistoryError: See FollowerStore.followers().
         """
-        tweeting: dict[int, int] = {}  # the partition by author
-        for partition, read in records.items():
+        tweeting: dict[int, Partition] = {}
+        for partition, batch in records.items():
             arrays = self._arrays.setdefault(partition, {})
-            for record in read:
+            for record in batch:
                 if record.kind == "tweet_created":
                     created = record.change
-                    if record.replayed or created.became_pulled or not created.pulled:
+                    if record.is_replayed or created.became_pulled or not created.pulled:
                         tweeting[created.tweet.user_id] = partition
-                if record.replayed:
+                if record.is_replayed:
                     self._size -= _size(arrays.pop(user_of(record.event), None))
         self._read_unknown(tweeting, moment)
-        for partition, read in records.items():
+        for partition, batch in records.items():
             arrays = self._arrays[partition]
-            for author, changes in _changes(read).items():
+            for author, changes in _changes(batch).items():
                 if (array := arrays.get(author)) is not None:
                     arrays[author] = changed = _changed(array, changes)
                     self._size += changed.size - array.size
@@ -89,7 +100,7 @@ class FollowerArrays:
             author: self._pages(author, partition, moment) for author, partition in tweeting.items()
         }
 
-    def _read_unknown(self, tweeting: Mapping[int, int], moment: Moment) -> None:
+    def _read_unknown(self, tweeting: Mapping[int, Partition], moment: Moment) -> None:
         unknown = [
             author
             for author, partition in tweeting.items()
@@ -97,14 +108,14 @@ class FollowerArrays:
         ]
         if not unknown:
             return
-        for author, array in self._read(sorted(unknown), moment, self._limit):
+        for author, array in self._store.followers(sorted(unknown), moment, self._limit):
             if self._size + array.size > self._limit:
-                self._keep_only(tweeting)
-            kept = array if self._size + array.size <= self._limit else None
-            self._arrays[tweeting[author]][author] = kept
-            self._size += _size(kept)
+                self._drop_others(tweeting)
+            held = array if self._size + array.size <= self._limit else None
+            self._arrays[tweeting[author]][author] = held
+            self._size += _size(held)
 
-    def _keep_only(self, tweeting: Mapping[int, int]) -> None:
+    def _drop_others(self, tweeting: Mapping[int, Partition]) -> None:
         for partition, arrays in self._arrays.items():
             self._arrays[partition] = {
                 author: array for author, array in arrays.items() if author in tweeting
@@ -113,9 +124,9 @@ class FollowerArrays:
             _size(array) for arrays in self._arrays.values() for array in arrays.values()
         )
 
-    def _pages(self, author: int, partition: int, moment: Moment) -> Pages:
+    def _pages(self, author: int, partition: Partition, moment: Moment) -> FollowerPages:
         array = self._arrays[partition][author]
-        return _Unkept(self._read_pages, author, moment) if array is None else (array,)
+        return _UnheldFollowers(self._store, author, moment) if array is None else (array,)
 
 
 def _size(array: Followers | None) -> int:
@@ -123,17 +134,17 @@ def _size(array: Followers | None) -> int:
 
 
 def _changes(records: Sequence[Record]) -> dict[int, dict[int, bool]]:
-    """Return, by author, who follows after the records (True) and who no longer does (False)."""
+    """Return, by author and follower, whether the follower follows after the records."""
     changes: dict[int, dict[int, bool]] = {}
     for record in records:
-        if record.kind in {"user_followed", "user_unfollowed"} and not record.replayed:
+        if record.kind in {"user_followed", "user_unfollowed"} and not record.is_replayed:
             edge = record.change
             follows = record.kind == "user_followed"
             changes.setdefault(edge.followed_id, {})[edge.follower_id] = follows
     return changes
 
 
-def _changed(followers: Followers, changes: dict[int, bool]) -> Followers:
+def _changed(followers: Followers, changes: Mapping[int, bool]) -> Followers:
     touched = np.fromiter(changes, np.int64, len(changes))
     joined = np.fromiter((id_ for id_, follows in changes.items() if follows), np.int64)
     return np.concatenate([followers[~np.isin(followers, touched)], joined])

@@ -1,4 +1,4 @@
-"""The shards of Redis, as the fan-out writes them: every write is fenced by the progress keys."""
+"""The shards of Redis: transactions that take effect only at the expected checkpoints."""
 
 from __future__ import annotations
 
@@ -21,217 +21,237 @@ from core.runtime.metrics import METRICS, Metric
 from core.storage.redis import BlockingRedisConnection
 from core.storage.redis_scan import unlink_all
 from core.storage.resp import pack
-from fanout_worker.rounds import Part, Wave
+from fanout_worker.checkpoints import CheckpointMismatch, of_shard
+from fanout_worker.chunks import ALL_SHARDS, Chunk, Round
+from fanout_worker.protocols import CheckpointRows
 
 LOG = logging.getLogger(__name__)
+CONNECT_SECONDS = 2.0
 
-# By partition.
-Fences = dict[int, Checkpoint]
+# One shard's checkpoints.
+_ShardCheckpoints = Mapping[Partition, Checkpoint]
 
 
-class Shards:
-    """One connection for each shard, so that the shards' round trips overlap.
+class RedisShards:
+    """The TimelineShards protocol on a Redis server, with one connection per shard.
 
-    The last wave that was sent is under way until settle(): what comes next is prepared while
-    Redis works. The other methods are for when nothing is under way.
+    The last round that was sent is under way until settle(): the caller prepares the next one while
+    Redis works. All other methods must be called only after settle().
     """
 
-    def __init__(self, url: str, length: int, silence_seconds: float) -> None:
-        """Use the Redis at the URL.
+    def __init__(self, url: str, prefix: str, timeline_length: int, timeout_seconds: float) -> None:
+        """Connect when first used.
 
-        length: how many ids a list keeps. silence_seconds: how long an answer may take.
+        Args:
+            url: The server.
+            prefix: The prefix of all keys, FANFARE_REDIS_PREFIX.
+            timeline_length: How many ids a timeline list keeps.
+            timeout_seconds: How long Redis may take to answer.
         """
-        # Those of the history that is applied; nothing is asked before it is known.
-        self.keys = Keys.of("", "")
+        self._prefix = prefix
+        self._keys = Keys.of(prefix, "")
         self._pool = ConnectionPool.from_url(
             url,
             max_connections=SHARDS + 1,
-            socket_timeout=silence_seconds,
-            socket_connect_timeout=2.0,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
         self._redis = Redis(connection_pool=self._pool)
         self._connections: list[BlockingRedisConnection] = []
-        self._longest = length + TRIM_SLACK
-        self._under_way: Wave = {}
-        self._moves = 0
+        self._max_list_length = timeline_length + TRIM_SLACK
+        self._under_way: Round = {}
+        # How many checkpoints each chunk under way stores.
+        self._stored_checkpoints = 0
+
+    @property
+    def keys(self) -> Keys:
+        """See TimelineShards."""
+        return self._keys
+
+    def enter_history(self, history: str) -> None:
+        """See TimelineShards."""
+        self._keys = Keys.of(self._prefix, history)
 
     def close(self) -> None:
-        """Drop the connections, and what is under way; the next use makes new ones."""
+        """See TimelineShards."""
         for connection in self._connections:
             connection.close()
         self._connections.clear()
         self._under_way = {}
 
-    def fences(self, partitions: Sequence[int]) -> list[dict[int, Checkpoint | None]]:
-        """Return, by shard, what the progress keys of the partitions hold.
-
-        Raises redis.RedisError or OSError, as every method here, when Redis does not answer.
-        """
+    def read_checkpoints(
+        self, partitions: Sequence[Partition]
+    ) -> dict[Partition, list[Checkpoint | None]]:
+        """See TimelineShards."""
         connections = self._open()
-        for shard, connection in enumerate(connections):
-            connection.send(pack(b"MGET", *self._checkpoints(shard, partitions)))
-        return [
-            {
-                partition: Checkpoint.decode(value) if value is not None else None
-                for partition, value in zip(partitions, connection.read(1)[0], strict=True)
-            }
-            for connection in connections
-        ]
+        for shard, connection in zip(ALL_SHARDS, connections, strict=True):
+            connection.send(pack(b"MGET", *self._checkpoint_keys(shard, partitions)))
+        by_shard = [connection.read(1)[0] for connection in connections]
+        return {
+            partition: [value if value is None else Checkpoint.decode(value) for value in row]
+            for partition, row in zip(partitions, zip(*by_shard, strict=True), strict=True)
+        }
 
-    def create_fence(self, shard: int, partition: int, progress: Checkpoint) -> None:
-        """Create a progress key, if it is not there."""
-        (key,) = self._checkpoints(shard, [partition])
-        created = self._open()[shard].execute(b"SET", key, progress.encode(), b"NX")
+    def create_checkpoint(self, shard: Shard, partition: Partition, checkpoint: Checkpoint) -> None:
+        """See TimelineShards."""
+        (key,) = self._checkpoint_keys(shard, [partition])
+        created = self._open()[shard].execute(b"SET", key, checkpoint.encode(), b"NX")
         METRICS.add(Metric.CHECKPOINT_CREATED, created is not None)
 
-    def remove_fence(self, shard: int, partition: int, fence: Checkpoint) -> None:
-        """Remove a progress key, if it still says this.
-
-        For when the records after it are lost: nobody can tell what the lists lack. They go when
-        the key is created again; until then no list is built.
-        """
+    def remove_checkpoint(self, shard: Shard, partition: Partition, checkpoint: Checkpoint) -> None:
+        """See TimelineShards."""
         connection = self._open()[shard]
-        (key,) = self._checkpoints(shard, [partition])
+        (key,) = self._checkpoint_keys(shard, [partition])
         connection.execute(b"WATCH", key)
-        if connection.execute(b"GET", key) != fence.encode():
+        if connection.execute(b"GET", key) != checkpoint.encode():
             connection.execute(b"UNWATCH")
             return
         connection.execute(b"MULTI")
         connection.execute(b"UNLINK", key)
         METRICS.add(Metric.LOST_RECORDS_NOTICED, connection.execute(b"EXEC") is not None)
 
-    def drop_all(self) -> None:
-        """Remove all lists and all bodies, which readers then build and fill anew."""
-        keys = self.keys
+    def drop_caches(self) -> None:
+        """See TimelineShards."""
         unlink_all(
-            self._redis, keys.home_lists_pattern, keys.author_lists_pattern, keys.tweets_pattern
-        )
-
-    def remove_histories(self, prefix: str, histories: Collection[str]) -> int:
-        """Remove all keys of these histories under the prefix; return how many there were."""
-        ended = {history.encode() for history in histories}
-        start = len(prefix)
-        return unlink_all(
             self._redis,
-            f"{prefix}*",
-            only=lambda key: key[start:].partition(b":")[0] in ended,
+            self._keys.home_lists_pattern,
+            self._keys.author_lists_pattern,
+            self._keys.tweets_pattern,
         )
 
-    def make_room(self) -> None:
-        """Drop all lists and bodies because Redis has no memory for what they need.
+    def drop_caches_for_memory(self) -> None:
+        """See TimelineShards.
 
-        They no longer grow, so readers must not trust them. Removing needs no memory and frees
-        some, perhaps enough for the fan-out to go on.
+        Lists that could not be pushed to are wrong and must go. Removing keys needs no memory, and
+        may free enough for the fan-out to continue.
         """
         try:
-            self.drop_all()
+            self.drop_caches()
         except (RedisError, OSError) as error:
-            LOG.warning("cached timelines cannot be dropped now: %s", error)
+            LOG.warning("cannot drop cached timelines: error=%s", error)
             return
         METRICS.add(Metric.REDIS_FULL)
         LOG.error(
-            "Redis is at its memory limit and refused a write, all cached timelines were dropped: "
-            "raise maxmemory, or remove what else is in Redis"
+            "Redis is out of memory and refused a write; dropped all cached timelines; "
+            "raise maxmemory, or move other data to another server"
         )
 
-    def apply(
-        self, waves: Iterable[Wave], before: Sequence[Fences], after: Sequence[Fences]
-    ) -> bool:
-        """Apply waves, and move the shards' fences from where they are to where they end.
+    def remove_histories(self, histories: Collection[str]) -> int:
+        """See TimelineShards."""
+        ended = {history.encode() for history in histories}
+        start = len(self._prefix)
+        return unlink_all(
+            self._redis,
+            f"{self._prefix}*",
+            only=lambda key: key[start:].partition(b":")[0] in ended,
+        )
 
-        before, after: by shard. Each part writes the WAL position, only a shard's last one moves
-        offset and epoch, and redoing parts is harmless. Each wave is made while the one before is
-        under way; the last is still under way at the end. Return False, and do no more, when a
-        progress key says something else, now or in what was under way before.
-        """
-        believed = list(before)
-        for wave in waves:
-            if not (self.settle() and self._watch(wave, believed)):
-                return False
-            for shard, part in wave.items():
-                if part.last:
-                    believed[shard] = after[shard]
-                else:
-                    believed[shard] = _wal_moved(believed[shard], after[shard])
-            self._send(wave, believed)
-        return True
+    def apply(self, rounds: Iterable[Round], before: CheckpointRows, after: CheckpointRows) -> None:
+        """See TimelineShards."""
+        expected: list[_ShardCheckpoints] = [of_shard(before, shard) for shard in ALL_SHARDS]
+        ends = [of_shard(after, shard) for shard in ALL_SHARDS]
+        for round_ in rounds:
+            self.settle()
+            self._watch(round_, expected)
+            for shard, chunk in round_.items():
+                end = ends[shard]
+                # A shard that has only a part of the batch needs the LSN of the batch already, for
+                # lists that are built before the rest. Redoing a chunk is harmless.
+                expected[shard] = end if chunk.is_last else _with_lsns(expected[shard], end)
+            self._send(round_, expected)
 
-    def settle(self) -> bool:
-        """Wait until nothing is under way; return False if a watched key had been touched."""
-        wave, self._under_way = self._under_way, {}
-        settled = True
-        for shard, part in wave.items():
+    def settle(self) -> None:
+        """See TimelineShards."""
+        round_, self._under_way = self._under_way, {}
+        changed = []
+        for shard, chunk in round_.items():
             connection = self._connections[shard]
-            # OK for MULTI, then QUEUED for each command.
-            answers = connection.read(part.commands + self._moves + 2)[-1]
-            if answers is None:
-                settled = False
+            # OK for MULTI, QUEUED for each command, and the reply to EXEC.
+            replies = connection.read(chunk.commands + self._stored_checkpoints + 2)[-1]
+            if replies is None:
+                changed.append(shard)
                 continue
-            for answer in answers:
-                if isinstance(answer, hiredis.ReplyError):
-                    raise ResponseError(str(answer))
-            self._trim(connection, part, answers)
-        return settled
+            for reply in replies:
+                if isinstance(reply, hiredis.ReplyError):
+                    raise ResponseError(str(reply))
+            self._trim(connection, chunk, replies)
+        if changed:
+            _raise_mismatch(changed)
 
-    def _watch(self, wave: Wave, believed: Sequence[Fences]) -> bool:
-        """Watch the progress keys; return whether all are what is believed, else watch none."""
+    def _watch(self, round_: Round, expected: Sequence[_ShardCheckpoints]) -> None:
+        """Have the round's transactions fail if a checkpoint is, or becomes, another one.
+
+        Raises:
+            CheckpointMismatch: One is another one already. Nothing is watched then.
+        """
         connections = self._open()
-        for shard in wave:
-            keys = self._checkpoints(shard, believed[shard])
+        for shard in round_:
+            keys = self._checkpoint_keys(shard, expected[shard])
             connections[shard].send(pack(b"WATCH", *keys) + pack(b"MGET", *keys))
-        mismatched = [
+        changed = [
             shard
-            for shard in wave
+            for shard in round_
             if connections[shard].read(2)[1]
-            != [fence.encode() for fence in believed[shard].values()]
+            != [checkpoint.encode() for checkpoint in expected[shard].values()]
         ]
-        if mismatched:
-            for shard in wave:
+        if changed:
+            for shard in round_:
                 connections[shard].send(pack(b"UNWATCH"), ignored_replies=1)
-        return not mismatched
+            _raise_mismatch(changed)
 
-    def _send(self, wave: Wave, fences: Sequence[Fences]) -> None:
-        """Send each shard's transaction, which sets the fences."""
-        for shard, part in wave.items():
-            keys = self._checkpoints(shard, fences[shard])
-            moves = zip(keys, fences[shard].values(), strict=True)
-            sets = [pack(b"SET", key, fence.encode()) for key, fence in moves]
-            self._moves = len(sets)
+    def _send(self, round_: Round, checkpoints: Sequence[_ShardCheckpoints]) -> None:
+        """Send each chunk as a transaction that also stores the shard's checkpoints."""
+        for shard, chunk in round_.items():
+            keys = self._checkpoint_keys(shard, checkpoints[shard])
+            stored = zip(keys, checkpoints[shard].values(), strict=True)
+            sets = [pack(b"SET", key, checkpoint.encode()) for key, checkpoint in stored]
+            self._stored_checkpoints = len(sets)
             self._connections[shard].send(
-                b"".join([pack(b"MULTI"), part.packed, *sets, pack(b"EXEC")])
+                b"".join([pack(b"MULTI"), chunk.packed, *sets, pack(b"EXEC")])
             )
-        self._under_way = wave
+        self._under_way = round_
 
     def _trim(
-        self, connection: BlockingRedisConnection, part: Part, answers: Sequence[Any]
+        self, connection: BlockingRedisConnection, chunk: Chunk, replies: Sequence[Any]
     ) -> None:
-        """Cut the lists that outgrew their cap: nobody reads them, or a reader would compact."""
-        first = part.commands - len(part.pushed)
-        end = b"%d" % (self._longest - 1)
+        """Trim lists that outgrew their limit; nobody reads them, or a reader would compact them.
+
+        Args:
+            connection: The shard's connection.
+            chunk: A chunk that was executed.
+            replies: The replies to its commands. The reply to a push is the list's new length.
+        """
+        first_push = chunk.commands - len(chunk.list_keys)
+        end = b"%d" % (self._max_list_length - 1)
         trims = [
             pack(b"LTRIM", key, b"0", end)
-            for key, length in zip(part.pushed, answers[first : part.commands], strict=True)
-            if length > self._longest
+            for key, length in zip(
+                chunk.list_keys, replies[first_push : chunk.commands], strict=True
+            )
+            if length > self._max_list_length
         ]
         if trims:
             METRICS.add(Metric.LIST_TRIMMED, len(trims))
             connection.send(b"".join(trims), ignored_replies=len(trims))
 
     def _open(self) -> list[BlockingRedisConnection]:
-        # One by one: those made before one that fails must be given back by close().
+        # One at a time: if one fails, close() must give back those that were opened before it.
         while len(self._connections) < SHARDS:
             self._connections.append(BlockingRedisConnection(self._pool))
         return self._connections
 
-    def _checkpoints(self, shard: int, partitions: Iterable[int]) -> list[bytes]:
-        return [
-            self.keys.checkpoint(Shard(shard), Partition(partition)).encode()
-            for partition in partitions
-        ]
+    def _checkpoint_keys(self, shard: Shard, partitions: Iterable[Partition]) -> list[bytes]:
+        return [self._keys.checkpoint(shard, partition).encode() for partition in partitions]
 
 
-def _wal_moved(fences: Fences, ends: Mapping[int, Checkpoint]) -> Fences:
+def _with_lsns(checkpoints: _ShardCheckpoints, ends: _ShardCheckpoints) -> _ShardCheckpoints:
     return {
-        partition: replace(fence, lsn=ends[partition].lsn) for partition, fence in fences.items()
+        partition: replace(checkpoint, lsn=ends[partition].lsn)
+        for partition, checkpoint in checkpoints.items()
     }
+
+
+def _raise_mismatch(shards: Sequence[Shard]) -> None:
+    METRICS.add(Metric.CHECKPOINT_MISMATCH)
+    raise CheckpointMismatch(f"checkpoints changed in Redis in shards {shards}")

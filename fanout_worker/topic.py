@@ -1,106 +1,105 @@
-"""What Kafka has of the topic now: which topic it is, and which offsets."""
+"""What Kafka knows about the topic: its id, its offsets, and the events at some of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # theirs
 
 from core.feed.events import UnreadableEventError, parse
+from core.feed.sharding import Partition
 from core.settings import DEFAULT_SILENCE_SECONDS
 from core.storage.kafka import GROUP, client_settings
 
 KAFKA_SECONDS = 10.0
 
 
-class Topic:
-    """Asks by the admin client: on a consumer's connection each question waits for a fetch."""
+class KafkaTopicInspector:
+    """The TopicInspector protocol on a Kafka cluster.
+
+    Uses an admin client, because on a consumer's connection each question would wait for the fetch
+    that is under way.
+    """
 
     def __init__(
         self,
         bootstrap_servers: str,
-        name: str,
-        silence_seconds: float = DEFAULT_SILENCE_SECONDS,
+        topic: str,
+        timeout_seconds: float = DEFAULT_SILENCE_SECONDS,
     ) -> None:
-        """Ask about this topic; silence_seconds: how long a connection may owe an answer."""
-        self._name = name
-        self._silence_seconds = silence_seconds
+        """Inspect this topic; timeout_seconds is how long a connection may owe an answer."""
+        self._topic = topic
+        self._timeout_seconds = timeout_seconds
         self._bootstrap_servers = bootstrap_servers
         self._admin = self._connect()
 
-    def id(self) -> str:
-        """Return the topic's id; one created anew under the same name has another.
-
-        Raises KafkaException, as every method here, when Kafka does not answer.
-        """
-        with self._asking() as admin:
+    def topic_id(self) -> str:
+        """See TopicInspector."""
+        with self._client() as admin:
             described = admin.describe_topics(
-                TopicCollection([self._name]), request_timeout=KAFKA_SECONDS
+                TopicCollection([self._topic]), request_timeout=KAFKA_SECONDS
             )
-            return str(described[self._name].result(2 * KAFKA_SECONDS).topic_id)
+            return str(described[self._topic].result(2 * KAFKA_SECONDS).topic_id)
 
-    def ranges(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """Return the first offset that each partition has, and the one after its last."""
-        with self._asking() as admin:
-            low, high = (
+    def offset_ranges(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """See TopicInspector."""
+        with self._client() as admin:
+            starts, ends = (
                 admin.list_offsets(
-                    {TopicPartition(self._name, partition): which for partition in partitions},
+                    {TopicPartition(self._topic, partition): which for partition in partitions},
                     request_timeout=KAFKA_SECONDS,
                 )
                 for which in (OffsetSpec.earliest(), OffsetSpec.latest())  # type: ignore[no-untyped-call]  # theirs
             )
-            ends = {
-                place.partition: future.result(2 * KAFKA_SECONDS).offset
-                for place, future in high.items()
+            end_offsets = {
+                located.partition: future.result(2 * KAFKA_SECONDS).offset
+                for located, future in ends.items()
             }
             return {
-                place.partition: (future.result(2 * KAFKA_SECONDS).offset, ends[place.partition])
-                for place, future in low.items()
+                Partition(located.partition): (
+                    future.result(2 * KAFKA_SECONDS).offset,
+                    end_offsets[located.partition],
+                )
+                for located, future in starts.items()
             }
 
-    def event_ids(self, offsets: Mapping[int, int]) -> dict[int, int]:
-        """Return, by partition, the event id of the record that stands at the offset.
-
-        0 for one that cannot be read. A partition is left out where Kafka has deleted the record
-        meanwhile.
-        """
-        found: dict[int, int] = {}
-        # A member of no group: it is told where to read, and commits nothing.
+    def event_ids(self, offsets: Mapping[Partition, int]) -> dict[Partition, int]:
+        """See TopicInspector."""
+        found: dict[Partition, int] = {}
+        # It never joins its group: partitions are assigned by hand, and nothing is committed.
         consumer = Consumer(
-            client_settings(self._bootstrap_servers, self._silence_seconds)
+            client_settings(self._bootstrap_servers, self._timeout_seconds)
             | {"group.id": f"{GROUP}.look", "enable.auto.commit": False}
             | {"auto.offset.reset": "error", "enable.auto.offset.store": False}
         )
         try:
             consumer.assign(
-                [TopicPartition(self._name, partition, at) for partition, at in offsets.items()]
+                [TopicPartition(self._topic, partition, at) for partition, at in offsets.items()]
             )
-            until = time.monotonic() + KAFKA_SECONDS
-            asked = set(offsets)
-            while asked - found.keys():
-                if time.monotonic() > until:
+            deadline = time.monotonic() + KAFKA_SECONDS
+            missing = set(offsets)
+            while missing:
+                if time.monotonic() > deadline:
                     raise KafkaException("Kafka did not answer in time")
                 message = consumer.poll(0.1)
-                partition = message.partition() if message is not None else None
-                if message is None or partition not in asked - found.keys():
+                if message is None or (number := message.partition()) not in missing:
                     continue
+                partition = Partition(number)
+                missing.remove(partition)
                 if message.error() is None and message.offset() == offsets[partition]:
                     found[partition] = _event_id(message.value() or b"")
-                else:
-                    asked.remove(partition)
         finally:
             consumer.close()
         return found
 
     @contextmanager
-    def _asking(self) -> Iterator[AdminClient]:
-        """Yield the client, and another one after a failure.
+    def _client(self) -> Iterator[AdminClient]:
+        """Yield the admin client, and replace it after a failure.
 
-        Through a Kafka that came back without its data a client may never get an answer again,
-        nor the error that it gets none.
+        When Kafka comes back without its data, a client may wait for ever without an error.
         """
         try:
             yield self._admin
@@ -112,7 +111,7 @@ class Topic:
             raise KafkaException("Kafka did not answer in time") from error
 
     def _connect(self) -> AdminClient:
-        return AdminClient(client_settings(self._bootstrap_servers, self._silence_seconds))
+        return AdminClient(client_settings(self._bootstrap_servers, self._timeout_seconds))
 
 
 def _event_id(value: bytes) -> int:

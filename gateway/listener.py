@@ -1,6 +1,6 @@
-"""A port that holds so many connections at most, those whose TLS handshake is under way included.
+"""A listening port with a limit on its connections, including those still in their TLS handshake.
 
-asyncio's own servers know of a connection only after its handshake, and of no bound.
+asyncio's own servers do not limit connections, and learn of one only after its handshake.
 """
 
 from __future__ import annotations
@@ -17,53 +17,83 @@ from typing import cast
 from aiohttp import web
 
 from core.errors import TooManyCallsError
+from core.runtime.process import StartError
 from core.runtime.tasks import start
-from gateway.failures import refusal
+from gateway.failures import error_response
 
 LOG = logging.getLogger(__name__)
-# More would only wait, each with up to a body in memory.
+# Maximum connections per port. Each may hold a request body in memory.
 MAX_CONNECTIONS = 1000
 HANDSHAKE_SECONDS = 5.0
-# For a client that does not read its answer: the system closes the connection then.
+# The system closes a connection whose client has not read its answer for this long.
 UNREAD_MILLISECONDS = 75_000
-# So many at a time are told why they are refused, and for so long; the others are only closed.
+# Connections above the limit get an answer with the reason, this many at a time and for at most
+# this long. Any more are closed without an answer.
 MAX_REFUSALS = 100
 REFUSAL_SECONDS = 1.0
-# When the system has no socket left to give.
+# How long to wait before accepting again when the system has no file descriptor left.
 PAUSE_SECONDS = 0.1
 _BACKLOG = 128
-# A name may stand for more than the machine has, such as ::1 of localhost where IPv6 is off.
+# A name may resolve to addresses that this machine lacks, such as ::1 where IPv6 is off.
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class Listener:
     """Accepts connections at every address of a name, and hands them to an HTTP server."""
 
-    def __init__(self, server: web.Server, tls: ssl.SSLContext | None) -> None:
-        """Accept for the server; tls: for HTTPS, None for HTTP."""
-        self._server = server
+    def __init__(
+        self, bind: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False
+    ) -> None:
+        """Prepare to listen.
+
+        Args:
+            bind: the name or address to listen on.
+            port: the port to listen on; 0 for any free one, which `port` holds after start().
+            tls: for HTTPS; None for HTTP.
+            shared: whether other processes may listen on the port too.
+        """
+        self._bind = bind
+        self.port = port
         self._tls = tls
+        self._shared = shared
+        self._server: web.Server | None = None
         self._sockets: list[socket.socket] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._refusing: set[asyncio.Task[None]] = set()
         self._is_full = False
         self._refusal = _refusal()
 
-    def start(self, bind: str, port: int, *, shared: bool = False) -> int:
-        """Listen and return the port, a free one for 0; shared: other processes may listen there.
+    def start(self, server: web.Server) -> None:
+        """Listen, and hand each connection to the server.
 
-        Raises OSError if that cannot be.
+        Raises:
+            StartError: the port is taken, or the address is not this machine's.
         """
-        found = socket.getaddrinfo(bind.strip("[]"), port, type=socket.SOCK_STREAM)
+        self._server = server
+        try:
+            self._listen()
+        except OSError as error:
+            raise StartError(
+                f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "
+                "address is not this machine's; stop the other, or set another port by "
+                "FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT."
+            ) from error
+        for each in self._sockets:
+            self._resume(each)
+        self.port = int(self._sockets[0].getsockname()[1])
+
+    def _listen(self) -> None:
+        found = socket.getaddrinfo(self._bind.strip("[]"), self.port, type=socket.SOCK_STREAM)
         absent = None
         for family, address in dict.fromkeys((info[0], info[4]) for info in found):
             try:
                 listening = socket.create_server(
-                    address, family=family, backlog=_BACKLOG, reuse_port=shared
+                    address, family=family, backlog=_BACKLOG, reuse_port=self._shared
                 )
             except OSError as error:
                 if error.errno not in _ABSENT:
-                    self.close()
+                    for each in self._sockets:
+                        each.close()
                     raise
                 absent = error
             else:
@@ -71,12 +101,9 @@ class Listener:
                 self._sockets.append(listening)
         if absent is not None and not self._sockets:
             raise absent
-        for each in self._sockets:
-            self._resume(each)
-        return int(self._sockets[0].getsockname()[1])
 
     def close(self) -> None:
-        """Accept no more connections, after those that clients think are open already."""
+        """Accept the connections that are already waiting, then no more."""
         for listening in self._sockets:
             asyncio.get_running_loop().remove_reader(listening)
             self._accept(listening)
@@ -84,11 +111,12 @@ class Listener:
 
     @property
     def count(self) -> int:
-        """How many connections there are, those whose TLS handshake is under way included."""
-        return len(self._server.connections) + len(self._connecting)
+        """The number of connections, including those still in their TLS handshake."""
+        served = 0 if self._server is None else len(self._server.connections)
+        return served + len(self._connecting)
 
     def abort(self) -> None:
-        """Close the connections that have not reached the server."""
+        """Close the connections that have not been handed to the server yet."""
         for task in (*self._connecting, *self._refusing):
             task.cancel()
 
@@ -97,14 +125,14 @@ class Listener:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
-        """Accept the connections that wait."""
+        """Accept the connections that are waiting."""
         while True:
             try:
                 connection, _ = listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                LOG.warning("no connection can be accepted: %s", error)
+                LOG.warning("cannot accept connections port=%d error=%s", self.port, error)
                 loop = asyncio.get_running_loop()
                 loop.remove_reader(listening)
                 loop.call_later(PAUSE_SECONDS, self._resume, listening)
@@ -118,14 +146,19 @@ class Listener:
             start(self._connect(connection), self._connecting)
             return
         if not was_full:
-            LOG.warning("there are %d connections to a port: more are refused", self.count)
+            LOG.warning(
+                "connection limit reached; refusing more port=%d connections=%d",
+                self.port,
+                self.count,
+            )
         if self._tls is None and len(self._refusing) < MAX_REFUSALS:
             start(self._refuse(connection), self._refusing)
         else:
             connection.close()
 
     async def _connect(self, connection: socket.socket) -> None:
-        # What fails here is the client's: it went away, or did not speak TLS in time.
+        assert self._server is not None  # noqa: S101 - connections come after start()
+        # Failures here are the client's: it left, or did not finish the handshake in time.
         with suppress(OSError):
             if sys.platform == "linux":
                 option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
@@ -143,13 +176,13 @@ class Listener:
             async with asyncio.timeout(REFUSAL_SECONDS):
                 await loop.sock_sendall(connection, self._refusal)
                 connection.shutdown(socket.SHUT_WR)
-                # To close with something unread would take the answer back.
+                # Closing a socket with unread data would discard the answer.
                 while await loop.sock_recv(connection, 1 << 16):
                     pass
 
 
 def _refusal() -> bytes:
-    response = refusal(TooManyCallsError())
+    response = error_response(TooManyCallsError())
     body = cast("bytes", response.body)
     headers = {**response.headers, "Content-Length": len(body), "Connection": "close"}
     lines = [f"HTTP/1.1 {response.status} {response.reason}"]

@@ -1,100 +1,98 @@
-"""The HTTP server in front of one gRPC service."""
+"""The HTTP server that a service mounts beside its gRPC server."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 from typing import cast
 
-import grpc.aio
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from google.protobuf.message import Message
 
-from core.auth.access_tokens import MAX_TOKEN_BYTES
-from core.auth.addresses import FORWARDED_KEY, Network, client_address
-from core.auth.authorizer import METADATA_KEY
 from core.errors import (
     BodyTooLargeError,
+    DeadlineExceededError,
     FanfareError,
     InternalError,
     MalformedRequestError,
     MethodNotFoundError,
     PathNotFoundError,
-    UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
-from core.runtime.process import StartError
+from core.rpc.handlers import Handlers
 from gateway.answers import answer
+from gateway.call_context import HttpContext
 from gateway.cors import Cors
-from gateway.failures import failure, refusal
+from gateway.failures import error_response
 from gateway.listener import Listener
 from gateway.messages import guarded
 from gateway.requests import RequestReader, excerpt
 from gateway.routes import NO_CONTENT, Route, routes
-from gateway.service import Service
 
 LOG = logging.getLogger(__name__)
 
+CALL_SECONDS = 10.0
 DRAIN_SECONDS = 10.0
 # During a drain an idle connection stays open this long for its next request, whose answer tells
 # the client to connect again. A request that crosses with the end of its connection would fail.
 LINGER_SECONDS = 2.0
 LINGER_POLL_SECONDS = 0.02
 BODY_SECONDS = 30.0
-# grpc's default limit for a message, which JSON of this size does not exceed, as lists are short.
+# grpc's default limit for a message. The JSON of a valid request is never larger than this, as
+# its lists are short.
 MAX_BODY_BYTES = 4 * 1024 * 1024
-# Between requests, and until the first one is whole; longer than proxies in front keep theirs.
+# How long a connection may be without a complete request. Longer than the proxies in front keep
+# theirs, so that it is the proxy that closes an idle connection.
 IDLE_SECONDS = 75.0
 # Room for 1,000 ids of 19 digits in a query.
 MAX_URL_BYTES = 64 * 1024
-# Larger bodies are parsed in a thread: one of 4 MiB takes seconds if made of tiny objects.
+# Larger bodies are parsed in a thread: 4 MiB of tiny objects take seconds.
 INLINE_BODY_BYTES = 64 * 1024
-# A token and its scheme; more of such headers than gRPC takes would be its error, not the caller's.
-MAX_AUTHORIZATION_BYTES = MAX_TOKEN_BYTES + 16
 TOKEN_FIELD = "consistency_token"  # noqa: S105 -- a field's name
 TOKEN_HEADER = "Fanfare-Consistency-Token"  # noqa: S105 -- a header's name
 
 
-class Server:
-    """Serves the routes of one process's services, and /health."""
+class RestServer:
+    """Serves the routes of a process's methods, and /health."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - each is a plain fact about the server
+    def __init__(
         self,
-        bind: str,
-        port: int,
-        service: Service,
+        listener: Listener,
+        handlers: Handlers,
+        is_serving: Callable[[], bool],
         cors: Cors,
-        trusted: Sequence[Network],
-        tls: ssl.SSLContext | None = None,
-        *,
-        shared: bool = False,
     ) -> None:
-        """Prepare a server at the port; tls: for HTTPS, None for HTTP.
+        """Prepare a server.
 
-        trusted: the proxies that are believed about the addresses they call for. shared: other
-        processes may listen there too.
+        Args:
+            listener: where to listen.
+            handlers: the methods to serve.
+            is_serving: returns the health of the process, for /health.
+            cors: which pages of other origins may call.
         """
-        self._bind = bind
-        self.port = port
-        self._service = service
+        self._listener = listener
+        self._handlers = handlers
+        self._is_serving = is_serving
         self._cors = cors
-        self._tls = tls
-        self._shared = shared
-        self._draining = False
-        self._listener: Listener | None = None
+        self._is_draining = False
+        # One thread, so that parsing takes at most half of the interpreter's time from the event
+        # loop, which also serves gRPC.
+        self._parsing = ThreadPoolExecutor(1, thread_name_prefix="rest-parsing")
         application = web.Application(
             middlewares=[self._answer_always], client_max_size=MAX_BODY_BYTES
         )
         application.router.add_get("/health", self._health)
-        for route in chain.from_iterable(map(routes, service.descriptors)):
-            handler = _handler(route, service, trusted)
-            application.router.add_route(route.verb, route.path, handler)
+        for route in chain.from_iterable(map(routes, handlers.services)):
+            endpoint = self._endpoint(route)
+            application.router.add_route(route.verb, route.path, endpoint)
             if route.verb == hdrs.METH_GET:
-                application.router.add_route(hdrs.METH_HEAD, route.path, handler)
+                application.router.add_route(hdrs.METH_HEAD, route.path, endpoint)
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -105,54 +103,53 @@ class Server:
             auto_decompress=False,
         )
 
+    @property
+    def port(self) -> int:
+        """The port that the server listens on, after start()."""
+        return self._listener.port
+
     async def start(self) -> None:
-        """Listen. Raises StartError if the port is taken."""
+        """Listen.
+
+        Raises:
+            StartError: the port is taken, or the address is not this machine's.
+        """
         await self._runner.setup()
         server = cast("web.Server", self._runner.server)
         server.request_factory = guarded(server.request_factory)
-        self._listener = Listener(server, self._tls)
-        try:
-            self.port = self._listener.start(self._bind, self.port, shared=self._shared)
-        except OSError as error:
-            raise StartError(
-                f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "
-                "address is not this machine's; stop the other, or set another port by "
-                "FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT."
-            ) from error
-        names = ", ".join(descriptor.full_name for descriptor in self._service.descriptors)
-        LOG.info("serving %s on port %d", names, self.port)
+        self._listener.start(server)
+        LOG.info("serving REST port=%d", self.port)
 
     async def drain(self) -> None:
         """Free the port, and close each connection after its next answer.
 
-        Health reports NOT_SERVING. Requests under way finish, within DRAIN_SECONDS.
+        Health reports NOT_SERVING. Requests under way finish, within DRAIN_SECONDS. Does nothing
+        if the server was not started.
         """
-        self._draining = True
-        if self._listener is not None:
-            self._listener.close()
-            until = time.monotonic() + LINGER_SECONDS
-            # At least once, so that connections accepted just now are known to the server.
+        self._is_draining = True
+        self._listener.close()
+        until = time.monotonic() + LINGER_SECONDS
+        # Sleep at least once: the HTTP server learns of a connection that was just accepted.
+        await asyncio.sleep(LINGER_POLL_SECONDS)
+        while self._listener.count and time.monotonic() < until:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(LINGER_POLL_SECONDS)
-            while self._listener.count and time.monotonic() < until:  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(LINGER_POLL_SECONDS)
-            self._listener.abort()
+        self._listener.abort()
         await self._runner.cleanup()
+        self._parsing.shutdown(wait=False, cancel_futures=True)
 
     async def _health(self, _request: web.Request) -> web.Response:
-        # Asked in this order, so that a drain that begins meanwhile is told.
-        is_serving, authentication = await self._service.health()
-        is_serving = is_serving and not self._draining
-        # Named as in grpc.health.v1; and whether callers are asked who they are.
+        is_serving = self._is_serving() and not self._is_draining
+        # The status is named as in grpc.health.v1.
         status = {
             "status": "SERVING" if is_serving else "NOT_SERVING",
-            "authentication": authentication,
+            "authentication": "on" if self._handlers.requires_authentication else "off",
         }
         return web.json_response(status, status=200 if is_serving else 503)
 
     @web.middleware
     async def _answer_always(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await self._answer(request, handler)
-        if self._draining:
+        if self._is_draining:
             response.force_close()
         return response
 
@@ -167,79 +164,73 @@ class Server:
                 return web.Response(status=NO_CONTENT, headers=permit)
             response = _refuse_method(request, error)
         except web.HTTPNotFound:
-            response = refusal(PathNotFoundError(f"there is no path {excerpt(request.path)}"))
+            response = error_response(
+                PathNotFoundError(f"there is no path {excerpt(request.path)}")
+            )
         except web.HTTPRequestEntityTooLarge:
-            response = refusal(BodyTooLargeError(MAX_BODY_BYTES))
+            response = error_response(BodyTooLargeError(MAX_BODY_BYTES))
         except FanfareError as error:
-            response = refusal(error)
-        except grpc.aio.AioRpcError as error:
-            response = failure(error)
+            response = error_response(error)
         except Exception:
-            LOG.exception("%s %s failed", request.method, excerpt(request.path))
-            response = refusal(InternalError())
+            LOG.exception("request failed verb=%s path=%s", request.method, excerpt(request.path))
+            response = error_response(InternalError())
         response.headers.update(self._cors.headers(origin))
         return response
+
+    def _endpoint(self, route: Route) -> Handler:
+        """Return the function that answers the requests of a route."""
+        reader = RequestReader(route)
+        handler = self._handlers.of(route.method)
+        calls = self._handlers.calls
+        success = route.success
+        has_token = TOKEN_FIELD in route.method.output_type.fields_by_name
+
+        async def respond(request: web.Request) -> web.StreamResponse:
+            body = await _read_body(request, takes_json=route.has_body)
+            message = await self._parse(reader, request, body)
+            context = HttpContext(request)
+            with calls.entered_rest():
+                try:
+                    async with asyncio.timeout(CALL_SECONDS):
+                        response = await handler.answer_message(message, context)
+                except TimeoutError:
+                    raise DeadlineExceededError from None
+            headers = {}
+            if has_token and (token := getattr(response, TOKEN_FIELD)):
+                headers[TOKEN_HEADER] = token
+            if success == NO_CONTENT:
+                return web.Response(status=success, headers=headers)
+            return answer(response, success, headers)
+
+        return respond
+
+    async def _parse(self, reader: RequestReader, request: web.Request, body: bytes) -> Message:
+        parse = partial(reader.read, request.match_info, request.query.items(), body)
+        if len(body) <= INLINE_BODY_BYTES:
+            return parse()
+        return await asyncio.get_running_loop().run_in_executor(self._parsing, parse)
 
 
 def _refuse_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web.Response:
     allowed = ", ".join(sorted(error.allowed_methods))
-    response = refusal(
+    response = error_response(
         MethodNotFoundError(f"{excerpt(request.path)} takes {allowed}, not {request.method}")
     )
     response.headers[hdrs.ALLOW] = allowed
     return response
 
 
-def _handler(route: Route, service: Service, trusted: Sequence[Network]) -> Handler:
-    reader = RequestReader(route)
-    call = service.call(route.method)
-    success = route.success
-    has_token = TOKEN_FIELD in route.method.output_type.fields_by_name
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        body = await _body(request, takes_json=route.has_body)
-        parts = (request.match_info, request.query.items(), body)
-        if len(body) > INLINE_BODY_BYTES:
-            message = await asyncio.to_thread(reader.read, *parts)
-        else:
-            message = reader.read(*parts)
-        response = await call(message, _metadata(request, trusted))
-        headers = {}
-        if has_token and (token := getattr(response, TOKEN_FIELD)):
-            headers[TOKEN_HEADER] = token
-        if success == NO_CONTENT:
-            return web.Response(status=success, headers=headers)
-        return answer(response, success, headers)
-
-    return handle
-
-
-def _metadata(request: web.Request, trusted: Sequence[Network]) -> list[tuple[str, str]]:
-    """Return what the service is told of who calls: the token, and the address it came from."""
-    forwarded = ",".join(request.headers.getall(FORWARDED_KEY, []))
-    metadata = [(FORWARDED_KEY, client_address(request.remote or "", forwarded, trusted))]
-    given = request.headers.getall(hdrs.AUTHORIZATION, [])
-    if sum(map(len, given)) > MAX_AUTHORIZATION_BYTES:
-        raise UnauthenticatedError
-    for text in given:
-        # gRPC takes printable ASCII, and fails with an error of its own for anything else.
-        if not (text.isascii() and text.isprintable()):
-            raise UnauthenticatedError
-        metadata.append((METADATA_KEY, text))
-    return metadata
-
-
-async def _body(request: web.Request, *, takes_json: bool) -> bytes:
+async def _read_body(request: web.Request, *, takes_json: bool) -> bytes:
     if not request.can_read_body:
         return b""
-    # Not by aiohttp's content_type, which takes a second for some headers and fails at others.
+    # aiohttp's content_type takes a second to parse some headers, and fails on others.
     given = request.headers.get(hdrs.CONTENT_TYPE, "application/octet-stream")
     kind = given.partition(";")[0].strip().lower()
     if takes_json and kind != "application/json":
         raise UnsupportedMediaTypeError(f"the body is {excerpt(kind)}: send application/json")
     if coding := request.headers.get(hdrs.CONTENT_ENCODING):
         raise UnsupportedMediaTypeError(f"the body is encoded as {excerpt(coding)}: send it plain")
-    # aiohttp would wait forever, also after a chunk that is broken.
+    # aiohttp would wait without a limit, even after a malformed chunk.
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()

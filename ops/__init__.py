@@ -1,5 +1,5 @@
 """What operator's commands do: run a local system, migrate, load, verify, recover and report.
 
-`cli` parses and prints; nothing here does, except for progress on a console that it is given.
-Failures are `OpsError`. See docs/glossary.md for the terms.
+Nothing here parses options or prints, except progress on a console that `cli` passes in. A failure
+is an `OpsError` whose message `cli` shows to the operator. See docs/glossary.md for the terms.
 """

@@ -24,7 +24,7 @@ from core.storage.kafka import (
     dead_letter_topic,
     producer_settings,
 )
-from fanout_worker.store import Store
+from fanout_worker.store import PostgresFollowerStore
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import KAFKA_SECONDS
 
@@ -67,7 +67,7 @@ def list_dead_letters(settings: Settings) -> list[DeadLetter]:
     Raises:
         OpsError: Kafka does not answer.
     """
-    with closing(_DeadLetterTopic(settings)) as topic:
+    with closing(DeadLetterTopic(settings)) as topic:
         return list(topic.letters())
 
 
@@ -83,13 +83,16 @@ def replay_dead_letters(settings: Settings, place: str | None) -> ReplayResult:
     Raises:
         OpsError: a server does not answer, or the database has no valid history yet.
     """
-    store = Store(settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds)
-    with closing(store), closing(_DeadLetterTopic(settings)) as topic:
+    store = PostgresFollowerStore(
+        settings.primary_dsn(), settings.replica_dsn(), settings.silence_seconds
+    )
+    with closing(store), closing(DeadLetterTopic(settings)) as topic:
         moment, _ = store.now()
-        return _replay(topic, moment, place)
+        return replay_letters(topic, moment, place)
 
 
-def _replay(topic: _DeadLetterTopic, moment: Moment, place: str | None) -> ReplayResult:
+def replay_letters(topic: DeadLetterTopic, moment: Moment, place: str | None) -> ReplayResult:
+    """Replay letters as replay_dead_letters() does, and remember which have been replayed."""
     sent, unreadable = 0, []
     replayed_end = 0
     for letter in topic.letters():
@@ -109,7 +112,7 @@ def _replay(topic: _DeadLetterTopic, moment: Moment, place: str | None) -> Repla
     return ReplayResult(sent, unreadable)
 
 
-class _DeadLetterTopic:
+class DeadLetterTopic:
     """The dead-letter topic, which has one partition, and the feed as its way back."""
 
     def __init__(self, settings: Settings) -> None:

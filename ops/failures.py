@@ -30,43 +30,58 @@ def failures_as_ops_errors() -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        raise OpsError(describe_failure(error)) from error
+        problem, remedy = _explain(error)
+        raise OpsError(f"{problem}; {remedy}" if remedy else problem) from error
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return what one of FAILURES means and what to do about it, on one line."""
+    """Return what is wrong according to one of FAILURES, on one line."""
+    problem, _ = _explain(error)
+    return problem
+
+
+def _explain(error: BaseException) -> tuple[str, str]:
+    """Return what is wrong and what to do about it; the latter is empty if the former says it."""
     match error:
         case psycopg.Error():
-            text = _describe_postgres_failure(error)
+            return _explain_postgres(error)
         case KafkaException(args=[KafkaError() as cause, *_]):
-            text = (
-                f"Kafka does not answer or refuses: {cause.str()}; check that it runs and that "
-                "FANFARE_KAFKA_BOOTSTRAP_SERVERS is right"
+            return (
+                f"Kafka does not answer or refuses: {_one_line(cause.str())}",
+                "check that it runs and that FANFARE_KAFKA_BOOTSTRAP_SERVERS is right",
             )
         case RedisConnectionError() | RedisTimeoutError():
-            text = (
-                f"Redis does not answer: {error}; check that it runs and that FANFARE_REDIS_URL "
-                "is right"
+            return (
+                f"Redis does not answer: {_one_line(error)}",
+                "check that it runs and that FANFARE_REDIS_URL is right",
             )
         case RedisError():
-            text = f"Redis refuses a request: {error}"
+            return f"Redis refuses a request: {_one_line(error)}", ""
         case grpc.Call():
-            text = (
-                f"a call to a service failed with {error.code().name}: {error.details()}; "
-                "`fanfare status` shows which services are up"
+            return (
+                f"a call failed with {error.code().name}: {_one_line(error.details())}",
+                "`fanfare status` shows which services are up",
             )
         case _:
-            text = str(error)
-    return " ".join(text.split())
+            return _one_line(error), ""
 
 
-def _describe_postgres_failure(error: psycopg.Error) -> str:
+def _explain_postgres(error: psycopg.Error) -> tuple[str, str]:
     if error.sqlstate in _NO_SCHEMA:
-        return f"the schema is not that of this version: {error}; run `fanfare migrate`"
+        return (
+            f"the schema is not that of this version: {_one_line(error)}",
+            "run `fanfare migrate`",
+        )
     is_refusal = error.sqlstate is not None and not error.sqlstate.startswith(_CONNECTION_ENDED)
     if is_refusal or not isinstance(error, psycopg.OperationalError):
-        return f"Postgres refuses a statement: {error}"
+        return f"Postgres refuses a statement: {_one_line(error)}", ""
     return (
-        f"Postgres does not answer: {error}; check that it runs and that FANFARE_POSTGRES_DSN and "
-        "FANFARE_POSTGRES_REPLICA_DSN are right"
+        f"Postgres does not answer: {_one_line(error)}",
+        "check that it runs, and FANFARE_POSTGRES_DSN and FANFARE_POSTGRES_REPLICA_DSN",
     )
+
+
+def _one_line(text: object) -> str:
+    # libpq begins the lines that are only hints with a tab.
+    lines = (line for line in str(text).splitlines() if not line.startswith("\t"))
+    return " ".join(" ".join(lines).split())

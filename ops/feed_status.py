@@ -15,7 +15,7 @@ from core.feed.keys import Keys
 from core.feed.sharding import PARTITIONS, SHARDS, Shard
 from core.settings import Settings
 from core.storage.kafka import GROUP, client_settings
-from fanout_worker.topic import Topic
+from fanout_worker.topic import KafkaTopicInspector
 from ops.database import SQL, connect
 
 KAFKA_SECONDS = 10.0
@@ -59,7 +59,7 @@ class Feed:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = settings.topic
-        self._current = Topic(settings.kafka_address(), settings.topic)
+        self._current = KafkaTopicInspector(settings.kafka_address(), settings.topic)
         self._dsn = settings.primary_dsn()
         self._redis = Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS)
         # It never subscribes, so it does not become a member of the group.
@@ -99,7 +99,7 @@ class Feed:
             KafkaException, redis.RedisError, psycopg.Error: a server does not answer.
         """
         partitions = [TopicPartition(self._topic, number) for number in range(PARTITIONS)]
-        applied = self._applied_offsets(self._current.id())
+        applied = self._applied_offsets(self._current.topic_id())
         statuses = []
         for partition in self._consumer.committed(partitions, timeout=KAFKA_SECONDS):
             number = partition.partition

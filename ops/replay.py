@@ -1,4 +1,4 @@
-"""Has events of the outbox sent to Kafka again."""
+"""Marks events in the outbox to be sent to Kafka again."""
 
 from __future__ import annotations
 

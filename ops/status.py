@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from core.rpc.health_probe import gateway_serves, probe
+from core.rpc.health_probe import probe, rest_serves
 from core.settings import Settings
 from ops.database import SQL, connect
 from ops.failures import FAILURES, describe_failure
@@ -149,12 +149,13 @@ def _process_rows(settings: Settings) -> Rows:
         is_serving = probe(target, tls_dir=settings.tls_dir) is None
         yield _process_row(label, target, is_serving=is_serving)
     for label, port in (
-        ("gateway, commands", settings.rest_write_port),
-        ("gateway, queries", settings.rest_read_port),
+        ("REST commands", settings.rest_write_port),
+        ("REST queries", settings.rest_read_port),
     ):
-        is_serving = gateway_serves(port, settings.tls_dir)
-        yield _process_row(label, f"127.0.0.1:{port}", is_serving=is_serving)
+        if port:  # 0 turns REST off
+            is_serving = rest_serves(port, settings.tls_dir)
+            yield _process_row(label, f"127.0.0.1:{port}", is_serving=is_serving)
 
 
 def _process_row(label: str, target: str, *, is_serving: bool) -> StatusRow:
-    return StatusRow(label, "serving" if is_serving else f"not serving {target}", not is_serving)
+    return StatusRow(label, "serving" if is_serving else f"not serving at {target}", not is_serving)

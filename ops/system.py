@@ -1,4 +1,4 @@
-"""The whole of Fanfare on this machine: the embedded stack and the four processes."""
+"""The whole of Fanfare on this machine: the embedded stack and the three processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from core.auth.access_tokens import create_key
-from core.rpc.health_probe import gateway_serves, probe
+from core.rpc.health_probe import probe, rest_serves
 from core.settings import PREFIX, Settings
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, check_port, free_ports
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class ServicePorts:
-    """Where the four processes listen; the names are those of the settings."""
+    """The ports of the three processes, by the names of their settings."""
 
     write_port: int
     read_port: int
@@ -33,7 +33,7 @@ class ServicePorts:
 
 
 class System:
-    """A stack and its processes, from start() to stop()."""
+    """An embedded stack and the processes that use it, started and stopped as one."""
 
     def __init__(  # noqa: PLR0913 - each is a plain fact about the system
         self,
@@ -47,13 +47,18 @@ class System:
         replica: bool = False,
         auth: bool = False,
     ) -> None:
-        """Prepare a system whose data and logs are in state_dir.
+        """Prepare a system, without starting it.
 
-        given: settings whose addresses stand for servers that then are not started, and, with
-        fixed_ports, whose ports are used; else all ports are free ones. environment: further
-        settings of the processes. progress: called with a line for each step that takes time.
-        replica: whether queries go to a streaming replica of Postgres. auth: whether callers must
-        say who they are, over TLS; keys and certificates are in the state folder.
+        Args:
+            state_dir: the folder of its data, logs, keys and certificates.
+            parts_dir: the folder of Kafka's jars.
+            given: settings; a server whose address is set there is not started.
+            fixed_ports: whether to use the fixed ports of the servers and the ports in `given`;
+                otherwise free ports are used.
+            environment: more environment variables for the processes.
+            progress: called with a line for each step that takes time.
+            replica: whether to run a streaming replica of Postgres, for queries.
+            auth: whether to require access tokens and TLS.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -91,13 +96,14 @@ class System:
 
     @property
     def servers(self) -> list[ServerProcess]:
-        """All that was started: the stack's servers and the processes."""
+        """Everything that was started: the servers of the stack, and the processes."""
         return [*self.stack.servers, *self.processes.values()]
 
     def start(self) -> None:
-        """Start everything and wait until all of it serves.
+        """Start everything and wait until all processes serve.
 
-        Raises StackError or MigrateError with one sentence; then nothing is left running.
+        Raises:
+            StackError, OpsError: something could not be started; nothing is left running then.
         """
         try:
             for name in ServicePorts.__dataclass_fields__:
@@ -108,19 +114,17 @@ class System:
             for line in migrate(self.settings):
                 self._progress(line.capitalize())
             settings = self.settings
-            self._launch("write", "write_service", self._serving(settings.write_service_target()))
-            self._launch("read", "read_service", self._serving(settings.read_service_target()))
-            self._launch(
-                "worker", "fanout_worker", self._serving(f"127.0.0.1:{settings.worker_port}")
-            )
-            self._launch(
-                "gateway",
-                "gateway",
-                lambda: (
-                    gateway_serves(settings.rest_write_port, settings.tls_dir)
-                    and gateway_serves(settings.rest_read_port, settings.tls_dir)
+            for name, package, target, rest_port in (
+                (
+                    "write",
+                    "write_service",
+                    settings.write_service_target(),
+                    settings.rest_write_port,
                 ),
-            )
+                ("read", "read_service", settings.read_service_target(), settings.rest_read_port),
+                ("worker", "fanout_worker", f"127.0.0.1:{settings.worker_port}", 0),
+            ):
+                self._launch(name, package, self._serving(target, rest_port))
             for process in self.processes.values():
                 process.wait_ready()
                 self._progress(f"{process.name} is ready")
@@ -129,10 +133,7 @@ class System:
             raise
 
     def stop(self) -> None:
-        """Drain the processes, those that call others first, and stop the stack."""
-        gateway = self.processes.get("gateway")
-        if gateway is not None:
-            gateway.stop()
+        """Drain the processes, then stop the stack."""
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(ServerProcess.stop, self.processes.values()))
         self.stack.stop()
@@ -163,7 +164,11 @@ class System:
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
         service = self._process(
-            "second-write", "write_service", self._serving(target), write_port=str(port)
+            "second-write",
+            "write_service",
+            self._serving(target),
+            write_port=str(port),
+            rest_write_port="0",
         )
         service.start()
         return service, target
@@ -171,28 +176,35 @@ class System:
     def another_read_service(
         self, processes: int, auth_keys: Path | None = None
     ) -> tuple[ServerProcess, str]:
-        """Start a second read service, of so many processes, which the caller stops.
+        """Start a second read service, which the caller stops; return it and its target.
 
-        Returns it and its target. auth_keys: the folder of keys, where callers must say who they
-        are.
+        Args:
+            processes: how many processes share its port.
+            auth_keys: the folder of keys, to require access tokens; None to require none.
         """
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
         keys = {"auth_keys": str(auth_keys)} if auth_keys else {}
         service = self._process(
-            # Both may run at a time, each with its log and lock.
+            # Different names, because both may run at the same time, each with its log and lock.
             "asking-read" if auth_keys else "second-read",
             "read_service",
             self._serving(target),
             read_port=str(port),
+            rest_read_port="0",
             read_processes=str(processes),
             **keys,
         )
         service.start()
         return service, target
 
-    def _serving(self, target: str) -> Callable[[], bool]:
-        return lambda: probe(target, tls_dir=self.settings.tls_dir) is None
+    def _serving(self, target: str, rest_port: int = 0) -> Callable[[], bool]:
+        """Return a function that tells whether a process serves; rest_port: 0 without REST."""
+        tls_dir = self.settings.tls_dir
+        return lambda: (
+            probe(target, tls_dir=tls_dir) is None
+            and (not rest_port or rest_serves(rest_port, tls_dir))
+        )
 
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
         process = self._process(name, package, ready)
@@ -216,5 +228,5 @@ class System:
 def _make_secrets(state_dir: Path) -> None:
     if not any((state_dir / "keys").glob("*.private.pem")):
         create_key(state_dir / "keys")
-    # Anew at each start: those of before may have expired.
+    # Issued at each start, because earlier certificates may have expired.
     Authority().issue(state_dir / "tls", "fanfare")

@@ -1,7 +1,7 @@
-"""Generate gen/ from protos/, and the image that buf checks: `python protos/generate.py OUT_DIR`.
+"""Generate the Python code in gen/ from protos/: `python protos/generate.py OUT_DIR`.
 
-Everything comes from pinned packages and nothing from the network: grpcio-tools brings protoc,
-googleapis-common-protos the google/ files, and protovalidate the descriptor of buf/validate.
+Nothing is downloaded. protoc comes with the pinned package grpcio-tools, the files in google/ with
+googleapis-common-protos, and the descriptor of buf/validate with protovalidate.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ VALIDATE = "buf/validate/validate.proto"
 def _package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        sys.exit(f"The package {name} is missing: run `make gen`, which installs it.")
+        sys.exit(f"the package {name} is missing; run `make gen`, which installs it")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _protoc(*arguments: str) -> None:
     if protoc.main(["protoc", *arguments]) != 0:
-        sys.exit("protoc refused the contract; its message above names the line.")
+        sys.exit("protoc rejected the contract; its message above names the line")
 
 
 def _dependencies(folder: Path) -> Path:
-    """Write all imports of the contract, buf/validate among them, as one descriptor set.
+    """Write one descriptor set with everything that the contract imports; return its path.
 
-    protovalidate 2 ships no validate.proto, only its descriptor, so protoc must take the imports
-    as descriptors, all of them: it cannot mix a descriptor set with a source path for one file.
+    protovalidate has only the descriptor of buf/validate/validate.proto, not the file itself. So
+    protoc can read that import only from a descriptor set, and then it has to read all imports from
+    there.
     """
     google = folder / "google.binpb"
     site = _package_folder("google.api").parent.parent
@@ -62,7 +63,7 @@ def _dependencies(folder: Path) -> Path:
 
 
 def build_image(protos: Path, out: Path) -> None:
-    """Write the contract in protos, with comments and imports, as an image for `buf` to out."""
+    """Write the contract to out as an image that `buf` can check, with comments and imports."""
     sources = sorted(str(p.relative_to(protos)) for p in protos.rglob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         _protoc(
@@ -76,7 +77,7 @@ def build_image(protos: Path, out: Path) -> None:
 
 
 def generate(out: Path) -> None:
-    """Replace out with the Python stubs, their type stubs, and those of buf/validate."""
+    """Replace the folder out with the generated Python code and its type stubs."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     sources = sorted(str(p.relative_to(PROTOS)) for p in PROTOS.rglob("*.proto"))

@@ -1,7 +1,7 @@
-"""Write docs/openapi.yaml, what the REST shim answers to: `python protos/openapi.py FILE`.
+"""Write docs/openapi.yaml, the description of the REST API: `python protos/openapi.py FILE`.
 
-From the same descriptors as the shim itself: paths from google.api.http, texts from the comments,
-limits from buf.validate, and who may call from fanfare.auth.v1.access.
+It is built from the same descriptors as the REST API itself: paths come from google.api.http, texts
+from comments, limits from buf.validate, and security from fanfare.auth.v1.access.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ TIMESTAMP = "google.protobuf.Timestamp"
 INT64 = {"type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]+$"}
 INT32 = {"type": "integer", "format": "int32"}
 STATUS_SCHEMA = {
-    "description": "A google.rpc.Status; its first detail is a google.rpc.ErrorInfo, whose reason "
-    "is listed in protos/fanfare/errors/v1/errors.proto.",
+    "description": "A google.rpc.Status. Its first detail is a google.rpc.ErrorInfo; "
+    "protos/fanfare/errors/v1/errors.proto lists the reasons and shows their metadata.",
     "type": "object",
     "properties": {
         "code": INT32,
@@ -49,12 +49,12 @@ STATUS_SCHEMA = {
 }
 
 Json = dict[str, Any]
-# Returns the names of the fields that a message in JSON always has.
+# Returns the names of the fields that a message must have in JSON.
 Required = Callable[[Descriptor], list[str]]
 
 
 def comments(protos: Path) -> dict[str, str]:
-    """Return the comments of messages, fields and methods by full name."""
+    """Return the comments of messages, fields and methods, by full name."""
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image.binpb"
         generate.build_image(protos, image)
@@ -69,7 +69,7 @@ def comments(protos: Path) -> dict[str, str]:
 
 
 def _name(file: Any, path: list[int]) -> str:
-    """Return the name, within its package, of what a path of source_code_info leads to."""
+    """Return the name, within its package, of the element at a path of source_code_info."""
     match path:
         case [4, message]:
             return str(file.message_type[message].name)
@@ -83,12 +83,12 @@ def _name(file: Any, path: list[int]) -> str:
 
 
 def printed(message: Descriptor) -> list[str]:
-    """Return the fields that answers always have: what has no presence is printed when empty."""
+    """Return the fields that a response always has: those without presence, even if empty."""
     return [field.name for field in message.fields if field.is_repeated or not field.has_presence]
 
 
 def needed(message: Descriptor) -> list[str]:
-    """Return the fields that a request cannot leave out: those that an empty one is refused for."""
+    """Return the fields that a request must have: those that an empty request is refused for."""
     violations = protovalidate.collect_violations(GetMessageClass(message)())
     paths = [violation.proto.field for violation in violations]
     refused = {path.elements[0].field_name for path in paths if path is not None}
@@ -96,7 +96,7 @@ def needed(message: Descriptor) -> list[str]:
 
 
 class Document:
-    """The document, put together from the services."""
+    """Builds the document from the descriptors of the services."""
 
     def __init__(self, texts: dict[str, str]) -> None:
         self._texts = texts
@@ -104,7 +104,7 @@ class Document:
         self._schemas: Json = {STATUS: STATUS_SCHEMA}
 
     def build(self) -> Json:
-        """Return the whole of it."""
+        """Return the whole document."""
         paths: Json = {}
         for service, server in SERVICES.items():
             for route in routes(service):
@@ -116,7 +116,7 @@ class Document:
             "info": {
                 "title": "Fanfare",
                 "version": "1",
-                "description": "The REST shim of Fanfare. docs/contract.md is the guide to it.",
+                "description": "Fanfare's REST API. docs/contract.md explains how to use it.",
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "paths": paths,
@@ -141,22 +141,22 @@ class Document:
         if route.has_body:
             body = self._reference(
                 method.input_type,
-                # What stands in the path need not stand in the body.
+                # A field in the path is not required in the body.
                 lambda message: [name for name in needed(message) if name not in route.variables],
             )
             operation["requestBody"] = {"required": True, "content": _json(body)}
-        success: Json = {"description": "Done."}
+        success: Json = {"description": "The call succeeded."}
         if route.success != NO_CONTENT:
             success["content"] = _json(self._reference(method.output_type, printed))
-        error = {"description": "Refused, or failed.", "content": _json(_to(STATUS))}
+        error = {"description": "The call failed.", "content": _json(_to(STATUS))}
         operation["responses"] = {str(route.success): success, "default": error}
         if not rule_of(method).public:
-            # Only where the operator has turned authentication on.
+            # {}: no authentication is needed if the operator has not turned it on.
             operation["security"] = [{"session": []}, {}]
         return operation
 
     def _operation_id(self, route: Route) -> str:
-        # Of the method's further bindings each needs a name of its own.
+        # A method can have several bindings, and each needs a name of its own.
         name = route.method.name
         if name in self._operation_ids:
             name = f"{name}By{route.verb.capitalize()}"
@@ -180,7 +180,7 @@ class Document:
     def _reference(self, message: Descriptor, required: Required) -> Json:
         name = message.full_name
         if name not in self._schemas:
-            self._schemas[name] = {}  # a message may hold others of its own type
+            self._schemas[name] = {}  # ends the recursion if a message contains its own type
             self._schemas[name] = {
                 "description": self._texts[name],
                 "type": "object",
@@ -189,7 +189,7 @@ class Document:
                     | self._field(field, required)
                     for field in message.fields
                 },
-                # The shim refuses what it does not know.
+                # Unknown fields are refused.
                 "additionalProperties": False,
             }
             if names := required(message):
@@ -217,7 +217,7 @@ class Document:
             return {**INT32, "minimum": rules.int32.gte} if rules.int32.HasField("gte") else INT32
         if field.type == FieldDescriptor.TYPE_STRING:
             return _text(rules.string)
-        raise ValueError(f"{field.full_name} has a type that this generator does not know")
+        raise ValueError(f"{field.full_name} has a type that this generator does not support")
 
 
 def _text(rules: Any) -> Json:
@@ -240,10 +240,10 @@ def _json(schema: Json) -> Json:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes a value that stands in several places in each of them."""
+    """Writes a value again wherever it is used, instead of YAML's anchors and aliases."""
 
     def ignore_aliases(self, _data: object) -> bool:
-        """Return that nothing is written as a reference to another place."""
+        """Return True: use no aliases."""
         return True
 
 
@@ -251,7 +251,7 @@ def document() -> str:
     """Return the text of docs/openapi.yaml."""
     built = Document(comments(generate.PROTOS)).build()
     text = yaml.dump(built, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=100)
-    return "# Written by `make gen`; not to be edited.\n" + str(text)
+    return "# Generated by `make gen`; do not edit.\n" + str(text)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,4 @@
-"""Queries: Redis timelines, with Postgres below and behind them."""
+"""The read service: answers queries from timeline lists in Redis, and from Postgres.
+
+docs/timelines.md says why timelines are exact, and docs/glossary.md what the terms mean.
+"""

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from fanfare.read.v1 import read_pb2
 
-from core.auth.access_tokens import PublicKeys
+from core.auth.access_tokens import PublicKeys, Verifier
+from core.auth.addresses import parse_networks
 from core.auth.authorizer import Authorizer
-from core.rpc.server import Server
+from core.auth.rate_limits import RateLimiter
+from core.rpc.handlers import Handlers
+from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.prefork import run_prefork
+from core.runtime.process import serving
+from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
 from core.storage.settings_checks import redis_check
 from core.storage.settings_monitor import SettingsMonitor
+from gateway.cors import Cors
+from gateway.listener import Listener
+from gateway.server import RestServer
 from read_service.cache import CacheConnection
 from read_service.databases import Databases
 from read_service.history_watch import HistoryWatch
@@ -30,50 +39,64 @@ from read_service.tweets import TweetReader
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
-    """Serve the queries until stopping is set."""
-    checks = SettingsMonitor({"Redis": redis_check(settings)})
-    silence = settings.silence_seconds
-    primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
-    replica = primary
-    if settings.replica_dsn() != settings.primary_dsn():
-        replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
-    length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
-    local = LocalTweetCache(MAX_TWEETS)
-    redis = CacheConnection(settings.redis_address(), settings.redis_prefix, local.forget)
-    cache = RedisTimelineCache(redis, ttl_seconds, BUILD_SECONDS)
-    databases = Databases(primary, replica)
-    store = PostgresStore(databases)
-    watch = HistoryWatch(primary, replica, redis, databases, settings.max_replica_lag)
-    tweets = TweetReader(RedisTweetCache(redis, local, ttl_seconds), local, store)
-    lists = ListReader(cache, ListBuilder(cache, store, length), length)
-    home = HomeTimelines(cache, lists, store, tweets, length)
-    authorizer = (
-        Authorizer.of(settings, PublicKeys(settings.auth_keys)) if settings.auth_keys else None
-    )
-    shared = settings.share_ports or settings.read_processes > 1
-    server = Server(
-        settings.bind, settings.read_port, authorizer, certificates(settings.tls_dir), shared=shared
-    )
-    service = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
-    server.add_service(
-        service, ReadService(store, tweets, home, knows_callers=authorizer is not None)
-    )
+    """Serve the queries over gRPC and REST until stopping is set."""
+    async with AsyncExitStack() as stack:
+        checks = SettingsMonitor({"Redis": redis_check(settings)})
+        stack.push_async_callback(checks.stop)
+        silence = settings.silence_seconds
+        primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
+        stack.push_async_callback(primary.close)
+        replica = primary
+        if settings.replica_dsn() != settings.primary_dsn():
+            replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
+            stack.push_async_callback(replica.close)
+        length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
+        local = LocalTweetCache(MAX_TWEETS)
+        redis = CacheConnection(settings.redis_address(), settings.redis_prefix, local.forget)
+        stack.callback(redis.close)
+        cache = RedisTimelineCache(redis, ttl_seconds, BUILD_SECONDS)
+        databases = Databases(primary, replica)
+        store = PostgresStore(databases)
+        watch = HistoryWatch(primary, replica, redis, databases, settings.max_replica_lag)
+        tweets = TweetReader(RedisTweetCache(redis, local, ttl_seconds), local, store)
+        lists = ListReader(cache, ListBuilder(cache, store, length), length)
+        home = HomeTimelines(cache, lists, store, tweets, length)
 
-    # Only to have them logged: Postgres can answer every read.
-    await checks.start(refuse=False)
-    await primary.open()
-    if replica is not primary:
-        await replica.open()
-    await watch.check()
-    watching = asyncio.create_task(watch.run())
-    await server.start()
-    await stopping.wait()
-    await checks.stop()
-    await server.drain()
-    watching.cancel()
-    redis.close()
-    await replica.close()
-    await primary.close()
+        authorizer = None
+        if settings.auth_keys is not None:
+            limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
+            stack.push_async_callback(limits.close)
+            authorizer = Authorizer(
+                Verifier(PublicKeys(settings.auth_keys)),
+                limits,
+                parse_networks(settings.trusted_proxies),
+                settings.service_names(),
+            )
+        handlers = Handlers(authorizer)
+        handlers.add_service(
+            read_pb2.DESCRIPTOR.services_by_name["ReadService"],
+            ReadService(store, tweets, home, knows_callers=authorizer is not None),
+        )
+
+        tls = certificates(settings.tls_dir)
+        shared = settings.share_ports or settings.read_processes > 1
+        grpc = GrpcServer(settings.bind, settings.read_port, handlers, tls, shared=shared)
+        servers: list[GrpcServer | RestServer] = [grpc]
+        if settings.rest_read_port:
+            https = None if tls is None else tls.http_context()
+            listener = Listener(settings.bind, settings.rest_read_port, https, shared=shared)
+            cors = Cors(settings.cors_origins)
+            servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
+
+        # What the checks find is only logged: Postgres can answer every read.
+        await checks.start(refuse=False)
+        await primary.open()
+        if replica is not primary:
+            await replica.open()
+        await watch.check()
+        await stack.enter_async_context(running(watch.run()))
+        await stack.enter_async_context(serving(*servers))
+        await stopping.wait()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Protocol
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as pb
 
+from core.auth.call_context import Context
 from core.errors import (
     AuthenticationOffError,
     FanfareError,
@@ -19,7 +20,6 @@ from core.errors import (
 )
 from core.feed.consistency_tokens import decode_token
 from core.rpc.messages import delimited, field_tag, timestamp
-from core.rpc.server import Context
 from read_service.freshness import ANY, Freshness, TokenFreshness
 from read_service.home_timelines import HomeTimelines
 from read_service.pages import (

@@ -16,7 +16,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from embedded.jars import pinned
+from embedded.jars import pinned_hashes
 
 ROOT = Path(__file__).resolve().parents[1]
 Component = dict[str, Any]
@@ -29,7 +29,7 @@ def sbom() -> Component:
     components = [
         *(_package(requirement, "required") for requirement in serve),
         *(_package(requirement, "optional") for requirement in run if requirement not in serve),
-        *(_jar(coordinates, sha256) for coordinates, sha256 in pinned().items()),
+        *(_jar(coordinates, sha256) for coordinates, sha256 in pinned_hashes().items()),
     ]
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",

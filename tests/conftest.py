@@ -41,7 +41,7 @@ class Systems:
             kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
         )
         self._postgres = folder / "postgres"
-        pg.postgres(self._postgres, free_ports(1)[0], pg.password(self._postgres))
+        pg.prepare_postgres(self._postgres, free_ports(1)[0], pg.load_password(self._postgres))
 
     def start(self, *, replica: bool = False, auth: bool = False, **environment: str) -> System:
         """Start a system, which the caller stops.

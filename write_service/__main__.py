@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from functools import partial
 
 from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
-from core.auth.access_tokens import PublicKeys, Signer
+from core.auth.access_tokens import PublicKeys, Signer, Verifier
+from core.auth.addresses import parse_networks
 from core.auth.authorizer import Authorizer
+from core.auth.rate_limits import RateLimiter
+from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
-from core.rpc.server import Server
+from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
-from core.runtime.process import run
+from core.runtime.process import run, serving
 from core.settings import Settings
 from core.storage.postgres import Database
 from core.storage.settings_checks import postgres_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
+from gateway.cors import Cors
+from gateway.listener import Listener
+from gateway.server import RestServer
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.group_commit import GroupCommit
 from write_service.kafka_publisher import KafkaPublisher
@@ -30,52 +37,68 @@ from write_service.store import CommandStore
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
-    """Serve the commands, and relay their events, until stopping is set."""
-    checks = SettingsMonitor({"Postgres": postgres_check(settings), "Kafka": topic_check(settings)})
-    database = Database(settings.primary_dsn(), "write", silence_seconds=settings.silence_seconds)
-    store = CommandStore(database, settings.pull_followers)
-    tweets = GroupCommit(store.create_tweets)
-    passwords = Passwords()
-    relay = Relay(
-        partial(PostgresOutbox, settings.primary_dsn(), settings.silence_seconds),
-        partial(KafkaPublisher, settings.kafka_address(), settings.topic, settings.silence_seconds),
-    )
-    authorizer = None
-    sessions: AuthService | NoAuthService = NoAuthService()
-    if settings.auth_keys is not None:
-        keys = PublicKeys(settings.auth_keys)
-        authorizer = Authorizer.of(settings, keys, store)
-        signer = Signer(settings.auth_keys)
-        sessions = AuthService(SessionStore(database), passwords, signer, keys)
-    server = Server(
-        settings.bind,
-        settings.write_port,
-        authorizer,
-        certificates(settings.tls_dir),
-        shared=settings.share_ports,
-    )
-    server.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
-    service = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
-    server.add_service(service, WriteService(store, tweets, passwords))
-    # A part of its own: commands go on without it.
-    server.add_part(HEALTH_NAME)
+    """Serve the commands over gRPC and REST, and relay their events, until stopping is set."""
+    async with AsyncExitStack() as stack:
+        checks = SettingsMonitor(
+            {"Postgres": postgres_check(settings), "Kafka": topic_check(settings)}
+        )
+        stack.push_async_callback(checks.stop)
+        database = Database(
+            settings.primary_dsn(), "write", silence_seconds=settings.silence_seconds
+        )
+        stack.push_async_callback(database.close)
+        store = CommandStore(database, settings.pull_followers)
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        tweets = GroupCommit(store.create_tweets)
+        stack.push_async_callback(tweets.close)
+        silence = settings.silence_seconds
+        relay = Relay(
+            partial(PostgresOutbox, settings.primary_dsn(), silence),
+            partial(KafkaPublisher, settings.kafka_address(), settings.topic, silence),
+        )
 
-    await checks.start()
-    await database.open()
-    tweets.start()
-    await server.start()
-    relay.start()
-    async with (
-        reporting(server, partial(checks.trouble, "Postgres")),
-        reporting(server, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME),
-    ):
+        authorizer = None
+        sessions: AuthService | NoAuthService = NoAuthService()
+        if settings.auth_keys is not None:
+            keys = PublicKeys(settings.auth_keys)
+            limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
+            stack.push_async_callback(limits.close)
+            trusted_proxies = parse_networks(settings.trusted_proxies)
+            authorizer = Authorizer(
+                Verifier(keys), limits, trusted_proxies, settings.service_names(), store
+            )
+            sessions = AuthService(
+                SessionStore(database), passwords, Signer(settings.auth_keys), keys
+            )
+        handlers = Handlers(authorizer)
+        write = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
+        handlers.add_service(write, WriteService(store, tweets, passwords))
+        handlers.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
+
+        tls = certificates(settings.tls_dir)
+        shared = settings.share_ports
+        grpc = GrpcServer(settings.bind, settings.write_port, handlers, tls, shared=shared)
+        # A part of its own: commands go on without the relay.
+        grpc.add_part(HEALTH_NAME)
+        servers: list[GrpcServer | RestServer] = [grpc]
+        if settings.rest_write_port:
+            https = None if tls is None else tls.http_context()
+            listener = Listener(settings.bind, settings.rest_write_port, https, shared=shared)
+            cors = Cors(settings.cors_origins)
+            servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
+
+        await checks.start()
+        await database.open()
+        tweets.start()
+        relay.start()
+        stack.push_async_callback(asyncio.to_thread, relay.stop)
+        await stack.enter_async_context(serving(*servers))
+        await stack.enter_async_context(reporting(grpc, partial(checks.trouble, "Postgres")))
+        await stack.enter_async_context(
+            reporting(grpc, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME)
+        )
         await stopping.wait()
-    await checks.stop()
-    await server.drain()
-    await tweets.close()
-    await asyncio.to_thread(relay.stop)
-    passwords.close()
-    await database.close()
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from fanfare.auth.v1 import auth_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from core.auth.access_tokens import ALGORITHM, Caller, PublicKeys, Signer, public_bytes
+from core.auth.call_context import Context
 from core.errors import AuthenticationOffError, InvalidCredentialsError
 from core.rpc.messages import timestamp
-from core.rpc.server import Context
 from write_service.passwords import Passwords
 from write_service.refresh_tokens import RefreshToken
 from write_service.session_store import Account, Session, SessionStore

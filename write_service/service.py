@@ -8,9 +8,10 @@ import time
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.write.v1 import write_pb2 as pb
 
+from core.auth.call_context import Context
 from core.errors import FanfareError, InvalidRequestError, to_status
 from core.feed.consistency_tokens import encode_token
-from core.rpc.server import Context, violations
+from core.rpc.validation import violations
 from write_service.drafts import TweetDraft, normalise_content, parse_draft
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords

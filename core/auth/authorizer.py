@@ -7,28 +7,19 @@ the call against the rule's rate limit, and lets it pass or raises.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from typing import Protocol
 
-import grpc.aio
 from fanfare.auth.v1 import access_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 
-from core.auth.access_tokens import Caller, PublicKeys, Verifier
-from core.auth.addresses import (
-    FORWARDED_KEY,
-    Network,
-    client_address,
-    owner_of,
-    parse_networks,
-    peer_address,
-)
+from core.auth.access_tokens import Caller, Verifier
+from core.auth.addresses import FORWARDED_KEY, Network, client_address, owner_of
+from core.auth.call_context import Context, Metadata
 from core.auth.rate_limits import RateLimiter
 from core.errors import PermissionDeniedError, UnauthenticatedError
-from core.settings import Settings
 
-Metadata = Iterable[tuple[str, str | bytes]]
 AuthorOf = Callable[[int], Awaitable[int | None]]
 IsAdmin = Callable[[int], Awaitable[bool]]
 
@@ -43,29 +34,7 @@ class Accounts(Protocol):
         """Return whether the user is an administrator now."""
 
 
-class Peer:
-    """What the server knows about the other side of a call; asks gRPC only when it is needed."""
-
-    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        self._context = context
-
-    @property
-    def metadata(self) -> Metadata:
-        """The call's metadata."""
-        return self._context.invocation_metadata() or ()
-
-    @property
-    def address(self) -> str:
-        """The address of the connection's other end, as gRPC writes it."""
-        return self._context.peer()
-
-    @property
-    def names(self) -> list[str]:
-        """The common names in the client's TLS certificate."""
-        return [name.decode() for name in self._context.auth_context().get("x509_common_name", ())]
-
-
-Check = Callable[[Message, Peer], Awaitable[None]]
+Check = Callable[[Message, Context], Awaitable[None]]
 
 METADATA_KEY = "authorization"
 # A name in the health service: SERVING means that authentication is on.
@@ -138,17 +107,6 @@ class Authorizer:
         self._services = frozenset(services)
         self._accounts = accounts
 
-    @classmethod
-    def of(cls, settings: Settings, keys: PublicKeys, accounts: Accounts | None = None) -> Self:
-        """Return the authorizer that the settings describe.
-
-        Raises:
-            SettingsError: the address of Redis or the trusted proxies are not usable.
-        """
-        limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-        trusted = parse_networks(settings.trusted_proxies)
-        return cls(Verifier(keys), limits, trusted, settings.service_names(), accounts)
-
     def check(self, method: MethodDescriptor) -> Check:
         """Return a coroutine function that returns if the caller may make the call.
 
@@ -164,11 +122,11 @@ class Authorizer:
         is_public, services = kind == "public", rule.services
         per_minute, by_address = rule.calls_per_minute, rule.by_address
 
-        async def check(request: Message, peer: Peer) -> None:
-            caller = self._caller(peer, optional=is_public)
+        async def check(request: Message, context: Context) -> None:
+            caller = self._caller(context, optional=is_public)
             if per_minute and not caller.service:
                 user_id = None if by_address else caller.user_id
-                counted_by = str(user_id or self._address(peer))
+                counted_by = str(user_id or self._address(context))
                 await self._limits.take(method.name, counted_by, per_minute)
             if is_public or (caller.service and services):
                 return
@@ -200,12 +158,12 @@ class Authorizer:
             self._accounts.is_admin if rule.admins else None,
         )
 
-    def _caller(self, peer: Peer, *, optional: bool) -> Caller:
+    def _caller(self, context: Context, *, optional: bool) -> Caller:
         """Return who calls; if that is optional, an invalid token counts like no token."""
         try:
-            return self._verifier.caller(_token(peer.metadata))
+            return self._verifier.caller(_token(context.metadata))
         except _NoTokenError:
-            if service := self._service(peer):
+            if service := self._service(context):
                 return Caller(service=service)
             if optional:
                 return _UNKNOWN_CALLER
@@ -215,15 +173,15 @@ class Authorizer:
                 return _UNKNOWN_CALLER
             raise
 
-    def _service(self, peer: Peer) -> str | None:
-        # A call that is forwarded for somebody else must not get the rights of the forwarder.
-        if not self._services or any(key == FORWARDED_KEY for key, _ in peer.metadata):
+    def _service(self, context: Context) -> str | None:
+        # A proxy that forwards somebody else's call must not lend them its own identity.
+        if not self._services or any(key == FORWARDED_KEY for key, _ in context.metadata):
             return None
-        return min(self._services.intersection(peer.names), default=None)
+        return min(self._services.intersection(context.certificate_names), default=None)
 
-    def _address(self, peer: Peer) -> str:
-        forwarded = ",".join(str(value) for key, value in peer.metadata if key == FORWARDED_KEY)
-        return owner_of(client_address(peer_address(peer.address), forwarded, self._trusted))
+    def _address(self, context: Context) -> str:
+        forwarded = ",".join(str(value) for key, value in context.metadata if key == FORWARDED_KEY)
+        return owner_of(client_address(context.address, forwarded, self._trusted))
 
 
 def _token(metadata: Metadata) -> str:

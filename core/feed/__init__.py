@@ -1,1 +1,4 @@
-"""The shared vocabulary of the feed, without I/O: shards, timeline lists, events, checkpoints."""
+"""The shared vocabulary of the feed, without I/O: shards, lists, events, checkpoints, tokens.
+
+docs/glossary.md explains the terms.
+"""

@@ -9,11 +9,11 @@ log: ids that the fan-out has pushed since the base was written, in any order, p
     duplicates.
 separator: `=`, or `=7,12` with the ids of pulled authors. Tweets of pulled authors are not pushed
     to this list: its reader merges it with the lists of those authors.
-base: ids, sorted, newest first. Down to its last id it had every tweet of the timeline when it was
-    written.
-tail: `0` if the timeline has no tweets older than the base. Nothing if it may have some, which are
-    only in Postgres then. `B<lease>` while a reader builds the list from Postgres; there is no base
-    yet, so the list cannot be read.
+base: ids, sorted, newest first. When it was written, it had every tweet of the timeline down to its
+    last id.
+tail: `0` if the timeline has no tweets older than the base. There is no tail if it may have older
+    tweets; those are in Postgres only. `B<lease>` while a reader builds the list from Postgres;
+    there is no base then, so nobody can read the list.
 
 A reader takes a window, which is the first elements of the list, and merges the log with the part
 of the base that it sees. The result is exact down to the last id of the base in the window: the

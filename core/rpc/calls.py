@@ -1,9 +1,11 @@
-"""The calls under way in one process: how many there may be, and how they end when it stops."""
+"""The calls under way in one process: the limit on their number, and how a drain treats them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc.aio
@@ -15,44 +17,66 @@ MAX_CALLS = 2000
 
 
 class Calls:
-    """The calls under way in one process; health and reflection do not count."""
+    """Counts gRPC and REST calls against one limit; health checks and reflection do not count."""
 
     def __init__(self) -> None:
         self._contexts: dict[asyncio.Task[Any], grpc.aio.ServicerContext[Any, Any]] = {}
-        self._is_draining = False
-        # When a caller was first refused because of the drain, by the port of its connection.
+        self._rest_count = 0
+        self._refuses_grpc = False
+        # By the client's port: when the drain first refused a call on that connection.
         self.refused_at: dict[int, float] = {}
 
     @property
-    def under_way(self) -> int:
-        """How many calls have not been answered yet."""
+    def grpc_count(self) -> int:
+        """The number of gRPC calls that have not been answered yet."""
         return len(self._contexts)
 
-    def enter(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Count the call of the current task until its answer has been sent.
+    def enter_grpc(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Count a gRPC call until the current task ends.
+
+        grpc's task also sends the answer, so it outlives the method.
 
         Raises:
             TooManyCallsError: MAX_CALLS are under way.
-            ShuttingDownError: the process takes no more calls.
+            ShuttingDownError: the process is draining.
         """
-        if self._is_draining:
+        if self._refuses_grpc:
             self.refused_at.setdefault(_port(context), time.monotonic())
             raise ShuttingDownError
-        if len(self._contexts) >= MAX_CALLS:
-            raise TooManyCallsError
+        self._check_limit()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - grpc runs each call in a task
         self._contexts[task] = context
-        # grpc's task sends the answer too, so that it ends later than the method.
         task.add_done_callback(self._contexts.pop)
 
-    def refuse(self) -> None:
-        """Refuse every call from now on with ShuttingDownError."""
-        self._is_draining = True
+    @contextmanager
+    def entered_rest(self) -> Iterator[None]:
+        """Count a REST call until the context ends.
+
+        A drain does not refuse REST calls: the HTTP server closes each connection after its next
+        answer, so its clients need no retries.
+
+        Raises:
+            TooManyCallsError: MAX_CALLS are under way.
+        """
+        self._check_limit()
+        self._rest_count += 1
+        try:
+            yield
+        finally:
+            self._rest_count -= 1
+
+    def refuse_grpc(self) -> None:
+        """Refuse every later gRPC call with ShuttingDownError."""
+        self._refuses_grpc = True
 
     def ports(self) -> set[int]:
-        """Return the clients' ports of the connections that have calls under way."""
+        """Return the clients' ports of the gRPC connections that have calls under way."""
         return {_port(context) for context in self._contexts.values()}
+
+    def _check_limit(self) -> None:
+        if len(self._contexts) + self._rest_count >= MAX_CALLS:
+            raise TooManyCallsError
 
 
 def _port(context: grpc.aio.ServicerContext[Any, Any]) -> int:

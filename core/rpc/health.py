@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from core.rpc.server import Server
+from core.rpc.server import GrpcServer
 
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
@@ -17,13 +17,13 @@ Trouble = Callable[[], str | None]
 
 
 @asynccontextmanager
-async def reporting(server: Server, *troubles: Trouble, part: str = "") -> AsyncIterator[None]:
+async def reporting(server: GrpcServer, *troubles: Trouble, part: str = "") -> AsyncIterator[None]:
     """Ask for troubles once a second, and keep the server's health and the log up to date.
 
     Args:
         server: a server that has been started.
         troubles: asked in this order; the first that is there is the reason in the log.
-        part: whose health to report, as named by Server.add_part(); "" for all services.
+        part: whose health to report, as named by GrpcServer.add_part(); "" for all services.
     """
     task = asyncio.create_task(_report(server, troubles, part))
     try:
@@ -34,7 +34,7 @@ async def reporting(server: Server, *troubles: Trouble, part: str = "") -> Async
         await asyncio.wait([task])
 
 
-async def _report(server: Server, troubles: Sequence[Trouble], part: str) -> None:
+async def _report(server: GrpcServer, troubles: Sequence[Trouble], part: str) -> None:
     name = part or "this process"
     was_serving = True
     while True:

@@ -1,6 +1,7 @@
-"""Ask a process for its health: `python -m core.rpc.health_probe HOST:PORT [SERVICE]`.
+"""Check the health of a process: `python -m core.rpc.health_probe HOST:PORT [SERVICE]`.
 
-Exits with 0 when it is SERVING, else with 1 and a sentence; for containers' health checks.
+Exits with status 0 if it is SERVING, otherwise with status 1 and one sentence on stderr. Meant for
+the health checks of containers.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ TIMEOUT_SECONDS = 3.0
 
 
 def probe(target: str, service: str = "", tls_dir: Path | None = None) -> str | None:
-    """Return None when the service at the target is SERVING, else a sentence with the reason.
+    """Return None if the service is SERVING, otherwise one sentence with the reason.
 
-    tls_dir: the folder of certificates, where TLS is on.
+    Args:
+        target: host:port of the process.
+        service: the name of the service, or of another part; "" for the process as a whole.
+        tls_dir: the folder of certificates; None where TLS is off.
     """
     with open_channel(target, tls_dir) as channel:
         try:
@@ -37,8 +41,8 @@ def probe(target: str, service: str = "", tls_dir: Path | None = None) -> str | 
     return None if name == "SERVING" else f"{target} is {name}"
 
 
-def gateway_serves(port: int, tls_dir: Path | None = None) -> bool:
-    """Return whether the gateway on this machine says at this port that it serves."""
+def rest_serves(port: int, tls_dir: Path | None = None) -> bool:
+    """Return whether /health at this REST port of this machine answers that the process serves."""
     scheme = "http" if tls_dir is None else "https"
     try:
         # The address is this machine's.

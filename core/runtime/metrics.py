@@ -19,58 +19,58 @@ REPORT_SECONDS = 1.0
 
 
 class Metric(StrEnum):
-    """The rare paths, by the process that takes them."""
+    """The rare events, grouped by the process that counts them."""
 
     # The write service and its relay.
     REQUEST_REPEATED = "request_repeated"
     """A request_id came again and got the first answer."""
     AUTHOR_CROSSED = "author_crossed"
-    """A tweet found its author above the threshold for the first time: pulled from now on."""
+    """An author became a pull author with this tweet."""
     RELAY_STARTED = "relay_started"
-    """A relay took the lock and an epoch."""
+    """A relay took the lock and a new epoch."""
     PRODUCER_REBUILT = "producer_rebuilt"
-    """Kafka did not take everything: a new producer with a new epoch sends it again."""
+    """Kafka did not accept everything: a new producer with a new epoch sends it again."""
     HISTORY_BEGUN = "history_begun"
-    """The relay goes on in a new history: Postgres was restarted, restored or failed over."""
+    """The relay works in a new history: Postgres was restarted, restored or failed over."""
     RELAY_FENCED = "relay_fenced"
-    """A relay was not allowed to mark rows as sent: its successor had begun."""
+    """A relay was not allowed to mark rows as sent, because its successor had started."""
 
     # The fan-out worker.
     CHECKPOINT_CREATED = "checkpoint_created"
-    """A progress key was absent and was created."""
+    """A checkpoint was missing and was created."""
     CHECKPOINT_MISMATCH = "checkpoint_mismatch"
-    """A progress key was not where this worker believed: the partition's place is sought anew."""
+    """A checkpoint was not what the worker expected: the checkpoints are loaded again."""
     SEEK_BACK = "seek_back"
-    """A partition goes on from before where this worker had been."""
+    """A partition is consumed again from before the offset that this worker had reached."""
     LOST_RECORDS_NOTICED = "lost_records_noticed"
-    """Kafka lacks records that a shard lacks too, or has others in their place: the progress key
-    was removed, and all cached timelines with it."""
+    """Kafka lacks records that a shard has not applied, or has others in their place: the
+    checkpoint was removed, and all cached timelines with it."""
     HISTORY_MOVED = "history_moved"
-    """The database is at a new history: timelines are built anew for it."""
+    """The database is in a new history: timelines are built again for it."""
     FOREIGN_RECORD_SKIPPED = "foreign_record_skipped"
-    """A record of a history that the database has left behind was skipped."""
+    """A record of an ended history was skipped."""
     NAMESPACE_REMOVED = "namespace_removed"
-    """The keys of a history that the database has left behind were removed from Redis."""
+    """The keys of an ended history were removed from Redis."""
     OFFSET_GONE = "offset_gone"
-    """Kafka did not have the offset that was asked for."""
+    """Kafka did not have the requested offset."""
     STALE_EPOCH_SKIPPED = "stale_epoch_skipped"
     """A record of a relay that had been replaced was skipped."""
     BATCH_CUT = "batch_cut"
-    """A batch was cut into parts."""
+    """A batch needed more than one chunk for a shard."""
     LIST_TRIMMED = "list_trimmed"
-    """A list outgrew its cap and was trimmed."""
+    """A list exceeded its maximum length and was trimmed."""
     CROSSING_DROPPED = "crossing_dropped"
-    """An author's crossing dropped the lists of the followers."""
+    """An author became a pull author: the lists of all followers were dropped."""
     DEAD_LETTER = "dead_letter"
     """A record could not be read and went to the dead letters."""
     CACHE_DROPPED = "cache_dropped"
-    """All lists and bodies were dropped, for nobody can tell which ones a dead letter touches."""
+    """All lists and cached tweets were dropped, because a dead letter may affect any of them."""
     REPLAYED = "replayed"
-    """A dead letter was replayed: it drops what it touches."""
+    """A replayed dead letter dropped what it affects."""
     FANOUT_RESTARTED = "fanout_restarted"
-    """The fan-out failed and started again from its fences."""
+    """The fan-out failed and started again from its checkpoints."""
     REDIS_FULL = "redis_full"
-    """Redis had no memory for the fan-out's write: all cached lists and bodies were dropped."""
+    """Redis had no memory for a write of the worker: all lists and cached tweets were dropped."""
 
     # The read service.
     LIST_COMPACTED = "list_compacted"
@@ -78,54 +78,54 @@ class Metric(StrEnum):
     LIST_OVERGROWN = "list_overgrown"
     """A list that had lost its base was deleted."""
     BUILD_REFUSED = "build_refused"
-    """A list was dropped while it was being built: what was read is thrown away."""
+    """A list was dropped while it was being built: what was read was discarded."""
     BUILD_ABANDONED = "build_abandoned"
     """A list whose builder had died was removed."""
     CHECKPOINT_MISSING = "checkpoint_missing"
-    """A list was not built because a progress key was absent."""
+    """A list was not built because one of the shard's checkpoints was missing."""
     PAGE_REFILLED = "page_refilled"
-    """Deleted tweets fell from a page, and more were read."""
+    """A page lacked deleted tweets, and more were read."""
     DUPLICATE_DROPPED = "duplicate_dropped"
-    """A list held an id twice."""
+    """A list contained an id twice."""
     TWEET_FILLED = "tweet_filled"
-    """A body was absent and was filled from Postgres."""
+    """A tweet was missing in the tweet cache and was read from Postgres."""
     FILL_LEASE_LOST = "fill_lease_lost"
-    """A body changed while it was being filled: what was read is thrown away."""
+    """A tweet changed while it was filled into the cache: what was read was discarded."""
     PULLED_MERGED = "pulled_merged"
-    """Lists of pulled authors were merged into a timeline."""
+    """Lists of pull authors were merged into a timeline."""
     REPLICA_BEHIND = "replica_behind"
-    """The replica had not replayed what a read needs: the primary answered."""
+    """The replica had not replayed what a read requires: the primary answered."""
     REPLICA_LACKED = "replica_lacked"
-    """The replica lacked a row, and the primary was asked whether it is gone."""
+    """The replica lacked a row: the primary was asked whether it exists."""
     REPLICA_DOWN = "replica_down"
     """The replica did not answer: the primary did."""
     TOKEN_LOST = "token_lost"  # noqa: S105 - a name
-    """A consistency token was refused: its command may be lost with a former history."""
+    """A consistency token was refused, because its command may be lost."""
     HISTORY_UNKNOWN = "history_unknown"
-    """Postgres was restarted or restored: Redis is not trusted until a new history is known."""
+    """Postgres was restarted or restored: Redis is not used until the new history is known."""
     REPLICA_LEFT_OUT = "replica_left_out"
-    """The replica lagged too far, or is at another history: the primary answers alone."""
+    """The replica lagged too far, or is in another history: only the primary is used."""
     REDIS_PAUSED = "redis_paused"
-    """Redis failed several times: it was left alone for a while."""
+    """Redis failed several times in a row: it is not asked for a while."""
     CACHE_REFUSED = "cache_refused"
-    """Redis had no memory for a list or a body: Postgres answered."""
+    """Redis had no memory for a list or a tweet: Postgres answered."""
 
 
 class Metrics:
-    """Counts of this process, from any thread."""
+    """The counts of this process, usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[Metric] = Counter()
 
-    def add(self, path: Metric, times: int = 1) -> None:
-        """Count a path as taken so many times."""
+    def add(self, metric: Metric, times: int = 1) -> None:
+        """Count an event, or several of its kind."""
         if times:
             with self._lock:
-                self._counts[path] += times
+                self._counts[metric] += times
 
     def take(self) -> dict[Metric, int]:
-        """Return what was counted since the last call."""
+        """Return the counts since the last call, and reset them."""
         with self._lock:
             taken, self._counts = self._counts, Counter()
         return dict(taken)
@@ -135,7 +135,7 @@ METRICS = Metrics()
 
 
 async def report() -> None:
-    """Log what is counted, once a second, until cancelled; then once more."""
+    """Log the counts once a second until cancelled, and then a last time."""
     try:
         while True:
             await asyncio.sleep(REPORT_SECONDS)

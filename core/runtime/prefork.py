@@ -1,4 +1,4 @@
-"""Prefork: several processes on one port; the kernel distributes the connections among them."""
+"""Prefork: several processes on the same ports, among which the kernel spreads connections."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from core.settings import load_settings
 def run_prefork(serve: Serve, module: str) -> None:
     """Run FANFARE_READ_PROCESSES processes of serve; otherwise like core.runtime.process.run().
 
-    When one of them ends, all are stopped; when this one is killed, they drain.
+    When one of them ends, all are stopped. When this parent process is killed, they drain.
 
     Args:
         serve: what each process runs.
-        module: where it is defined. A spawned process imports it from there, since it does not
-            have the module that was run as __main__.
+        module: the module that defines serve. A spawned process imports it by this name, since
+            the parent ran it as __main__.
     """
     with start_errors():
         settings = load_settings()
         count = settings.read_processes
         if count > 1 and not settings.share_ports:
-            _check_port(settings.bind, settings.read_port)
+            _check_ports(settings.bind, settings.read_port, settings.rest_read_port)
     if count == 1:
         run(serve)
         return
-    # Spawned: gRPC does not survive a fork.
+    # Spawned, since gRPC does not survive a fork.
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_run_imported, args=(module,)) for _ in range(count)]
 
@@ -48,11 +48,12 @@ def run_prefork(serve: Serve, module: str) -> None:
     stop()
     for process in processes:
         process.join()
-    # A signal to the whole group reaches a process twice, the second time perhaps after its drain.
+    # A signal to the whole process group reaches each child twice: from the sender, and from the
+    # parent. The second one may arrive after the drain and kill the child.
     if failed := sum(process.exitcode not in {0, -signal.SIGTERM} for process in processes):
         sys.exit(
-            f"fanfare: {failed} of {count} read processes failed, and all were stopped: "
-            "the lines above say why."
+            f"fanfare: {failed} of {count} read processes failed, so all were stopped; "
+            "see the log above for the reason."
         )
 
 
@@ -61,15 +62,22 @@ def _run_imported(module: str) -> None:
     run(serve)
 
 
-def _check_port(bind: str, port: int) -> None:
-    """Raise StartError if somebody else has the port: they would share it unnoticed."""
+def _check_ports(bind: str, *ports: int) -> None:
+    """Check that nobody listens on the ports, since SO_REUSEPORT would share them unnoticed.
+
+    Port 0 stands for no fixed port, and always passes.
+
+    Raises:
+        StartError: a port is taken, or the address is not this machine's.
+    """
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((bind.strip("[]"), port))
-        except OSError as error:
-            raise StartError(
-                f"cannot listen on {bind}:{port}: {error.strerror}; stop the process that has "
-                "the port, or set another one."
-            ) from error
+    for port in ports:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((bind.strip("[]"), port))
+            except OSError as error:
+                raise StartError(
+                    f"cannot listen on {bind}:{port}: {error.strerror}; stop the process that has "
+                    "the port, or set another port."
+                ) from error

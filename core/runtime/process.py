@@ -1,4 +1,4 @@
-"""How each of Fanfare's processes starts and stops."""
+"""How each of Fanfare's processes starts, and how it stops."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import multiprocessing
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Protocol
 
 import uvloop
 
 from core.runtime.logs import start_log
 from core.runtime.metrics import report
+from core.runtime.tasks import running
 from core.settings import Settings, SettingsError, load_settings
 
 LOG = logging.getLogger(__name__)
@@ -23,36 +25,58 @@ Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 
 class StartError(Exception):
-    """The process cannot start; the text is one sentence with the cause and the cure."""
+    """The process cannot start; the message is one sentence with the cause and what to do."""
+
+
+class Drainable(Protocol):
+    """A server that can be started and drained."""
+
+    async def start(self) -> None:
+        """Listen. Raises StartError if that is not possible."""
+
+    async def drain(self) -> None:
+        """Stop listening, finish the calls under way, and return; do nothing if not started."""
 
 
 def run(serve: Serve) -> None:
-    """Run serve(settings, stopping) until it returns; stopping is set by SIGTERM and by SIGINT.
+    """Run serve(settings, stopping) until it returns; SIGTERM and SIGINT set stopping.
 
-    serve must drain and return once stopping is set. Exits with status 1 and one sentence on
-    stderr when the settings or the surroundings do not let the process start.
+    serve must drain and return once stopping is set. If the settings or the environment do not let
+    the process start, it exits with status 1 and one sentence on stderr.
     """
     with start_errors():
         settings = load_settings()
         start_log(settings.log_level)
         if settings.auth_keys is None:
-            LOG.warning("authentication is off: whoever reaches %s is served", settings.bind)
+            LOG.warning("authentication is off: anyone who can reach %s is served", settings.bind)
         if settings.tls_dir is None:
-            LOG.warning("TLS is off: what goes to and from %s can be read", settings.bind)
-        # The usual 1,024 is for programs that call select(); connections are bounded by us.
+            LOG.warning("TLS is off: traffic to and from %s is not encrypted", settings.bind)
+        # The usual limit of 1,024 files is for programs that call select(). Fanfare's own limits
+        # on connections are higher.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with suppress(OSError, ValueError):  # where the system does not mean what it says
+        with suppress(OSError, ValueError):  # some systems report a limit that they do not allow
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         uvloop.run(_serve_until_signal(serve, settings))
 
 
 @contextmanager
 def start_errors() -> Iterator[None]:
-    """Exit with status 1 and one sentence on stderr for what does not let a process start."""
+    """Turn an error that keeps a process from starting into exit status 1 and one sentence."""
     try:
         yield
     except (SettingsError, StartError) as error:
         sys.exit(f"fanfare: {error}")
+
+
+@asynccontextmanager
+async def serving(*servers: Drainable) -> AsyncIterator[None]:
+    """Start the servers one after the other; at the end of the context, drain all at once."""
+    try:
+        for server in servers:
+            await server.start()
+        yield
+    finally:
+        await asyncio.gather(*(server.drain() for server in servers))
 
 
 async def _serve_until_signal(serve: Serve, settings: Settings) -> None:
@@ -61,14 +85,10 @@ async def _serve_until_signal(serve: Serve, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     if (parent := multiprocessing.parent_process()) is not None:
-        # One of several copies: the parent's end, even by SIGKILL, is theirs too.
+        # One of several prefork processes: it stops with its parent, even after a SIGKILL.
         loop.add_reader(parent.sentinel, _parent_ended, stopping, parent.sentinel)
-    reporting = asyncio.create_task(report())
-    try:
+    async with running(report()):
         await serve(settings, stopping)
-    finally:
-        reporting.cancel()
-        await asyncio.wait([reporting])
 
 
 def _parent_ended(stopping: asyncio.Event, sentinel: int) -> None:

@@ -1,1 +1,4 @@
-"""Postgres, Redis and Kafka: connections, addresses, and checks of their settings."""
+"""Postgres, Redis and Kafka: connections, addresses, and checks of the servers' settings.
+
+docs/glossary.md explains the terms.
+"""

@@ -1,4 +1,4 @@
-"""What Fanfare's producers and consumers of Kafka have in common."""
+"""Settings of librdkafka, and names in Kafka, that several processes use."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from core.settings import DEFAULT_SILENCE_SECONDS, SettingsError
 
 GROUP = "fanfare.fanout"
 
-# What a dead letter's headers tell of the record: where it stood, and why it cannot be read.
+# The headers of a dead letter: `topic/partition/offset` of the record, and why it cannot be read.
 PLACE_HEADER = "place"
 REASON_HEADER = "reason"
 
-# Java's default, so that producers in other languages put an author's events where ours go.
+# The default of Java's producer. Producers in other languages must choose the same partitions.
 PARTITIONER = "murmur2_random"
 
-
-# librdkafka's names for what an address may say of TLS.
+# The options of an address, and the settings of librdkafka that they stand for.
 _OPTIONS = {
     "ca": "ssl.ca.location",
     "cert": "ssl.certificate.location",
@@ -28,32 +27,37 @@ _OPTIONS = {
 _SCHEMES = {"ssl": "SSL", "sasl+ssl": "SASL_SSL"}
 _DEFAULT_MECHANISM = "SCRAM-SHA-512"
 _UNUSABLE = (
-    "FANFARE_KAFKA_BOOTSTRAP_SERVERS is not usable: write host:port, or ssl://host:port?ca=FILE, "
-    "or sasl+ssl://user:password@host:port?ca=FILE; other options are cert, key and mechanism."
+    "FANFARE_KAFKA_BOOTSTRAP_SERVERS is not usable: write host:port, ssl://host:port?ca=FILE, or "
+    "sasl+ssl://user:password@host:port?ca=FILE; other options are cert, key and mechanism."
 )
 
 
 def client_settings(
     address: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
 ) -> dict[str, Any]:
-    """Return librdkafka's settings for any client; it logs through Python's logging.
+    """Return the settings that every client of Kafka needs. It logs through Python's logging.
 
-    The address is FANFARE_KAFKA_BOOTSTRAP_SERVERS: host:port, more of them after commas; over TLS
-    as ssl://host:port?ca=FILE&cert=FILE&key=FILE, and with a password as
-    sasl+ssl://user:password@host:port?ca=FILE&mechanism=PLAIN, each option being optional, and
-    %-escapes for what a URL cannot hold. Raises SettingsError for anything else.
+    Args:
+        address: the setting FANFARE_KAFKA_BOOTSTRAP_SERVERS in one of these forms; all options may
+            be left out, and several host:port may be given, separated by commas:
+            - host:port
+            - ssl://host:port?ca=FILE&cert=FILE&key=FILE
+            - sasl+ssl://user:password@host:port?ca=FILE&mechanism=PLAIN, with %-escapes in user and
+              password
+        silence_seconds: how long a broker may take to answer before the connection is given up.
 
-    silence_seconds: after how long without an answer a connection is given up.
+    Raises:
+        SettingsError: the address has none of these forms.
     """
     milliseconds = int(silence_seconds * 1000)
     return {
-        **(_secure(address) if "://" in address else {"bootstrap.servers": address}),
+        **(_secure_settings(address) if "://" in address else {"bootstrap.servers": address}),
         "logger": logging.getLogger("librdkafka"),
-        # Twice a second while a broker is away: not the twenty times, each with its line in the
-        # log, that librdkafka would begin with, nor the 10 s apart that it would end with.
+        # Attempts to reconnect are 0.5 to 1 s apart. By default they would be 0.1 s apart at first,
+        # each with a line in the log, and 10 s in the end.
         "reconnect.backoff.ms": 500,
         "reconnect.backoff.max.ms": 1000,
-        # By default a minute, and half a minute to connect.
+        # The defaults are 60 s, and 30 s to connect.
         "socket.timeout.ms": milliseconds,
         "socket.connection.setup.timeout.ms": milliseconds,
         "socket.keepalive.enable": True,
@@ -63,7 +67,10 @@ def client_settings(
 def producer_settings(
     address: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
 ) -> dict[str, Any]:
-    """Return settings for a producer that neither loses nor reorders records."""
+    """Return the settings of a producer that neither loses nor reorders records.
+
+    The arguments and errors are those of client_settings().
+    """
     return client_settings(address, silence_seconds) | {
         "acks": "all",
         "enable.idempotence": True,
@@ -71,11 +78,11 @@ def producer_settings(
     }
 
 
-def _secure(address: str) -> dict[str, str]:
+def _secure_settings(address: str) -> dict[str, str]:
     try:
         parts = urlsplit(address)
     except ValueError:
-        # Which would repeat the address, and may hold a password.
+        # The error repeats the address, which may contain a password.
         raise SettingsError(_UNUSABLE) from None
     login, _, servers = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
@@ -99,5 +106,5 @@ def _secure(address: str) -> dict[str, str]:
 
 
 def dead_letter_topic(topic: str) -> str:
-    """Return the name of the topic that takes what a consumer of the topic cannot read."""
+    """Return the topic for records that a consumer of the given topic cannot read."""
     return f"{topic}.dlq"

@@ -1,4 +1,8 @@
-"""Connections to Postgres: bounded in number, in waiting time and callers, and in silence."""
+"""Connections to Postgres, and a pool of them.
+
+A connection is given up when Postgres sends nothing for too long while a statement waits. The pool
+limits how many connections there are, how many callers wait for one, and for how long.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import select
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg.abc import RV, PQGen
@@ -16,99 +20,110 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from core.errors import DatabaseUnavailableError, OverloadedError
 from core.settings import DEFAULT_SILENCE_SECONDS
+from core.storage.queries import load_queries
 
 LOG = logging.getLogger(__name__)
 CONNECT_SECONDS = 2
+# How long a caller waits for a connection of the pool, and how many callers may wait.
 WAIT_SECONDS = 2.0
-# The pool waits for longer and longer between its tries to connect. Given up early, the next
-# caller tries at once: a server that is back is used within a second.
-RECONNECT_SECONDS = 1.0
 MAX_WAITING = 1000
-# How often a connection that waits for the server looks at the time.
-LOOK_SECONDS = 0.1
+# The pool doubles its pause after each failed attempt to connect, and stops trying after this time.
+# The next caller makes it try again at once, so a Postgres that is back is used within a second.
+RECONNECT_SECONDS = 1.0
+# How often a statement that waits for Postgres checks how long the silence has lasted.
+POLL_SECONDS = 0.1
+# The first version with the setting transaction_timeout.
 TRANSACTION_TIMEOUT_VERSION = 170_000
 
-# Whether a server has reached a moment. A primary has whatever it has committed, as long as it is
-# still at that history. A replica has what the relay's heartbeat has passed: its own LSN may be of
-# a restored primary, which it follows and which has not begun its own history yet. To be asked in a
-# statement before the read that relies on it, on the same connection.
-HAS_REACHED: LiteralString = """
-SELECT history = %(history)s AND CASE
-    WHEN pg_is_in_recovery() THEN lsn >= %(lsn)s
-    ELSE server = server_identity()
-END FROM relay_state
-"""
+# Asks a server whether it has reached a moment; see queries.sql.
+HAS_REACHED = load_queries("core.storage")["has_reached"]
 
 
 class ServerSilentError(psycopg.OperationalError):
-    """Postgres sent nothing for too long while it owed an answer; the connection is closed."""
+    """Postgres sent nothing for too long while a statement waited; the connection is closed."""
 
 
 class Connection(psycopg.AsyncConnection[TupleRow]):
-    """A connection that is given up when Postgres is silent in the middle of a statement."""
+    """A connection that closes when Postgres is silent for silence_seconds during a statement."""
 
     silence_seconds = DEFAULT_SILENCE_SECONDS
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.made_at = time.monotonic()
+        self.created_at = time.monotonic()
 
     async def wait(
         self,
         gen: PQGen[RV],
-        interval: float = LOOK_SECONDS,
-        timeout: float | None = None,  # noqa: ASYNC109 - psycopg's own
+        interval: float = POLL_SECONDS,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature is psycopg's
     ) -> RV:
-        """Wait for the server, as every statement does; raises ServerSilentError."""
-        return await super().wait(_unless_silent(self, gen), interval, timeout)
+        """Wait for Postgres; psycopg calls this for every statement.
+
+        Raises:
+            ServerSilentError: the silence lasted too long.
+        """
+        return await super().wait(_limit_silence(self, gen), interval, timeout)
 
 
 class BlockingConnection(psycopg.Connection[TupleRow]):
-    """The same for threads."""
+    """A connection for a thread that closes when Postgres is silent as Connection does."""
 
     silence_seconds = DEFAULT_SILENCE_SECONDS
 
     def wait(
-        self, gen: PQGen[RV], interval: float = LOOK_SECONDS, timeout: float | None = None
+        self, gen: PQGen[RV], interval: float = POLL_SECONDS, timeout: float | None = None
     ) -> RV:
-        """Wait for the server, as every statement does; raises ServerSilentError.
+        """Wait for Postgres; psycopg calls this for every statement.
 
-        With a timeout it is a wait for notifications, which may well not come.
+        Raises:
+            ServerSilentError: the silence lasted too long.
         """
+        # With a timeout, psycopg waits for notifications, which need not come.
         if timeout is None:
-            gen = _unless_silent(self, gen)
+            gen = _limit_silence(self, gen)
         return super().wait(gen, interval, timeout)
 
 
-def _unless_silent(connection: Connection | BlockingConnection, waiting: PQGen[RV]) -> PQGen[RV]:
-    """Do as the generator does, and close the connection after silence_seconds without a sign.
+def _limit_silence(connection: Connection | BlockingConnection, waiting: PQGen[RV]) -> PQGen[RV]:
+    """Run the generator of a statement, and close the connection after silence_seconds of silence.
 
-    psycopg resumes the generator when the socket is ready, and every LOOK_SECONDS when it is not.
-    Neither TCP keepalives nor TCP_USER_TIMEOUT can stand in for this: a proxy or a stopped server
-    has a kernel that goes on to acknowledge. Nor can asyncio.timeout: psycopg answers a
-    cancellation by cancelling the query and waiting for the server again.
+    psycopg resumes the generator when the socket is ready, and every POLL_SECONDS when it is not.
+
+    TCP keepalives and TCP_USER_TIMEOUT cannot replace this. The kernel of a proxy, or of a server
+    whose Postgres is stopped, still acknowledges packets. Nor can asyncio.timeout(): when psycopg
+    is cancelled, it cancels the statement and waits for Postgres again.
     """
     try:
         wanted = next(waiting)
-        heard = time.monotonic()
+        heard_at = time.monotonic()
         while True:
             ready = yield wanted
             if ready:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > connection.silence_seconds:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > connection.silence_seconds:
                 connection.pgconn.finish()
                 raise ServerSilentError(
                     f"Postgres sent nothing for {connection.silence_seconds:g} s; the connection "
                     "was closed"
                 )
             wanted = waiting.send(ready)
-    except StopIteration as done:
-        answer: RV = done.value
-        return answer
+    except StopIteration as stop:
+        result: RV = stop.value
+        return result
 
 
 def connect(dsn: str, application: str, silence_seconds: float) -> BlockingConnection:
-    """Return a connection for a thread; raises psycopg.OperationalError."""
+    """Return a new connection in autocommit mode, for a thread.
+
+    Args:
+        dsn: the connection string.
+        application: a part of the application_name that Postgres shows.
+        silence_seconds: how long Postgres may be silent during a statement.
+
+    Raises:
+        psycopg.OperationalError: Postgres cannot be reached, or refuses.
+    """
     arguments = connection_arguments(application, silence_seconds)
     connection = BlockingConnection.connect(dsn, **arguments)
     connection.silence_seconds = silence_seconds
@@ -118,18 +133,21 @@ def connect(dsn: str, application: str, silence_seconds: float) -> BlockingConne
 def connection_arguments(
     application: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
 ) -> dict[str, Any]:
-    """Return the libpq arguments common to all of Fanfare's connections to Postgres.
+    """Return the arguments that all connections to Postgres are made with.
 
-    silence_seconds: after how long without a sign from the other side a connection is given up.
+    Args:
+        application: a part of the application_name that Postgres shows.
+        silence_seconds: how long either side waits for a sign of the other.
     """
     milliseconds = int(silence_seconds * 1000)
-    # With three probes that are not answered: within the bound, also while nothing is asked.
+    # With three probes, an idle connection that is dead is noticed within silence_seconds as well.
     idle, interval = max(1, int(silence_seconds / 3)), max(1, int(silence_seconds / 7.5))
     server = {
-        # A statement that is only slow ends before its connection is given up.
+        # A statement that is merely slow is ended before its connection is given up.
         "statement_timeout": milliseconds * 2 // 3,
-        # The server's side: a client that vanished must not hold its locks for hours. This is for
-        # those behind a proxy that hangs; where the network is at fault, the others see it.
+        # The locks of a client that is gone must not be held for hours. This timeout is for a
+        # client that hangs, or is behind a proxy that hangs; the TCP settings are for a client
+        # that the network has cut off.
         "idle_in_transaction_session_timeout": milliseconds,
         "tcp_user_timeout": milliseconds,
         "tcp_keepalives_idle": idle,
@@ -150,7 +168,7 @@ def connection_arguments(
 
 
 class Database:
-    """One Postgres server, through a pool of connections."""
+    """A Postgres server, through a pool of connections."""
 
     def __init__(
         self,
@@ -160,9 +178,13 @@ class Database:
         silence_seconds: float = DEFAULT_SILENCE_SECONDS,
         max_size: int = 10,
     ) -> None:
-        """Use the server, or of several the one that the DSN chooses.
+        """Create the pool; open() connects.
 
-        silence_seconds: after how long without a sign from it a connection is given up.
+        Args:
+            dsn: the connection string. If it names several servers, libpq chooses one of them.
+            application: a part of the application_name that Postgres shows.
+            silence_seconds: how long Postgres may be silent during a statement.
+            max_size: the maximum number of connections.
         """
         self._silence_seconds = silence_seconds
         self._replaced_at = 0.0
@@ -182,60 +204,28 @@ class Database:
         )
 
     async def open(self) -> None:
-        """Begin to connect. Postgres need not be up: callers are told until it is."""
+        """Start connecting, without waiting for it; Postgres need not be up yet."""
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
-        """Close the connections; those in use when they are given back."""
+        """Close the connections; those in use are closed when they are given back."""
         await self._pool.close()
-
-    async def _configure(self, connection: Connection) -> None:
-        # Between the statements of a pipeline Postgres does not count as waiting for its client,
-        # so idle_in_transaction_session_timeout does not apply to group commits.
-        if connection.info.server_version >= TRANSACTION_TIMEOUT_VERSION:
-            seconds = 2 * self._silence_seconds
-            await connection.execute(f"SET transaction_timeout = '{seconds:g}s'")
-
-    async def _check(self, connection: Connection) -> None:
-        """Raise psycopg.OperationalError if the connection is broken."""
-        # Whoever had it before may have allowed more.
-        connection.silence_seconds = self._silence_seconds
-        arrived = select.poll()
-        arrived.register(connection.fileno(), select.POLLIN)
-        if not arrived.poll(0):
-            # A server that ends says so, by the end of the connection at least. Asking each time
-            # would cost every call a round trip.
-            return
-        try:
-            await AsyncConnectionPool.check_connection(connection)
-        except psycopg.OperationalError:
-            await self._replace_others(connection)
-            raise
-
-    async def _replace_others(self, lost: Connection) -> None:
-        """Replace the idle connections, which are as dead as the lost one.
-
-        Found one by one, each would cost a caller the whole bound of silence, or at least the
-        pool's growing pauses.
-        """
-        if lost.made_at > self._replaced_at:
-            self._replaced_at = time.monotonic()
-            LOG.warning("lost a connection to Postgres; replacing the idle ones")
-            await self._pool.drain()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Yield a connection in autocommit.
+        """Lend a connection in autocommit mode.
 
-        Raises DatabaseUnavailableError when Postgres does not answer, breaks off, or is silent for
-        too long, and OverloadedError when too many callers wait already.
+        Raises:
+            DatabaseUnavailableError: Postgres cannot be reached, is silent for too long, or the
+                connection broke.
+            OverloadedError: too many callers wait for a connection.
         """
         try:
             async with self._pool.connection() as connection:
                 try:
                     yield connection
                 finally:
-                    # Also when the caller was cancelled: psycopg closes it if the server does not
+                    # psycopg also closes it when the caller was cancelled and Postgres does not
                     # confirm that it has cancelled the statement.
                     if connection.closed:
                         await self._replace_others(connection)
@@ -245,3 +235,42 @@ class Database:
             raise DatabaseUnavailableError from error
         except psycopg.OperationalError as error:
             raise DatabaseUnavailableError from error
+
+    async def _configure(self, connection: Connection) -> None:
+        """Prepare a new connection of the pool."""
+        # idle_in_transaction_session_timeout does not apply to group commits: between the
+        # statements of a pipeline, Postgres does not count the transaction as idle.
+        if connection.info.server_version >= TRANSACTION_TIMEOUT_VERSION:
+            seconds = 2 * self._silence_seconds
+            await connection.execute(f"SET transaction_timeout = '{seconds:g}s'")
+
+    async def _check(self, connection: Connection) -> None:
+        """Check a connection before the pool lends it.
+
+        Raises:
+            psycopg.OperationalError: the connection is broken.
+        """
+        # The last caller may have raised the limit for its own statements.
+        connection.silence_seconds = self._silence_seconds
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        if not poll.poll(0):
+            # A Postgres that shuts down sends a message, or at least closes the connection. As
+            # nothing has come, the round trip of a real check can be saved.
+            return
+        try:
+            await AsyncConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            await self._replace_others(connection)
+            raise
+
+    async def _replace_others(self, lost: Connection) -> None:
+        """Replace the idle connections when one is lost, since they are most likely lost too.
+
+        Otherwise one caller after the other would run into a lost connection, and wait for
+        silence_seconds or for the pool's growing pauses.
+        """
+        if lost.created_at > self._replaced_at:
+            self._replaced_at = time.monotonic()
+            LOG.warning("lost a connection to Postgres; replacing the idle ones")
+            await self._pool.drain()

@@ -5,8 +5,8 @@ the commands of independent callers, and it parses replies one at a time, which 
 Redis spends on the command. So the two classes here write to the socket of an open connection and
 parse with hiredis what arrives.
 
-This is the only module that uses private attributes of redis-py. `tests/unit/core/storage/
-test_redis.py` fails when a new version of redis-py no longer has them.
+This is the only module that uses private attributes of redis-py. A unit test fails when a new
+version of redis-py no longer has them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Telling a Redis that has no memory left from one that is away."""
+"""Tells a Redis that is at its memory limit from one that does not answer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ _REFUSAL = "OOM command not allowed"
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether Redis refused a command because it is at its memory limit.
+    """Return whether Redis refused a command because it has reached its memory limit.
 
-    redis-py has a class for the plain reply. The replies that we parse, those of scripts and
-    those of transactions say it in their text.
+    redis-py raises OutOfMemoryError only for commands that it parses the replies of itself. For
+    replies from scripts and transactions, and those that core.storage.redis parses, only the text
+    of the error tells.
     """
     return isinstance(error, OutOfMemoryError) or _REFUSAL in str(error)

@@ -1,4 +1,4 @@
-"""Walking through the keys of Redis."""
+"""Removes keys from Redis by pattern."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ STEP = 1000
 
 
 def unlink_all(redis: Redis, *patterns: str, only: Callable[[Any], bool] | None = None) -> int:
-    """Remove all keys that match one of the patterns; return how many were removed.
+    """Remove all keys that match one of the patterns.
 
-    only: which of these; None for all of them.
+    Works in steps, between which Redis serves others. Every key that exists during the whole call
+    is removed. Keys that are created meanwhile may be removed or not.
 
-    In steps that keep nobody waiting. Every key that is there from before the call until its end
-    is removed; of those that come meanwhile, some are. Raises redis.RedisError.
+    Args:
+        redis: where to remove them.
+        patterns: glob-style patterns.
+        only: returns whether to remove a matching key; None to remove all of them.
+
+    Returns:
+        How many keys were removed.
+
+    Raises:
+        redis.RedisError: Redis does not answer.
     """
     removed = 0
     for pattern in patterns:

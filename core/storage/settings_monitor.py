@@ -1,4 +1,4 @@
-"""Checking the servers' settings when a process starts, and again while it runs."""
+"""Checks the settings of servers when a process starts, and regularly while it runs."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from core.storage.settings_checks import Check, SettingsUnknownError
 from core.storage.settings_rules import Finding, Severity
 
 LOG = logging.getLogger(__name__)
-# How long a start waits for the servers to tell their settings. They need not be up.
+# How long a process waits at its start for the first results. The servers need not be up.
 START_SECONDS = 5.0
 CHECK_SECONDS = 30.0
-# While a server does not answer, or has a setting that must be corrected.
-SOON_SECONDS = 2.0
+# The pause between checks while a server does not answer, or has a setting that is an error.
+RETRY_SECONDS = 2.0
 
 
 class SettingsMonitor:
-    """Knows what is wrong with the servers' settings, and logs each finding when it changes."""
+    """Holds the findings for a process's servers, and logs each when it appears or goes away."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
-        """Prepare these checks, by the name of the server."""
+        """Create a monitor; the keys of the checks are the names of the servers."""
         self._checks = checks
         self._findings: dict[str, Sequence[Finding]] = {}
         self._unanswered = set(checks)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, *, refuse: bool = True) -> None:
-        """Check the servers, and go on checking them until stop().
+        """Check the servers once, then regularly until stop().
 
-        A server that is not up yet is checked as soon as it answers.
+        A server that does not answer yet is checked as soon as it does.
 
         Args:
-            refuse: whether an error keeps the process from starting.
+            refuse: whether a finding that is an error prevents the process from starting.
 
         Raises:
-            StartError: a server has a setting that Fanfare cannot be right with.
+            StartError: there is such a finding.
         """
         first = {asyncio.create_task(self._check(server)) for server in self._checks}
         _, late = await asyncio.wait(first, timeout=START_SECONDS)
@@ -47,17 +47,17 @@ class SettingsMonitor:
         self._tasks.add(asyncio.create_task(self._run()))
 
     async def stop(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
     def trouble(self, *servers: str) -> str | None:
-        """Return the first error found in these servers, or None.
+        """Return the first finding that is an error, or None.
 
         Args:
-            servers: their names; none for all servers.
+            servers: the names of the servers to look at; without any, all servers.
         """
         for server in servers or self._checks:
             for finding in self._findings.get(server, ()):
@@ -68,14 +68,14 @@ class SettingsMonitor:
     async def _run(self) -> None:
         while True:
             is_urgent = self._unanswered or self.trouble() is not None
-            await asyncio.sleep(SOON_SECONDS if is_urgent else CHECK_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS if is_urgent else CHECK_SECONDS)
             await asyncio.gather(*map(self._check, self._checks))
 
     async def _check(self, server: str) -> None:
         try:
             found = await asyncio.to_thread(self._checks[server])
         except SettingsUnknownError:
-            # What was found before still counts: nobody has seen it corrected.
+            # The former findings stay: nothing shows that they were corrected.
             self._unanswered.add(server)
             return
         except Exception:

@@ -1,7 +1,7 @@
-"""What is wrong with the settings of the servers that Fanfare runs on.
+"""Rules for the settings of Postgres, Redis and Kafka.
 
-Each function here takes what a server says about itself, and returns a sentence for each setting
-that Fanfare cannot be right with, or that it should not be run with.
+Each function takes the settings of one server and returns a finding for every setting that breaks
+one of Fanfare's promises, or that costs more or is less safe than it has to be.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from core.feed.sharding import PARTITIONS
 
 MIN_POSTGRES = 14
 MIN_REDIS = 6
-# From three replicas on one may be away while two still have each record.
+# With this many replicas, one may be away while two still have every record.
 MANY_REPLICAS = 3
 MIN_IN_SYNC = 2
 
 
 class Severity(IntEnum):
-    """How bad a finding is; the values are the levels of `logging`."""
+    """How bad a finding is. The values are levels of `logging`."""
 
     NOTE = 20
-    """Nothing is at risk; an operator may want to know."""
+    """Nothing is at risk, but an operator may want to know."""
     WARNING = 30
     """Something costs more, or is less safe, than it has to be."""
     ERROR = 40
-    """A promise does not hold: acknowledged commands may be lost, or timelines be wrong."""
+    """Acknowledged commands may be lost, or timelines may be wrong."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that an operator should know about a server."""
+    """A setting of a server that an operator should change or know about."""
 
     severity: Severity
     text: str
-    """One sentence with what is wrong and what to do."""
+    """What is wrong, then what to do."""
 
 
 @dataclass(frozen=True)
 class PostgresSettings:
-    """What Postgres says about itself to a connection of Fanfare's."""
+    """The settings of Postgres, as they apply to a connection of Fanfare."""
 
     version: int
-    """As server_version_num: 180006 is 18.6."""
+    """The setting server_version_num: 180006 is 18.6."""
     fsync: str
     full_page_writes: str
     synchronous_commit: str
@@ -53,50 +53,51 @@ class PostgresSettings:
 
 @dataclass(frozen=True)
 class TopicSettings:
-    """What Kafka says about a topic."""
+    """The settings of a Kafka topic."""
 
     name: str
     partitions: int
     replicas: int
-    """Of the partition that has the fewest."""
+    """How many replicas the partition with the fewest has."""
     has_id: bool
+    """Whether Kafka gives topics an id."""
     config: Mapping[str, str] | None = field(default_factory=dict)
-    """The values in force; None where Kafka does not tell them to Fanfare's user."""
+    """The effective configuration; None if Fanfare's user may not read it."""
 
 
 def postgres_findings(settings: PostgresSettings) -> list[Finding]:
-    """Return what is wrong with the settings of a Postgres primary."""
+    """Return the findings for a Postgres primary."""
     found = []
     if settings.version < MIN_POSTGRES * 10_000:
         found.append(
-            f"Postgres is version {settings.version // 10_000}, and Fanfare needs {MIN_POSTGRES} "
-            "or newer: upgrade it"
+            f"Postgres is version {settings.version // 10_000}, which is too old; upgrade it to "
+            f"{MIN_POSTGRES} or newer"
         )
     if settings.fsync == "off":
         found.append(
-            "fsync is off in Postgres, so that a crash may lose acknowledged commands and damage "
-            "the database: set fsync = on"
+            "fsync is off in Postgres, so a crash can lose acknowledged commands and damage the "
+            "database; set fsync = on"
         )
     if settings.full_page_writes == "off":
         found.append(
-            "full_page_writes is off in Postgres, so that a crash may damage the database: set "
+            "full_page_writes is off in Postgres, so a crash can damage the database; set "
             "full_page_writes = on"
         )
     if settings.synchronous_commit in {"off", "local"}:
         found.append(
-            f"synchronous_commit is {settings.synchronous_commit} in Postgres, so that "
-            "acknowledged commands may be lost and timelines be wrong afterwards: set "
-            "synchronous_commit = on, for Fanfare's role and database too"
+            f"synchronous_commit is {settings.synchronous_commit} in Postgres, so a crash can lose "
+            "acknowledged commands and leave wrong timelines behind; set synchronous_commit = on "
+            "in Postgres, and for Fanfare's role and database"
         )
     return [Finding(Severity.ERROR, text) for text in found]
 
 
 def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
-    """Return what is wrong with the settings of a Redis or Valkey.
+    """Return the findings for a Redis or Valkey server.
 
     Args:
-        info: what INFO answers. Services in the cloud may leave fields out; what is not there is
-            not checked.
+        info: the reply to INFO. Fields that are missing are not checked, since managed services
+            leave some out.
     """
     found = []
     version = str(info.get("redis_version", ""))
@@ -105,7 +106,7 @@ def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
         found.append(
             Finding(
                 Severity.ERROR,
-                f"Redis is version {version}, and Fanfare needs {MIN_REDIS} or newer: upgrade it",
+                f"Redis is version {version}, which is too old; upgrade it to {MIN_REDIS} or newer",
             )
         )
     policy = str(info.get("maxmemory_policy", ""))
@@ -113,64 +114,65 @@ def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
         found.append(
             Finding(
                 Severity.ERROR,
-                f"maxmemory-policy is {policy} in Redis, which evicts checkpoints too, and with "
-                "them all cached timelines: set maxmemory-policy volatile-lru",
+                f"maxmemory-policy is {policy} in Redis, so Redis can evict checkpoints, and all "
+                "cached timelines are lost then; set maxmemory-policy volatile-lru",
             )
         )
     if policy == "noeviction" and int(info.get("maxmemory", 0)):
         found.append(
             Finding(
                 Severity.WARNING,
-                "maxmemory-policy is noeviction in Redis, which has a memory limit: once it is "
-                "reached, Postgres serves the timelines: set maxmemory-policy volatile-lru",
+                "maxmemory-policy is noeviction in Redis, so Redis refuses writes when it reaches "
+                "its memory limit, and Postgres has to serve the timelines then; set "
+                "maxmemory-policy volatile-lru",
             )
         )
     if info.get("aof_enabled") == 0:
         found.append(
             Finding(
                 Severity.NOTE,
-                "appendonly is no in Redis: after a restart of Redis timelines may have to be "
-                "built again, which Postgres has the work of",
+                "appendonly is no in Redis, so after a restart of Redis all timelines must be "
+                "built again from Postgres; set appendonly yes if that is too much work",
             )
         )
     return found
 
 
 def topic_findings(settings: TopicSettings) -> list[Finding]:
-    """Return what is wrong with the settings of the feed's topic."""
+    """Return the findings for the topic of the feed."""
     topic = f"the topic {settings.name}"
     errors, warnings = [], []
     if settings.partitions != PARTITIONS:
         errors.append(
-            f"{topic} has {settings.partitions} partitions, and Fanfare needs {PARTITIONS}: "
-            "delete it, and run `fanfare migrate`"
+            f"{topic} has {settings.partitions} partitions, but Fanfare needs {PARTITIONS}; "
+            "delete it and run `fanfare migrate`"
         )
     if not settings.has_id:
         errors.append(
-            "Kafka gives topics no ids, so it is older than 2.8 or runs as an older version: "
-            "upgrade it"
+            "Kafka does not give topics ids, since it is older than 2.8 or configured to behave "
+            "like an older version; upgrade it"
         )
     if settings.config is None:
         warnings.append(
-            f"Kafka does not tell Fanfare's user the configuration of {topic}, so it is not "
-            "checked: allow the operation DescribeConfigs on it"
+            f"the configuration of {topic} cannot be checked, since Fanfare's user may not read "
+            "it; allow the operation DescribeConfigs on the topic"
         )
     config = settings.config or {}
     if (policy := config.get("cleanup.policy", "delete")) != "delete":
         errors.append(
-            f"cleanup.policy of {topic} is {policy}, by which Kafka removes events that a worker "
-            "may still need: set cleanup.policy=delete"
+            f"cleanup.policy of {topic} is {policy}, so Kafka removes events that a worker may "
+            "still need; set cleanup.policy=delete"
         )
     if config.get("unclean.leader.election.enable") == "true":
         errors.append(
-            f"unclean.leader.election.enable of {topic} is true, by which Kafka may lose "
-            "acknowledged events: set unclean.leader.election.enable=false"
+            f"unclean.leader.election.enable of {topic} is true, so Kafka can lose acknowledged "
+            "events; set unclean.leader.election.enable=false"
         )
     in_sync = int(config.get("min.insync.replicas", MIN_IN_SYNC))
     if settings.replicas >= MANY_REPLICAS and in_sync < MIN_IN_SYNC:
         warnings.append(
-            f"min.insync.replicas of {topic} is {in_sync}, so that the only broker which has an "
-            f"event may lose it: set min.insync.replicas={MIN_IN_SYNC}"
+            f"min.insync.replicas of {topic} is {in_sync}, so an event can be lost with the only "
+            f"broker that has it; set min.insync.replicas={MIN_IN_SYNC}"
         )
     return [
         *(Finding(Severity.ERROR, text) for text in errors),

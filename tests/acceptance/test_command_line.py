@@ -14,7 +14,7 @@ from helpers.command_line import PORTS
 from helpers.fanfare import Fanfare
 from helpers.waiting import wait_until
 
-from core.rpc.health_probe import gateway_serves
+from core.rpc.health_probe import rest_serves
 from core.settings import PREFIX
 from embedded.stack import default_parts_dir, free_ports
 
@@ -83,7 +83,7 @@ def test_up_serves_until_it_is_told_to_stop(
             assert url is not None, told
             tls_dir = Path(authority[1]).parent if authority else None
             assert (url[1] == "https") == (tls_dir is not None) == bool(options), told
-            assert gateway_serves(int(url[2]), tls_dir)
+            assert rest_serves(int(url[2]), tls_dir)
             given = dict(re.findall(r"FANFARE_(\w+)=(\S+)", told))
             status = subprocess.run(
                 ["fanfare", "status"],
@@ -154,7 +154,7 @@ def test_up_restarts_what_dies_and_gives_up_with_status_1(
             status = up.wait(60)
     told = log.read_text()
     assert "The read process was ended by SIGKILL. The end of " in told
-    assert "INFO core.rpc.server: serving on port" in told  # the end of its log
+    assert "INFO core.rpc.server: serving gRPC port=" in told  # the end of its log
     assert status == (0 if restarts else 1), told
     if not restarts:
         assert "Error: The read process did not stay up after 0 restarts within 10 min" in told
@@ -178,7 +178,7 @@ def test_a_taken_port_is_reported_without_a_traceback(fanfare: Fanfare, tmp_path
     assert "Traceback" not in up.stderr
 
 
-@pytest.mark.parametrize("package", ["write_service", "read_service", "fanout_worker", "gateway"])
+@pytest.mark.parametrize("package", ["write_service", "read_service", "fanout_worker"])
 def test_a_process_without_addresses_does_not_start(tmp_path: Path, package: str) -> None:
     """A process exits with a reason if a setting is misspelt or an address is missing."""
     typo = subprocess.run(
@@ -191,15 +191,14 @@ def test_a_process_without_addresses_does_not_start(tmp_path: Path, package: str
     )
     assert typo.returncode == 1
     assert typo.stderr.startswith("fanfare: FANFARE_POSTGRES_DNS is not a setting")
-    if package != "gateway":  # which needs only the services
-        nothing = subprocess.run(
-            ["python", "-m", package],
-            env=_environment(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert nothing.returncode == 1
-        assert "is not set and no embedded stack is recorded" in nothing.stderr
-        assert "Traceback" not in nothing.stderr
+    nothing = subprocess.run(
+        ["python", "-m", package],
+        env=_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert nothing.returncode == 1
+    assert "is not set and no embedded stack is recorded" in nothing.stderr
+    assert "Traceback" not in nothing.stderr

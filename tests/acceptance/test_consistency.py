@@ -1,4 +1,4 @@
-"""Consistency tokens: a read that passes a command's token sees that command's effect."""
+"""Consistency tokens: a read with the token of a command sees the effect of that command."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _at(fanfare: Fanfare, lsn: int) -> Moment:
 
 @pytest.fixture(scope="module")
 def halted(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system without a fan-out: what Redis shows stays as it was."""
+    """Return clients of a system whose fan-out is stopped, so that Redis stays as it is."""
     with Fanfare(start_system()) as clients:
         yield clients
 
 
 def test_a_timeline_with_a_token_shows_what_redis_does_not_know_yet(halted: Fanfare) -> None:
-    """Creation, change, deletion, follow and unfollow each show at once to who passes the token."""
+    """Every kind of change shows at once in a read with the token of its command."""
     bob, carol = halted.user(), halted.user()
     alice = halted.user(bob)
     first = halted.tweet(bob)
@@ -70,7 +70,7 @@ def test_a_timeline_with_a_token_shows_what_redis_does_not_know_yet(halted: Fanf
 
 
 def test_every_command_gives_a_token_that_every_query_takes(fanfare: Fanfare) -> None:
-    """The whole contract, with the token of the last command."""
+    """Each query answers when it is given the token of the last command."""
     bob, alice = fanfare.user(), fanfare.user()
     batch = w.BatchCreateTweetsRequest(requests=[w.CreateTweetRequest(user_id=bob.id, content="x")])
     tweet = fanfare.write.BatchCreateTweets(batch).results[0].tweet
@@ -94,7 +94,7 @@ def test_every_command_gives_a_token_that_every_query_takes(fanfare: Fanfare) ->
 
 
 def test_rest_passes_the_token_in_a_header_and_a_parameter(fanfare: Fanfare) -> None:
-    """A command's header, also beside 204, is good as a query's parameter."""
+    """The header of a command, also of one without a body, can be passed as a parameter."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     tweet = {"user_id": bob.id, "content": "x"}
@@ -110,7 +110,7 @@ def test_rest_passes_the_token_in_a_header_and_a_parameter(fanfare: Fanfare) -> 
 
 
 def test_no_query_answers_before_its_token(fanfare: Fanfare) -> None:
-    """A token of a lost future is UNAVAILABLE from every query that takes one, never ignored."""
+    """Every query that takes a token refuses one that no server has reached."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     tweet = fanfare.tweet(bob)
@@ -144,7 +144,7 @@ def test_no_query_answers_before_its_token(fanfare: Fanfare) -> None:
 
 
 def test_a_token_that_nobody_gave_out_is_refused(fanfare: Fanfare) -> None:
-    """A mangled token is the caller's fault; one of a lost future is never answered stale."""
+    """A mangled token is an invalid argument; one from the future is not consistent yet."""
     alice = fanfare.user()
     token = encode_token(_at(fanfare, 10**6))
     mangled = token[:-2] + ("A" if token[-2] != "A" else "B") + token[-1]

@@ -1,4 +1,4 @@
-"""The contract's rules, as a client meets them."""
+"""The rules of the contract, checked by a gRPC client."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 def test_a_broken_rule_names_the_field(
     fanfare: Fanfare, request_: Message, fields: tuple[str, ...]
 ) -> None:
-    """Each limit of the contract is kept, and the error says where it was broken."""
+    """A request that breaks a rule is refused, and the error names the field."""
     stub = fanfare.write if ".write." in request_.DESCRIPTOR.full_name else fanfare.read
     method = getattr(stub, request_.DESCRIPTOR.name.removesuffix("Request"))
     assert failure(lambda: method(request_)) == Failure(INVALID, "INVALID_REQUEST", fields)
 
 
-def test_names_and_addresses_are_unique_whatever_the_case(fanfare: Fanfare) -> None:
-    """A second Alice is refused, by creation and by change, and nothing of hers is kept."""
+def test_usernames_and_email_addresses_are_unique_ignoring_case(fanfare: Fanfare) -> None:
+    """A name or address that is taken is refused, in CreateUser and in UpdateUser."""
     name = f"Case_{uuid.uuid4().hex[:12]}"
 
     def create(username: str, email: str) -> object:
@@ -86,8 +86,8 @@ def test_names_and_addresses_are_unique_whatever_the_case(fanfare: Fanfare) -> N
     assert fanfare.read.GetUserByUsername(found).user.username == name
 
 
-def test_an_update_changes_what_it_names_and_nothing_else(fanfare: Fanfare) -> None:
-    """A set and empty bio is cleared; fields not set stay; updated_at moves."""
+def test_an_update_changes_only_the_fields_that_are_set(fanfare: Fanfare) -> None:
+    """An empty bio clears the old one, other fields stay, and updated_at moves."""
     user = fanfare.user()
     changed = fanfare.write.UpdateUser(w.UpdateUserRequest(user_id=user.id, bio="hello")).user
     assert (changed.username, changed.bio) == (user.username, "hello")
@@ -98,7 +98,7 @@ def test_an_update_changes_what_it_names_and_nothing_else(fanfare: Fanfare) -> N
 
 
 def test_passwords_are_kept_as_argon2id_hashes(fanfare: Fanfare) -> None:
-    """The hash says its algorithm, and the password is nowhere."""
+    """Postgres has an argon2id hash, and a new password replaces it."""
     user = fanfare.user()
     ((password_hash,),) = fanfare.sql("SELECT password_hash FROM users WHERE id = %s", user.id)
     assert password_hash.startswith("$argon2id$")
@@ -108,7 +108,7 @@ def test_passwords_are_kept_as_argon2id_hashes(fanfare: Fanfare) -> None:
 
 
 def test_a_retried_tweet_is_created_once(fanfare: Fanfare) -> None:
-    """The same id and content return the first answer: in turn, at once, and in one batch."""
+    """Retries return the first answer: one after another, at the same time, and in one batch."""
     before = fanfare.rare_paths()
     user = fanfare.user()
     request = w.CreateTweetRequest(user_id=user.id, content="once", request_id=str(uuid.uuid4()))
@@ -124,8 +124,8 @@ def test_a_retried_tweet_is_created_once(fanfare: Fanfare) -> None:
     fanfare.wait_counted(Metric.REQUEST_REPEATED, before)
 
 
-def test_a_request_id_is_not_for_another_content(fanfare: Fanfare) -> None:
-    """The first in a batch decides; the one with another content fails alone."""
+def test_a_request_id_cannot_be_reused_for_other_content(fanfare: Fanfare) -> None:
+    """In a batch, only the later item with other content fails."""
     user = fanfare.user()
     rid = str(uuid.uuid4())
     items = [
@@ -142,7 +142,7 @@ def test_a_request_id_is_not_for_another_content(fanfare: Fanfare) -> None:
 
 
 def test_a_request_id_outlives_its_tweet(fanfare: Fanfare) -> None:
-    """A retry that comes after the deletion does not create the tweet again."""
+    """A retry after the deletion does not create the tweet again."""
     user = fanfare.user()
     request = w.CreateTweetRequest(user_id=user.id, content="x", request_id=str(uuid.uuid4()))
     tweet = fanfare.write.CreateTweet(request).tweet
@@ -152,7 +152,7 @@ def test_a_request_id_outlives_its_tweet(fanfare: Fanfare) -> None:
 
 
 def test_a_batch_keeps_its_order_and_each_item_stands_alone(fanfare: Fanfare) -> None:
-    """Ids rise in request order, and failures sit at their places."""
+    """Ids grow in request order, and an error is in the result of its own item."""
     user = fanfare.user()
     items = [w.CreateTweetRequest(user_id=user.id, content=f"n{n}") for n in range(998)]
     items.insert(3, w.CreateTweetRequest(user_id=2**62, content="nobody's"))
@@ -165,8 +165,8 @@ def test_a_batch_keeps_its_order_and_each_item_stands_alone(fanfare: Fanfare) ->
     assert ids(created) == sorted(ids(created))
 
 
-def test_bytes_that_are_no_request_are_the_clients_fault(fanfare: Fanfare) -> None:
-    """Garbage is INVALID_ARGUMENT, an unknown method UNIMPLEMENTED, both with their reasons."""
+def test_malformed_requests_and_unknown_methods_are_refused(fanfare: Fanfare) -> None:
+    """Garbage gets INVALID_ARGUMENT, an unknown method UNIMPLEMENTED, both with a reason."""
     with grpc.insecure_channel(fanfare.settings.write_service_target()) as channel:
         create: Any = channel.unary_unary("/fanfare.write.v1.WriteService/CreateTweet")
         assert failure(lambda: create(b"\xff\xff\xff")) == Failure(INVALID, "MALFORMED_REQUEST")
@@ -177,7 +177,7 @@ def test_bytes_that_are_no_request_are_the_clients_fault(fanfare: Fanfare) -> No
 
 
 def test_lists_of_users_page_by_token_and_by_offset(fanfare: Fanfare) -> None:
-    """Followers and followings come newest follow first, whole and without duplicates."""
+    """Pages together have every follow once, newest first."""
     star = fanfare.user()
     fans = [fanfare.user(star) for _ in range(7)]
     seen: list[int] = []
@@ -203,7 +203,7 @@ def test_lists_of_users_page_by_token_and_by_offset(fanfare: Fanfare) -> None:
 
 
 def test_batches_of_users_and_tweets_leave_out_what_is_missing(fanfare: Fanfare) -> None:
-    """Found items come in request order, each once."""
+    """Items that exist come in request order, each once."""
     one, two = fanfare.user(), fanfare.user()
     users = r.BatchGetUsersRequest(user_ids=[two.id, 2**62, one.id, two.id])
     assert list(fanfare.read.BatchGetUsers(users).users) == [two, one]
@@ -214,7 +214,7 @@ def test_batches_of_users_and_tweets_leave_out_what_is_missing(fanfare: Fanfare)
 
 
 def test_follows_are_idempotent_and_their_beginning_is_kept(fanfare: Fanfare) -> None:
-    """Following twice keeps the first time; unfollowing twice is fine."""
+    """Following again keeps the first created_at, and unfollowing again is OK."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     request = r.GetFollowRequest(follower_id=alice.id, followed_id=bob.id)
@@ -226,8 +226,8 @@ def test_follows_are_idempotent_and_their_beginning_is_kept(fanfare: Fanfare) ->
     assert failure(lambda: fanfare.read.GetFollow(request)).reason == "FOLLOW_NOT_FOUND"
 
 
-def test_asking_for_a_tweet_that_is_yet_to_come_does_not_hide_it(fanfare: Fanfare) -> None:
-    """An id that somebody guessed is not remembered as deleted: the tweet may come yet."""
+def test_a_tweet_that_was_asked_for_before_its_creation_is_found(fanfare: Fanfare) -> None:
+    """An id that does not exist yet is not cached as deleted."""
     guess = fanfare.tweet(fanfare.user()).id + 2**40
     ask = r.GetTweetRequest(tweet_id=guess)
     assert failure(lambda: fanfare.read.GetTweet(ask)).reason == "TWEET_NOT_FOUND"

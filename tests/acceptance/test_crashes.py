@@ -187,7 +187,7 @@ def _assert_whole(clients: Fanfare, author: User) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["write", "read", "worker", "gateway", "postgres", "replica", "valkey", "kafka"]
+    "name", ["write", "read", "worker", "postgres", "replica", "valkey", "kafka"]
 )
 def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(
     own: Fanfare, tmp_path: Path, name: str

@@ -1,4 +1,4 @@
-"""A Redis at its memory limit: timelines stay exact, and the worker says what is wrong."""
+"""Redis at its memory limit: timelines stay exact, and the worker is NOT_SERVING."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FILLER_BYTES = 4_000_000
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose Redis may be full."""
+    """Return clients of a system whose Redis may be filled."""
     with Fanfare(start_system()) as clients:
         yield clients
 
 
 @pytest.fixture
 def limit(own: Fanfare) -> Iterator[Callable[[int], object]]:
-    """Return a function that limits the memory of Redis, which then evicts nothing."""
+    """Return a function that limits the memory of Redis, without eviction."""
     own.redis.config_set("maxmemory-policy", "noeviction")
     yield lambda size: own.redis.config_set("maxmemory", size)
     own.redis.config_set("maxmemory", 0)
@@ -44,11 +44,9 @@ def _text(own: Fanfare, tweet: Tweet) -> str:
     return own.read.GetTweet(r.GetTweetRequest(tweet_id=tweet.id)).tweet.content
 
 
-def test_a_redis_without_room_makes_no_timeline_stale(
-    own: Fanfare, limit: Callable[[int], object]
-) -> None:
-    """Nothing can be written: Postgres answers every read, and the worker is NOT_SERVING."""
-    before = own.rare_paths()
+def test_a_full_redis_makes_no_timeline_stale(own: Fanfare, limit: Callable[[int], object]) -> None:
+    """While Redis refuses writes, Postgres answers all reads, and the worker is NOT_SERVING."""
+    before = own.metrics()
     bob, alice = own.cached_pair(5)
     carol = own.user(bob)
     own.wait_drained()
@@ -60,7 +58,7 @@ def test_a_redis_without_room_makes_no_timeline_stale(
     own.write.UpdateTweet(w.UpdateTweetRequest(tweet_id=edited.id, content="edited"))
     own.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=deleted.id))
     own.unfollow(carol, bob)
-    dave = own.user(bob)  # has no list, and cannot get one
+    dave = own.user(bob)  # has no list in Redis, and cannot get one
     own.wait_counted(Metric.REDIS_FULL, before)
     own.wait_exact(alice, carol, dave)
     for _ in range(3):
@@ -69,7 +67,7 @@ def test_a_redis_without_room_makes_no_timeline_stale(
             assert own.whole_timeline(reader) == own.oracle(reader)
     assert _text(own, edited) == "edited"
     assert own.timeline(alice, limit=100).tweets[-6].content == "edited"
-    wait_until(lambda: not _worker_serves(own), "the worker says that it cannot write")
+    wait_until(lambda: not _worker_serves(own), "the worker is NOT_SERVING")
     own.wait_counted(Metric.CACHE_REFUSED, before)
 
     limit(0)
@@ -82,11 +80,11 @@ def test_a_redis_without_room_makes_no_timeline_stale(
     assert own.redis.exists(own.keys.for_list(home_list(alice.id)))
 
 
-def test_a_worker_makes_room_by_dropping_cached_timelines(
+def test_the_worker_makes_room_by_deleting_cached_timelines(
     own: Fanfare, limit: Callable[[int], object]
 ) -> None:
-    """What fills Redis are lists that readers can have built anew, so no operator is needed."""
-    before = own.rare_paths()
+    """If lists fill Redis, the worker deletes them, and readers build them again."""
+    before = own.metrics()
     bob, alice = own.cached_pair(5)
     nobody = 10**12
     for number in range(nobody, nobody + 4):
@@ -97,4 +95,4 @@ def test_a_worker_makes_room_by_dropping_cached_timelines(
     own.wait_drained()
     own.wait_exact(alice)
     assert ids(own.timeline(alice).tweets)[0] == tweets[-1].id
-    assert _worker_serves(own)
+    wait_until(lambda: _worker_serves(own), "the worker serves")

@@ -1,4 +1,4 @@
-"""What the processes write about requests that they cannot read."""
+"""Logs do not repeat the content of requests that cannot be parsed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from helpers.waiting import wait_until
 
 from core.rpc.health_probe import probe
 
-# Not the run's own mark, as what follows is searched for here already.
+# Not SECRET, for which all logs are searched anyway.
 WORD = b"whispered"
 HEAD = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 UNREADABLE = [
@@ -23,35 +23,35 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("request_", UNREADABLE, ids=range(len(UNREADABLE)))
-def test_no_log_repeats_what_is_not_http(fanfare: Fanfare, request_: bytes) -> None:
-    """As a token with a stray byte."""
+def test_no_log_repeats_a_request_that_is_not_http(fanfare: Fanfare, request_: bytes) -> None:
+    """It may contain an access token, next to the byte that is wrong."""
     with _connect(fanfare.settings.rest_write_port) as connection:
         connection.sendall(request_)
         assert b" 400 " in _read(connection, b"\r\n\r\n")
-    assert _who_wrote(fanfare, WORD) == []
+    assert _logs_with(fanfare, WORD) == []
 
 
-def test_no_log_repeats_what_follows_a_request(fanfare: Fanfare) -> None:
-    """As a password where the length of the body was too short."""
+def test_no_log_repeats_bytes_after_a_request(fanfare: Fanfare) -> None:
+    """They may be the end of a body, with a password, whose Content-Length was too small."""
     with _connect(fanfare.settings.rest_write_port) as connection:
         connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
         _read(connection, b"}]}")
         connection.sendall(b'"password": "' + WORD + b'"}\r\n\r\n')
         assert b" 400 " in _read(connection, b"\r\n\r\n")
-    assert _who_wrote(fanfare, WORD) == []
+    assert _logs_with(fanfare, WORD) == []
 
 
-def test_no_log_repeats_metadata_that_is_no_text(fanfare: Fanfare) -> None:
-    """As a token, or a path, with a byte of another encoding."""
+def test_no_log_repeats_metadata_that_is_not_text(fanfare: Fanfare) -> None:
+    """It may be an access token, or a path, with a byte of another encoding."""
     path = b"/fanfare.write.v1.WriteService/DeleteUser"
     for call in (opening(path, (b"authorization", WORD + b"\xff")), opening(b"/" + WORD + b"\xff")):
         with _connect(fanfare.settings.write_port) as connection:
             connection.sendall(call)
             _read(connection, b"grpc-status")
-    # The second ends grpc's own server, which tells so later.
+    # The second request makes grpc close the port, which is logged later.
     target = f"127.0.0.1:{fanfare.settings.write_port}"
     wait_until(lambda: probe(target) is None, "the port is open again")
-    assert _who_wrote(fanfare, WORD) == []
+    assert _logs_with(fanfare, WORD) == []
 
 
 def _connect(port: int) -> socket.socket:
@@ -59,7 +59,7 @@ def _connect(port: int) -> socket.socket:
 
 
 def _read(connection: socket.socket, end: bytes) -> bytes:
-    """Return what comes until these bytes have come."""
+    """Return what is received up to and including these bytes."""
     answered = b""
     while end not in answered:
         part = connection.recv(1 << 16)
@@ -68,6 +68,6 @@ def _read(connection: socket.socket, end: bytes) -> bytes:
     return answered
 
 
-def _who_wrote(fanfare: Fanfare, word: bytes) -> list[str]:
+def _logs_with(fanfare: Fanfare, word: bytes) -> list[str]:
     logs = (fanfare.settings.state_dir / "logs").glob("*.log")
     return [log.name for log in logs if word in log.read_bytes()]

@@ -1,4 +1,4 @@
-"""Pages that are read while tweets come and go and authors are unfollowed."""
+"""Page tokens stay right while tweets are created and deleted and authors are unfollowed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from core.feed.timeline_lists import home_list
 from ops.system import System
 
-# The first pages come from the list in Redis, the others from below it.
+# Short, so that the first pages come from the list in Redis and the others from Postgres.
 LENGTH = 25
 AUTHORS = 4
 TWEETS_EACH = 55
@@ -27,24 +27,24 @@ CHANGES = ("create", "delete above", "delete below", "drop the list", "drain")
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose lists are short."""
+    """Return clients of a system with short lists in Redis."""
     with Fanfare(start_system(FANFARE_TIMELINE_LENGTH=str(LENGTH))) as clients:
         yield clients
 
 
 @dataclass
 class Scene:
-    """A reader, the authors whom they follow, and what the pages must show."""
+    """A reader, the authors whom the reader follows, and what the pages must show."""
 
     clients: Fanfare
     reader: User
     authors: Sequence[User]
     tweets: dict[int, int] = field(default_factory=dict)
-    """The authors of the tweets that were there at first and still are."""
+    """Of each tweet that has existed since the first page: the author's id."""
     shown: list[int] = field(default_factory=list)
 
     def change(self, what: str, which: int) -> None:
-        """Let something happen between two pages."""
+        """Change something between two pages."""
         at = self.shown[-1] if self.shown else 0
         above = [tweet for tweet in self.tweets if tweet >= at]
         below = [tweet for tweet in self.tweets if tweet < at]
@@ -61,7 +61,7 @@ class Scene:
                 self.clients.wait_drained()
 
     def unfollow(self, author: User) -> None:
-        """End a follow: the author's tweets may be shown or not from here on."""
+        """Unfollow an author, whose tweets the remaining pages may or may not show."""
         self.clients.unfollow(self.reader, author)
         self.tweets = {tweet: by for tweet, by in self.tweets.items() if by != author.id}
 
@@ -86,7 +86,7 @@ def _scene(clients: Fanfare) -> Scene:
     return scene
 
 
-# Without shrinking, which would take minutes: what is drawn is small enough to read.
+# Without shrinking, which would take minutes; the examples are small enough to read.
 @settings(
     max_examples=7,
     derandomize=True,
@@ -103,13 +103,13 @@ def _scene(clients: Fanfare) -> Scene:
         min_size=8,
     ),
 )
-def test_pages_show_what_is_there_throughout_exactly_once(
+def test_pages_show_each_lasting_tweet_once(
     own: Fanfare,
     limit: int,
     unfollowed: int,
     changes: Mapping[int, Sequence[tuple[str, int]]],
 ) -> None:
-    """Every tweet that existed and was followed throughout appears once, and all are in order."""
+    """A tweet that exists and is followed all the time appears exactly once, in order."""
     scene, token = _scene(own), ""
     before = len(scene.tweets)
     assert before > 200

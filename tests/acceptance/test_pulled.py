@@ -1,4 +1,4 @@
-"""Authors above FANFARE_PULL_FOLLOWERS, whose tweets readers merge instead of being pushed."""
+"""Pull authors: with more followers than FANFARE_PULL_FOLLOWERS, their tweets are not pushed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ THRESHOLD = 2
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system in which two followers are the most that an author pushes to."""
+    """Return clients of a system in which the tweets of authors are pushed to two followers."""
     with Fanfare(start_system(FANFARE_PULL_FOLLOWERS=str(THRESHOLD))) as clients:
         yield clients
 
@@ -30,7 +30,7 @@ def _pulled(own: Fanfare, user_id: int) -> bool:
 
 
 def test_followers_since_the_last_count_are_seen(own: Fanfare) -> None:
-    """An author who tweeted when nobody followed anybody crosses with the first followers."""
+    """An author who tweeted without followers becomes a pull author once there are enough."""
     author = own.user()
     own.tweet(author)
     for _ in range(THRESHOLD + 1):
@@ -41,7 +41,7 @@ def test_followers_since_the_last_count_are_seen(own: Fanfare) -> None:
 
 
 def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
-    """Lists built before the crossing are dropped; what is built after names the author."""
+    """Lists from before the crossing are dropped; those built afterwards name the pull author."""
     before = own.rare_paths()
     author, other = own.user(), own.user()
     readers = [own.user(author, other) for _ in range(THRESHOLD)]
@@ -54,7 +54,7 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     assert encode_separator([]) in pushed
     last = own.user(author)
     own.wait_exact(last)
-    assert not _pulled(own, author.id)  # decided when they tweet
+    assert not _pulled(own, author.id)  # it is decided when the author tweets
     crossing = own.tweet(author)
     assert _pulled(own, author.id)
     for path in (Metric.AUTHOR_CROSSED, Metric.CROSSING_DROPPED):
@@ -71,7 +71,7 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
 
 
 def test_a_pulled_tweet_is_pushed_to_its_authors_list_alone(own: Fanfare) -> None:
-    """What a tweet costs does not grow with the followers; they see it all the same."""
+    """A tweet is pushed to one list however many followers there are, and all of them see it."""
     author = own.user()
     readers = [own.user(author) for _ in range(THRESHOLD + 1)]
     own.tweet(author)
@@ -88,7 +88,7 @@ def test_a_pulled_tweet_is_pushed_to_its_authors_list_alone(own: Fanfare) -> Non
 
 
 def test_pages_reach_below_the_lists_of_pulled_authors(own: Fanfare) -> None:
-    """The merge is exact down to the highest floor; below it Postgres goes on."""
+    """The merge is exact down to the highest floor of its lists; Postgres has what is below."""
     pulled, pushed = own.user(), own.user()
     readers = [own.user(pulled) for _ in range(THRESHOLD)]
     reader = own.user(pulled, pushed)
@@ -107,7 +107,7 @@ def test_pages_reach_below_the_lists_of_pulled_authors(own: Fanfare) -> None:
 
 
 def test_what_a_pulled_author_changes_shows(own: Fanfare) -> None:
-    """Deletion, change, unfollow and the author's end are seen by readers who merge."""
+    """Readers see deleted and updated tweets, an unfollow, and the deletion of the author."""
     author = own.user()
     readers = [own.user(author) for _ in range(THRESHOLD + 1)]
     tweets = own.tweets(author, 40)
@@ -128,7 +128,7 @@ def test_what_a_pulled_author_changes_shows(own: Fanfare) -> None:
 
 
 def test_once_pulled_always_pulled(own: Fanfare) -> None:
-    """An author whose followers leave is not pushed again: lists that name them need no care."""
+    """A pull author whose followers leave stays one, so lists that name the author stay right."""
     author = own.user()
     readers = [own.user(author) for _ in range(THRESHOLD + 1)]
     own.tweet(author)
@@ -141,7 +141,7 @@ def test_once_pulled_always_pulled(own: Fanfare) -> None:
 
 
 def test_a_reader_of_more_authors_than_are_built_at_once_is_served(own: Fanfare) -> None:
-    """While the lists of many pulled authors are absent Postgres answers; then Redis does."""
+    """Postgres answers until the lists of many pull authors are built; then Redis does."""
     authors = [own.user() for _ in range(40)]
     own.sql("UPDATE users SET pulled = true WHERE id = ANY(%s)", [a.id for a in authors])
     reader = own.user(*authors)

@@ -1,4 +1,4 @@
-"""The rare paths of a read, each forced on the running system, and each counted."""
+"""What a read rarely meets: each case is forced on the running system, and counted by a metric."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from helpers.fanfare import Fanfare
 from helpers.grpc_client import ids
 from helpers.waiting import wait_until
 
-from core.feed import tweet_cache as bodies
 from core.feed.sharding import Partition
 from core.feed.timeline_lists import TRIM_SLACK, home_list
+from core.feed.tweet_cache import DELETED
 from core.runtime.metrics import Metric
 from read_service.home_timelines import LOG_ROOM
 from read_service.list_building import MAX_BUILDERS
 
 
 def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:
-    """A tweet reaches a list that is already there, without another build."""
+    """A tweet is pushed to a list that is already in Redis, which is not built again."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
-    fanfare.wait_drained()  # the follow's event drops the list
+    fanfare.wait_drained()  # the event of the follow drops the list
     assert fanfare.timeline(alice).tweets == []
     built = fanfare.redis.lrange(fanfare.keys.for_list(home_list(alice.id)), 0, -1)
     tweet = fanfare.tweet(bob)
@@ -39,7 +39,7 @@ def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:
 
 @pytest.fixture
 def alice(fanfare: Fanfare) -> User:
-    """Return a reader with a cached timeline of three tweets, whose author follows nobody."""
+    """Return a reader who follows one author, and whose timeline of three tweets is in Redis."""
     reader = fanfare.user(fanfare.user())
     fanfare.tweets(_author(fanfare, reader), 3)
     fanfare.wait_drained()
@@ -60,7 +60,7 @@ def _postgres_holds_reads_of_tweets(fanfare: Fanfare) -> Iterator[None]:
 
 
 def _while_reading(fanfare: Fanfare, reader: User, interfere: Callable[[], None]) -> None:
-    """Interfere while a read waits for Postgres; the read must be exact all the same."""
+    """Interfere while a read waits for Postgres. The read must still be exact."""
     before = fanfare.oracle(reader)
     answers: list[list[int]] = []
     reading = threading.Thread(target=lambda: answers.append(ids(fanfare.timeline(reader).tweets)))
@@ -71,10 +71,10 @@ def _while_reading(fanfare: Fanfare, reader: User, interfere: Callable[[], None]
     assert answers == [before]
 
 
-def test_only_so_many_lists_are_built_at_a_time(fanfare: Fanfare) -> None:
-    """With many lists gone at once, the other readers have their pages from Postgres."""
+def test_a_limited_number_of_lists_is_built_at_a_time(fanfare: Fanfare) -> None:
+    """When many lists are lost at once, the other readers get their pages from Postgres."""
     author = fanfare.user()
-    # All of them together have as many connections to Postgres as the read service opens.
+    # As many readers as the read service opens connections to Postgres.
     readers = [fanfare.user(author) for _ in range(MAX_BUILDERS + 2)]
     tweet = fanfare.tweet(author)
     fanfare.wait_drained()
@@ -86,14 +86,14 @@ def test_only_so_many_lists_are_built_at_a_time(fanfare: Fanfare) -> None:
             for reader in readers
         ]
         waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        # Not before, for a call that comes after the others are done may build.
+        # A call that came after the others had ended would build too.
         wait_until(lambda: len(fanfare.sql(waiting)) == len(readers), "all wait for Postgres")
     assert [ids(page.result().tweets) for page in pages] == [[tweet.id]] * len(readers)
     assert fanfare.redis.exists(*keys) == MAX_BUILDERS
 
 
 def test_a_long_log_is_compacted(fanfare: Fanfare, alice: User) -> None:
-    """A log that fills the window is sorted into the base."""
+    """When the log fills the window, it is sorted into the base."""
     before = fanfare.rare_paths()
     fanfare.tweets(_author(fanfare, alice), 20 + LOG_ROOM + 1)
     fanfare.wait_drained()
@@ -102,10 +102,10 @@ def test_a_long_log_is_compacted(fanfare: Fanfare, alice: User) -> None:
     fanfare.wait_counted(Metric.LIST_COMPACTED, before)
 
 
-def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_anew(
+def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_again(
     fanfare: Fanfare, alice: User
 ) -> None:
-    """An unread list loses its base to the trimming; its next reader builds it."""
+    """Trimming removes the base of a list that nobody reads; the next reader builds the list."""
     before = fanfare.rare_paths()
     fanfare.tweets(_author(fanfare, alice), 800 + TRIM_SLACK + 1)
     fanfare.wait_drained()
@@ -116,7 +116,7 @@ def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_anew(
 
 
 def test_a_build_is_refused_when_its_list_was_dropped(fanfare: Fanfare, alice: User) -> None:
-    """What was read before the drop may lack what the drop was for."""
+    """A list is not stored if it was dropped meanwhile: what was read may lack the change."""
     before = fanfare.rare_paths()
     key = fanfare.keys.for_list(home_list(alice.id))
     fanfare.redis.delete(key)
@@ -131,7 +131,7 @@ def test_a_build_is_refused_when_its_list_was_dropped(fanfare: Fanfare, alice: U
 
 
 def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User) -> None:
-    """A body that changed while it was read keeps the change."""
+    """A tweet that changes while it is read from Postgres keeps the change."""
     before = fanfare.rare_paths()
     newest = fanfare.oracle(alice)[0]
     key = fanfare.keys.tweet(newest)
@@ -139,16 +139,16 @@ def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User
 
     def change() -> None:
         wait_until(lambda: fanfare.redis.exists(key), "the lease is taken")
-        fanfare.redis.set(key, bodies.DELETED)
+        fanfare.redis.set(key, DELETED)
 
     _while_reading(fanfare, alice, change)
-    assert fanfare.redis.get(key) == bodies.DELETED
+    assert fanfare.redis.get(key) == DELETED
     fanfare.wait_counted(Metric.FILL_LEASE_LOST, before)
     fanfare.redis.delete(key)
 
 
-def test_an_absent_body_is_filled(fanfare: Fanfare, alice: User) -> None:
-    """A reader leaves what it read for the next."""
+def test_an_absent_tweet_is_filled_in(fanfare: Fanfare, alice: User) -> None:
+    """A reader stores the tweet that it read from Postgres for the next one."""
     before = fanfare.rare_paths()
     key = fanfare.keys.tweet(fanfare.oracle(alice)[0])
     value = fanfare.redis.get(key)
@@ -159,7 +159,7 @@ def test_an_absent_body_is_filled(fanfare: Fanfare, alice: User) -> None:
 
 
 def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: User) -> None:
-    """Whoever finds a build that has taken too long clears it, whatever the list's TTL."""
+    """A reader removes a list that has been in the making for too long, whatever its TTL."""
     before = fanfare.rare_paths()
     key = fanfare.keys.for_list(home_list(alice.id))
     fanfare.redis.delete(key)
@@ -169,23 +169,23 @@ def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: Use
     fanfare.wait_counted(Metric.BUILD_ABANDONED, before)
 
 
-def test_nothing_is_built_while_a_fence_is_absent(fanfare: Fanfare, alice: User) -> None:
-    """Nobody would keep the list up to date: Postgres answers until the fence is there."""
+def test_nothing_is_built_while_a_checkpoint_is_absent(fanfare: Fanfare, alice: User) -> None:
+    """Nobody would keep the list up to date: Postgres answers until the checkpoint is back."""
     before = fanfare.rare_paths()
     list_, keys = home_list(alice.id), fanfare.keys
 
-    def unfenced() -> bool:
+    def met() -> bool:
         fanfare.redis.delete(keys.checkpoint(list_.shard, Partition(0)), keys.for_list(list_))
         assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
         return fanfare.rare_paths()[Metric.CHECKPOINT_MISSING] > before[Metric.CHECKPOINT_MISSING]
 
-    wait_until(unfenced, "a read met the absent fence")
+    wait_until(met, "a read met the absent checkpoint")
     fanfare.wait_exact(alice)
     fanfare.wait_counted(Metric.CHECKPOINT_CREATED, before)
 
 
 def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -> None:
-    """Redelivery is harmless."""
+    """Duplicates in a list, as redelivery leaves them, do not show."""
     before = fanfare.rare_paths()
     expected = fanfare.oracle(alice)
     fanfare.redis.lpushx(fanfare.keys.for_list(home_list(alice.id)), *expected[:2], expected[0])
@@ -193,8 +193,8 @@ def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -
     fanfare.wait_counted(Metric.DUPLICATE_DROPPED, before)
 
 
-def test_a_page_from_which_tweets_fell_is_refilled(fanfare: Fanfare, alice: User) -> None:
-    """Deleted tweets stay in the list, and the page is full all the same."""
+def test_a_page_that_lost_deleted_tweets_is_refilled(fanfare: Fanfare, alice: User) -> None:
+    """The ids of deleted tweets stay in the list, but the page is full."""
     before = fanfare.rare_paths()
     for tweet in fanfare.tweets(_author(fanfare, alice), 10):
         fanfare.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))

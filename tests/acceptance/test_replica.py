@@ -1,4 +1,4 @@
-"""Queries from a streaming replica: it may lag and it may die, and nothing wrong is kept."""
+"""Reads from a streaming replica, which may lag and may die: nothing wrong is cached."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _on_replica(clients: Fanfare, query: str) -> list[tuple[object, ...]]:
 
 @contextmanager
 def _paused(clients: Fanfare) -> Iterator[None]:
-    """Keep the replica, which the read service uses, from replaying what the primary writes."""
+    """Pause the replay on the replica, after the read service has begun to use it."""
     wait_until(lambda: _is_used(clients), "the read service uses the replica")
     _on_replica(clients, "SELECT pg_wal_replay_pause()")
     paused = "SELECT pg_get_wal_replay_pause_state()"
@@ -52,7 +52,7 @@ def _caught_up(clients: Fanfare) -> bool:
 
 
 def _is_used(clients: Fanfare) -> bool:
-    """Return whether the read service asks the replica, and Redis; not just after a restart."""
+    """Return whether the read service uses the replica, and Redis for the current history."""
     log = clients.system.processes["read"].log_path.read_text()
     ((history,),) = clients.sql("SELECT history FROM relay_state")
     follows = log.rpartition("reading timelines of history=")[2].startswith(history)
@@ -60,7 +60,7 @@ def _is_used(clients: Fanfare) -> bool:
 
 
 def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
-    """What the replica does not have yet, a plain list does not show; a look-up by id does."""
+    """A list does not show what the replica has not replayed yet; a look-up by id finds it."""
     bob = replicated.user()
     wait_until(lambda: _caught_up(replicated), "the replica has caught up")
     with _paused(replicated):
@@ -77,7 +77,7 @@ def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
 
 
 def test_a_replica_that_lags_too_far_is_left_out(replicated: Fanfare) -> None:
-    """Staleness has a bound; and the replica is used again once it has caught up."""
+    """A replica is not used while it lags by more than the bound, and is used again afterwards."""
     before = replicated.rare_paths()
     bob = replicated.user()
     wait_until(lambda: _caught_up(replicated), "the replica has caught up")
@@ -97,7 +97,7 @@ def test_a_replica_that_lags_too_far_is_left_out(replicated: Fanfare) -> None:
 
 
 def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
-    """What Redis has applied is in every list that is built, though the replica lacks it."""
+    """Every list that is built has what was applied to Redis, even if the replica lacks it."""
     before = replicated.rare_paths()
     bob = replicated.user()
     alice = replicated.user(bob)
@@ -112,14 +112,16 @@ def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> No
         replicated.wait_drained()
         replicated.redis.delete(replicated.keys.for_list(home_list(alice.id)))
         expected = [tweet.id for tweet in reversed(tweets)]
-        wait_until(lambda: ids(replicated.timeline(alice).tweets) == expected, "it is built right")
+        wait_until(
+            lambda: ids(replicated.timeline(alice).tweets) == expected, "the list is built right"
+        )
         assert replicated.redis.exists(replicated.keys.for_list(home_list(alice.id)))
     replicated.wait_exact(alice)
     replicated.wait_counted(Metric.REPLICA_BEHIND, before)
 
 
 def test_after_flushall_nothing_is_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
-    """New progress keys begin at the primary's position, whatever is still to come from Kafka."""
+    """New checkpoints begin at the primary's LSN, whatever is still to come from Kafka."""
     bob = replicated.user()
     alice = replicated.user(bob)
     wait_until(lambda: _caught_up(replicated), "the replica has caught up")
@@ -135,10 +137,10 @@ def test_after_flushall_nothing_is_built_from_a_replica_that_lags(replicated: Fa
         assert replicated.whole_timeline(alice) == replicated.oracle(alice)
 
 
-def test_what_a_dead_letter_tells_of_is_not_read_from_a_replica_that_lags(
+def test_the_change_of_a_dead_letter_is_not_read_from_a_replica_that_lags(
     replicated: Fanfare,
 ) -> None:
-    """Its position cannot be read either: that of the primary stands in for it."""
+    """The LSN of an unreadable record is unknown, so the primary's current one is required."""
     bob = replicated.user()
     alice = replicated.user(bob)
     replicated.tweets(bob, 3)
@@ -159,7 +161,7 @@ def test_what_a_dead_letter_tells_of_is_not_read_from_a_replica_that_lags(
 
 
 def test_pages_below_the_list_are_as_new_as_the_list(replicated: Fanfare) -> None:
-    """A page from a replica that lags would show what the events have already taken away."""
+    """A replica that lags would still show what was already removed from the list above."""
     bob = replicated.user()
     alice = replicated.user(bob)
     oldest = replicated.tweets(bob, 850)[0]
@@ -173,14 +175,14 @@ def test_pages_below_the_list_are_as_new_as_the_list(replicated: Fanfare) -> Non
         assert replicated.whole_timeline(alice) == replicated.oracle(alice)
         replicated.system.stack.postgres.kill()
         try:
-            assert replicated.whole_timeline(alice)[-1] == oldest.id  # rather than no answer
+            assert replicated.whole_timeline(alice)[-1] == oldest.id  # old is better than nothing
         finally:
             replicated.system.stack.postgres.start()
     replicated.wait_exact(alice)
 
 
-def test_a_body_is_not_filled_from_a_replica_that_lags(replicated: Fanfare) -> None:
-    """A changed text and a new tweet are filled as they are, a deleted tweet stays deleted."""
+def test_a_tweet_is_not_filled_in_from_a_replica_that_lags(replicated: Fanfare) -> None:
+    """Updated, new and deleted tweets are filled in as they are on the primary."""
     before = replicated.rare_paths()
     bob = replicated.user()
     alice = replicated.user(bob)
@@ -204,7 +206,7 @@ def test_a_body_is_not_filled_from_a_replica_that_lags(replicated: Fanfare) -> N
 
 
 def test_a_token_is_honoured_while_the_replica_lags(replicated: Fanfare) -> None:
-    """The primary answers in its place; with the primary away too, nothing stale is said."""
+    """The primary answers instead; while it is down, a read with a token is refused."""
     bob = replicated.user()
     alice = replicated.user(bob)
     old = replicated.tweet(bob)
@@ -228,8 +230,8 @@ def test_a_token_is_honoured_while_the_replica_lags(replicated: Fanfare) -> None
     replicated.wait_exact(alice)
 
 
-def test_a_dead_replica_costs_nothing_but_the_primarys_work(replicated: Fanfare) -> None:
-    """Reads, builds and fills go on from the primary, and to the replica when it is back."""
+def test_the_primary_does_the_work_of_a_dead_replica(replicated: Fanfare) -> None:
+    """The primary serves all reads, builds and fills until the replica is back."""
     before = replicated.rare_paths()
     bob = replicated.user()
     alice = replicated.user(bob)
@@ -241,7 +243,9 @@ def test_a_dead_replica_costs_nothing_but_the_primarys_work(replicated: Fanfare)
         replicated.redis.delete(replicated.keys.for_list(home_list(alice.id)))
         assert replicated.whole_timeline(alice) == replicated.oracle(alice)
         tweet = replicated.tweet(bob)
-        wait_until(lambda: tweet.id in ids(replicated.timeline(alice).tweets), "it is pushed")
+        wait_until(
+            lambda: tweet.id in ids(replicated.timeline(alice).tweets), "the tweet is pushed"
+        )
     finally:
         replicated.system.stack.replica.start()
     wait_until(lambda: _caught_up(replicated), "the replica has caught up")

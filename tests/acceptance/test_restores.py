@@ -1,8 +1,8 @@
-"""The restore drill: servers restored from older copies under load, and every answer right again.
+"""The restore drill: servers are restored from older copies under load, and answers become right.
 
 Commands and reads go on before, during and after each restore. Then every answer is compared with
-SQL, every kind of consistency token is tried, and the events in the topic are looked through.
-RESTORE_DRILLS=all runs the longer list of restores, too.
+SQL, every kind of consistency token is tried, and the events in the topic are checked.
+RESTORE_DRILLS=all runs all restores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from helpers.restore_drill import COMMANDS, Drill, Outcome
 
 from ops.system import System
 
-# Authors of more followers are pulled: the first user at once, others as the drill goes on.
+# Low, so that the first user is a pull author at once, and others become one during the drill.
 PULL_FOLLOWERS = 6
 OUTCOMES: list[Outcome] = []
 
@@ -29,107 +29,107 @@ OUTCOMES: list[Outcome] = []
 
 
 def base_copy(drill: Drill) -> None:
-    """Restore Postgres from a base copy; leave Redis and Kafka as they are."""
-    drill.copying()
+    """Restore Postgres from pg_basebackup; Redis and Kafka keep their data."""
+    drill.note_copy()
     copy = backups.base_copy(drill.system, drill.folder)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore(drill.system, copy)
 
 
-def base_copy_with_records_unread(drill: Drill) -> None:
-    """Do the same while records of the lost future lie unread in Kafka."""
-    drill.copying()
+def base_copy_with_unread_records(drill: Drill) -> None:
+    """Restore Postgres from pg_basebackup while Kafka has unread records of lost commands."""
+    drill.note_copy()
     copy = backups.base_copy(drill.system, drill.folder)
-    drill.live_on()
-    drill.sleep()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    drill.pause_worker()
+    with drill.restoring():
         backups.restore(drill.system, copy)
 
 
 def point_in_time(drill: Drill) -> None:
-    """Bring Postgres to a point in time between a base copy and the disaster."""
+    """Restore Postgres to a point in time between the base copy and the restore."""
     copy = backups.base_copy(drill.system, drill.folder)
     drill.traffic.wait_for_more(COMMANDS)
-    drill.copying()
+    drill.note_copy()
     ((lsn,),) = backups.sql(drill.system, "SELECT pg_current_wal_lsn()::text")
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore_point_in_time(drill.system, copy[POSTGRES], str(lsn))
 
 
 def volume_snapshot(drill: Drill) -> None:
-    """Restore Postgres from a snapshot of its volume, from which it recovers as from a crash."""
-    drill.copying()
+    """Restore Postgres from a snapshot of its volume, so that it starts as after a crash."""
+    drill.note_copy()
     copy = backups.snapshot(drill.system, drill.folder, POSTGRES)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore(drill.system, copy)
 
 
 def cold_copy(drill: Drill) -> None:
     """Restore Postgres from a copy that was taken while it was stopped."""
-    drill.copying()
+    drill.note_copy()
     copy = backups.cold_copy(drill.system, drill.folder, POSTGRES)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore(drill.system, copy)
 
 
 def restart(drill: Drill) -> None:
-    """Kill Postgres and start it again: nothing is lost."""
-    drill.live_on()
-    with drill.disaster():
+    """Kill Postgres and start it again, which loses nothing."""
+    drill.write_what_is_lost()
+    with drill.restoring():
         drill.system.stack.postgres.kill()
         drill.system.stack.postgres.start()
 
 
 def failover(drill: Drill) -> None:
-    """Lose the primary, and promote a replica that lagged."""
-    drill.copying()
+    """Lose the primary, and promote a replica that lags."""
+    drill.note_copy()
     sender = backups.hold_replication(drill.system)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.fail_over(drill.system, sender)
 
 
-def replica_of_the_lost_future(drill: Drill) -> None:
-    """Restore Postgres while a replica goes on answering that has the future that was lost."""
-    drill.copying()
+def replica_with_lost_commands(drill: Drill) -> None:
+    """Restore Postgres while its replica still has the commands that the restore loses."""
+    drill.note_copy()
     copy = backups.base_copy(drill.system, drill.folder)
-    drill.live_on()
-    # Until the read service hears of the restore, the replica may answer as before it.
+    drill.write_what_is_lost()
+    # Until the read service notices the restore, the replica may show lost commands.
     drill.replica_has_what_is_lost = True
-    with drill.disaster():
+    with drill.restoring():
         backups.restore(drill.system, copy)
 
 
 def dump_into_new_database(drill: Drill) -> None:
-    """Reload a dump into a new database of the running server."""
-    drill.copying()
+    """Restore a dump into a new database of the running server."""
+    drill.note_copy()
     file = backups.dump(drill.system, drill.folder)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.reload_new_database(drill.system, file)
 
 
 def dump_into_new_tables(drill: Drill) -> None:
-    """Reload a dump into the running database, all tables dropped and created."""
-    drill.copying()
+    """Restore a dump into the running database, dropping and creating all tables."""
+    drill.note_copy()
     file = backups.dump(drill.system, drill.folder)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.reload_new_tables(drill.system, file)
 
 
 def dump_into_the_same_tables(drill: Drill) -> None:
-    """Reload the rows of a dump into the running database, which needs `fanfare recover`."""
-    drill.copying()
+    """Restore the rows of a dump into the running database, and run `fanfare recover`."""
+    drill.note_copy()
     file = backups.dump(drill.system, drill.folder)
-    drill.live_on()
-    # Between the reload and the command nobody can notice, and commands go on.
+    drill.write_what_is_lost()
+    # Before the command Fanfare cannot notice the restore, and events get the ids of lost ones.
     drill.event_ids_may_repeat = True
-    with drill.disaster():
+    with drill.restoring():
         backups.reload_rows(drill.system, file)
         recover(drill)
 
@@ -137,93 +137,93 @@ def dump_into_the_same_tables(drill: Drill) -> None:
 def redis_alone(drill: Drill) -> None:
     """Restore Redis from an older copy."""
     copy = backups.snapshot(drill.system, drill.folder, REDIS)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore(drill.system, copy)
 
 
 def kafka_alone(drill: Drill) -> None:
-    """Restore Kafka from an older copy, while records lie unread."""
+    """Restore Kafka from an older copy while it has unread records."""
     copy = backups.snapshot(drill.system, drill.folder, KAFKA)
-    drill.live_on()
-    drill.sleep()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    drill.pause_worker()
+    with drill.restoring():
         backups.restore(drill.system, copy)
 
 
-def kafka_alone_beyond_notice(drill: Drill) -> None:
-    """Restore Kafka from a copy that was taken while records lay unread, and `fanfare recover`.
+def kafka_alone_unnoticeable(drill: Drill) -> None:
+    """Restore Kafka from a copy that was taken while it had unread records; `fanfare recover`.
 
-    The workers find everything where they left it; only the records behind that are gone.
+    The topic agrees with the worker's checkpoints, so it cannot notice that later records are lost.
     """
-    drill.live_on()
-    drill.sleep()
+    drill.write_what_is_lost()
+    drill.pause_worker()
     copy = backups.snapshot(drill.system, drill.folder, KAFKA)
     drill.traffic.wait_for_more(COMMANDS)
     drill.clients.wait_sent()
-    with drill.disaster():
+    with drill.restoring():
         backups.restore(drill.system, copy)
         recover(drill)
 
 
 def redis_and_kafka(drill: Drill) -> None:
-    """Restore Redis and Kafka from copies of the same moment, and `fanfare recover`.
+    """Restore Redis and Kafka from copies of the same moment, and run `fanfare recover`.
 
-    They agree with one another; what Postgres has sent since is in neither.
+    They agree with each other, so the worker cannot notice that both lack later events.
     """
     copies = backups.snapshot(drill.system, drill.folder, REDIS, KAFKA)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore(drill.system, copies)
         recover(drill)
 
 
 def everything_of_one_moment(drill: Drill) -> None:
     """Restore Postgres, Redis and Kafka from copies of the same older moment."""
-    drill.copying()
+    drill.note_copy()
     copies = backups.snapshot(drill.system, drill.folder, POSTGRES, REDIS, KAFKA)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore(drill.system, copies)
 
 
 def everything_of_moments(drill: Drill, order: Sequence[str]) -> None:
-    """Restore Postgres, Redis and Kafka from three moments; order: the oldest first."""
+    """Restore Postgres, Redis and Kafka from copies of three moments, the oldest first in order."""
     copies: dict[str, Path] = {}
     for name in order:
         if name == POSTGRES:
-            drill.copying()
+            drill.note_copy()
         copies |= backups.snapshot(drill.system, drill.folder, name)
         drill.traffic.wait_for_more(COMMANDS)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore(drill.system, copies)
 
 
 def some_of_one_moment(drill: Drill, names: Sequence[str]) -> None:
     """Restore Postgres and another server from copies of the same moment."""
-    drill.copying()
+    drill.note_copy()
     copies = backups.snapshot(drill.system, drill.folder, *names)
-    drill.live_on()
-    with drill.disaster():
+    drill.write_what_is_lost()
+    with drill.restoring():
         backups.restore(drill.system, copies)
 
 
-def database_begun_anew(drill: Drill) -> None:
-    """Delete the folder of Postgres; keep Redis and Kafka."""
-    drill.losing_everything()
-    drill.live_on()
-    with drill.disaster():
-        backups.begin_anew(drill.system)
+def empty_database(drill: Drill) -> None:
+    """Start Postgres with an empty database, while Redis and Kafka keep their data."""
+    drill.note_total_loss()
+    drill.write_what_is_lost()
+    with drill.restoring():
+        backups.recreate_postgres(drill.system)
 
 
 def recover(drill: Drill) -> None:
-    """Run `fanfare recover`, which first says what it would do, and does no harm twice."""
+    """Run `fanfare recover`: as a dry run, and twice, since it must be harmless to repeat."""
     for arguments in (("--dry-run",), (), ()):
         done = drill.clients.command("recover", *arguments)
         if done.returncode != 0:
-            told = done.stderr.strip().splitlines()[-1:]
-            drill.outcome.faults.append(f"fanfare recover {' '.join(arguments)} failed: {told}")
+            error = done.stderr.strip().splitlines()[-1:]
+            drill.outcome.faults.append(f"fanfare recover {' '.join(arguments)} failed: {error}")
 
 
 Scenario = Callable[[Drill], None]
@@ -236,16 +236,16 @@ ORDERS = {
     "Redis, Kafka, Postgres": (REDIS, KAFKA, POSTGRES),
 }
 MOMENTS: dict[str, Scenario] = {
-    f"three moments: {told}": partial(everything_of_moments, order=order)
-    for told, order in ORDERS.items()
+    f"three moments: {name}": partial(everything_of_moments, order=order)
+    for name, order in ORDERS.items()
 }
 SHORT: dict[str, Scenario] = {
-    "base copy, records unread": base_copy_with_records_unread,
+    "base copy, unread records": base_copy_with_unread_records,
     "volume snapshot": volume_snapshot,
     "dump into the same tables": dump_into_the_same_tables,
-    "Kafka alone, records unread": kafka_alone,
+    "Kafka alone, unread records": kafka_alone,
     **dict(list(MOMENTS.items())[:1]),
-    "database begun anew": database_begun_anew,
+    "empty database": empty_database,
 }
 LONG: dict[str, Scenario] = {
     "base copy": base_copy,
@@ -258,20 +258,20 @@ LONG: dict[str, Scenario] = {
     "dump into new tables": dump_into_new_tables,
     "Postgres and Redis": partial(some_of_one_moment, names=(POSTGRES, REDIS)),
     "Postgres and Kafka": partial(some_of_one_moment, names=(POSTGRES, KAFKA)),
-    "Kafka alone, beyond notice": kafka_alone_beyond_notice,
+    "Kafka alone, unnoticeable": kafka_alone_unnoticeable,
     "Redis and Kafka": redis_and_kafka,
     **dict(list(MOMENTS.items())[1:]),
 }
 # In a system with a replica.
 REPLICATED: dict[str, Scenario] = {"failover": failover}
-LONG_REPLICATED: dict[str, Scenario] = {"a replica of the lost future": replica_of_the_lost_future}
+LONG_REPLICATED: dict[str, Scenario] = {"a replica with lost commands": replica_with_lost_commands}
 if os.environ.get("RESTORE_DRILLS") == "all":
     SHORT |= LONG
     REPLICATED |= LONG_REPLICATED
 
 
 class Systems:
-    """Systems that drills share, as long as those before left them right."""
+    """A system that drills share until one of them fails in it."""
 
     def __init__(self, start: Callable[..., System]) -> None:
         self._start = start
@@ -279,7 +279,7 @@ class Systems:
         self._replicated = False
 
     def system(self, *, replica: bool) -> System:
-        """Return a system in order."""
+        """Return the shared system, or a new one."""
         if self._current is None or replica != self._replicated:
             self.discard()
             pulled = {"FANFARE_PULL_FOLLOWERS": str(PULL_FOLLOWERS)}
@@ -296,7 +296,7 @@ class Systems:
 
 @pytest.fixture(scope="module")
 def systems(start_system: Callable[..., System], pytestconfig: pytest.Config) -> Iterator[Systems]:
-    """Return systems for the drills, whose outcomes are printed at the end."""
+    """Return systems for the drills, and print the outcomes at the end."""
     shared = Systems(start_system)
     yield shared
     shared.discard()
@@ -320,10 +320,10 @@ def _drill(systems: Systems, folder: Path, name: str, scenario: Scenario, *, rep
     try:
         with drill.running():
             scenario(drill)
-            drill.go_on()
+            drill.write_after()
         drill.judge()
         if drill.event_ids_may_repeat:
-            systems.discard()  # its topic has such ids now
+            systems.discard()  # event ids repeat in its topic from now on
     except BaseException:
         systems.discard()
         raise
@@ -334,7 +334,7 @@ def _drill(systems: Systems, folder: Path, name: str, scenario: Scenario, *, rep
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", list(SHORT))
 def test_answers_are_right_again(systems: Systems, tmp_path: Path, name: str) -> None:
-    """Restored, and exact again; each promise about lost commands and tokens is kept."""
+    """All answers equal SQL again, and tokens of lost commands are refused."""
     _drill(systems, tmp_path, name, SHORT[name], replica=False)
 
 
@@ -343,5 +343,5 @@ def test_answers_are_right_again(systems: Systems, tmp_path: Path, name: str) ->
 def test_answers_are_right_again_beside_a_replica(
     systems: Systems, tmp_path: Path, name: str
 ) -> None:
-    """The same, where queries go to a replica."""
+    """The same for a system whose queries go to a replica."""
     _drill(systems, tmp_path, name, REPLICATED[name], replica=True)

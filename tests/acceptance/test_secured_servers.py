@@ -1,4 +1,4 @@
-"""All of Fanfare, with Postgres, Redis and Kafka that are reached by TLS only."""
+"""The whole system on a Postgres, Redis and Kafka that accept only TLS."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from core.settings import Settings
 from embedded import postgres as pg
 from embedded.ports import HOST, free_ports
 from embedded.stack import default_parts_dir
-from embedded.valkey import valkey
+from embedded.valkey import prepare_valkey
 from ops.certificates import Authority
 from ops.system import System
 
 
 def _addresses(stack: ExitStack, folder: Path, authority: Path) -> Settings:
-    """Start the servers; return their addresses, which name who must have signed for them."""
+    """Start the servers; return their addresses, which name the certificate authority."""
     tls = folder / "tls"
     postgres_port, redis_port = free_ports(2)
-    password = pg.password(folder / "postgres")
+    password = pg.load_password(folder / "postgres")
     for server in (
-        pg.postgres(folder / "postgres", postgres_port, password),
-        valkey(folder / "valkey", redis_port),
+        pg.prepare_postgres(folder / "postgres", postgres_port, password),
+        prepare_valkey(folder / "valkey", redis_port),
     ):
         server.start()
         stack.callback(server.stop)
@@ -50,15 +50,15 @@ def _addresses(stack: ExitStack, folder: Path, authority: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Yield the addresses of the servers."""
+    """Return the addresses of the servers."""
     folder = tmp_path_factory.mktemp("secured")
     Authority().issue(folder / "tls", "servers")
     with ExitStack() as stack:
         yield _addresses(stack, folder, folder / "tls" / "ca.crt")
 
 
-def test_everything_goes_over_tls(addresses: Settings, tmp_path: Path) -> None:
-    """Commands, the feed, pushes and pages, with the addresses as an operator writes them."""
+def test_the_system_works_over_tls(addresses: Settings, tmp_path: Path) -> None:
+    """Commands, fan-out, pages and `fanfare status` work with TLS addresses as settings."""
     system = System(tmp_path, default_parts_dir(), given=addresses)
     system.start()
     try:
@@ -73,10 +73,8 @@ def test_everything_goes_over_tls(addresses: Settings, tmp_path: Path) -> None:
         system.stop()
 
 
-def test_servers_that_another_signed_for_are_not_spoken_to(
-    addresses: Settings, tmp_path: Path
-) -> None:
-    """The authority in the address is what counts."""
+def test_a_certificate_of_another_authority_is_refused(addresses: Settings, tmp_path: Path) -> None:
+    """Only the certificate authority in the address is trusted."""
     Authority().issue(tmp_path, "another")
     real, other = addresses.redis_address().partition("ssl_ca_certs=")[2], str(tmp_path / "ca.crt")
     with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):

@@ -1,4 +1,4 @@
-"""The seed's REST examples, on an empty database, its workflow first."""
+"""The REST examples of the first specification, on an empty database."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ops.system import System
 
 @pytest.fixture(scope="module")
 def empty(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system on which nobody has done anything."""
+    """Return clients of a system with an empty database."""
     with Fanfare(start_system()) as clients:
         yield clients
 
 
-def test_the_seeds_lines_in_their_order(empty: Fanfare) -> None:
-    """Every line of the seed's document answers as its readers expect."""
+def test_the_examples_of_the_specification(empty: Fanfare) -> None:
+    """Every example answers as the specification says, in its order."""
     alice = {"username": "alice", "email": "alice@example.com", "password": "pass123"}
     bob = {"username": "bob", "email": "bob@example.com", "password": "pass456"}
     status, answer, _ = empty.rest("POST", "/users", alice)
@@ -68,8 +68,8 @@ def test_the_seeds_lines_in_their_order(empty: Fanfare) -> None:
     wait_until(lambda: timeline() == [], "Bob's tweet leaves Alice's timeline")
 
 
-def test_what_the_seed_leaves_out(empty: Fanfare) -> None:
-    """Tweets by id, changes, batches and look-ups have paths of the same style."""
+def test_paths_that_the_specification_leaves_out(empty: Fanfare) -> None:
+    """Single tweets, updates, batches and look-ups have paths in the same style."""
     user = empty.rest(
         "POST", "/users", {"username": "zoe", "email": "zoe@example.com", "password": "p"}
     )[1]["user"]

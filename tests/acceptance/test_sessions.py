@@ -1,4 +1,4 @@
-"""Sessions and who may do what, on a system whose callers must say who they are."""
+"""Sessions and permissions, on a system with authentication and TLS."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 @dataclass(frozen=True)
 class Person:
-    """A user who has signed in."""
+    """A user with a session."""
 
     user: User
     password: str
@@ -49,12 +49,12 @@ class Person:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What names the person in a call."""
+        """The metadata that authenticates a call of this person."""
         return (("authorization", f"Bearer {self.session.access_token}"),)
 
 
 class People:
-    """Signs people up and in, and remembers every secret that was used."""
+    """Creates users and sessions, and remembers every secret that was used."""
 
     def __init__(self, fanfare: Fanfare, auth: AuthServiceStub) -> None:
         self.fanfare = fanfare
@@ -62,12 +62,12 @@ class People:
         self.secrets = {SECRET}
 
     def sign_in(self, username: str, password: str) -> a.Session:
-        """Begin a session."""
+        """Create a session."""
         request = a.CreateSessionRequest(username=username, password=password)
         return self.noted(self.auth.CreateSession(request).session)
 
     def refresh(self, token: str) -> a.Session:
-        """Go on with a session."""
+        """Refresh a session."""
         request = a.RefreshSessionRequest(refresh_token=token)
         return self.noted(self.auth.RefreshSession(request).session)
 
@@ -77,7 +77,7 @@ class People:
         return session
 
     def person(self) -> Person:
-        """Return a new user who has signed in."""
+        """Return a new user with a session."""
         name, password = f"user_{uuid.uuid4().hex[:12]}", f"{SECRET}{uuid.uuid4().hex}"
         request = w.CreateUserRequest(username=name, email=f"{name}@example.com", password=password)
         user = self.fanfare.write.CreateUser(request).user
@@ -86,7 +86,7 @@ class People:
 
 @pytest.fixture(scope="module")
 def people(start_system: Callable[..., System]) -> Iterator[People]:
-    """Yield people of a system of their own."""
+    """Yield the people of a separate system."""
     system = start_system(auth=True)
     target = system.settings.write_service_target()
     with Fanfare(system) as fanfare, open_channel(target, system.settings.tls_dir) as channel:
@@ -94,8 +94,8 @@ def people(start_system: Callable[..., System]) -> Iterator[People]:
     system.stop()
 
 
-def test_what_is_wrong_with_a_sign_in_is_not_told(people: People) -> None:
-    """Name, password, or no password at all: one answer."""
+def test_a_failed_sign_in_does_not_reveal_the_cause(people: People) -> None:
+    """An unknown name, a wrong password and a user without a password get the same answer."""
     person = people.person()
     imported = f"imported_{uuid.uuid4().hex[:8]}"
     people.fanfare.sql("INSERT INTO users (username) VALUES (%s)", imported)
@@ -108,8 +108,8 @@ def test_what_is_wrong_with_a_sign_in_is_not_told(people: People) -> None:
     assert people.sign_in(person.user.username.upper(), person.password).user_id == person.user.id
 
 
-def test_a_refresh_token_is_good_once(people: People) -> None:
-    """Used again, by its user or by a thief, it ends the session for both."""
+def test_a_refresh_token_can_be_used_once(people: People) -> None:
+    """A refresh token that is used again, by its user or a thief, ends the session."""
     first = people.person().session
     second = people.refresh(first.refresh_token)
     third = people.refresh(second.refresh_token)
@@ -121,7 +121,7 @@ def test_a_refresh_token_is_good_once(people: People) -> None:
 
 
 def test_a_session_ends(people: People) -> None:
-    """By RevokeSession, by a new password, and with its user."""
+    """RevokeSession, a new password and the deletion of the user end sessions."""
     person = people.person()
     other = people.sign_in(person.user.username, person.password)
     people.auth.RevokeSession(a.RevokeSessionRequest(refresh_token=other.refresh_token))
@@ -143,8 +143,8 @@ def test_a_session_ends(people: People) -> None:
     assert not people.fanfare.sql("SELECT id FROM sessions WHERE user_id = %s", person.user.id)
 
 
-def test_a_user_has_so_many_sessions(people: People) -> None:
-    """One more ends the one that was refreshed the longest ago."""
+def test_a_user_has_a_limited_number_of_sessions(people: People) -> None:
+    """One more session ends the one that was refreshed the longest ago."""
     person = people.person()
     people.fanfare.sql(
         "INSERT INTO sessions (id, user_id, secret_sha256, expires_at)"
@@ -163,8 +163,8 @@ def test_a_user_has_so_many_sessions(people: People) -> None:
     assert people.refresh(newest.refresh_token).user_id == person.user.id
 
 
-def test_a_hash_of_before_is_replaced_by_whoever_is_first(people: People) -> None:
-    """All who sign in at once with the right password are let in."""
+def test_an_outdated_hash_is_replaced_once(people: People) -> None:
+    """Everybody who signs in at the same time with the right password gets a session."""
     person = people.person()
     old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(person.password)
     (hash_now,) = people.fanfare.sql(
@@ -184,8 +184,8 @@ def test_a_hash_of_before_is_replaced_by_whoever_is_first(people: People) -> Non
     assert replaced != old
 
 
-def test_nobody_acts_for_another(people: People) -> None:
-    """The gaps of the demo that Fanfare follows are closed, and nothing was done."""
+def test_users_cannot_act_for_each_other(people: People) -> None:
+    """A command on behalf of another user is refused and changes nothing."""
     alice, bob = people.person(), people.person()
     write, read = people.fanfare.write, people.fanfare.read
     tweet = write.CreateTweet(
@@ -215,8 +215,8 @@ def test_nobody_acts_for_another(people: People) -> None:
     assert not people.fanfare.sql("SELECT 1 FROM follows WHERE follower_id = %s", bob.user.id)
 
 
-def test_an_administrator_deletes_and_no_more(people: People) -> None:
-    """What the contract allows them, from the next access token on."""
+def test_an_administrator_may_delete_and_nothing_else(people: People) -> None:
+    """A new administrator may delete with their next access token; a former one may not."""
     person, author = people.person(), people.person()
     tweet = people.fanfare.write.CreateTweet(
         w.CreateTweetRequest(user_id=author.user.id, content="bad"), metadata=author.metadata
@@ -230,15 +230,15 @@ def test_an_administrator_deletes_and_no_more(people: People) -> None:
     people.fanfare.write.DeleteTweet(
         w.DeleteTweetRequest(tweet_id=tweet.id), metadata=admin.metadata
     )
-    # Their token is still good, and says that they are one.
+    # The access token is still valid, and says that its user is an administrator.
     assert people.fanfare.command("admin", "--revoke", person.user.username).returncode == 0
     delete = w.DeleteUserRequest(user_id=author.user.id)
     refused = failure(lambda: people.fanfare.write.DeleteUser(delete, metadata=admin.metadata))
     assert refused.code is DENIED
 
 
-def test_ones_own_account_has_the_address(people: People) -> None:
-    """And nobody else's; see test_access.py for who may ask."""
+def test_only_the_user_sees_their_email_address(people: People) -> None:
+    """GetAccount shows the address to the user; test_authorizer.py tries all other callers."""
     person = people.person()
     request = r.GetAccountRequest(user_id=person.user.id)
     account = people.fanfare.read.GetAccount(request, metadata=person.metadata)
@@ -246,13 +246,13 @@ def test_ones_own_account_has_the_address(people: People) -> None:
     ((history,),) = people.fanfare.sql("SELECT valid_history()")
     request.consistency_token = encode_token(
         Moment(history, Lsn(2**62))
-    )  # of a future that is lost
+    )  # of a commit that does not exist
     late = failure(lambda: people.fanfare.read.GetAccount(request, metadata=person.metadata))
     assert late.reason == "NOT_YET_CONSISTENT"
 
 
 def test_a_deleted_user_is_gone_from_everywhere(people: People) -> None:
-    """Rows, sessions, events past their window, and what Redis keeps of their texts."""
+    """Nothing of a deleted user is left in tables, in Redis, or in events that have expired."""
     fanfare, write = people.fanfare, people.fanfare.write
     person, friend = people.person(), people.person()
     for one, other in ((person, friend), (friend, person)):
@@ -273,7 +273,7 @@ def test_a_deleted_user_is_gone_from_everywhere(people: People) -> None:
     request = w.DeleteUserRequest(user_id=person.user.id)
     write.DeleteUser(request, metadata=person.metadata)
     fanfare.wait_drained()
-    # What the relay removes a week later, as if it had passed.
+    # The relay deletes events after a week. Pretend that it has passed.
     fanfare.sql("UPDATE outbox SET sent_at = now() - interval '8 days'")
     process = fanfare.system.processes["write"]
     process.stop()
@@ -289,8 +289,8 @@ def test_a_deleted_user_is_gone_from_everywhere(people: People) -> None:
         assert not fanfare.sql(rows.as_string()), table
 
 
-def test_the_same_by_rest(people: People) -> None:
-    """Sessions, 401 that names the scheme, 403, and keys for those who check tokens themselves."""
+def test_sessions_work_over_rest(people: People) -> None:
+    """REST has sessions, 401 with WWW-Authenticate, 403, and the public keys."""
     fanfare = people.fanfare
     alice, bob = people.person(), people.person()
     status, _, headers = fanfare.rest("GET", f"/timeline/{alice.user.id}")
@@ -324,8 +324,8 @@ def test_the_same_by_rest(people: People) -> None:
     }
 
 
-def test_the_commands_call_as_a_service(people: People) -> None:
-    """`fanfare verify` reads everybody's timeline."""
+def test_commands_of_fanfare_call_as_a_service(people: People) -> None:
+    """`fanfare verify` may read every timeline."""
     alice, bob = people.person(), people.person()
     people.fanfare.write.FollowUser(
         w.FollowUserRequest(follower_id=alice.user.id, followed_id=bob.user.id),
@@ -336,10 +336,10 @@ def test_the_commands_call_as_a_service(people: People) -> None:
 
 
 def test_guessing_is_slowed_down(people: People) -> None:
-    """By the address that the call comes from, which only proxies that are trusted may name."""
+    """Sign-ins are limited by the client's address, which only a trusted proxy can set."""
     fanfare = people.fanfare
     credentials = {"username": "nobody_at_all", "password": "guess"}
-    # More than two minutes' worth: one may end in between.
+    # More calls than two minutes allow, because a minute may end in between.
     statuses = [
         fanfare.rest("POST", "/sessions", credentials, forwarded="203.0.113.9") for _ in range(130)
     ]
@@ -347,12 +347,12 @@ def test_guessing_is_slowed_down(people: People) -> None:
     assert refused
     assert all(0 < int(headers["Retry-After"]) <= 60 for headers in refused)
     assert {status for status, _, _ in statuses} == {401, 429}
-    # Others are not held up.
+    # Other addresses are not limited.
     assert fanfare.rest("POST", "/sessions", credentials, forwarded="203.0.113.10")[0] == 401
 
 
-def test_whoever_has_no_certificate_of_ours_reaches_nothing(people: People, tmp_path: Path) -> None:
-    """Not in the clear, not without a certificate, and not with one of another authority."""
+def test_clients_without_our_certificate_are_refused(people: People, tmp_path: Path) -> None:
+    """The gRPC ports refuse plain text, a missing certificate, and one of another authority."""
     settings = people.fanfare.settings
     assert settings.tls_dir is not None
     authority = (settings.tls_dir / "ca.crt").read_bytes()
@@ -372,7 +372,7 @@ def test_whoever_has_no_certificate_of_ours_reaches_nothing(people: People, tmp_
 
 
 def test_secrets_stay_where_they_belong(people: People) -> None:
-    """No log, event, Redis value or row has a password or a token that was used above."""
+    """No log, event, Redis value or row has a password or token that the tests above used."""
     person, fanfare = people.person(), people.fanfare
     fanfare.write.CreateTweet(
         w.CreateTweetRequest(user_id=person.user.id, content="hello"), metadata=person.metadata
@@ -385,8 +385,8 @@ def test_secrets_stay_where_they_belong(people: People) -> None:
     assert fanfare.where(*people.secrets) == set()
 
 
-def test_a_system_without_keys_says_so(fanfare: Fanfare) -> None:
-    """Where authentication is off there are no sessions, and the error names the cure."""
+def test_without_authentication_there_are_no_sessions(fanfare: Fanfare) -> None:
+    """Methods that need authentication answer AUTHENTICATION_OFF while it is off."""
     with grpc.insecure_channel(fanfare.settings.write_service_target()) as channel:
         request = a.CreateSessionRequest(username="alice", password="pass123")
         refused = [failure(lambda: AuthServiceStub(channel).CreateSession(request))]

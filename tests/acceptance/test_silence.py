@@ -1,8 +1,8 @@
-"""Connections that go silent are given up in time and replaced, and the work goes on.
+"""Connections that become silent are closed in time and replaced, and the work goes on.
 
-Every connection of the system goes through a proxy that can swallow what passes while the kernel
-goes on to acknowledge it. After each fault a test waits until commands, reads, the relay and the
-worker are well again, and prints how many seconds each took (`pytest -s`).
+Every connection of the system goes through a proxy that can drop all bytes while the kernel still
+acknowledges them. After each fault a test waits until commands, reads, the relay and the worker
+work again, and prints how many seconds each took (`pytest -s`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,18 @@ from redis.exceptions import RedisError
 from core.feed.timeline_lists import home_list
 from core.settings import Settings
 from embedded.jars import kafka_jars
-from embedded.kafka import kafka
+from embedded.kafka import prepare_kafka
 from embedded.ports import free_ports
 from embedded.stack import Stack, default_parts_dir
 from ops.feed_status import Feed
 from ops.system import System
 
 SILENCE_SECONDS = 2.0
-# How long a fault lasts that passes by itself.
+# How long a temporary fault lasts.
 FAULT_SECONDS = SILENCE_SECONDS + 1
-# The gateway's channels take 15 s, the rest a few times SILENCE_SECONDS.
-LIMIT_SECONDS = 40.0
-# A call that takes longer is not well.
+# On an idle machine the gateway's channels need 15 s, the rest a few times SILENCE_SECONDS.
+LIMIT_SECONDS = 60.0
+# A call that takes longer counts as failed.
 CALL_SECONDS = 1.0
 AT_ONCE = 5
 
@@ -55,7 +56,7 @@ SERVICES = ("write", "read")
 
 @dataclass
 class Proxied:
-    """A system all of whose connections go through proxies, and clients that go past them."""
+    """A system whose connections all go through proxies, and clients that connect directly."""
 
     clients: Fanfare
     proxies: dict[str, SilentProxy]
@@ -63,12 +64,12 @@ class Proxied:
     author: User
     reader: User
     given: Settings
-    """With the addresses of the proxies."""
+    """The settings with the addresses of the proxies."""
 
 
 @pytest.fixture(scope="module")
 def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
-    """Return the system; its DSN names the primary and the replica."""
+    """Return the system, whose DSN names the primary and the replica."""
     folder: Path = tmp_path_factory.mktemp("silence")
     with ExitStack() as opened:
         proxies = {edge: opened.enter_context(SilentProxy()) for edge in (*SERVERS, *SERVICES)}
@@ -114,10 +115,10 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
 
 @contextmanager
 def _kafka(folder: Path, advertised_port: int) -> Iterator[int]:
-    """Yield the port of a Kafka that sends its clients to another port."""
+    """Yield the port of a Kafka that advertises another port to its clients."""
     port, controller_port = free_ports(2)
     jars = kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
-    server = kafka(folder, port, controller_port, jars)
+    server = prepare_kafka(folder, port, controller_port, jars)
     properties = folder / "server.properties"
     own = f"advertised.listeners=PLAINTEXT://{HOST}:"
     text = properties.read_text()
@@ -127,6 +128,24 @@ def _kafka(folder: Path, advertised_port: int) -> Iterator[int]:
         yield port
     finally:
         server.stop()
+
+
+def _wait_replicated(clients: Fanfare, replica: str) -> None:
+    """Wait until the replica has everything that is in the primary now."""
+    ((written,),) = clients.sql("SELECT pg_current_wal_lsn()::text")
+    with psycopg.connect(replica, autocommit=True) as connection:
+        replayed = b"SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+        wait_until(
+            lambda: connection.execute(replayed, [written]).fetchone() == (True,),
+            "the replica has caught up",
+        )
+
+
+def _clients_of(own: Proxied, **changed: Any) -> Fanfare:
+    """Return clients of the same system by other addresses."""
+    system = copy(own.clients.system)
+    system.settings = _with(system.settings, **changed)
+    return Fanfare(system)
 
 
 def _with(settings: Settings, **changed: Any) -> Settings:
@@ -139,13 +158,13 @@ Fault = Callable[[Proxied, Sequence[str]], None]
 
 
 def _mute_open(own: Proxied, edges: Sequence[str]) -> None:
-    """Silence the open connections for good; new ones are served."""
+    """Make the open connections silent for good; new ones work."""
     for edge in edges:
         own.proxies[edge].mute_open()
 
 
 def _mute_all(own: Proxied, edges: Sequence[str]) -> None:
-    """Silence everything for a while; then new connections are served."""
+    """Make all connections silent for a while; then new ones work."""
     for edge in edges:
         own.proxies[edge].mute_all()
     time.sleep(FAULT_SECONDS)
@@ -153,7 +172,7 @@ def _mute_all(own: Proxied, edges: Sequence[str]) -> None:
 
 
 def _cut_and_mute(own: Proxied, edges: Sequence[str]) -> None:
-    """Cut what is open, and leave new connections without an answer for a while."""
+    """Reset the open connections, and leave new ones without an answer for a while."""
     for edge in edges:
         own.proxies[edge].mute_all()
         own.proxies[edge].cut()
@@ -177,7 +196,7 @@ def _heal(own: Proxied, edges: Sequence[str]) -> None:
 
 
 def _stop(own: Proxied, _edges: Sequence[str]) -> None:
-    """Stop every process of the primary for a while."""
+    """Pause every process of the primary for a while."""
     postmaster = own.stack.postgres.pid
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     stopped = [postmaster, *map(int, children)]
@@ -207,57 +226,57 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "+".join(value),
 )
-def test_all_is_well_again(proxied: Proxied, edges: Sequence[str], fault: Fault) -> None:
-    """Whatever becomes of the connections, commands, reads, the relay and the worker go on."""
+def test_everything_works_again(proxied: Proxied, edges: Sequence[str], fault: Fault) -> None:
+    """After each fault of connections, commands, reads, the relay and the worker go on."""
     author = _prepare(proxied)
     fault(proxied, edges)
     try:
-        _wait_well(proxied, author, f"{'+'.join(edges)} | {fault.__name__.strip('_')}")
+        _wait_working(proxied, author, f"{'+'.join(edges)} | {fault.__name__.strip('_')}")
     finally:
         _heal(proxied, edges)
 
 
-def test_a_promoted_replica_is_found(proxied: Proxied) -> None:
-    """Of a DSN with several hosts everything goes on with the one that is now the primary."""
+def test_a_promoted_replica_is_used(proxied: Proxied) -> None:
+    """If the DSN names several hosts, everything goes on with the new primary."""
     author = _prepare(proxied)
-    clients = proxied.clients
     replica = proxied.stack.addresses.postgres_replica_dsn
+    _wait_replicated(proxied.clients, replica)
     proxied.stack.postgres.kill()
     with psycopg.connect(replica, autocommit=True) as connection:
         connection.execute("SELECT pg_promote()")
-    clients.settings = _with(clients.settings, postgres_dsn=replica)
-    _wait_well(proxied, author, "primary | killed, replica promoted", in_redis=False)
-    clients.settings = _with(clients.settings, postgres_dsn=proxied.given.postgres_dsn)
-    status = clients.command("status")
-    assert status.returncode == 0, status.stderr
-    assert "does not answer" not in status.stdout
-    migrated = clients.command("migrate")
-    assert migrated.returncode == 0, migrated.stderr
+    with _clients_of(proxied, postgres_dsn=replica) as clients:
+        own = replace(proxied, clients=clients)
+        _wait_working(own, author, "primary | killed, replica promoted", in_redis=False)
+    with _clients_of(proxied, postgres_dsn=proxied.given.postgres_dsn) as clients:
+        status = clients.command("status")
+        assert status.returncode == 0, status.stderr
+        assert "does not answer" not in status.stdout
+        migrated = clients.command("migrate")
+        assert migrated.returncode == 0, migrated.stderr
 
 
-# What is well ------------------------------------------------------------------------------
+# What must work ------------------------------------------------------------------------------
 
 
 def _prepare(own: Proxied) -> User:
-    """Return an author whom the worker has not seen yet, and whose follower has a cached list."""
-    wait_until(lambda: _commands(own) and _reads(own), "commands and reads are well before")
+    """Return an author unknown to the worker, with a follower whose list is in Redis."""
+    wait_until(lambda: _commands(own) and _reads(own), "commands and reads work before")
     author = own.clients.user()
     own.clients.follow(own.reader, author)
-    for _ in range(3):  # so that the pools hold several connections
-        wait_until(lambda: _commands(own) and _reads(own), "commands and reads are well before")
+    for _ in range(3):  # to fill the connection pools
+        wait_until(lambda: _commands(own) and _reads(own), "commands and reads work before")
     wait_until(lambda: _drained(own), "the feed has drained")
     own.clients.wait_exact(own.reader)
     return author
 
 
-def _wait_well(own: Proxied, author: User, title: str, *, in_redis: bool = True) -> None:
-    """Wait until everything is well, and print how many seconds each part took.
+def _wait_working(own: Proxied, author: User, title: str, *, in_redis: bool = True) -> None:
+    """Wait until everything works, and print how many seconds each part took.
 
-    in_redis: whether the cached list is still of use, so that the worker's push can be seen there.
+    in_redis: whether the list in Redis is still used, so that it shows the worker's push.
     """
     began = time.monotonic()
-    # By SQL and straight into the database, so that the relay and the worker have something to
-    # do whatever becomes of the commands.
+    # By SQL, so that the relay and the worker have an event even if commands do not work yet.
     tweet_id, event_id = _tweet_by_sql(own.clients, author)
     probes: dict[str, Callable[[], bool]] = {
         "commands": lambda: _commands(own),
@@ -271,7 +290,7 @@ def _wait_well(own: Proxied, author: User, title: str, *, in_redis: bool = True)
     }
 
     def wait(name: str) -> float:
-        wait_until(probes[name], f"{name} well again", LIMIT_SECONDS)
+        wait_until(probes[name], f"{name} work again", LIMIT_SECONDS)
         return time.monotonic() - began
 
     with ThreadPoolExecutor(len(probes)) as pool:
@@ -323,7 +342,7 @@ def _is_pushed(own: Proxied, tweet_id: int) -> bool:
 
 
 def _drained(own: Proxied) -> bool:
-    # By clients of Kafka that are new: it sends them to the proxy too.
+    # By new clients: Kafka sends these to the proxy, too, where old connections may be silent.
     with suppress(KafkaException, RedisError), Feed(own.clients.settings) as feed:
         return feed.remaining() == 0
     return False

@@ -1,6 +1,7 @@
-"""Home timelines on the running system: each event takes effect, every page is exact.
+"""Home timelines: each event takes effect, and every page is exact.
 
-With authors pushed, pulled at read, and crossing from the one to the other.
+Every test runs with authors pushed, with authors pulled, and with authors that change from one to
+the other.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from helpers.waiting import wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.feed.timeline_lists import home_list
 from ops.system import System
 
 
@@ -26,7 +26,7 @@ from ops.system import System
 def fanfare(
     request: pytest.FixtureRequest, start_system: Callable[..., System]
 ) -> Iterator[Fanfare]:
-    """Return clients of a system with this threshold, or one in which every author is pulled."""
+    """Return clients of a system with this FANFARE_PULL_FOLLOWERS, or with all authors pulled."""
     everybody = request.param == "everybody"
     system = start_system(FANFARE_PULL_FOLLOWERS="1" if everybody else request.param)
     with Fanfare(system) as clients:
@@ -36,29 +36,27 @@ def fanfare(
     system.stop()
 
 
-def _cached(fanfare: Fanfare, user_id: int) -> bool:
-    return bool(fanfare.redis.exists(fanfare.keys.for_list(home_list(user_id))))
-
-
-def test_a_reader_sees_whom_they_follow_newest_first_and_not_themselves(fanfare: Fanfare) -> None:
-    """The page is the join, in the order of ids, and one's own tweets are not in it."""
+def test_a_timeline_has_the_followed_authors_tweets(fanfare: Fanfare) -> None:
+    """Newest first, and without the reader's own tweets."""
     bob, carol = fanfare.user(), fanfare.user()
     alice = fanfare.user(bob, carol)
     first, second = fanfare.tweet(bob, "first"), fanfare.tweet(carol, "second")
     fanfare.tweet(alice, "my own")
-    wait_until(lambda: ids(fanfare.timeline(alice).tweets) == [second.id, first.id], "both show")
+    wait_until(
+        lambda: ids(fanfare.timeline(alice).tweets) == [second.id, first.id], "both tweets show"
+    )
     assert list(fanfare.timeline(alice).tweets) == [second, first]
 
 
-def test_pages_reach_the_oldest_tweet_past_the_cached_window(fanfare: Fanfare) -> None:
-    """Token pages of any size go on below the list in Redis, without a hole or a duplicate."""
+def test_pages_reach_the_oldest_tweet(fanfare: Fanfare) -> None:
+    """Pages of any size continue below the list in Redis, without a gap or a duplicate."""
     bob, carol = fanfare.user(), fanfare.user()
     alice = fanfare.user(bob, carol)
     fanfare.tweets(bob, 300)
     fanfare.tweets(carol, 300)
     fanfare.wait_drained()
     fanfare.wait_exact(alice)
-    assert _cached(fanfare, alice.id)
+    assert fanfare.has_list(alice)
     expected = fanfare.oracle(alice)
     assert len(expected) == 600
     for limit in (1, 7, 49, 50, 51, 100, 1000):
@@ -70,7 +68,7 @@ def test_pages_reach_the_oldest_tweet_past_the_cached_window(fanfare: Fanfare) -
 
 @pytest.mark.parametrize("offset", [0, 1, 30, 49, 50, 51, 120, 599, 600, 10_000])
 def test_offset_pages_equal_slices_of_the_oracle(fanfare: Fanfare, offset: int) -> None:
-    """Offset paging skips what it says, inside the list and below it."""
+    """An offset skips that many tweets, inside the list in Redis and below it."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     fanfare.tweets(bob, 600)
@@ -79,8 +77,8 @@ def test_offset_pages_equal_slices_of_the_oracle(fanfare: Fanfare, offset: int) 
     assert ids(page.tweets) == fanfare.oracle(alice)[offset : offset + 30]
 
 
-def test_the_last_page_says_that_it_is_the_last(fanfare: Fanfare) -> None:
-    """No token follows a page that ends at the oldest tweet, even if it is full."""
+def test_the_last_page_has_no_token(fanfare: Fanfare) -> None:
+    """Not even if it is full and ends exactly at the oldest tweet."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     fanfare.tweets(bob, 20)
@@ -89,8 +87,8 @@ def test_the_last_page_says_that_it_is_the_last(fanfare: Fanfare) -> None:
     assert fanfare.timeline(alice, 19).next_page_token
 
 
-def test_deleted_tweets_leave_and_the_page_is_refilled(fanfare: Fanfare) -> None:
-    """A page stays full when tweets in the list were deleted."""
+def test_deleted_tweets_leave_and_the_page_stays_full(fanfare: Fanfare) -> None:
+    """Older tweets take the place of deleted ones."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     tweets = fanfare.tweets(bob, 60)
@@ -98,14 +96,16 @@ def test_deleted_tweets_leave_and_the_page_is_refilled(fanfare: Fanfare) -> None
     for tweet in tweets[30:]:
         fanfare.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))
     expected = ids(tweets[29::-1])
-    wait_until(lambda: ids(fanfare.timeline(alice, 20).tweets) == expected[:20], "refilled")
+    wait_until(
+        lambda: ids(fanfare.timeline(alice, 20).tweets) == expected[:20], "the page is full again"
+    )
     fanfare.wait_exact(alice)
     gone = w.DeleteTweetRequest(tweet_id=tweets[-1].id)
     assert failure(lambda: fanfare.write.DeleteTweet(gone)).reason == "TWEET_NOT_FOUND"
 
 
 def test_an_updated_tweet_shows_its_new_text(fanfare: Fanfare) -> None:
-    """The change reaches readers whose list was not touched."""
+    """An update changes no list, and readers see it all the same."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     tweet = fanfare.tweet(bob, "old")
@@ -116,8 +116,8 @@ def test_an_updated_tweet_shows_its_new_text(fanfare: Fanfare) -> None:
     wait_until(lambda: list(fanfare.timeline(alice).tweets) == [updated], "the new text shows")
 
 
-def test_follow_backfills_and_unfollow_removes(fanfare: Fanfare) -> None:
-    """Earlier tweets come with a follow and go with its end, on lists that are cached."""
+def test_a_follow_adds_earlier_tweets_and_an_unfollow_removes_them(fanfare: Fanfare) -> None:
+    """Also if the timeline list is in Redis already."""
     bob, carol = fanfare.user(), fanfare.user()
     alice = fanfare.user(bob)
     fanfare.tweets(bob, 5)
@@ -125,17 +125,19 @@ def test_follow_backfills_and_unfollow_removes(fanfare: Fanfare) -> None:
     fanfare.wait_exact(alice)
     fanfare.follow(alice, carol)
     fanfare.follow(alice, carol)
-    wait_until(lambda: earlier[-1].id in ids(fanfare.timeline(alice).tweets), "backfilled")
+    wait_until(lambda: earlier[-1].id in ids(fanfare.timeline(alice).tweets), "earlier tweets show")
     fanfare.wait_exact(alice)
     fanfare.unfollow(alice, carol)
     fanfare.unfollow(alice, carol)
-    wait_until(lambda: earlier[-1].id not in ids(fanfare.timeline(alice).tweets), "removed")
+    wait_until(
+        lambda: earlier[-1].id not in ids(fanfare.timeline(alice).tweets), "they are removed"
+    )
     fanfare.wait_exact(alice)
     assert len(fanfare.whole_timeline(alice)) == 5
 
 
-def test_a_deleted_user_leaves_everything(fanfare: Fanfare) -> None:
-    """Their tweets leave timelines, their edges vanish, and they are not found."""
+def test_a_deleted_user_leaves_nothing_behind(fanfare: Fanfare) -> None:
+    """The tweets leave timelines, the follows are gone, and the user is not found."""
     bob, carol = fanfare.user(), fanfare.user()
     alice = fanfare.user(bob, carol)
     fanfare.follow(bob, alice)
@@ -166,7 +168,7 @@ def _not_found(call: Callable[[], object]) -> bool:
 
 
 def test_a_batch_of_timelines_answers_each_alone(fanfare: Fanfare) -> None:
-    """Order is the request's, duplicates collapse, and a missing user fails alone."""
+    """In the order of the request, without duplicates; only a missing user has an error."""
     bob = fanfare.user()
     alice, carol = fanfare.user(bob), fanfare.user()
     tweets = fanfare.tweets(bob, 3)
@@ -185,8 +187,8 @@ def test_a_batch_of_timelines_answers_each_alone(fanfare: Fanfare) -> None:
     assert failure(lambda: fanfare.read.BatchGetHomeTimelines(many)).fields == ("limit",)
 
 
-def test_a_flushed_redis_is_built_anew(fanfare: Fanfare) -> None:
-    """FLUSHALL at any moment costs no tweet: the worker creates its fences, readers the lists."""
+def test_an_emptied_redis_is_filled_again(fanfare: Fanfare) -> None:
+    """After FLUSHALL the worker creates the checkpoints again, and readers the lists."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     fanfare.tweets(bob, 30)
@@ -198,7 +200,7 @@ def test_a_flushed_redis_is_built_anew(fanfare: Fanfare) -> None:
 
     def cached() -> bool:
         fanfare.timeline(alice)
-        return _cached(fanfare, alice.id)
+        return fanfare.has_list(alice)
 
     wait_until(cached, "the timeline is in Redis again")
     fanfare.wait_exact(alice)
@@ -219,8 +221,10 @@ COMMANDS = st.lists(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(commands=COMMANDS)
-def test_any_history_ends_exact(fanfare: Fanfare, commands: list[tuple[str, int, int]]) -> None:
-    """After any commands and reads in between, every page of every timeline is the oracle's."""
+def test_any_commands_end_with_exact_timelines(
+    fanfare: Fanfare, commands: list[tuple[str, int, int]]
+) -> None:
+    """After random commands and reads, every page of every timeline equals the oracle."""
     users = [fanfare.user() for _ in range(4)]
     tweets: list[int] = []
     for command, one, other in commands:

@@ -1,6 +1,6 @@
-"""What the fuzz tests play: requests drawn from the contract, and callers to send them.
+"""Random requests, drawn from the contract's descriptors, and callers that send them.
 
-The strategies are made from the descriptors, so a new RPC is fuzzed without a line here.
+A new RPC is fuzzed without a change here.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SERVICES = [
 ]
 METHODS = [method for service, _ in SERVICES for method in service.methods]
 ROUTES = [(route, f"rest_{port}") for service, port in SERVICES for route in routes(service)]
-# What a caller can be blamed for. Calls come one by one: nothing may be too late.
+# The errors that a caller can cause. Calls come one by one, so no deadline may be exceeded.
 REFUSALS = {
     code.value[0]
     for code in (
@@ -50,7 +50,7 @@ REFUSALS = {
         grpc.StatusCode.FAILED_PRECONDITION,
         grpc.StatusCode.UNAUTHENTICATED,
         grpc.StatusCode.PERMISSION_DENIED,
-        # Of the few calls in a minute that users have of some methods; services have any number.
+        # Users may make only a few calls a minute of some methods.
         grpc.StatusCode.RESOURCE_EXHAUSTED,
     )
 }
@@ -65,11 +65,13 @@ _TEXTS = [
     *("\0", "\u202e", "e\u0301" * 200, "\U0001f600" * 100, "'; DROP TABLE users; --", "%s%(a)s"),
 ]
 _USERS = 20
+# Far longer than any call takes, since the machine may be busy.
+CALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Who makes a call: the headers, and what is there for that caller to find."""
+    """A caller: the headers to send, and values that its requests may contain."""
 
     headers: dict[str, str]
     users: list[int]
@@ -77,12 +79,12 @@ class Sender:
     tweets: list[int]
     """Ids; many of them of the caller's own tweets."""
     names: list[str]
-    """Usernames, of users whose password is SECRET."""
+    """Names of users whose password is SECRET."""
     refresh_tokens: list[str]
 
 
 class Fuzzed:
-    """A system that asks who calls, of the test's own: what is fuzzed deletes users and tweets."""
+    """A system with authentication for these tests only, which delete users and tweets."""
 
     def __init__(self, fanfare: Fanfare, keys: Path) -> None:
         self._fanfare = fanfare
@@ -107,7 +109,7 @@ class Fuzzed:
         self._resident = self._memory()
 
     def refill(self) -> None:
-        """Have users who follow each other, and a tweet of each, to be found and deleted."""
+        """Create users with follows and tweets, for requests to find and delete."""
         rows = self._fanfare.sql(
             "INSERT INTO users (username, email, password_hash)"
             " SELECT name, name || '@example.com', password_hash FROM users, (SELECT"
@@ -130,7 +132,7 @@ class Fuzzed:
         self._tweets = [result.tweet.id for result in created]
 
     def senders(self) -> st.SearchStrategy[Sender]:
-        """Return callers: mostly users, and services, administrators, forgers and nobody."""
+        """Return callers: mostly users, and services, administrators, forgers, and none at all."""
         kinds = ["user", "user", "user", "user", "service", "admin", "forger", "nobody"]
         return st.builds(self._sender, st.integers(0, _USERS - 1), st.sampled_from(kinds))
 
@@ -153,19 +155,19 @@ class Fuzzed:
         )
 
     def _headers(self, caller: Caller) -> dict[str, str]:
-        # Each call from an address of its own: addresses, too, have limits.
+        # Each call comes from another address, since addresses have rate limits, too.
         return {
             "authorization": f"Bearer {self._signer.sign(caller)[0]}",
             FORWARDED_KEY: str(ipaddress.ip_address(next(self._addresses))),
         }
 
     def call(self, method: MethodDescriptor, request: bytes, headers: dict[str, str]) -> str:
-        """Make the call; return "OK", or the reason of a refusal that the caller can be told."""
+        """Make the call; return "OK", or the reason of an error that the caller can cause."""
         service = method.containing_service.full_name
         path = f"/{service}/{method.name}"
         call: Callable[..., bytes] = self._channels[service].unary_unary(path)
         try:
-            answer = call(request, timeout=20, metadata=tuple(headers.items()))
+            answer = call(request, timeout=CALL_SECONDS, metadata=tuple(headers.items()))
         except grpc.RpcError as error:
             return _refusal(error)
         message = GetMessageClass(method.output_type).FromString(answer)
@@ -174,7 +176,7 @@ class Fuzzed:
         return "OK"
 
     def growth_mib(self) -> dict[str, int]:
-        """Return by how many MiB each process but the worker has grown since the start."""
+        """Return by how many MiB each process has grown since the start, without the worker."""
         return {name: now - self._resident[name] for name, now in self._memory().items()}
 
     def _memory(self) -> dict[str, int]:
@@ -191,7 +193,7 @@ def _resident_mib(pid: int) -> int:
 
 
 def _refusal(error: grpc.RpcError) -> str:
-    """Return the reason; fails the test for what a caller must not be told."""
+    """Return the reason of an error; fail the test if a caller must not get it."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
     assert status is not None, f"no details: {error}"
     assert status.code in REFUSALS, str(status)
@@ -202,12 +204,12 @@ def _refusal(error: grpc.RpcError) -> str:
 
 
 def mostly(usual: st.SearchStrategy[Any], *odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Return what is usual seven times in eight: one_of() takes no weights."""
+    """Return the usual strategy seven times in eight, since one_of() takes no weights."""
     return st.integers(0, 7).flatmap(lambda number: usual if number else st.one_of(*odd))
 
 
 def _values(field: FieldDescriptor, sender: Sender) -> st.SearchStrategy[Any]:
-    """Return values for one field, of which many are such that the call may succeed."""
+    """Return values for a field, many of which let the call succeed."""
     if field.message_type is not None:
         return _messages(field.message_type, sender)
     if field.type in _INTEGERS:
@@ -242,7 +244,7 @@ def _messages(descriptor: Descriptor, sender: Sender) -> st.SearchStrategy[Any]:
 
 
 def requests(method: MethodDescriptor, sender: Sender) -> st.SearchStrategy[bytes]:
-    """Return requests of the method, many of them whole."""
+    """Return requests of a method as bytes, most of them valid messages."""
     whole = _messages(method.input_type, sender).map(lambda message: message.SerializeToString())
     cut = st.tuples(whole, st.integers(0, 60)).map(lambda pair: pair[0][: pair[1]])
     spliced = st.tuples(whole, st.integers(0, 60), st.binary(min_size=1, max_size=4)).map(
@@ -254,7 +256,7 @@ def requests(method: MethodDescriptor, sender: Sender) -> st.SearchStrategy[byte
 def _json(
     descriptor: Descriptor, sender: Sender, in_path: Collection[str]
 ) -> st.SearchStrategy[Any]:
-    """Return bodies for REST: the message, the message with odd parts, and other JSON."""
+    """Return bodies for REST: the message, the message with odd fields, and other JSON."""
     whole = _messages(descriptor, sender).map(
         lambda made: json_format.MessageToDict(made, preserving_proto_field_name=True)
     )
@@ -279,7 +281,7 @@ def _json(
 
 
 def rest_requests(route: Route, sender: Sender) -> st.SearchStrategy[tuple[str, bytes | None]]:
-    """Return paths with their queries, and bodies."""
+    """Return pairs of a path with its query, and a body."""
     descriptor = route.method.input_type
     fields = {field.name: field for field in descriptor.fields}
     parts = {

@@ -1,7 +1,7 @@
-"""Every RPC and REST path under random requests: valid ones, broken ones, and plain garbage.
+"""Every RPC and REST path gets random requests: valid ones, broken ones, and garbage.
 
-`FUZZ_CALLS=1100 pytest tests/fuzz/test_fuzz.py` makes so many calls of each RPC, path and
-port, 100,000 in all, each time others; by default they are few and the same ones.
+By default each gets a few, always the same. `FUZZ_CALLS=1100 pytest tests/fuzz` sends 1,100 random
+ones to each RPC, path and port, 100,000 in all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from typing import Any
 import pytest
 import schemathesis
 import yaml
-from fuzz.fuzzing import INTERNALS, METHODS, ROUTES, Fuzzed, Sender, requests, rest_requests
+from fuzz.fuzzing import (
+    CALL_SECONDS,
+    INTERNALS,
+    METHODS,
+    ROUTES,
+    Fuzzed,
+    Sender,
+    requests,
+    rest_requests,
+)
 from google.protobuf.descriptor import MethodDescriptor
 from helpers.fanfare import Fanfare
 from helpers.http2 import START, opening
@@ -38,7 +47,7 @@ from gateway.routes import Route
 from ops.system import System
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
-CALLS = int(os.environ.get("FUZZ_CALLS", "60"))
+CALLS = int(os.environ.get("FUZZ_CALLS", "30"))
 SETTINGS = settings(
     max_examples=CALLS,
     derandomize="FUZZ_CALLS" not in os.environ,
@@ -46,7 +55,7 @@ SETTINGS = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-# Pools, caches and the allocator's arenas are filled by the first calls.
+# The first calls fill pools, caches and the arenas of the allocator.
 GROWTH_MIB = 100
 REFUSED_EARLY = {
     *("MALFORMED_REQUEST", "INVALID_REQUEST"),
@@ -62,7 +71,7 @@ schema = schemathesis.openapi.from_dict(yaml.safe_load(DOCUMENT.read_text()))
 def fuzzed(
     start_system: Callable[..., System], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fuzzed]:
-    """Yield a system of the module's own, whose callers say who they are, and from where."""
+    """Yield a system with authentication that trusts X-Forwarded-For."""
     keys = tmp_path_factory.mktemp("keys")
     create_key(keys)
     proxies = "127.0.0.0/8"
@@ -74,7 +83,7 @@ def fuzzed(
 
 @pytest.fixture
 def filled(fuzzed: Fuzzed) -> Fuzzed:
-    """Return the system with users and tweets that the tests before have not deleted."""
+    """Return the system with users and tweets that no earlier test has deleted."""
     fuzzed.refill()
     return fuzzed
 
@@ -82,7 +91,7 @@ def filled(fuzzed: Fuzzed) -> Fuzzed:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
 def test_no_request_makes_a_service_fail(filled: Fuzzed, method: MethodDescriptor) -> None:
-    """Each answer is the contract's: a message, or a refusal with a reason and no internals."""
+    """Each answer is a message, or an error with a reason of the contract and no internals."""
     outcomes: Counter[str] = Counter()
 
     @SETTINGS
@@ -93,7 +102,7 @@ def test_no_request_makes_a_service_fail(filled: Fuzzed, method: MethodDescripto
 
     play()
     print(f"{method.name}: {outcomes.total()} calls: {dict(outcomes)}")  # noqa: T201
-    # Else the strategies miss the method: nothing comes through to it, or nothing is refused.
+    # Otherwise the strategies are useless: no request reaches the method, or none is refused.
     assert set(outcomes) - REFUSED_EARLY
     assert set(outcomes) - {"OK"}
 
@@ -101,7 +110,7 @@ def test_no_request_makes_a_service_fail(filled: Fuzzed, method: MethodDescripto
 def _fetch(
     port: int, verb: str, path: str, body: bytes | None, headers: dict[str, str]
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CALL_SECONDS)
     try:
         connection.request(verb, path, body, headers if body is None else headers | HEADERS)
         answer = connection.getresponse()
@@ -116,8 +125,8 @@ def _fetch(
     ROUTES,
     ids=lambda value: f"{value.verb}-{value.method.name}" if isinstance(value, Route) else "",
 )
-def test_no_rest_request_makes_the_gateway_fail(filled: Fuzzed, route: Route, port: str) -> None:
-    """Each answer is JSON: the message, or a status that tells no internals; never a 5xx."""
+def test_no_rest_request_makes_a_service_fail(filled: Fuzzed, route: Route, port: str) -> None:
+    """Each answer is JSON, a message or an error without internals, and never a 5xx."""
     number = getattr(filled.settings, port)
     outcomes: Counter[str] = Counter()
 
@@ -131,14 +140,14 @@ def test_no_rest_request_makes_the_gateway_fail(filled: Fuzzed, route: Route, po
         told = json.loads(text or "{}")
         outcome = told["details"][0]["reason"] if status >= 400 else "OK"
         outcomes[outcome] += 1
-        # Calls come one by one.
+        # Calls come one by one, so nothing can be overloaded.
         assert outcome != "OVERLOADED", told
         if status >= 400:
             assert not [word for word in INTERNALS if word in told["message"]], told
 
     play()
     print(f"{route.verb} {route.path}: {outcomes.total()} requests: {dict(outcomes)}")  # noqa: T201
-    # Else the strategies miss the path.
+    # Otherwise the strategies are useless: no request reaches the method.
     assert set(outcomes) - REFUSED_EARLY
 
 
@@ -146,10 +155,10 @@ def test_no_rest_request_makes_the_gateway_fail(filled: Fuzzed, route: Route, po
 @schema.parametrize()
 @SETTINGS
 @schema.given(data=st.data())
-def test_the_shim_answers_as_its_document_says(
+def test_rest_answers_match_the_openapi_document(
     case: schemathesis.Case[Any], data: st.DataObject, filled: Fuzzed
 ) -> None:
-    """Statuses, content types and every field of every answer, by requests of schemathesis."""
+    """Statuses, content types and all fields of answers to requests by schemathesis."""
     sender = data.draw(filled.senders())
     if isinstance(case.body, dict):
         case.body = _existing(case.body, sender)
@@ -166,17 +175,17 @@ def test_the_shim_answers_as_its_document_says(
             content_type_conformance,
             response_schema_conformance,
         ],
-        timeout=20,
+        timeout=CALL_SECONDS,
     )
 
 
 def _existing(values: dict[str, Any], sender: Sender) -> dict[str, Any]:
-    """Return the values brought to what the document cannot say: ids that exist, plain text."""
+    """Return the values with what the document cannot describe: existing ids, printable text."""
     brought: dict[str, Any] = {}
     for name, value in values.items():
         known = sender.tweets if name == "tweet_id" else sender.users
         if name in {"page_token", "consistency_token"}:
-            continue  # opaque, and so never right
+            continue  # opaque, so a random one is always wrong
         if name.endswith("_id") and str(value).isdecimal():
             brought[name] = known[int(value) % len(known)]
         elif name == "offset" and isinstance(value, int):
@@ -202,20 +211,20 @@ FRAMES = st.tuples(
 
 def _send(port: int, garbage: bytes) -> None:
     def is_sent() -> bool:
-        # Some of it ends grpc's own server, which is started again.
+        # Some garbage makes grpc close the port, which the service then opens again.
         with suppress(ConnectionError):
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=CALL_SECONDS) as connection:
                 connection.sendall(garbage)
             return True
         return False
 
-    wait_until(is_sent, "it is sent")
+    wait_until(is_sent, "the garbage is sent")
 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("port", ["write_port", "read_port", "rest_write_port", "rest_read_port"])
 def test_garbage_on_a_port_does_no_harm(fuzzed: Fuzzed, port: str) -> None:
-    """Plain bytes, and frames of HTTP/2 that no client sends; the server goes on serving others."""
+    """After random bytes and random HTTP/2 frames, the server still serves others."""
     number = getattr(fuzzed.settings, port)
 
     @SETTINGS
@@ -235,11 +244,11 @@ def test_garbage_on_a_port_does_no_harm(fuzzed: Fuzzed, port: str) -> None:
     if port.startswith("rest"):
         assert _fetch(number, "GET", "/health", None, {})[0] == 200
     else:
-        wait_until(lambda: probe(f"127.0.0.1:{number}") is None, "it serves")
+        wait_until(lambda: probe(f"127.0.0.1:{number}") is None, "the service is SERVING")
 
 
-def test_what_was_fuzzed_has_not_grown(fuzzed: Fuzzed) -> None:
-    """No process has kept what it was sent."""
+def test_no_process_has_grown(fuzzed: Fuzzed) -> None:
+    """No process keeps what it was sent in memory."""
     grown = fuzzed.growth_mib()
     print(f"{SENT.total()} sent: {dict(SENT)}; MiB of growth: {grown}")  # noqa: T201
     assert max(grown.values()) < GROWTH_MIB

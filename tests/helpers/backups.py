@@ -1,7 +1,7 @@
-"""Copies of the servers of a running system, taken and restored as an operator would.
+"""Back up and restore the servers of a running system, as an operator would.
 
-Every function leaves the servers that it touched running and ready. Fanfare's own processes go on
-all the while: they meet the restored data as they would meet it in production.
+Every function returns with its servers running and ready. Fanfare's own processes keep running, so
+they meet the restored data as they would in production.
 """
 
 from __future__ import annotations
@@ -46,10 +46,12 @@ def data_folder(system: System, name: str) -> Path:
 
 
 def snapshot(system: System, into: Path, *names: str) -> dict[str, Path]:
-    """Copy the data of running servers, all of the same moment, as a snapshot of their volumes.
+    """Copy the data of running servers at one moment, like a snapshot of their volumes.
 
-    Returns the copies by the servers' names. A server that starts from one recovers as from a
-    crash.
+    A server that starts from its copy recovers as after a crash.
+
+    Returns:
+        The folder of each copy, by the name of the server.
     """
     with _frozen(*(_server(system, name) for name in names)):
         return {name: _copy(data_folder(system, name), into / name) for name in names}
@@ -65,7 +67,7 @@ def cold_copy(system: System, into: Path, name: str) -> dict[str, Path]:
 
 
 def restore(system: System, copies: Mapping[str, Path]) -> None:
-    """Kill the servers, all at one moment, and start them from their copies."""
+    """Kill the servers at one moment, and start them from their copies."""
     servers = {name: _server(system, name) for name in copies}
     for server in servers.values():
         server.kill()
@@ -79,7 +81,7 @@ def restore(system: System, copies: Mapping[str, Path]) -> None:
 
 
 def base_copy(system: System, into: Path) -> dict[str, Path]:
-    """Take a base copy of the running primary by pg_basebackup; return it by the server's name."""
+    """Copy the running primary by pg_basebackup; return the copy by the server's name."""
     copy = into / "base"
     shutil.rmtree(copy, ignore_errors=True)
     _run(system, "pg_basebackup", "-D", str(copy), "--checkpoint=fast", "--wal-method=stream")
@@ -89,9 +91,9 @@ def base_copy(system: System, into: Path) -> dict[str, Path]:
 
 
 def restore_point_in_time(system: System, base: Path, lsn: str) -> None:
-    """Kill the primary, and bring a base copy of it forward to an LSN, by its WAL.
+    """Kill the primary, and restore a base copy of it to an LSN by replaying its WAL.
 
-    This ends in a promotion, as any recovery to a point in time does.
+    The primary is promoted at the end, as after any point-in-time recovery.
     """
     primary = system.stack.postgres
     primary.kill()
@@ -111,11 +113,11 @@ def restore_point_in_time(system: System, base: Path, lsn: str) -> None:
     primary.start()
     recovering = "SELECT pg_is_in_recovery()"
     wait_until(lambda: sql(system, recovering) == [(False,)], "the primary has been promoted", 60)
-    configuration.write_text(before)  # or a replica copied from it would stop at the target too
+    configuration.write_text(before)  # else a replica copied from it would stop at the target, too
 
 
 def hold_replication(system: System) -> int:
-    """Keep the replica from receiving anything more; return the process to give to fail_over()."""
+    """Stop replication; return the id of the paused process, which fail_over() needs."""
     senders = "SELECT pid FROM pg_stat_replication WHERE state = 'streaming'"
     wait_until(lambda: sql(system, senders), "the replica streams")
     ((sender,),) = sql(system, senders)
@@ -124,9 +126,9 @@ def hold_replication(system: System) -> int:
 
 
 def fail_over(system: System, sender: int) -> None:
-    """Kill the primary, and promote the replica as it is, which then gets the primary's address.
+    """Kill the primary, promote the replica at the primary's address, and create a new replica.
 
-    sender: what hold_replication() returned. The system has a new replica then.
+    sender: what hold_replication() returned.
     """
     primary, replica = system.stack.postgres, system.stack.replica
     primary.kill()
@@ -135,7 +137,7 @@ def fail_over(system: System, sender: int) -> None:
     if not replica.running:
         replica.start()
     with psycopg.connect(system.settings.replica_dsn(), autocommit=True) as connection:
-        # Without waiting, for what is replayed meanwhile may cancel the query.
+        # Without waiting, since replay may cancel the query.
         connection.execute("SELECT pg_promote(wait => false)")
     wait_until(lambda: _is_primary(system), "the replica is promoted", 120)
     replica.stop()
@@ -152,11 +154,11 @@ def _is_primary(system: System) -> bool:
         with psycopg.connect(system.settings.replica_dsn(), autocommit=True) as connection:
             return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
     except psycopg.OperationalError:
-        return False  # replaying took the session
+        return False  # replay has ended the session
 
 
 def rebuild_replica(system: System) -> None:
-    """Copy the replica anew from the primary."""
+    """Copy the replica again from the primary."""
     system.stack.replica.kill()
     with system.stack.replica._lock():
         shutil.rmtree(data_folder(system, REPLICA), ignore_errors=True)
@@ -164,8 +166,8 @@ def rebuild_replica(system: System) -> None:
     system.stack.replica.start()
 
 
-def begin_anew(system: System) -> None:
-    """Kill Postgres, delete its folder, start with an empty database, and migrate."""
+def recreate_postgres(system: System) -> None:
+    """Replace Postgres by one with an empty database, and migrate it."""
     primary = system.stack.postgres
     primary.kill()
     with primary._lock():
@@ -186,7 +188,7 @@ def dump(system: System, into: Path) -> Path:
 
 
 def reload_new_database(system: System, file: Path) -> None:
-    """Reload a dump into a new database, which then takes the old one's place and name."""
+    """Restore a dump into a new database, which then replaces the old one under its name."""
     new, old = f"{DATABASE}_new", f"{DATABASE}_old"
     with psycopg.connect(_maintenance(system), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {new}".encode())
@@ -200,9 +202,9 @@ def reload_new_database(system: System, file: Path) -> None:
 
 
 def reload_new_tables(system: System, file: Path) -> None:
-    """Reload a dump into the running database, every table dropped and created, in a transaction.
+    """Restore a dump into the running database, dropping and creating each table, atomically.
 
-    Commands hold locks at the same time, so it may take a few attempts.
+    Other commands hold locks meanwhile, so it may take a few attempts.
     """
     arguments = ("--clean", "--if-exists", "--single-transaction", "-d", DATABASE, str(file))
 
@@ -210,7 +212,7 @@ def reload_new_tables(system: System, file: Path) -> None:
         try:
             _run(system, "pg_restore", *arguments)
         except AssertionError as error:
-            assert "deadlock detected" in str(error)  # noqa: PT017 - any other is a failure
+            assert "deadlock detected" in str(error)  # noqa: PT017 - any other error is a failure
             return False
         return True
 
@@ -218,7 +220,7 @@ def reload_new_tables(system: System, file: Path) -> None:
 
 
 def reload_rows(system: System, file: Path) -> None:
-    """Reload the rows of a dump into the tables of the running database, in a transaction."""
+    """Replace the rows of the running database by those of a dump, in a transaction."""
     script = file.with_suffix(".sql")
     _run(system, "pg_restore", "--data-only", "--disable-triggers", "-f", str(script), str(file))
     ((tables,),) = sql(system, _TABLES)
@@ -245,15 +247,15 @@ def _maintenance(system: System) -> str:
 
 
 def _replace(server: ServerProcess, copy: Path, data: Path) -> None:
-    """Put a copy where the data of a server are that was killed."""
-    with server._lock():  # held by its last process for a while yet
+    """Replace the data of a killed server by a copy."""
+    with server._lock():  # its last process may hold it for a while
         shutil.rmtree(data)
         _copy(copy, data)
         (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> Path:
-    """Copy a folder with its owners; return where to."""
+    """Copy a folder, with the owners of its files; return the copy."""
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     _shell("cp", "-a", str(source), str(target))
@@ -262,7 +264,7 @@ def _copy(source: Path, target: Path) -> Path:
 
 @contextmanager
 def _frozen(*servers: ServerProcess) -> Iterator[None]:
-    """Hold up every process of the servers."""
+    """Pause every process of the servers."""
     stopped: list[int] = []
     try:
         for server in servers:
@@ -270,17 +272,17 @@ def _frozen(*servers: ServerProcess) -> Iterator[None]:
         yield
     finally:
         for pid in stopped:
-            with contextlib.suppress(ProcessLookupError):  # it was ending when it was held up
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
                 os.kill(pid, signal.SIGCONT)
 
 
 def _stop(pid: int, stopped: list[int]) -> None:
-    """Hold up a process, which then has no more children, and those that it has."""
+    """Pause a process, which can then start no more children, and its children."""
     try:
         os.kill(pid, signal.SIGSTOP)
         stopped.append(pid)
         while any(_state(thread) not in "tTZX" for thread in Path(f"/proc/{pid}/task").iterdir()):
-            time.sleep(0.001)  # it finishes what it has asked the kernel for
+            time.sleep(0.001)  # a system call is still running
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except (ProcessLookupError, FileNotFoundError):
         return  # a connection that ended
@@ -296,7 +298,7 @@ def _state(thread: Path) -> str:
 
 
 def _run(system: System, program: str, *arguments: str, database: str | None = DATABASE) -> None:
-    """Run a program of Postgres' against the primary; database: None if the arguments say it."""
+    """Run a program of Postgres on the primary; database: None if the arguments name it."""
     address = conninfo_to_dict(system.settings.primary_dsn())
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),

@@ -1,4 +1,4 @@
-"""Every answer of the read service about some users and tweets, held against SQL."""
+"""Compare every answer of the read service about some users and tweets with SQL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psycopg
 from fanfare.read.v1 import read_pb2 as r
 from helpers.fanfare import Fanfare
 
-CALL_SECONDS = 30.0
+CALL_SECONDS = 60.0
 GONE = "NOT_FOUND"
 BATCH = 20
 
@@ -34,14 +34,14 @@ _FOLLOWS = "SELECT 1 FROM follows WHERE follower_id = %s AND followed_id = %s"
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """A query, and the answer that SQL says it must have."""
+    """A call, and the answer that it must have according to SQL."""
 
     name: str
     ask: Callable[[], object]
     right: object
 
     def difference(self) -> str | None:
-        """Return what is wrong with the answer now, None if nothing is."""
+        """Make the call; return how its answer differs, None if it is right."""
         try:
             answer = self.ask()
         except grpc.RpcError as error:
@@ -53,9 +53,9 @@ class Question:
 
 
 class Questions:
-    """All questions about the users, tweets and edges that a test ever knew, lost ones too.
+    """All questions about the users, tweets and edges that a test has created, lost ones too.
 
-    The right answers are those of the moment at which this is made; no command may run after.
+    The answers are read from SQL when this is created, so no command may run afterwards.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Questions:
         self._in_batches(users, tweets)
 
     def differences(self, questions: Sequence[Question] | None = None) -> dict[Question, str]:
-        """Ask all questions, or these; return what is wrong with the answers that are."""
+        """Ask all questions, or only these; return how the wrong answers differ."""
         asked = self.all if questions is None else questions
         return {q: told for q in asked if (told := q.difference()) is not None}
 
@@ -149,14 +149,14 @@ class Questions:
         return self._database.execute(query.encode(), parameters).fetchall()
 
     def _add(
-        self, about: object, request: Any, simply: Callable[[Any], object], right: object
+        self, about: object, request: Any, simplify: Callable[[Any], object], right: object
     ) -> None:
-        """Add a question that is one call; simply: reduces its answer to what is compared."""
+        """Add a question with one call; simplify: reduces the answer to what is compared."""
         method = type(request).__name__.removesuffix("Request")
         call = getattr(self._read, method)
 
         def ask() -> object:
-            return simply(call(request, timeout=CALL_SECONDS))
+            return simplify(call(request, timeout=CALL_SECONDS))
 
         self.all.append(Question(f"{method} {about}", ask, right))
 
@@ -190,7 +190,7 @@ def _line(line: Any) -> tuple[int, object]:
 
 
 def _told(answer: object, right: object) -> str:
-    """Return a difference in few words."""
+    """Return the difference of two answers, shortened."""
     if not isinstance(answer, list) or not isinstance(right, list):
         return f"{_short(answer)} instead of {_short(right)}"
     missing = [row for row in right if row not in answer]

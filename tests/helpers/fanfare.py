@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from functools import partial
 
@@ -16,12 +15,12 @@ from helpers.leaks import places_with
 from helpers.metrics import sum_metrics
 from helpers.rest_client import RestClient
 from helpers.sql_client import SqlClient
-from helpers.waiting import WAIT_SECONDS, wait_until
+from helpers.waiting import wait_until
 
-from core.feed.history import OtherHistoryError
 from core.feed.keys import Keys
+from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
-from ops.feed_status import Feed, current_keys
+from ops.feed_status import Feed
 from ops.system import System
 
 
@@ -33,7 +32,8 @@ class Fanfare(GrpcClient):
         self.settings = settings = system.settings
         super().__init__(settings)
         self.rest = RestClient(settings).call
-        self.sql = SqlClient(settings.primary_dsn()).rows
+        self._sql = SqlClient(settings.primary_dsn())
+        self.sql = self._sql.rows
         self.command = CommandLine(settings).run
         self.redis = redis.Redis.from_url(settings.redis_address())
         self.feed = Feed(settings)
@@ -42,6 +42,7 @@ class Fanfare(GrpcClient):
     def close(self) -> None:
         """Close all connections."""
         super().close()
+        self._sql.close()
         self.feed.close()
         self.redis.close()
 
@@ -56,14 +57,15 @@ class Fanfare(GrpcClient):
 
         For a moment after the primary has started there is no current history; this waits for one.
         """
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            try:
-                return current_keys(self.settings)
-            except OtherHistoryError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
+        found: list[str] = []
+
+        def has_history() -> bool:
+            ((history,),) = self.sql("SELECT valid_history()")
+            found.append(history)
+            return history is not None
+
+        wait_until(has_history, "a history has begun since Postgres started")
+        return Keys.of(self.settings.redis_prefix, found[-1])
 
     def where(self, *marks: str) -> set[str]:
         """Return the names of the tables, and "redis" and "logs", that contain one of the marks."""
@@ -76,7 +78,12 @@ class Fanfare(GrpcClient):
         self.tweets(author, tweets)
         self.wait_drained()  # the event of the follow deletes the list
         self.wait_exact(reader)
+        wait_until(lambda: self.has_list(reader), "the timeline list is in Redis")
         return author, reader
+
+    def has_list(self, reader: User) -> bool:
+        """Return whether the list of a home timeline is in Redis."""
+        return bool(self.redis.exists(self.keys.for_list(home_list(reader.id))))
 
     def oracle(self, reader: User) -> list[int]:
         """Return the tweet ids that a home timeline must have, from SQL."""
@@ -102,9 +109,11 @@ class Fanfare(GrpcClient):
         set_record_bytes(self.settings, size)
 
     def wait_sent(self) -> None:
-        """Wait until Kafka has every event."""
-        unsent = "SELECT id FROM outbox WHERE sent_at IS NULL"
-        wait_until(lambda: not self.sql(unsent), "the outbox is empty")
+        """Wait until Kafka has every event that has been written so far."""
+        ((last,),) = self.sql("SELECT coalesce(max(id), 0) FROM outbox")
+        # Not until the outbox is empty, which it may never be while other commands go on.
+        unsent = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND id <= %s LIMIT 1"
+        wait_until(lambda: not self.sql(unsent, last), "the events so far are sent")
 
     def wait_drained(self) -> None:
         """Wait until every event has been applied to every shard of Redis."""
@@ -113,7 +122,9 @@ class Fanfare(GrpcClient):
     def is_drained(self) -> bool:
         """Return whether every event has been applied; False while a server cannot be reached."""
         try:
-            return self.feed.remaining() == 0
+            # The outbox first: to ask Kafka and Redis about all partitions takes much longer.
+            unsent = self.sql("SELECT 1 FROM outbox WHERE sent_at IS NULL LIMIT 1")
+            return not unsent and self.feed.remaining() == 0
         except (KafkaException, redis.RedisError):
             return False
 

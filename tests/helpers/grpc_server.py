@@ -1,4 +1,4 @@
-"""A server of our own kind for tests: methods that answer nothing, callers without limits."""
+"""A gRPC server for tests, with methods that answer with the empty message."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from core.auth.authorizer import Authorizer
+from core.auth.call_context import Context
 from core.auth.rate_limits import RateLimiter
-from core.rpc.server import Context, Server
+from core.rpc.handlers import Handlers
+from core.rpc.server import GrpcServer
 from core.rpc.tls import Certificates
 
 WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
@@ -22,7 +24,7 @@ READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 
 class Silent:
-    """Has every method, and answers with the empty message."""
+    """Has every method, each of which answers with the empty message."""
 
     def __getattr__(self, _name: str) -> object:
         return self._answer
@@ -32,13 +34,13 @@ class Silent:
 
 
 class Unlimited(RateLimiter):
-    """Lets everything pass; test_limits.py is about what does not."""
+    """A rate limiter that allows every call."""
 
     def __init__(self) -> None:
         """Count nothing."""
 
     async def take(self, method: str, caller: str, per_minute: int) -> None:
-        """Let the call pass."""
+        """Allow the call."""
 
 
 @asynccontextmanager
@@ -47,11 +49,12 @@ async def serving(
     servicer: object | None = None,
     authorizer: Authorizer | None = None,
     certificates: Certificates | None = None,
-) -> AsyncIterator[Server]:
-    """Yield a server of these services at a free port; servicer: None for a silent one."""
-    server = Server("127.0.0.1", 0, authorizer, certificates)
+) -> AsyncIterator[GrpcServer]:
+    """Yield a server of these services on a free port; servicer: Silent by default."""
+    handlers = Handlers(authorizer)
     for descriptor in descriptors:
-        server.add_service(descriptor, servicer or Silent())
+        handlers.add_service(descriptor, servicer or Silent())
+    server = GrpcServer("127.0.0.1", 0, handlers, certificates)
     await server.start()
     try:
         yield server

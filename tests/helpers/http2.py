@@ -1,4 +1,4 @@
-"""HTTP/2 as bytes, for what no client's library sends."""
+"""HTTP/2 as bytes, for requests that no client library sends."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return head + stream.to_bytes(4, "big") + payload
 
 
-# What a client's side of a connection begins with: RFC 9113, section 3.4.
+# The first bytes that a client sends: RFC 9113, section 3.4.
 START = PREFACE + frame(SETTINGS, 0, 0, b"")
 
 
 def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
-    """Return the beginning of a connection, with a gRPC call of the empty message at the path.
+    """Return the first bytes of a connection, with a gRPC call that sends the empty message.
 
-    path, and the headers after it: of at most 126 bytes.
+    Args:
+        path: The path of the call, at most 126 bytes.
+        more: Further headers, with names and values of at most 126 bytes.
     """
     headers = [
         (b":method", b"POST"),
@@ -31,7 +33,7 @@ def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
         (b"content-type", b"application/grpc"),
         *more,
     ]
-    # Literals without indexing and without Huffman's code: RFC 7541, section 6.2.2.
+    # Literals without indexing and without Huffman coding: RFC 7541, section 6.2.2.
     block = b"".join(
         b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in headers
     )

@@ -51,7 +51,7 @@ def wrong_events(settings: Settings, *, ids_may_repeat: bool) -> list[str]:
     without_history = 0
     deadline = time.monotonic() + _READ_SECONDS
     while ends and time.monotonic() < deadline:
-        for message in consumer.consume(1000, timeout=1):
+        for message in consumer.consume(1000, timeout=0.2):
             error = message.error()
             assert error is None or error.code() == KafkaError._PARTITION_EOF, error
             headers = dict(message.headers() or [])

@@ -1,8 +1,8 @@
 """A TCP proxy whose connections can be made silent, cut, or slow.
 
-A silent connection is worse than a dead one: the kernel on this side still acknowledges every byte
-and every keepalive probe, so only a timeout of the client itself can notice. The server's end stays
-open too, as it does behind a proxy that hangs.
+A silent connection is worse than a closed one: the kernel still acknowledges every byte and every
+keepalive probe, so only a timeout of the client can notice. The connection to the server stays open
+as well, as behind a proxy that hangs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class _Pair:
-    """A client's connection, and the one to the server that belongs to it."""
+    """A client's connection, and the matching connection to the server."""
 
     def __init__(self, client: asyncio.StreamWriter) -> None:
         self.writers = [client]
         self.is_mute = False
 
     def cut(self) -> None:
-        """Close both ends by RST."""
+        """Reset both connections."""
         for writer in self.writers:
             end = writer.get_extra_info("socket")
             with suppress(OSError):
@@ -36,10 +36,10 @@ class _Pair:
 
 
 class SilentProxy:
-    """Forwards a port of its own to a server's, well or badly."""
+    """Forwards connections to a server, and can make them fail in several ways."""
 
     def __init__(self, server_port: int = 0) -> None:
-        """Prepare a proxy; server_port may still be set later, before the first client."""
+        """Prepare a proxy; server_port may be set later, before the first client connects."""
         self.server_port = server_port
         self.port = 0
         self._pairs: set[_Pair] = set()
@@ -58,19 +58,19 @@ class SilentProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Cut everything, and end."""
+        """Reset all connections, and stop."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def mute_open(self) -> None:
-        """Swallow all that comes from either end of the connections that are open now."""
+        """Drop all bytes, in both directions, of the connections that are open now."""
         for pair in list(self._pairs):
             pair.is_mute = True
 
     def mute_all(self) -> None:
-        """Swallow everything, also of connections that are made from now on."""
+        """Drop all bytes of all connections, also of those that are opened later."""
         self._new_are_mute = True
         self.mute_open()
 
@@ -80,11 +80,11 @@ class SilentProxy:
             self._loop.call_soon_threadsafe(pair.cut)
 
     def slow(self, delay_seconds: float) -> None:
-        """Wait so long before each chunk of a few kilobytes is passed on."""
+        """Wait before each chunk of a few kilobytes is forwarded."""
         self._delay_seconds = delay_seconds
 
     def heal(self) -> None:
-        """Serve new connections well; those that are mute stay so."""
+        """Forward new connections normally; silent ones stay silent."""
         self._new_are_mute = False
         self._delay_seconds = 0.0
 

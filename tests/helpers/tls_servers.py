@@ -1,4 +1,4 @@
-"""Servers that take only TLS. The embedded Postgres and Valkey cannot: a front does it for them."""
+"""Servers that accept only TLS: a Kafka, and a proxy for the embedded Postgres and Valkey."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from embedded.jars import kafka_jars
-from embedded.kafka import kafka
+from embedded.kafka import prepare_kafka
 from embedded.ports import HOST, free_ports
 from embedded.stack import default_parts_dir
 
 PASSWORD = "s3cret/@:"
-# What a client of Postgres sends before TLS begins, and what the server says to it:
+# What a client of Postgres sends before TLS begins, and the server's answer:
 # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
 _SSL_REQUEST = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
 _AGREED = b"S"
@@ -24,10 +24,12 @@ _CHUNK_BYTES = 1 << 16
 
 @contextmanager
 def tls_front(server_port: int, tls: Path, *, postgres: bool = False) -> Iterator[int]:
-    """Yield a port that takes TLS, and nothing else, for the server at another port of loopback.
+    """Yield a port that accepts only TLS, and forwards to a server on another port.
 
-    tls: the folder of its certificate. postgres: whether clients first ask for TLS in Postgres's
-    own protocol.
+    Args:
+        server_port: The server's port on 127.0.0.1.
+        tls: The folder with the certificate and its key.
+        postgres: Whether clients first ask for TLS in Postgres's own protocol.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
@@ -76,10 +78,10 @@ async def _end(server: asyncio.Server) -> None:
 
 @contextmanager
 def secure_kafka(folder: Path, tls: Path) -> Iterator[str]:
-    """Yield host:port of a Kafka that asks for TLS and for PASSWORD of the user fanfare."""
+    """Yield host:port of a Kafka that needs TLS, and the user fanfare with PASSWORD."""
     port, controller_port, secure_port = free_ports(3)
     jars = kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
-    server = kafka(folder, port, controller_port, jars)
+    server = prepare_kafka(folder, port, controller_port, jars)
     properties = folder / "server.properties"
     text = properties.read_text()
     text = text.replace(

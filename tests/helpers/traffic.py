@@ -1,8 +1,8 @@
-"""Commands that run while servers are restored, each remembered with what shows that it happened.
+"""Traffic for restore drills: random commands, and a record of what each of them changed.
 
-A *thing* is a tweet, a user or a follow edge. Each command brings one thing into a state that it
-never was in before: a tweet's content and a user's bio name the command. So whatever is in the
-database later tells which commands it has, and which it has lost.
+A *thing* is a tweet, a user or a follow edge. Each command brings one thing into a state that the
+thing never had before, since contents and bios name the command. So the state of a thing in the
+database tells which commands the database has and which it has lost.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from helpers.grpc_client import reason
 from helpers.leaks import SECRET
 from helpers.waiting import wait_until
 
-CALL_SECONDS = 30.0
-PAUSE_SECONDS = 0.02
+CALL_SECONDS = 60.0
+COMMAND_PAUSE_SECONDS = 0.005
+READ_PAUSE_SECONDS = 0.02
 # Half of the commands create tweets; the others are drawn by these weights.
 KINDS = {"tweet": 8, "edit": 5, "delete": 2, "follow": 2, "unfollow": 2, "user": 1, "bio": 1}
-# What a server that is being restored may cost a call.
+# Errors that calls may get while a server is restored.
 EXCUSED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND)
 FOLLOWED = "followed"
 
@@ -40,40 +41,40 @@ Thing = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Deed:
-    """A command that was acknowledged."""
+    """A command that was acknowledged, and the state that it brought a thing into."""
 
     kind: str
     thing: Thing
-    place: int
-    """Where the state that it made stands among the states of the thing."""
+    index: int
+    """The index of this state in Traffic.states."""
     token: str
     acknowledged_at: float
 
 
 class Traffic:
-    """Random commands and reads, one after another, from two threads."""
+    """Random commands from one thread, and random reads from another."""
 
     def __init__(self, clients: Fanfare, seed: int) -> None:
-        """Prepare the traffic; begin() populates the system, running() lets it flow."""
+        """Prepare the traffic: begin() creates users and tweets, running() runs it."""
         self.clients = clients
         self.users: list[int] = []
-        """Those who act; a user of a future that was lost is among them no more."""
+        """The users of whom commands are drawn, without those that a restore has lost."""
         self.names: list[str] = []
-        """The names of all users who were created, or perhaps were."""
+        """The names of all users whom a command created, whether it was acknowledged or not."""
         self.states: dict[Thing, list[str | None]] = defaultdict(list)
-        """The states that each thing was to have, in order, the last one perhaps in vain."""
+        """The states of each thing, in order; the command for the last one may have failed."""
         self.deeds: list[Deed] = []
         self.surprises: Counter[str] = Counter()
-        """Failures that no restore excuses."""
+        """Errors that a restore does not excuse, and how often they occurred."""
         self.only_tweets = threading.Event()
-        """Set while what commands before the restore did must not be done over."""
+        """Set during a restore: commands must not change things whose loss is to be found out."""
         self._gone: set[Thing] = set()
         self._chance = random.Random(seed)
         self._numbers = itertools.count(1)
         self._stopping = threading.Event()
 
     def begin(self, users: int, tweets: int) -> None:
-        """Create users, the first of them followed by all, and tweets, acknowledged each."""
+        """Create users, all of whom follow the first, and tweets."""
         for _ in range(users):
             self.command("user")
         for follower in self.users:
@@ -85,7 +86,7 @@ class Traffic:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Let commands and reads flow."""
+        """Run commands and reads meanwhile."""
         threads = [threading.Thread(target=run) for run in (self._write, self._read)]
         for thread in threads:
             thread.start()
@@ -97,14 +98,16 @@ class Traffic:
                 thread.join()
 
     def wait_for_more(self, count: int) -> None:
-        """Wait until so many more commands were acknowledged."""
+        """Wait until `count` more commands have been acknowledged."""
         wanted = len(self.deeds) + count
-        wait_until(lambda: len(self.deeds) >= wanted, "commands are acknowledged again", 90)
+        wait_until(
+            lambda: len(self.deeds) >= wanted, f"{count} more commands are acknowledged", 180
+        )
 
     def command(self, kind: str, *about: int) -> Deed | None:
-        """Send a command; return what it did if it was acknowledged."""
+        """Send a command; return what it did, None if it failed."""
         request, thing, state = self._request(kind, *about)
-        place = self._add(thing, state) if thing is not None else 0
+        index = self._add(thing, state) if thing is not None else 0
         method = getattr(self.clients.write, type(request).__name__.removesuffix("Request"))
         try:
             answer = method(request, timeout=CALL_SECONDS)
@@ -113,29 +116,29 @@ class Traffic:
             return None
         if isinstance(answer, w.CreateTweetResponse):
             thing = ("tweet", answer.tweet.id)
-            place = self._add(thing, state)
+            index = self._add(thing, state)
         elif isinstance(answer, w.CreateUserResponse):
             thing = ("user", answer.user.id)
-            place = self._add(thing, state)
+            index = self._add(thing, state)
             self.users.append(answer.user.id)
         assert thing is not None
-        deed = Deed(kind, thing, place, answer.consistency_token, time.monotonic())
+        deed = Deed(kind, thing, index, answer.consistency_token, time.monotonic())
         self.deeds.append(deed)
         return deed
 
     def forget(self, things: Iterable[Thing]) -> None:
-        """Send no more commands about things of a future that was lost."""
+        """Send no more commands about things that are lost."""
         self._gone |= set(things)
         self.users = [user for user in self.users if ("user", user) not in self._gone]
 
     def known(self, kind: str) -> list[Thing]:
-        """Return all things of a kind there ever were."""
+        """Return all things of a kind, lost ones too."""
         return [thing for thing in list(self.states) if thing[0] == kind]
 
-    # What there is ----------------------------------------------------------------------------
+    # What is in the database -------------------------------------------------------------------
 
     def in_database(self) -> dict[Thing, str | None]:
-        """Return the states of all things, as SQL has them."""
+        """Return the current state of each thing, None if it does not exist."""
         tweets, users, edges = (
             [thing[1:] for thing in self.known(kind)] for kind in ("tweet", "user", "edge")
         )
@@ -153,11 +156,11 @@ class Traffic:
         return found
 
     def done(self, deed: Deed, state: str | None) -> bool:
-        """Return whether a thing in this state has what the command did."""
-        return state in self.states[deed.thing][deed.place :]
+        """Return whether the state is that of the command or of a later one."""
+        return state in self.states[deed.thing][deed.index :]
 
     def read(self, deed: Deed) -> str | None:
-        """Return the state of a command's thing, by a read with the command's token."""
+        """Return the state of a command's thing, read with the command's token."""
         read, (kind, *ids) = self.clients.read, deed.thing
         token = {"consistency_token": deed.token}
         try:
@@ -179,13 +182,13 @@ class Traffic:
     # Parts of the above -----------------------------------------------------------------------
 
     def _add(self, thing: Thing, state: str | None) -> int:
-        self._gone.discard(thing)  # a new user may have the id of a lost one
+        self._gone.discard(thing)  # a new user may get the id of a lost one
         self.states[thing].append(state)
         return len(self.states[thing]) - 1
 
     def _write(self) -> None:
         kinds, weights = list(KINDS), list(KINDS.values())
-        while not self._stopping.wait(PAUSE_SECONDS):
+        while not self._stopping.wait(COMMAND_PAUSE_SECONDS):
             kind = self._chance.choices(kinds, weights)[0]
             if not self.users:
                 kind = "user"
@@ -195,7 +198,7 @@ class Traffic:
 
     def _read(self) -> None:
         chance = random.Random(0)
-        while not self._stopping.wait(PAUSE_SECONDS):
+        while not self._stopping.wait(READ_PAUSE_SECONDS):
             users = list(self.users) or [1]
             request = r.GetHomeTimelineRequest(user_id=chance.choice(users), limit=50)
             try:
@@ -208,7 +211,7 @@ class Traffic:
             self.surprises[f"{kind}: {error.code().name}, {reason(error)}"] += 1
 
     def _request(self, kind: str, *about: int) -> tuple[Any, Thing | None, str | None]:
-        """Return a command, the thing that it is about if that is there, and its new state."""
+        """Return a command, the thing it changes (None if it creates one), and the new state."""
         state = f"{kind} {next(self._numbers)} of {uuid.uuid4().hex[:8]}"
         if kind == "user":
             name = f"r_{uuid.uuid4().hex[:20]}"
@@ -232,13 +235,13 @@ class Traffic:
         return made, edge, FOLLOWED if kind == "follow" else None
 
     def _tweet(self) -> Thing | None:
-        """Return a tweet that was not deleted."""
+        """Return a tweet that exists, None if there is none."""
         tweets = [thing for thing in self.known("tweet") if thing not in self._gone]
         there = [thing for thing in tweets if self.states[thing][-1] is not None]
         return self._chance.choice(there) if there else None
 
     def _edge(self, kind: str, *about: int) -> Thing | None:
-        """Return the edge of these users, or one that was not followed or unfollowed before."""
+        """Return the given edge, or one to which no such command was sent before."""
         if about:
             return ("edge", *about)
         if kind == "unfollow":

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 
 WAIT_SECONDS = 60.0
-_POLL_SECONDS = 0.01
+# Pauses between the checks grow, so that a test does not take the CPU that it waits for.
+_FIRST_PAUSE_SECONDS = 0.01
+_LONGEST_PAUSE_SECONDS = 0.08
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -18,6 +20,8 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT
         seconds: The time limit; generous, since a busy machine is no failure.
     """
     deadline = time.monotonic() + seconds
+    pause = _FIRST_PAUSE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(_POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)

@@ -17,30 +17,31 @@ from core.feed.checkpoints import Checkpoint
 
 Placed = tuple[int, Record]
 """A record with its offset."""
-Arrays = dict[int, set[int]]
-"""The followers of authors."""
+Followers = dict[int, set[int]]
+"""Followers by author."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a transaction; it returns the length of the list that it pushed to."""
+    """A command of a transaction."""
 
     run: Callable[[Space], int | None]
+    """Returns the new length of the list that it pushed to."""
     list: ListKey | None = None
-    """The list that it pushes to."""
+    """The list that it pushes to, if any."""
 
 
 @dataclass(frozen=True)
 class Counting:
-    """Which records count in a history."""
+    """Decides which records count for a shard."""
 
     rules: Rules
     history: str
 
     def effective(self, records: Iterable[Placed], offset: int, epoch: int) -> list[Record]:
-        """Return the records from the offset on that count.
+        """Return the records that count for a checkpoint with this offset and epoch.
 
-        None of another history, and none of a relay that was replaced.
+        Records of another history and of a replaced relay do not count.
         """
         counting = []
         for at, record in records:
@@ -49,23 +50,25 @@ class Counting:
             if self.rules.records_by_history and record.history != self.history:
                 continue
             if not record.replayed:
-                if self.rules.old_epochs_skipped and record.epoch < epoch:
+                if self.rules.stale_epochs_skipped and record.epoch < epoch:
                     continue
                 epoch = max(epoch, record.epoch)
             counting.append(record)
         return counting
 
-    def advanced(self, fence: Checkpoint, records: Sequence[Placed]) -> Checkpoint:
-        """Return the fence after the records."""
-        counting = self.effective(records, fence.offset, fence.epoch)
+    def advanced(self, checkpoint: Checkpoint, records: Sequence[Placed]) -> Checkpoint:
+        """Return the checkpoint after the records have been applied."""
+        counting = self.effective(records, checkpoint.offset, checkpoint.epoch)
         at, last = records[-1]
-        if at < fence.offset:
-            return fence
+        if at < checkpoint.offset:
+            return checkpoint
         return replace(
-            fence,
+            checkpoint,
             offset=at + 1,
-            lsn=max([fence.lsn, *(record.lsn for record in counting)]),
-            epoch=max([fence.epoch, *(record.epoch for record in counting if not record.replayed)]),
+            lsn=max([checkpoint.lsn, *(record.lsn for record in counting)]),
+            epoch=max(
+                [checkpoint.epoch, *(record.epoch for record in counting if not record.replayed)]
+            ),
             last_event_id=last.id if last.readable else 0,
         )
 
@@ -73,11 +76,11 @@ class Counting:
 def commands_by_shard(
     rules: Rules, records: Sequence[Record], followers: Mapping[int, set[int]]
 ) -> list[list[Command]]:
-    """Return, by shard, what applies the records: bodies, then drops, then pushes."""
+    """Return the commands of each shard: the tweet cache first, then drops, then pushes."""
     commands: list[list[Command]] = [[] for _ in range(SHARDS)]
     for record in records:
         if record.event.tweet is not None:
-            commands[record.event.tweet.id % SHARDS].append(_body(rules, record))
+            commands[record.event.tweet.id % SHARDS].append(_tweet_cache_command(rules, record))
     for key in _dropped(rules, records, followers):
         commands[key.shard].append(_drop(key))
     pushed: dict[ListKey, list[int]] = {}
@@ -97,24 +100,26 @@ def _only_drops(rules: Rules, record: Record) -> bool:
     return record.replayed and rules.replayed_only_drop
 
 
-def _body(rules: Rules, record: Record) -> Command:
+def _tweet_cache_command(rules: Rules, record: Record) -> Command:
     event = record.event
     tweet = event.tweet
     if tweet is None:
         raise AssertionError(event)
     if _only_drops(rules, record):
-        return Command(lambda space: space.put_body(tweet.id, None))
-    body = Deleted() if event.kind is Kind.DELETED else tweet
+        return Command(lambda space: space.put_tweet(tweet.id, None))
+    entry = Deleted() if event.kind is Kind.DELETED else tweet
     if event.kind is Kind.CREATED:
         # SET NX: the first version replaces nothing, not even a lease.
-        return Command(lambda space: space.put_body(tweet.id, space.bodies.get(tweet.id, body)))
-    return Command(lambda space: space.set_newer_body(tweet.id, body))
+        return Command(
+            lambda space: space.put_tweet(tweet.id, space.tweet_cache.get(tweet.id, entry))
+        )
+    return Command(lambda space: space.put_newer_tweet(tweet.id, entry))
 
 
 def _dropped(
     rules: Rules, records: Sequence[Record], followers: Mapping[int, set[int]]
 ) -> dict[ListKey, None]:
-    """Return the lists that are no longer right after the records."""
+    """Return the lists that are wrong after the records."""
     drops: dict[ListKey, None] = {}
     for record in records:
         event = record.event
@@ -141,50 +146,50 @@ def _push(key: ListKey, ids: Sequence[int]) -> Command:
     return Command(lambda space: space.push(key, ids), key)
 
 
-class FollowerArrays:
-    """The follower arrays that a worker keeps, by partition and author."""
+class FollowerIndex:
+    """The followers that a worker knows, by partition and author."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._arrays: dict[int, Arrays] = {}
+        self._followers: dict[int, Followers] = {}
 
     def drop(self, partition: int) -> None:
-        """Forget the arrays of a partition's authors."""
-        self._arrays.pop(partition, None)
+        """Forget the authors of a partition."""
+        self._followers.pop(partition, None)
 
-    def after(self, partition: int, records: Sequence[Record], needed: Moment) -> Steps[Arrays]:
-        """Return the followers as of the last record, of the authors whose tweets need them.
+    def after(self, partition: int, records: Sequence[Record], needed: Moment) -> Steps[Followers]:
+        """Apply the records, and return the followers of the authors whose tweets need them.
 
-        An array not yet known is read from a Postgres that has reached the moment.
+        Unknown authors are read from a Postgres that has reached the moment.
         """
         rules = self._world.rules
-        arrays = self._arrays.setdefault(partition, {})
+        index = self._followers.setdefault(partition, {})
         for record in records:
             if _only_drops(rules, record):
-                arrays.pop(record.event.user, None)
+                index.pop(record.event.user, None)
         tweeting = {record.event.user for record in records if _needs_followers(rules, record)}
-        if unknown := tweeting - arrays.keys():
-            arrays |= yield from read_at(
+        if unknown := tweeting - index.keys():
+            index |= yield from read_at(
                 self._world,
                 needed.history,
-                needed.lsn if rules.wal_rule_for_arrays else 0,
+                needed.lsn if rules.wal_rule_for_followers else 0,
                 lambda now: {author: now.followers(author) for author in unknown},
             )
-        before = {author: set(arrays[author]) for author in tweeting}
+        before = {author: set(index[author]) for author in tweeting}
         for record in records:
             if not _only_drops(rules, record):
-                change(arrays, record.event)
+                change(index, record.event)
         if not rules.follows_before_pushes:
             return before
-        return {author: set(arrays[author]) for author in tweeting}
+        return {author: set(index[author]) for author in tweeting}
 
 
-def change(arrays: Arrays, event: Event) -> None:
-    """Apply a follow or unfollow to the array of the followed user, if it is there."""
-    if event.user in arrays and event.kind is Kind.FOLLOWED:
-        arrays[event.user].add(event.follower)
-    if event.user in arrays and event.kind is Kind.UNFOLLOWED:
-        arrays[event.user].discard(event.follower)
+def change(index: Followers, event: Event) -> None:
+    """Apply a follow or unfollow to the followed user, if the index knows that user."""
+    if event.user in index and event.kind is Kind.FOLLOWED:
+        index[event.user].add(event.follower)
+    if event.user in index and event.kind is Kind.UNFOLLOWED:
+        index[event.user].discard(event.follower)
 
 
 def _needs_followers(rules: Rules, record: Record) -> bool:

@@ -1,4 +1,4 @@
-"""What happens to the servers and the processes: each fault with its weight."""
+"""The faults that strike servers and processes, each drawn by its weight."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RELAYS = ("relay A", "relay B")
 
 @dataclass
 class Actor:
-    """Somebody whose step may be next."""
+    """An actor whose step may be next."""
 
     name: str
     steps: Steps[None]
     weight: float = 1.0
     asleep: int = 0
-    """For how many steps of all the actor takes none."""
+    """How many steps of the whole simulation pass before the actor takes one."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Chaos:
             self.world.figures[f"fault: {name}"] += 1
 
     def heal(self) -> None:
-        """Bring back what is away."""
+        """Bring back the servers that are away."""
         self.world.redis.up = True
 
     def flush(self) -> bool:
@@ -61,7 +61,7 @@ class Chaos:
         return False
 
     def restore_redis(self) -> bool:
-        """Have Redis go on from an older copy."""
+        """Restore Redis from an older copy."""
         if not self._copies.redis:
             return False
         if forks.restore_redis(self.world, self._copies):
@@ -74,7 +74,7 @@ class Chaos:
         return False
 
     def restore_kafka(self) -> bool:
-        """Have Kafka go on from an older copy."""
+        """Restore Kafka from an older copy."""
         applied = forks.is_applied(self.world)
         if not self._copies.kafka or not (applied or self.world.rng.random() < 0.2):
             return False
@@ -82,7 +82,7 @@ class Chaos:
         for name in WORKERS:
             self._stall(name)  # until they are connected again
         if not applied:
-            # That records are lost which are not beyond any progress key, nobody sees.
+            # No process can notice the loss of records that were never applied.
             self._recover()
         return True
 
@@ -92,7 +92,7 @@ class Chaos:
         return False
 
     def restore_postgres(self) -> bool:
-        """Have Postgres go on from an older copy."""
+        """Restore Postgres from an older copy."""
         if not self._copies.postgres:
             return False
         forks.restore_postgres(self.world, self._copies)
@@ -111,14 +111,14 @@ class Chaos:
         return False
 
     def restore_all(self) -> bool:
-        """Have all servers go on from older copies, at once; each perhaps of another moment."""
+        """Restore all servers at once, each from a copy that may be of another moment."""
         copies = self._copies
         if not (copies.redis and copies.kafka and copies.postgres):
             return False
         forks.restore_postgres(self.world, copies)
         forks.restore_kafka(self.world, copies)
         forks.restore_redis(self.world, copies)
-        return True  # and a new history begins: nobody needs to recover
+        return True  # a new history begins, so the operator need not recover
 
     def restart_postgres(self) -> bool:
         """Restart the primary."""
@@ -140,18 +140,18 @@ class Chaos:
         forks.clone(self.world)
         return True
 
-    def begin_anew(self) -> bool:
-        """Have an empty database."""
-        forks.begin_anew(self.world)
+    def reset_postgres(self) -> bool:
+        """Replace the primary by an empty database."""
+        forks.reset_postgres(self.world)
         return True
 
     def recover(self) -> bool:
-        """Run `fanfare recover` for no reason."""
+        """Run `fanfare recover` although nothing is wrong."""
         self._recover()
         return True
 
     def redis_away(self) -> bool:
-        """Have Redis stop answering, or answer again; what it holds is kept."""
+        """Have Redis stop answering, or answer again; its data stays."""
         self.world.redis.up = not self.world.redis.up
         self.world.tell("chaos", "Redis is", "up" if self.world.redis.up else "away")
         return True
@@ -163,44 +163,44 @@ class Chaos:
         return True
 
     def expire(self) -> bool:
-        """Let a list or a body expire; a list being built and a lease do so too."""
+        """Let a list or a tweet cache entry expire; placeholders and leases expire too."""
         space = self._space()
         if space.lists and self.world.rng.random() < 0.6:
             list_ = self.world.rng.choice(list(space.lists))
             del space.lists[list_]
             self.world.tell("chaos", f"{list_} expires")
-        elif space.bodies:
-            body = self.world.rng.choice(list(space.bodies))
-            space.put_body(body, None)
-            self.world.tell("chaos", f"the body of t{body} expires")
+        elif space.tweet_cache:
+            entry = self.world.rng.choice(list(space.tweet_cache))
+            space.put_tweet(entry, None)
+            self.world.tell("chaos", f"the cache entry of t{entry} expires")
         return True
 
-    def lose_progress(self) -> bool:
-        """Lose one progress key, and not the lists of its shard."""
+    def lose_checkpoint(self) -> bool:
+        """Lose one checkpoint, but not the lists of its shard."""
         key = (self.world.rng.randrange(SHARDS), self.world.rng.randrange(PARTITIONS))
-        self._space().remove_progress(key)
+        self._space().remove_checkpoint(key)
         # A copy without the key, restored between a worker's drop and its creation of the key,
         # would need both faults in those two milliseconds.
         self._copies.redis.clear()
-        self.world.tell("chaos", f"progress {key[0]}/{key[1]} is lost")
+        self.world.tell("chaos", f"checkpoint {key[0]}/{key[1]} is lost")
         return True
 
     def retention(self) -> bool:
-        """Have Kafka delete its oldest records, also such as are not yet applied."""
+        """Have Kafka delete its oldest records, perhaps some that are not applied yet."""
         kafka = self.world.kafka
         partition = self.world.rng.randrange(PARTITIONS)
         kafka.low[partition] = self.world.rng.randint(kafka.low[partition], kafka.end(partition))
         self.world.tell("chaos", f"Kafka keeps {partition} from {kafka.low[partition]} on")
         return True
 
-    def topic_anew(self) -> bool:
-        """Delete the topic and create it."""
-        self.world.kafka.create_anew()
-        self.world.tell("chaos", "the topic is created anew")
+    def recreate_topic(self) -> bool:
+        """Delete the topic and create it again."""
+        self.world.kafka.recreate()
+        self.world.tell("chaos", "the topic is recreated")
         return True
 
     def rebalance(self) -> bool:
-        """Give a partition to the other worker; neither is told at once."""
+        """Give a partition to the other worker; neither learns it at once."""
         partition = self.world.rng.randrange(PARTITIONS)
         other = [name for name in WORKERS if name != self.world.assigned[partition]]
         self._stall(self.world.assigned[partition])
@@ -225,7 +225,7 @@ class Chaos:
         return True
 
     def cut_relay(self) -> bool:
-        """End the relay's session, which it notices at its next statement."""
+        """End the relay's session; the relay notices at its next statement."""
         self._stall(self.world.rng.choice(RELAYS))
         self.world.postgres.relay_lock = None
         self.world.tell("chaos", "the relay's session ends")
@@ -274,14 +274,14 @@ FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "Postgres failed over": Chaos.fail_over,
     "Postgres failed back": Chaos.fail_back,
     "replica cloned": Chaos.clone_replica,
-    "Postgres begun anew": Chaos.begin_anew,
+    "Postgres emptied": Chaos.reset_postgres,
     "recovered": Chaos.recover,
     "Redis away": Chaos.redis_away,
     "reader's connection broken": Chaos.break_connection,
     "key expired": Chaos.expire,
-    "progress key lost": Chaos.lose_progress,
+    "checkpoint lost": Chaos.lose_checkpoint,
     "retention": Chaos.retention,
-    "topic created anew": Chaos.topic_anew,
+    "topic recreated": Chaos.recreate_topic,
     "rebalance": Chaos.rebalance,
     "worker killed": Chaos.kill_worker,
     "relay killed": Chaos.kill_relay,

@@ -1,4 +1,4 @@
-"""What is promised, and the readers who see whether it is kept."""
+"""The promises, and readers who check them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.feed.checkpoints import Checkpoint
 
 
 def read_all(world: World, viewer: int, limit: int) -> Steps[list[Tweet]]:
-    """Return a whole timeline, by pages, each of which begins where the one before ended."""
+    """Return a whole timeline, page by page."""
     tweets: list[Tweet] = []
     before = FROM_THE_TOP
     while found := (yield from page(world, viewer, before, limit)):
@@ -25,7 +25,7 @@ def read_all(world: World, viewer: int, limit: int) -> Steps[list[Tweet]]:
 
 
 def check_exact(world: World, viewer: int, limit: int) -> Steps[None]:
-    """T1: once all is drained, the pages of a timeline are what the oracle says."""
+    """T1: after draining, the pages of a timeline equal the oracle."""
     tweets = yield from read_all(world, viewer, limit)
     expected = world.postgres.now.timeline(viewer)
     if tweets != expected:
@@ -35,7 +35,7 @@ def check_exact(world: World, viewer: int, limit: int) -> Steps[None]:
 
 
 def check_token(world: World, done: Acknowledged, viewer: int) -> Steps[None]:
-    """T3: a read with a command's token is refused, or is of some moment after the command."""
+    """T3: a read with a command's token is refused, or shows a state after the command."""
     yield
     limit = world.rng.randint(1, 6)
     doubted, loaded = _is_doubted(world), len(world.loaded)
@@ -75,11 +75,11 @@ def _until_lost(
 
 
 def check_pagination(world: World, viewer: int) -> Steps[None]:
-    """Whatever was there and drained, and stays, is on exactly one page.
+    """Check that a tweet which was there and drained, and stays, is on exactly one page.
 
-    A copy of Redis that is restored meanwhile is drained anew, and nothing is said of it. Nor is
-    it of what the replica has not seen yet: while a progress key is absent, or Redis away, its
-    past is what is served. Nor while the history is not the one that all know.
+    Nothing is checked if an older copy of Redis took over meanwhile, because it must drain again,
+    nor while not all actors know the current history. Tweets that the replica has not seen yet are
+    not required: while a checkpoint is absent, or Redis is away, pages may come from the replica.
     """
     incarnation, restored = world.redis.incarnation, world.kafka.restored
     postgres, replica = world.postgres, world.replica
@@ -114,7 +114,7 @@ def _is_paged(world: World, history: str | None) -> bool:
 
 
 def _settled(world: World, viewer: int) -> set[int]:
-    """Return the ids in a timeline that every server has been told of."""
+    """Return the ids in a timeline that every server knows."""
     postgres, replica = world.postgres, world.replica
     seen = {tweet.id for tweet in replica.now.timeline(viewer)}
     unsettled = set()
@@ -134,37 +134,37 @@ def _is_drained(world: World, row: Row) -> bool:
     history = world.postgres.valid_history()
     if row.sent_at is None or history is None:
         return False
-    # Of an event that an earlier history sent, all is known where the keys were created after.
+    # Checkpoints of this history were created after all events of earlier histories.
     topic, offset = world.places.get((history, row.id), (world.kafka.topic_id, -1))
     for shard in range(SHARDS):
-        fence = world.space(history).progress.get((shard, row.event.partition))
-        if fence is None or fence.topic_id != str(topic) or fence.offset <= offset:
+        checkpoint = world.space(history).checkpoints.get((shard, row.event.partition))
+        if checkpoint is None or checkpoint.topic_id != str(topic) or checkpoint.offset <= offset:
             return False
     return topic == world.kafka.topic_id
 
 
 def is_drained(world: World) -> bool:
-    """Return whether all know the history, and every progress key is at its partition's end."""
+    """Return whether all actors know the history, and all checkpoints are at the end."""
     history = world.postgres.valid_history()
     if history is None or history != world.known or world.postgres.unsent():
         return False
-    progress = world.space(history).progress
+    checkpoints = world.space(history).checkpoints
     return all(
-        _is_at_end(world, partition, progress.get((shard, partition)))
+        _is_at_end(world, partition, checkpoints.get((shard, partition)))
         for partition in range(PARTITIONS)
         for shard in range(SHARDS)
     )
 
 
-def _is_at_end(world: World, partition: int, fence: Checkpoint | None) -> bool:
-    """Return whether a progress key is at the end of the log, and not by chance."""
+def _is_at_end(world: World, partition: int, checkpoint: Checkpoint | None) -> bool:
+    """Return whether a checkpoint is at the end of the log, and refers to the same records."""
     rules, kafka = world.rules, world.kafka
-    if fence is None or fence.offset != kafka.end(partition):
+    if checkpoint is None or checkpoint.offset != kafka.end(partition):
         return False
-    if rules.topic_asked_again and fence.topic_id != str(kafka.topic_id):
+    if rules.topic_asked_again and checkpoint.topic_id != str(kafka.topic_id):
         return False
-    last = kafka.last(partition, fence.offset)
-    return last in {None, fence.last_event_id} or not rules.last_record_compared
+    last = kafka.last(partition, checkpoint.offset)
+    return last in {None, checkpoint.last_event_id} or not rules.last_record_compared
 
 
 def _named(tweets: Sequence[Tweet]) -> str:

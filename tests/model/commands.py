@@ -1,4 +1,4 @@
-"""The write service: each command is one transaction that leaves its events in the outbox.
+"""The write service: each command is one transaction that also enqueues its events.
 
 See write_service/store.py. A command locks its rows, decides, draws ids for its events, and
 commits some time after.
@@ -27,14 +27,14 @@ class Effect:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: which rows it locks, and what it then does; None: there is nothing to do."""
+    """A command: the rows that it locks, and its effect; None if there is nothing to do."""
 
     locks: Callable[[Snapshot], Locks]
     effect: Callable[[Snapshot], Effect | None]
 
 
 def run(world: World, who: str, command: Command) -> Steps[Acknowledged | None]:
-    """Run a command; return None if nothing was committed, or nobody was told so."""
+    """Run a command; return None if nothing was committed, or the client did not learn of it."""
     try:
         return (yield from _transaction(world, who, command))
     except SessionLostError:

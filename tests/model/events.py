@@ -1,4 +1,4 @@
-"""What happens to timelines: tweets, and the events that tell of changes."""
+"""Tweets, and the events that report changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Tweet(NamedTuple):
 
 
 class Kind(Enum):
-    """What an event tells of."""
+    """The kinds of events."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -32,7 +32,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Event:
-    """A change that a command left in the outbox."""
+    """A change, as a command enqueues it."""
 
     kind: Kind
     user: int

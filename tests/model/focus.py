@@ -1,4 +1,4 @@
-"""What a history is about: which commands are drawn and which faults strike, and how often."""
+"""The focus of a run: which commands and faults it draws, and how often."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COMMANDS: Mapping[str, float] = {
 
 @dataclass(frozen=True)
 class Focus:
-    """From what a history draws its circumstances."""
+    """The circumstances from which a run draws its own."""
 
     faults: Mapping[str, float] | None = None
-    """The weights of the faults; None: each history draws some."""
+    """The weights of the faults; None if each run draws its own."""
     commands: Mapping[str, float] = field(default_factory=lambda: COMMANDS)
     """The weights of the commands."""
     commands_each: Sequence[int] = (3, 8, 16)
@@ -37,7 +37,7 @@ class Focus:
     """How often the replica moves on."""
 
     def draw_faults(self, rng: random.Random, names: Sequence[str]) -> dict[str, float]:
-        """Return the weights of the faults of one history."""
+        """Return the weights of the faults in one run."""
         if self.faults is not None:
             return {name: self.faults.get(name, 0.0) for name in names}
         return {name: rng.choice((0.0, 0.0, 1.0, 4.0)) for name in names}
@@ -66,7 +66,7 @@ FOCUSES: Mapping[str, Focus] = {
         users=(2,),
         pull_followers=(0,),
     ),
-    "fences": Focus(
+    "checkpoints": Focus(
         faults={"rebalance": 5, "key expired": 2},
         unreadable=(0.0,),
         undelivered=(0.0,),
@@ -77,7 +77,7 @@ FOCUSES: Mapping[str, Focus] = {
         pull_followers=(0,),
     ),
     "redis": Focus(
-        faults={"Redis emptied": 2, "progress key lost": 2, "relay's session ended": 2},
+        faults={"Redis emptied": 2, "checkpoint lost": 2, "relay's session ended": 2},
         unreadable=(0.0,),
         undelivered=(0.0, 0.02),
         fault_rates=(0.003, 0.01),
@@ -98,7 +98,7 @@ FOCUSES: Mapping[str, Focus] = {
             "Postgres copied": 2,
             "Postgres restored": 2,
             "Postgres restarted": 1,
-            "Postgres begun anew": 0.3,
+            "Postgres emptied": 0.3,
             "replica cloned": 2,
             "relay's session ended": 1,
             "key expired": 1,
@@ -181,7 +181,7 @@ FOCUSES: Mapping[str, Focus] = {
         pull_followers=(0,),
     ),
     "kafka": Focus(
-        faults={"retention": 2, "topic created anew": 3, "worker killed": 1},
+        faults={"retention": 2, "topic recreated": 3, "worker killed": 1},
         unreadable=(0.0,),
         undelivered=(0.0,),
         fault_rates=(0.003, 0.01),
@@ -196,7 +196,7 @@ FOCUSES: Mapping[str, Focus] = {
         users=(3,),
         pull_followers=(0,),
     ),
-    "bodies": Focus(
+    "tweet cache": Focus(
         faults={"key expired": 4, "rebalance": 1, "Redis away": 0.2},
         unreadable=(0.0,),
         undelivered=(0.0,),
@@ -205,7 +205,7 @@ FOCUSES: Mapping[str, Focus] = {
         users=(3,),
         pull_followers=(0,),
     ),
-    "hot": Focus(
+    "local cache": Focus(
         faults={"reader's connection broken": 2, "key expired": 1},
         unreadable=(0.0,),
         undelivered=(0.0,),

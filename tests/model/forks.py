@@ -34,16 +34,16 @@ class Copies:
 
 
 def restore_redis(world: World, copies: Copies) -> bool:
-    """Have Redis go on from a copy; return whether the operator must recover."""
+    """Restore Redis from a copy; return whether the operator must recover."""
     copy, restored = world.rng.choice(copies.redis)
     world.redis.restore(copy)
     world.tell("chaos", "Redis is restored from a copy of", *copy)
-    # What this copy has yet to be told, Kafka may have lost.
+    # Kafka may have lost the records that this copy still needs.
     return restored != world.kafka.restored
 
 
 def restore_kafka(world: World, copies: Copies) -> None:
-    """Have Kafka go on from a copy."""
+    """Restore Kafka from a copy."""
     world.kafka.restore(world.rng.choice(copies.kafka))
     world.unpaged.add(world.postgres.now.relay.history)
     ends = [world.kafka.end(partition) for partition in range(PARTITIONS)]
@@ -51,20 +51,20 @@ def restore_kafka(world: World, copies: Copies) -> None:
 
 
 def is_applied(world: World) -> bool:
-    """Return whether all that Kafka has was applied to Redis."""
-    progress = world.space(world.postgres.now.relay.history).progress
+    """Return whether everything in Kafka has been applied to Redis."""
+    checkpoints = world.space(world.postgres.now.relay.history).checkpoints
     for partition in range(PARTITIONS):
         for shard in range(SHARDS):
-            fence = progress.get((shard, partition))
-            if fence is None or fence.topic_id != str(world.kafka.topic_id):
+            checkpoint = checkpoints.get((shard, partition))
+            if checkpoint is None or checkpoint.topic_id != str(world.kafka.topic_id):
                 return False
-            if fence.offset != world.kafka.end(partition):
+            if checkpoint.offset != world.kafka.end(partition):
                 return False
     return True
 
 
 def restore_postgres(world: World, copies: Copies) -> None:
-    """Have Postgres go on from a copy, in the place of the primary."""
+    """Replace the primary by one that was restored from a copy."""
     _start(world, world.rng.choice(copies.postgres))
     world.tell("chaos", "Postgres is restored from a copy at", world.postgres.lsn)
 
@@ -78,11 +78,11 @@ def restart_postgres(world: World) -> None:
     world.tell("chaos", "Postgres is restarted at", world.postgres.lsn)
 
 
-def begin_anew(world: World) -> None:
-    """Have an empty database in the place of the primary's, and create users and follows there."""
+def reset_postgres(world: World) -> None:
+    """Replace the primary by an empty database, and create users and follows there."""
     users, follows = world.postgres.now.users, world.postgres.now.follows
     _start(world, [Snapshot(users=users, follows=follows)])
-    world.tell("chaos", "Postgres begins anew")
+    world.tell("chaos", "Postgres is emptied")
 
 
 def put_back(world: World, copies: Copies) -> bool:
@@ -98,19 +98,19 @@ def put_back(world: World, copies: Copies) -> bool:
 
 
 def _start(world: World, past: Sequence[Snapshot]) -> None:
-    """Start Postgres on an older state; it is the same server as before to who does not look."""
+    """Start Postgres on an older state; only its server number tells it from the one before."""
     world.postgres.stop()
     server = None if world.rules.restart_begins_history else world.postgres.server
     world.promote(Postgres(world.rules, world.clock, _written(world, past), server))
 
 
 def _written(world: World, past: Sequence[Snapshot]) -> list[Snapshot]:
-    """Return the past with what a server writes to the WAL as it starts, which changes nothing."""
+    """Return the past plus what a starting server writes to the WAL, which changes no data."""
     return [*past] + [past[-1]] * world.rng.choice((0, 1, 3))
 
 
 def fail_over(world: World) -> Steps[None]:
-    """Promote the replica; whoever has a session with the former primary keeps it for a while."""
+    """Promote the replica; sessions with the former primary go on for a while."""
     former, replica = world.postgres, world.replica
     past = replica.source.snapshots[: replica.replayed + 1]
     world.promote(Postgres(world.rules, world.clock, _written(world, past)))
@@ -143,14 +143,14 @@ def _stop_later(world: World, former: Postgres) -> Steps[None]:
 
 
 def clone(world: World) -> None:
-    """Have a new replica, of the primary of now."""
+    """Clone a new replica from the current primary."""
     world.replica.running = False
     world.replica = Replica(world.postgres)
     world.tell("chaos", "a replica is cloned at", world.replica.replayed)
 
 
 def recover(world: World) -> Steps[None]:
-    """Run `fanfare recover`, some time after."""
+    """Run `fanfare recover`, some time later."""
     for _ in range(world.rng.choice((0, 0, 20, 300))):
         yield
     history = world.postgres.begin_history(forced=True)

@@ -41,7 +41,7 @@ class Kafka:
     def __init__(self) -> None:
         self.topic_id = 1
         self.restored = 0
-        """How often an older copy took over; connections to what was before are broken."""
+        """How often an older copy took over. Connections break each time."""
         self._topics = 1
         self.partitions: list[list[Record]] = [[] for _ in range(PARTITIONS)]
         self.low = [0] * PARTITIONS
@@ -60,9 +60,9 @@ class Kafka:
         return len(self.partitions[partition])
 
     def last(self, partition: int, offset: int) -> int | None:
-        """Return the id of the event before the offset, None if Kafka does not have it.
+        """Return the id of the event before the offset; None if Kafka does not have it.
 
-        0 if nothing can stand there, or nobody can read it.
+        0 if there cannot be a record, or it is unreadable.
         """
         if not offset:
             return 0
@@ -71,8 +71,8 @@ class Kafka:
         record = self.partitions[partition][offset - 1]
         return record.id if record.readable else 0
 
-    def create_anew(self) -> None:
-        """Delete the topic with all records and create one of its name."""
+    def recreate(self) -> None:
+        """Delete the topic with all records, and create it again."""
         self._topics += 1
         self.topic_id = self._topics
         self.partitions = [[] for _ in range(PARTITIONS)]
@@ -85,7 +85,7 @@ class Kafka:
         return KafkaCopy(self.topic_id, partitions, list(self.low), dict(self.committed))
 
     def restore(self, copy: KafkaCopy) -> None:
-        """Go on from a copy: what came after it is lost, and its offsets are given out again."""
+        """Continue from a copy: later records are lost, and their offsets are given out again."""
         self.restored += 1
         self.topic_id = copy.topic_id
         self.partitions = [list(records) for records in copy.partitions]

@@ -1,4 +1,4 @@
-"""The read service's process: its one connection to Redis, and the bodies that it keeps.
+"""The read service's process: its one connection to Redis, and its local tweet cache.
 
 See core/storage/redis.py and read_service/local_tweet_cache.py. All readers share the process.
 What Redis sends on the connection is parsed in the order of sending, and perhaps long after it
@@ -11,66 +11,68 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from model.events import Tweet
-from model.redis import Answer, Body, BodyKey, Deleted, Redis, RedisAwayError, Space
+from model.redis import Answer, CachedTweet, CacheKey, Deleted, Redis, RedisAwayError, Space
 from model.rules import Rules
 
 if TYPE_CHECKING:
     from model.world import Steps
 
 
-class HotBodies:
-    """The bodies of tweets in the process."""
+class LocalTweetCache:
+    """The tweets that are cached in the process."""
 
     def __init__(self, rules: Rules, redis: Redis) -> None:
-        self.bodies: dict[BodyKey, Tweet | Deleted] = {}
+        self.entries: dict[CacheKey, Tweet | Deleted] = {}
         self._rules = rules
         self._redis = redis
         self._connection = redis.connection
 
     def connect(self) -> int:
-        """Return which connection asks now; raise RedisAwayError if Redis is away."""
+        """Return the number of the open connection; raise RedisAwayError if Redis is away."""
         self._redis.check()
         if self._connection != self._redis.connection:
             self._connection = self._redis.connection
-            if self._rules.hot_forgotten_with_connection:
-                self.bodies.clear()
+            if self._rules.local_cache_cleared_with_connection:
+                self.entries.clear()
         return self._connection
 
     def parse(self, connection: int) -> None:
-        """Parse what was sent until now; raise RedisAwayError if the connection has broken."""
+        """Parse everything sent so far; raise RedisAwayError if the connection broke."""
         if connection != self._redis.connection:
             raise RedisAwayError
         for message in self._redis.sent:
             if isinstance(message, Answer):
-                if self._rules.hot_kept_when_parsed:
-                    self.keep(message.history, message.bodies)
-            elif message.body is None:
-                self.bodies.clear()
+                if self._rules.local_cache_put_when_parsed:
+                    self.put(message.history, message.entries)
+            elif message.entry is None:
+                self.entries.clear()
             else:
-                self.bodies.pop(self._key(*message.body), None)
+                self.entries.pop(self._key(*message.entry), None)
         self._redis.sent.clear()
 
     def known(self, history: str, ids: Sequence[int]) -> dict[int, Tweet | Deleted]:
-        """Return those of the bodies that are here."""
+        """Return the tweets that are cached here."""
         keys = {tweet_id: self._key(history, tweet_id) for tweet_id in ids}
-        return {id_: self.bodies[key] for id_, key in keys.items() if key in self.bodies}
+        return {id_: self.entries[key] for id_, key in keys.items() if key in self.entries}
 
-    def read(self, history: str, space: Space, ids: Sequence[int]) -> Steps[dict[int, Body | None]]:
-        """Return bodies by a tracked read, and keep them."""
+    def read(
+        self, history: str, space: Space, ids: Sequence[int]
+    ) -> Steps[dict[int, CachedTweet | None]]:
+        """Return entries of the tweet cache by a tracked read, and put them here too."""
         connection = self.connect()
         answer = space.read_tracked(ids)
         yield
         self.parse(connection)
-        if not self._rules.hot_kept_when_parsed:
+        if not self._rules.local_cache_put_when_parsed:
             yield
-            self.keep(history, answer.bodies)
-        return dict(answer.bodies)
+            self.put(history, answer.entries)
+        return dict(answer.entries)
 
-    def keep(self, history: str, bodies: Mapping[int, Body | None]) -> None:
-        """Keep bodies, and no leases."""
-        for tweet_id, body in bodies.items():
-            if isinstance(body, Tweet | Deleted):
-                self.bodies[self._key(history, tweet_id)] = body
+    def put(self, history: str, entries: Mapping[int, CachedTweet | None]) -> None:
+        """Put entries here; leases are not kept."""
+        for tweet_id, entry in entries.items():
+            if isinstance(entry, Tweet | Deleted):
+                self.entries[self._key(history, tweet_id)] = entry
 
-    def _key(self, history: str, tweet_id: int) -> BodyKey:
-        return (history if self._rules.hot_by_history else "", tweet_id)
+    def _key(self, history: str, tweet_id: int) -> CacheKey:
+        return (history if self._rules.local_cache_by_history else "", tweet_id)

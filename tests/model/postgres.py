@@ -1,8 +1,8 @@
 """Postgres: a primary whose every commit is a snapshot, and a replica that shows an older one.
 
-A WAL position is the number of a snapshot. The oracle is a query of the newest. What goes on from
-an older state, a restored copy or a replica that took over, is another `Postgres`, whose snapshots
-begin with the same ones: the histories fork, and positions, sequences and epochs repeat.
+An LSN is the number of a snapshot. The oracle is a query of the newest one. A restored copy, or a
+replica that took over, is another `Postgres` that begins with the same snapshots: the histories
+fork, and LSNs, sequences and epochs repeat.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Row:
     id: int
     event: Event
     sent_at: int | None = None
-    """The WAL position at which it was marked as sent; None: not yet."""
+    """The LSN at which it was marked as sent; None if it is unsent."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class RelayState:
 
     history: str = ""
     server: int = 0
-    """On which server the history began: it is valid there alone."""
+    """The server on which the history began. It is valid only there."""
     epoch: int = 0
     lsn: int = 0
-    """A position of this history: the relay's heartbeat."""
+    """An LSN of this history, from the relay's heartbeat."""
     ended: Mapping[str, int] = field(default_factory=dict)
-    """By history that this database has left behind: up to which position all of it is here."""
+    """By ended history: the last LSN up to which all of it is in this database."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Snapshot:
     """How far the outbox's sequence was."""
     relay: RelayState = RelayState()
     doubted: bool = False
-    """For the checks alone: an older state was loaded, and no operator has recovered since."""
+    """Only for checks: older rows were loaded, and the operator has not recovered since."""
 
     def timeline(
         self, viewer: int, before: int = FROM_THE_TOP, limit: int | None = None
@@ -93,37 +93,37 @@ Change = Callable[[Snapshot], Snapshot]
 
 @dataclass(frozen=True)
 class Moment:
-    """A position in a history: what a consistency token holds."""
+    """An LSN in a history, as a consistency token holds it."""
 
     history: str
     lsn: Lsn
 
 
 class Clock:
-    """The clock, which no restore sets back, and what is drawn from it."""
+    """A clock that no restore sets back."""
 
     def __init__(self) -> None:
         self._ticks = 0
         self._microseconds = 0
 
     def tick(self) -> int:
-        """Return a number above all before: a tweet's id, its text, a server's start."""
+        """Return a number above all earlier ones, for a tweet's id or text, or a server."""
         self._ticks += 1
         return self._ticks
 
     def microseconds(self) -> int:
-        """Return the time; events are drawn more slowly than it goes on."""
+        """Return the time, which passes faster than event ids are drawn."""
         self._microseconds += 10_000
         return self._microseconds
 
 
 class Postgres:
-    """A primary, with its locks; one that was stopped ends all sessions."""
+    """A primary with its locks; stopping it ends all sessions."""
 
     def __init__(
         self, rules: Rules, clock: Clock, past: Sequence[Snapshot] = (), server: int | None = None
     ) -> None:
-        """Start on the past, up to its last commit; server: if nobody can see that it is new."""
+        """Start after the past's last commit; server: its number, if it looks like a former one."""
         self.snapshots = list(past) or [Snapshot()]
         self.server = clock.tick() if server is None else server
         self.running = True
@@ -215,11 +215,11 @@ class Postgres:
         return history, self.now.relay.epoch
 
     def take_epoch(self) -> None:
-        """Bump the epoch: whoever has an older one may not mark."""
+        """Bump the epoch, so that a relay with an older one may not mark."""
         self._set(replace(self.now.relay, epoch=self.now.relay.epoch + 1))
 
     def heartbeat(self) -> None:
-        """Note a position of this history."""
+        """Note the current LSN as one of this history."""
         self._set(replace(self.now.relay, lsn=self.lsn))
 
     def _set(self, state: RelayState) -> None:
@@ -228,7 +228,7 @@ class Postgres:
     # Histories -----------------------------------------------------------------------------
 
     def valid_history(self) -> str | None:
-        """Return the history, None if it began on another server."""
+        """Return the history; None if it began on another server."""
         relay = self.now.relay
         return relay.history if relay.server == self.server else None
 
@@ -270,7 +270,7 @@ class Replica:
         return self.source.snapshots[self.replayed]
 
     def history(self, rules: Rules) -> str | None:
-        """Return which history it shows, None if it follows a server with another to come."""
+        """Return its history; None if its server has not begun its own yet."""
         relay = self.now.relay
         if rules.replica_of_the_server and relay.server != self.source.server:
             return None
@@ -282,6 +282,6 @@ class Replica:
             raise SessionLostError
 
     def replay(self, commits: int) -> None:
-        """Replay so many commits, while the primary runs."""
+        """Replay a number of commits, while the primary runs."""
         if self.source.running:
             self.replayed = min(self.source.lsn, Lsn(self.replayed + commits))

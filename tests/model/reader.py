@@ -14,7 +14,16 @@ from functools import partial
 
 from model.events import SHARDS, Tweet
 from model.postgres import FROM_THE_TOP, Moment, RelayState, SessionLostError, Snapshot
-from model.redis import LENGTH, Body, Deleted, Lease, ListKey, RedisAwayError, author_list, home
+from model.redis import (
+    LENGTH,
+    CachedTweet,
+    Deleted,
+    Lease,
+    ListKey,
+    RedisAwayError,
+    author_list,
+    home,
+)
 from model.rules import Rules
 from model.wal_rule import HistoryEndedError, read_at
 from model.world import Steps, World
@@ -30,7 +39,7 @@ from core.feed.timeline_lists import (
 LOG_ROOM = 1
 """How much longer than the page the first window is."""
 REFILL = 2
-"""How many bodies are read at least to refill a page."""
+"""How many tweets are read at least to refill a page."""
 TRIES = 8
 
 
@@ -55,7 +64,7 @@ def _from_postgres(
     lsn = None
     if history is not None:
         with suppress(RedisAwayError):
-            if world.rules.pages_at_position:
+            if world.rules.pages_at_lsn:
                 lsn = applied(world, history, viewer % SHARDS)
         yield
         with suppress(HistoryEndedError):
@@ -71,7 +80,7 @@ def _from_postgres(
 def page_with_token(
     world: World, viewer: int, token: Moment, limit: int
 ) -> Steps[list[Tweet] | None]:
-    """Return the first page of a home timeline, as new as the token; None: it is refused."""
+    """Return the first page of a home timeline, as new as the token; None if that is refused."""
     world.figures["pages with a token"] += 1
     replica, primary = world.replica, world.postgres
     on_replica = replica.history(world.rules) is not None or not world.rules.tokens_by_history
@@ -97,7 +106,7 @@ def page_with_token(
 
 def _reached(rules: Rules, relay: RelayState, lsn: int, token: Moment) -> bool:
     """Return whether a Postgres has what was committed up to the token's moment."""
-    if not rules.tokens_need_position:
+    if not rules.tokens_need_lsn:
         return True
     if not rules.tokens_by_history:
         return lsn >= token.lsn
@@ -109,10 +118,10 @@ def _reached(rules: Rules, relay: RelayState, lsn: int, token: Moment) -> bool:
 
 
 def applied(world: World, history: str, shard: int) -> int | None:
-    """Return up to where in the WAL a shard has been told; None if nobody tells it."""
+    """Return the highest LSN of a shard's checkpoints; None while one is absent."""
     world.redis.check()
-    found = world.space(history).shard_progress(shard)
-    lsns = [progress.lsn for progress in found if progress is not None]
+    found = world.space(history).shard_checkpoints(shard)
+    lsns = [checkpoint.lsn for checkpoint in found if checkpoint is not None]
     return max(lsns) if len(lsns) == len(found) else None
 
 
@@ -133,7 +142,7 @@ def _cached(
 
 
 def _window(world: World, history: str, viewer: int, length: int | None) -> Steps[Window | None]:
-    """Return what the viewer's list and those of the pulled authors say together."""
+    """Return the merge of the viewer's list and the lists of the pulled authors."""
     own = yield from _windows(world, history, [home(viewer)], length)
     if own is None:
         return None
@@ -154,7 +163,7 @@ def _window(world: World, history: str, viewer: int, length: int | None) -> Step
 def _readable(
     world: World, history: str, window: Window, before: int, limit: int
 ) -> Steps[list[Tweet] | None]:
-    """Return the tweets of a window, or None if it does not reach down to them."""
+    """Return the tweets of a page; None if the window does not reach down to them."""
     ids = [id_ for id_ in window.ids if id_ < before]
     tweets: list[Tweet] = []
     at = 0
@@ -172,13 +181,13 @@ def _readable(
 def _windows(
     world: World, history: str, lists: Sequence[ListKey], length: int | None
 ) -> Steps[list[Window] | None]:
-    """Return readable windows on lists, building and compacting as needed; None: not now."""
+    """Return windows on lists, building and compacting as needed; None if that is impossible."""
     redis, space = world.redis, world.space(history)
     found: dict[ListKey, Window] = {}
     lengths: dict[ListKey, int | None] = dict.fromkeys(lists, length)
     for _ in range(TRIES):
         absent = []
-        connection = world.hot.connect()
+        connection = world.local_cache.connect()
         for key, wanted in list(lengths.items()):
             elements = space.lists.get(key, [])[:wanted]
             window = read_window(elements, is_whole=wanted is None or len(elements) < wanted)
@@ -198,8 +207,8 @@ def _windows(
             else:
                 return None
         yield
-        # The list's answer comes behind all that Redis sent before it.
-        world.hot.parse(connection)
+        # The reply with the list comes after everything that Redis sent before it.
+        world.local_cache.parse(connection)
         if absent and not (yield from _build(world, history, absent)):
             return None
         if not lengths:
@@ -220,7 +229,7 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
             mine.append(key)
             world.tell("reader", f"begins to build {key}")
     yield
-    lsn = _required_lsn(world, history, lists) if world.rules.placeholder_before_position else early
+    lsn = _required_lsn(world, history, lists) if world.rules.placeholder_before_lsn else early
     if not mine or lsn is None:
         for key in mine:
             space.abandon_build(key, token)
@@ -230,7 +239,7 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
     for key in mine:
         yield
         if world.chance(0.03):
-            return False  # the builder dies, and leaves its placeholder
+            return False  # the builder dies; its placeholder stays
         base = yield from read_at(world, history, needed, partial(_base, key))
         yield
         redis.check()
@@ -239,7 +248,7 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
 
 
 def _required_lsn(world: World, history: str, lists: Sequence[ListKey]) -> int | None:
-    """Return the position that what is built must have; None if nothing may be built."""
+    """Return the LSN that Postgres must have reached; None if nothing may be built."""
     lsns = [applied(world, history, shard) for shard in sorted({key.shard for key in lists})]
     known = [lsn for lsn in lsns if lsn is not None]
     return max(known) if len(known) == len(lsns) else None
@@ -269,38 +278,38 @@ def _finish(
     return built
 
 
-# Bodies --------------------------------------------------------------------------------
+# Tweets --------------------------------------------------------------------------------
 
 
 def _tweets(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
-    """Return those of the tweets that exist; their ids were in a list a moment ago."""
-    bodies: dict[int, Body | None] = {**world.hot.known(history, ids)}
-    world.figures["bodies in process"] += len(bodies)
-    if unknown := [id_ for id_ in ids if id_ not in bodies]:
-        bodies |= yield from world.hot.read(history, world.space(history), unknown)
+    """Return the tweets that still exist, of ids that were in a list a moment ago."""
+    entries: dict[int, CachedTweet | None] = {**world.local_cache.known(history, ids)}
+    world.figures["tweets from the local cache"] += len(entries)
+    if unknown := [id_ for id_ in ids if id_ not in entries]:
+        entries |= yield from world.local_cache.read(history, world.space(history), unknown)
     else:
         yield
-    tweets = {id_: body for id_, body in bodies.items() if isinstance(body, Tweet)}
-    missing = [id_ for id_, body in bodies.items() if body is None or isinstance(body, Lease)]
+    tweets = {id_: entry for id_, entry in entries.items() if isinstance(entry, Tweet)}
+    missing = [id_ for id_, entry in entries.items() if entry is None or isinstance(entry, Lease)]
     if missing:
         tweets |= yield from _fill(world, history, missing)
     return tweets
 
 
 def _fill(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
-    """Read tweets from Postgres and leave them in Redis, as far as the leases allow."""
+    """Read tweets from Postgres, and put those into Redis that this reader has leased."""
     redis, space = world.redis, world.space(history)
     token = world.new_token()
     redis.check()
-    leased = [tweet_id for tweet_id in ids if tweet_id not in space.bodies]
+    leased = [tweet_id for tweet_id in ids if tweet_id not in space.tweet_cache]
     for tweet_id in leased:
-        space.put_body(tweet_id, Lease(token))
+        space.put_tweet(tweet_id, Lease(token))
     yield
     shards = sorted({tweet_id % SHARDS for tweet_id in ids})
     lsns = [applied(world, history, shard) for shard in shards]
     known = [lsn for lsn in lsns if lsn is not None]
     may_fill = len(known) == len(lsns)
-    lsn = max(known) if may_fill and world.rules.wal_rule_for_bodies else None
+    lsn = max(known) if may_fill and world.rules.wal_rule_for_tweet_cache else None
     yield
     found = yield from read_at(world, history, lsn, lambda now: _existing(now, ids))
     lacking = [tweet_id for tweet_id in ids if tweet_id not in found]
@@ -311,15 +320,15 @@ def _fill(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Twe
         found |= _existing(world.postgres.now, lacking)
     yield
     redis.check()
-    for tweet_id in leased if world.rules.bodies_under_lease else ids:
-        body = found.get(tweet_id, Deleted()) if may_fill else None
-        if world.rules.bodies_under_lease:
-            space.fill_body(tweet_id, token, body)
-        elif body is not None:
-            space.put_body(tweet_id, body)
-        world.tell("reader", f"fills t{tweet_id} with {body}")
-    if not world.rules.hot_only_tracked:
-        world.hot.keep(history, found)
+    for tweet_id in leased if world.rules.tweet_cache_under_lease else ids:
+        entry = found.get(tweet_id, Deleted()) if may_fill else None
+        if world.rules.tweet_cache_under_lease:
+            space.fill_tweet(tweet_id, token, entry)
+        elif entry is not None:
+            space.put_tweet(tweet_id, entry)
+        world.tell("reader", f"fills t{tweet_id} with {entry}")
+    if not world.rules.local_cache_only_tracked:
+        world.local_cache.put(history, found)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Redis: the shapes of its keys, and the scripts and commands that change them.
+"""Redis: its keys, and the scripts and commands that change them.
 
 The keys of a history are a `Space` of their own: all begin with the history's id. Each method is
 atomic, as a command or script of Redis is. The scripts are those of core/feed/timeline_lists.py and
@@ -52,47 +52,47 @@ def author_list(user: int) -> ListKey:
 
 @dataclass(frozen=True)
 class Deleted:
-    """The body of a tweet that does not exist any more."""
+    """The cache entry of a deleted tweet."""
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The body of a tweet that a reader is filling."""
+    """The cache entry of a tweet that a reader is filling."""
 
     token: str
 
 
-Body = Tweet | Deleted | Lease
-BodyKey = tuple[str, int]
+CachedTweet = Tweet | Deleted | Lease
+CacheKey = tuple[str, int]
 """(history, tweet id)"""
-ProgressKey = tuple[int, int]
+CheckpointKey = tuple[int, int]
 """(shard, partition)"""
 List = list[bytes]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tracked read is answered."""
+    """The reply to a tracked read."""
 
     history: str
-    bodies: Mapping[int, Body | None]
+    entries: Mapping[int, CachedTweet | None]
 
 
 @dataclass(frozen=True)
 class Changed:
-    """What is pushed when a tracked body changes."""
+    """The message that Redis pushes when a tracked entry changes."""
 
-    body: BodyKey | None
-    """None: any may have."""
+    entry: CacheKey | None
+    """None if any entry may have changed."""
 
 
 @dataclass
 class SpaceCopy:
     """What an older copy of Redis holds of a history."""
 
-    progress: dict[ProgressKey, Checkpoint]
+    checkpoints: dict[CheckpointKey, Checkpoint]
     lists: dict[ListKey, List]
-    bodies: dict[int, Body]
+    tweet_cache: dict[int, CachedTweet]
 
 
 Copy = Mapping[str, SpaceCopy]
@@ -107,11 +107,11 @@ class Redis:
         self.incarnation = 0
         """Connections to an earlier one are broken."""
         self.connection = 0
-        """The read service's; it has broken so many times."""
-        self.tracked: set[BodyKey] = set()
-        """The bodies of whose next change that connection is told."""
+        """How often the read service's connection has broken."""
+        self.tracked: set[CacheKey] = set()
+        """The entries whose next change is reported on that connection."""
         self.sent: list[Answer | Changed] = []
-        """What was sent on that connection and is not parsed, in order."""
+        """What was sent on that connection and is not parsed yet, in order."""
 
     def check(self, incarnation: int | None = None) -> None:
         """Raise RedisAwayError if Redis is away, or a connection to it is of an earlier one."""
@@ -134,7 +134,7 @@ class Redis:
         return {name: space.copy() for name, space in self.spaces.items()}
 
     def restore(self, copy: Copy) -> None:
-        """Go on from a copy; all connections break."""
+        """Continue from a copy; all connections break."""
         self.incarnation += 1
         self.break_connection()
         for space in self.spaces.values():
@@ -153,46 +153,46 @@ class Space:
     """The keys of a history."""
 
     def __init__(self, redis: Redis, history: str) -> None:
-        self.progress: dict[ProgressKey, Checkpoint] = {}
+        self.checkpoints: dict[CheckpointKey, Checkpoint] = {}
         self.lists: dict[ListKey, List] = {}
-        self.bodies: dict[int, Body] = {}
-        self.writes: dict[ProgressKey, int] = {}
-        """How often each progress key was written: what WATCH watches."""
+        self.tweet_cache: dict[int, CachedTweet] = {}
+        self.writes: dict[CheckpointKey, int] = {}
+        """How often each checkpoint was written, as WATCH sees it."""
         self._redis = redis
         self._history = history
 
     def clear(self) -> None:
         """Lose all keys."""
-        for key in list(self.progress):
-            self.remove_progress(key)
+        for key in list(self.checkpoints):
+            self.remove_checkpoint(key)
         self.lists.clear()
-        self.bodies.clear()
+        self.tweet_cache.clear()
 
     def copy(self) -> SpaceCopy:
         """Return what a copy taken now holds."""
         lists = {key: list(elements) for key, elements in self.lists.items()}
-        return SpaceCopy(dict(self.progress), lists, dict(self.bodies))
+        return SpaceCopy(dict(self.checkpoints), lists, dict(self.tweet_cache))
 
     def restore(self, copy: SpaceCopy) -> None:
-        """Go on from a copy."""
-        self.progress = dict(copy.progress)
+        """Continue from a copy."""
+        self.checkpoints = dict(copy.checkpoints)
         self.lists = {key: list(elements) for key, elements in copy.lists.items()}
-        self.bodies = dict(copy.bodies)
+        self.tweet_cache = dict(copy.tweet_cache)
 
     # Checkpoint ------------------------------------------------------------------------------
 
-    def set_progress(self, key: ProgressKey, progress: Checkpoint) -> None:
-        """SET a progress key."""
-        self.progress[key] = progress
+    def set_checkpoint(self, key: CheckpointKey, checkpoint: Checkpoint) -> None:
+        """SET a checkpoint."""
+        self.checkpoints[key] = checkpoint
         self.writes[key] = self.writes.get(key, 0) + 1
 
-    def shard_progress(self, shard: int) -> list[Checkpoint | None]:
-        """MGET all progress keys of a shard."""
-        return [self.progress.get((shard, partition)) for partition in range(PARTITIONS)]
+    def shard_checkpoints(self, shard: int) -> list[Checkpoint | None]:
+        """MGET all checkpoints of a shard."""
+        return [self.checkpoints.get((shard, partition)) for partition in range(PARTITIONS)]
 
-    def remove_progress(self, key: ProgressKey) -> None:
-        """Remove a progress key, or lose it."""
-        self.progress.pop(key, None)
+    def remove_checkpoint(self, key: CheckpointKey) -> None:
+        """Remove a checkpoint, or lose it."""
+        self.checkpoints.pop(key, None)
         self.writes[key] = self.writes.get(key, 0) + 1
 
     # Lists ---------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class Space:
             del self.lists[key][LENGTH + TRIM_SLACK :]
 
     def begin_build(self, key: ListKey, token: str) -> bool:
-        """Put a list there that nobody may read yet; return whether there was none."""
+        """Put a placeholder there if there is no list; return whether there was none."""
         if key in self.lists:
             return False
         self.lists[key] = [SEPARATOR, _building(token)]
@@ -221,7 +221,7 @@ class Space:
     def finish_build(
         self, key: ListKey, token: str, ids: Iterable[int], separator: bytes, *, complete: bool
     ) -> bool:
-        """Give a list its base, with what was pushed meanwhile, if it is still this builder's."""
+        """Replace this builder's placeholder by a base that has what was pushed meanwhile."""
         if not self.is_building(key, token):
             return False
         self.replace(key, ids, separator, complete=complete)
@@ -230,7 +230,7 @@ class Space:
     def replace(
         self, key: ListKey, ids: Iterable[int], separator: bytes, *, complete: bool
     ) -> None:
-        """Give a list its base, with what is in its log."""
+        """Give a list a base that includes its log."""
         log, _, _ = _parts(self.lists.get(key, []))
         self.lists[key] = [separator, *_base({*ids, *log}, complete=complete)]
 
@@ -258,40 +258,40 @@ class Space:
             ids = {id_ for id_ in ids if id_ >= int(base[-1])}
         self.lists[key] = [separator, *_base(ids, complete=complete)]
 
-    # Bodies --------------------------------------------------------------------------------
+    # Tweet cache ---------------------------------------------------------------------------
 
     def read_tracked(self, ids: Iterable[int]) -> Answer:
-        """CLIENT CACHING YES, MGET: send bodies, and later the first change of each."""
-        bodies = {tweet_id: self.bodies.get(tweet_id) for tweet_id in ids}
-        answer = Answer(self._history, bodies)
-        self._redis.tracked |= {(self._history, tweet_id) for tweet_id in bodies}
+        """CLIENT CACHING YES, MGET: send entries, and later report the first change of each."""
+        entries = {tweet_id: self.tweet_cache.get(tweet_id) for tweet_id in ids}
+        answer = Answer(self._history, entries)
+        self._redis.tracked |= {(self._history, tweet_id) for tweet_id in entries}
         self._redis.sent.append(answer)
         return answer
 
-    def set_newer_body(self, tweet_id: int, body: Tweet | Deleted) -> None:
-        """Set a body if what is there is older; a deletion is newest of all."""
-        old = self.bodies.get(tweet_id)
+    def put_newer_tweet(self, tweet_id: int, entry: Tweet | Deleted) -> None:
+        """Set an entry if the present one is older; a deletion is newer than all versions."""
+        old = self.tweet_cache.get(tweet_id)
         if isinstance(old, Deleted):
             return
-        if isinstance(old, Tweet) and isinstance(body, Tweet) and old.version >= body.version:
+        if isinstance(old, Tweet) and isinstance(entry, Tweet) and old.version >= entry.version:
             return
-        self.put_body(tweet_id, body)
+        self.put_tweet(tweet_id, entry)
 
-    def fill_body(self, tweet_id: int, token: str, body: Tweet | Deleted | None) -> None:
-        """Replace the lease of this reader by a body, or by nothing."""
-        if self.bodies.get(tweet_id) == Lease(token):
-            self.put_body(tweet_id, body)
+    def fill_tweet(self, tweet_id: int, token: str, entry: Tweet | Deleted | None) -> None:
+        """Replace this reader's fill lease by an entry, or remove it."""
+        if self.tweet_cache.get(tweet_id) == Lease(token):
+            self.put_tweet(tweet_id, entry)
 
-    def put_body(self, tweet_id: int, body: Body | None) -> None:
-        """Set a body, or remove it for None: every change of a single body is made here."""
+    def put_tweet(self, tweet_id: int, entry: CachedTweet | None) -> None:
+        """Set an entry, or remove it for None. Every change of a single entry is made here."""
         key = (self._history, tweet_id)
         if key in self._redis.tracked:
             self._redis.tracked.remove(key)
             self._redis.sent.append(Changed(key))
-        if body is None:
-            self.bodies.pop(tweet_id, None)
+        if entry is None:
+            self.tweet_cache.pop(tweet_id, None)
         else:
-            self.bodies[tweet_id] = body
+            self.tweet_cache[tweet_id] = entry
 
 
 def _building(token: str) -> bytes:

@@ -25,7 +25,7 @@ class Stamp:
 
 @dataclass
 class Relay:
-    """A relay, which runs for as long as nobody kills it."""
+    """A relay that runs until it is killed."""
 
     world: World
     name: str
@@ -61,7 +61,7 @@ class Relay:
                 if self.world.chance(0.1) and _may_beat(postgres, stamp):
                     postgres.heartbeat()
                 early = postgres.lsn
-                if not rules.position_after_selection:
+                if not rules.lsn_after_selection:
                     yield
                 rows = postgres.unsent()
                 if not rules.unsent_rows:
@@ -70,7 +70,7 @@ class Relay:
                 yield
                 if rows:
                     _check(postgres, session)
-                    lsn = postgres.lsn if rules.position_after_selection else early
+                    lsn = postgres.lsn if rules.lsn_after_selection else early
                     yield
                     delivered = yield from self._send(rows, replace(stamp, lsn=lsn))
                     if delivered:
@@ -78,10 +78,10 @@ class Relay:
                         cursor = rows[-1].id
 
     def _send(self, rows: Sequence[Row], stamp: Stamp) -> Steps[bool]:
-        """Send the rows; return False if their delivery was not reported."""
+        """Send the rows; return whether Kafka reported all deliveries."""
         for sent, row in enumerate(rows):
             if self.world.chance(self.world.undelivered):
-                # What is on its way may arrive yet.
+                # Records in flight may still arrive.
                 rest = rows[sent:] if self.world.chance(0.7) else []
                 self.world.in_flight.append(_late(self.world, rest, stamp))
                 self.world.tell(self.name, f"gives up its producer of epoch {stamp.epoch}")
@@ -111,7 +111,7 @@ def _check(postgres: Postgres, session: object) -> None:
 
 
 def _may_beat(postgres: Postgres, stamp: Stamp) -> bool:
-    """Return whether there is something to say, and this relay is the one to say it."""
+    """Return whether this relay should write a heartbeat now."""
     relay = postgres.now.relay
     newest = (stamp.history, stamp.epoch) == (relay.history, relay.epoch)
     return newest and postgres.lsn > relay.lsn + 1
@@ -136,7 +136,7 @@ def _append(world: World, who: str, row: Row, stamp: Stamp) -> None:
 
 
 def _late(world: World, rows: Sequence[Row], stamp: Stamp) -> Steps[None]:
-    """Deliver what a producer that was given up had on its way."""
+    """Deliver what a producer had in flight when it was given up."""
     kafka = world.kafka
     connection = (kafka.topic_id, kafka.restored)
     for row in rows:
@@ -146,7 +146,7 @@ def _late(world: World, rows: Sequence[Row], stamp: Stamp) -> Steps[None]:
 
 
 def replay_since(world: World) -> Steps[None]:
-    """Unmark the rows sent lately, so that the relay sends them again in their order."""
+    """Unmark recently sent rows, so that the relay sends them again in order."""
     if not world.rules.replay_takes_epoch:
         yield
     postgres = world.postgres

@@ -7,165 +7,172 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Rules:
-    """Which rules are kept; all of them in Fanfare."""
+    """Which rules are kept. Fanfare keeps all of them."""
 
     outbox_ids_after_locks: bool = True
-    """Outbox ids are drawn after the rows are locked. Else a command that waited for another
-    draws the lower id, and events of one edge or tweet stand in the wrong order."""
+    """Outbox ids are drawn after the rows are locked. Otherwise a command that waited for another
+    command draws the lower id, and events of one edge or tweet get the wrong order."""
     unsent_rows: bool = True
-    """The relay takes all unsent rows. Taking those above the last id it sent loses rows that
-    were committed late."""
-    position_after_selection: bool = True
-    """The relay reads the WAL position for its records after it has selected the rows. Else it
-    may be before their commits, and what is built from that position lacks them."""
+    """The relay sends all unsent rows. If it sent the rows above the last id that it sent, it would
+    lose rows that are committed late."""
+    lsn_after_selection: bool = True
+    """The relay reads the LSN for its records after it has selected the rows. Otherwise the LSN may
+    be before their commits, and what is built from a Postgres at that LSN lacks them."""
     newest_epoch_marks: bool = True
-    """Rows are marked as sent only under the newest epoch. Else a relay in the middle of a batch
-    marks it as sent although a replay of older events will stand behind it."""
+    """Rows are marked as sent only under the newest epoch. Otherwise a relay in the middle of a
+    batch marks it as sent although a replay of older events will follow it in Kafka."""
     replay_takes_epoch: bool = True
-    """`fanfare replay` takes an epoch before it unmarks rows, so that no relay goes on marking
-    what it sent before them. Else old events become the last in Kafka."""
+    """`fanfare replay` takes an epoch before it unmarks rows. Otherwise a relay continues to mark
+    the rows that it sent before the replay, and old events become the last in Kafka."""
     new_producer_new_epoch: bool = True
-    """A producer built anew gets a new epoch. Else what its predecessor still had on its way
-    arrives late and counts, behind newer events."""
-    old_epochs_skipped: bool = True
-    """Workers skip records of an epoch below the highest seen in the partition. Else a stalled
-    relay that wakes puts old events behind newer ones."""
-    fences_compared: bool = True
-    """A batch is applied only if the progress keys say what the worker believes. Else one that
-    slept while its partitions moved applies old events, and sets the keys back."""
-    parts_keep_offset: bool = True
-    """The parts of a batch leave offset and epoch alone until the last. Else a worker killed in
-    between has skipped the rest."""
-    parts_move_position: bool = True
-    """Each part of a batch writes the batch's WAL position. Else a list is built between two
-    parts from a Postgres that lacks what the first part has told nobody but absent lists."""
-    fences_before_ranges: bool = True
-    """A worker looks at the progress keys before it asks Kafka for its offsets. Else another
-    worker goes on meanwhile, its offset seems to be beyond the log, and Redis is emptied."""
+    """A new producer gets a new epoch. Otherwise records that its predecessor had in flight arrive
+    late, and count after newer events."""
+    stale_epochs_skipped: bool = True
+    """Workers skip records of an epoch below the highest one seen in the partition. Otherwise a
+    stalled relay that wakes up puts old events after newer ones."""
+    checkpoints_compared: bool = True
+    """A batch is applied only if the stored checkpoints are the expected ones. Otherwise a worker
+    that was paused while its partitions moved applies old events, and sets checkpoints back."""
+    chunks_keep_offset: bool = True
+    """Only the last chunk of a batch moves offset and epoch. Otherwise a worker that is killed
+    between two chunks has skipped the rest."""
+    chunks_move_lsn: bool = True
+    """Each chunk of a batch stores the batch's LSN. Otherwise a list can be built between two
+    chunks from a Postgres that lacks what the first chunk has applied."""
+    checkpoints_before_ranges: bool = True
+    """A worker reads the checkpoints before it asks Kafka for the offset ranges. Otherwise another
+    worker moves on in between, its offset seems to be beyond the log, and all caches are
+    dropped."""
     topic_asked_again: bool = True
-    """Now and then a worker asks whether the topic is still that of its progress keys. Else one
-    created anew while the worker looked for its place is taken for the one before it."""
-    arrays_dropped_with_place: bool = True
-    """Follower arrays are dropped when the partition is not where this worker left it. Else they
-    lack the follows that another worker has applied."""
+    """A worker asks regularly whether the topic is still the one of its checkpoints. Otherwise a
+    topic that is recreated while checkpoints are loaded is taken for the former one."""
+    followers_dropped_with_checkpoints: bool = True
+    """The follower index forgets a partition together with its checkpoints. Otherwise it lacks
+    follows that another worker has applied."""
     follows_before_pushes: bool = True
-    """All follows and unfollows of a batch count before its pushes. Else a list that an unfollow
-    drops, and a reader builds anew between two parts, gets tweets of the author once more."""
+    """All follows and unfollows of a batch count before its pushes. Otherwise a list that an
+    unfollow drops, and that is rebuilt between two chunks, gets tweets of the author again."""
     lost_records_wipe: bool = True
-    """When Kafka does not have the records behind a progress key, or the topic is another one,
-    the key is removed. Else the lists lack what the lost records told of."""
-    lists_follow_their_fence: bool = True
-    """All lists and bodies are removed before an absent progress key is created. Else those that
-    outlived the key lack what is below the offset of the new one."""
+    """A checkpoint is removed when Kafka does not have the records after it, or the topic is
+    another one. Otherwise the lists lack the effect of the lost records."""
+    caches_dropped_with_checkpoints: bool = True
+    """All lists and the tweet cache are dropped before an absent checkpoint is created. Otherwise
+    those that outlived the checkpoint lack everything below the new offset."""
     created_at_end: bool = True
-    """An absent progress key is created at the end of the log, whatever the group has committed.
-    Else, where Kafka was restored from a copy, events are applied whose successors are lost."""
+    """An absent checkpoint is created at the end of the log, whatever offset the group has
+    committed. Otherwise, after a restore of Kafka, events are applied whose successors are lost."""
     unreadable_end_a_batch: bool = True
-    """What stands before an unreadable record is applied before all is dropped for its sake. Else
-    an older version, or a follow, is set after the drop, and nothing corrects it."""
-    unreadable_move_position: bool = True
-    """Before all is dropped for an unreadable record, the primary's WAL position of now is put
-    into the progress keys. Else lists are built from a replica without what the record told of."""
+    """Records before an unreadable one are applied before everything is dropped because of it.
+    Otherwise an older version, or a follow, is set after the drop, and nothing corrects it."""
+    unreadable_move_lsn: bool = True
+    """Before everything is dropped because of an unreadable record, the primary's current LSN goes
+    into the checkpoints. Otherwise lists are built from a replica that lacks the record's
+    effect."""
     unreadable_drop_all: bool = True
-    """All lists and bodies are dropped for the sake of an unreadable record. Else they lack what
-    it told of."""
-    unreadable_drop_arrays: bool = True
-    """The partition's follower arrays are dropped for the sake of an unreadable record. Else they
-    lack the follow that it told of."""
+    """All lists and the tweet cache are dropped because of an unreadable record. Otherwise they
+    lack the record's effect."""
+    unreadable_drop_followers: bool = True
+    """The follower index forgets the partition because of an unreadable record. Otherwise it lacks
+    the follow that the record was about."""
     replayed_only_drop: bool = True
-    """A dead letter that is replayed sets and pushes nothing, and drops what it touches. Else it
+    """A replayed dead letter sets and pushes nothing, and only drops what it concerns. Otherwise it
     repeats what has been undone since."""
     wal_rule_for_lists: bool = True
-    """A list is built from a Postgres that has the shard's WAL position. Else from a replica that
-    lacks events which were applied before the list was there."""
-    wal_rule_for_arrays: bool = True
-    """Follower arrays are read from a Postgres that has the batch's WAL position. Else they lack
-    follows that were applied before, for good."""
-    wal_rule_for_bodies: bool = True
-    """Bodies are filled from a Postgres that has the shard's WAL position. Else with a version
-    older than the one whose event has been applied."""
-    position_checked_before_read: bool = True
-    """What a replica has replayed is asked before the read that relies on it. Asked afterwards,
-    it may have replayed the position in between."""
-    placeholder_before_position: bool = True
-    """A list is put there before its builder reads the WAL position. Else what is applied in
-    between finds no list and is not in what is read."""
+    """A list is built from a Postgres that has reached the shard's LSN. Otherwise it may be built
+    from a replica that lacks events which were applied before the list existed."""
+    wal_rule_for_followers: bool = True
+    """Followers are read from a Postgres that has reached the batch's LSN. Otherwise the index
+    lacks, for good, follows that were applied before."""
+    wal_rule_for_tweet_cache: bool = True
+    """The tweet cache is filled from a Postgres that has reached the shard's LSN. Otherwise with a
+    version older than the one whose event has been applied."""
+    lsn_checked_before_read: bool = True
+    """The LSN of a replica is checked before the read that relies on it. Checked afterwards, it may
+    have been reached in between."""
+    placeholder_before_lsn: bool = True
+    """A builder puts its placeholder list there before it reads the LSN. Otherwise what is applied
+    in between finds no list, and is not in what the builder reads."""
     builds_lose_to_drops: bool = True
-    """A build is finished only if its token is still there. Else it brings back a list that a
-    follow has dropped since."""
+    """A build is finished only if its build lease is still there. Otherwise it brings back a list
+    that a follow has dropped since."""
     compaction_cuts_at_floor: bool = True
-    """Compaction drops ids below a base that is cut off. Else the base pretends that nothing lies
-    between its former end and an older tweet that was committed late."""
+    """Compaction drops ids below a base that is cut off. Otherwise the base claims that there is
+    nothing between its former end and an older tweet that was committed late."""
     merged_to_highest_floor: bool = True
-    """A merge of lists is believed down to the highest of their floors. Else tweets that one of
-    them leaves to Postgres are missing."""
+    """A merge of lists is complete only down to the highest of their floors. Otherwise tweets that
+    one of the lists leaves to Postgres are missing."""
     crossing_drops_lists: bool = True
-    """When an author becomes pulled, the lists of all followers are dropped. Else they do not name
-    the author, and lack all later tweets."""
-    bodies_under_lease: bool = True
-    """Only the holder of the lease fills a body. Else a slow reader puts an old text over the one
-    that an event has set."""
+    """When an author becomes pulled, the lists of all followers are dropped. Otherwise they do not
+    name the author, and lack all later tweets."""
+    tweet_cache_under_lease: bool = True
+    """Only the holder of the fill lease fills a tweet cache entry. Otherwise a slow reader replaces
+    the text that an event has set by an old one."""
     missing_asked_of_primary: bool = True
-    """A tweet that a replica lacks is looked up on the primary. Else one too new for the replica
-    counts as deleted."""
-    hot_by_history: bool = True
-    """Bodies in process are of a history. Else a text of a lost history is shown in the next."""
-    hot_kept_when_parsed: bool = True
-    """The read service keeps a body in process at the moment in which its tracked read is parsed.
-    Else it keeps, a step later, what a change that was parsed meanwhile has made old."""
-    hot_only_tracked: bool = True
-    """Only what a tracked read returned is kept in process. Else Redis never tells of the change
-    of a body that a reader kept when it filled it itself."""
-    hot_forgotten_with_connection: bool = True
-    """All bodies in process are forgotten when the connection breaks. Else those stay that were
-    changed while nobody listened."""
-    pages_at_position: bool = True
-    """Pages from Postgres are of a server that has the shard's WAL position. Else one from a
-    replica lacks what a page before it, or the drained shard, has told of."""
-    tokens_need_position: bool = True
-    """A read with a consistency token is answered by a Postgres that has its position. Else the
-    command's effect may be missing."""
+    """A tweet that a replica lacks is looked up on the primary. Otherwise one that is too new for
+    the replica counts as deleted."""
+    local_cache_by_history: bool = True
+    """The local tweet cache belongs to a history. Otherwise a text of a lost history is shown in
+    the next."""
+    local_cache_put_when_parsed: bool = True
+    """The read service puts a tweet into its local cache at the moment when it parses the reply of
+    the tracked read. One step later, it may put what a change parsed in between has made old."""
+    local_cache_only_tracked: bool = True
+    """Only the results of tracked reads go into the local cache. Otherwise Redis never reports the
+    change of a tweet that a reader put there when it filled the tweet cache itself."""
+    local_cache_cleared_with_connection: bool = True
+    """The local cache is cleared when the connection breaks. Otherwise it keeps tweets that changed
+    while nobody listened."""
+    pages_at_lsn: bool = True
+    """Pages from Postgres come from a server that has reached the shard's LSN. Otherwise a page
+    from a replica lacks what an earlier page, or the drained shard, has shown."""
+    tokens_need_lsn: bool = True
+    """A read with a consistency token is answered by a Postgres that has reached its LSN. Otherwise
+    the effect of the command may be missing."""
 
     restart_begins_history: bool = True
-    """A history is valid on the server that it began on, until that restarts. Else a copy that
-    was restored goes on with the history, and gives out its positions and ids once more."""
+    """A history is valid on the server on which it began, until that server restarts. Otherwise a
+    restored copy continues the history, and gives out its LSNs and ids again."""
     keys_by_history: bool = True
-    """The keys in Redis are those of a history. Else lists and positions of a lost one count."""
+    """The keys in Redis belong to a history. Otherwise lists and checkpoints of a lost one
+    count."""
     records_by_history: bool = True
-    """Workers count only the records of their history. Else a relay of a lost one is believed,
-    and the epochs of the present one are below those seen."""
+    """Workers count only records of their history. Otherwise a relay of a lost one is believed, and
+    the epochs of the current one are below those seen."""
     history_checked_before_build: bool = True
-    """What is built is read from a Postgres that says it is at the history. Else from a replica
-    of another, whose positions mean something else."""
+    """Cached data is built from a Postgres that says it is at the history. Otherwise from a replica
+    of another history, whose LSNs mean something else."""
     replica_of_the_server: bool = True
-    """A replica is believed only while it follows the server on which its history began. Else one
-    of a server that has not begun its own counts what that wrote to the WAL as of the former."""
+    """A replica is believed only while it follows the server on which its history began. Otherwise
+    a replica of a server that has not begun its own history yet counts that server's WAL as the
+    former history's."""
     marks_by_history: bool = True
-    """Rows are marked as sent only under the relay's own history. Else a relay of the former one
-    marks what it has sent to workers that do not count it, and may have the newest epoch."""
+    """Rows are marked as sent only under the relay's own history. Otherwise a relay of the former
+    history marks rows that it sent to workers which do not count them; its epoch may be the
+    newest."""
     event_ids_never_repeat: bool = True
-    """A history draws event ids from the clock on. Else it gives out those of lost events."""
+    """A history draws event ids from the clock on. Otherwise it gives out the ids of lost
+    events."""
     history_before_event_ids: bool = True
-    """A command sees to it that the history is valid before it draws event ids. Else the first
-    ones on a restored copy are those of lost events."""
+    """A command makes sure that the history is valid before it draws event ids. Otherwise the first
+    ids on a restored copy are those of lost events."""
     last_record_compared: bool = True
-    """A worker that looks for its place compares the record before it with the one that it went
-    past. Else a Kafka restored from a copy has given its offset to another one."""
-    place_with_connection: bool = True
-    """A worker whose connection to Kafka broke looks for its place. Else Kafka was restored
-    meanwhile, and is beyond its place again before it fetches."""
+    """A worker that loads a checkpoint compares the record before the offset with the last one that
+    was applied. Otherwise a restored Kafka may have given the offset to another record."""
+    reload_after_disconnect: bool = True
+    """A worker whose connection to Kafka broke loads its checkpoints. Otherwise Kafka may have been
+    restored, and be beyond the worker's offset again, before the worker fetches."""
     tokens_by_history: bool = True
-    """A token is honoured under its own history. Else a lost command's is, at a position that
-    came again."""
+    """A token is honoured under its own history. Otherwise the token of a lost command is, once its
+    LSN comes again."""
     ended_lsn_bounds_tokens: bool = True
-    """A token of an ended history is honoured up to the last position known to be shared. Else
-    that of a lost command is."""
+    """A token of an ended history is honoured up to the last LSN that is known to be shared.
+    Otherwise the token of a lost command is."""
     forced_end_refuses_tokens: bool = True
-    """Of a history that is ended by force, no token is honoured. Else the database was put back
-    while it ran, and the heartbeat is of a position after what was lost."""
+    """No token of a history that was ended by force is honoured. Older rows were loaded into the
+    running database, so its heartbeat is after what was lost."""
     token_of_the_commits_history: bool = True
-    """A command is answered with a token only if its transaction was at the token's history. Else
-    the token is of a history that has lost the command."""
+    """A command gets a token only if its transaction was at the token's history. Otherwise the
+    token is of a history that has lost the command."""
 
 
 ALL_RULES = Rules()

@@ -1,4 +1,4 @@
-"""The shards of Redis, as a worker writes them: see fanout_worker/shards.py."""
+"""The shards of Redis, as a worker writes to them; see fanout_worker/shards.py."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from model.world import Steps, ViolationError, World
 
 from core.feed.checkpoints import Checkpoint
 
-Fences = dict[int, Checkpoint]
-"""By partition."""
+Checkpoints = dict[int, Checkpoint]
+"""One shard's checkpoints by partition."""
 
 
 class Shards:
@@ -26,7 +26,7 @@ class Shards:
         self._incarnation = world.redis.incarnation
 
     def connect(self) -> None:
-        """Connect anew."""
+        """Connect again."""
         self._incarnation = self.world.redis.incarnation
 
     @property
@@ -35,45 +35,49 @@ class Shards:
         return self.world.space(self.history)
 
     def look(self, partitions: Sequence[int]) -> Steps[dict[tuple[int, int], Checkpoint | None]]:
-        """Return what the progress keys say, by (shard, partition)."""
+        """Return the stored checkpoints by (shard, partition)."""
         found = {}
         for shard in range(SHARDS):
             self.check()
             for partition in partitions:
-                found[shard, partition] = self.space.progress.get((shard, partition))
+                found[shard, partition] = self.space.checkpoints.get((shard, partition))
             yield
         return found
 
-    def remove(self, shard: int, partition: int, fence: Checkpoint) -> Steps[None]:
-        """Remove a progress key whose records are lost, if it still says this."""
+    def remove(self, shard: int, partition: int, checkpoint: Checkpoint) -> Steps[None]:
+        """Remove a checkpoint whose next records are lost, if it is still this one."""
         space = self.space
         key = (shard, partition)
         self.check()
         writes = space.writes.get(key)
-        if space.progress.get(key) != fence:
+        if space.checkpoints.get(key) != checkpoint:
             return
         yield
         self.check()
         if space.writes.get(key) != writes:
             return
         kafka = self.world.kafka
-        if not kafka.restored and fence.topic_id == str(kafka.topic_id):
+        if not kafka.restored and checkpoint.topic_id == str(kafka.topic_id):
             low, end = kafka.low[partition], kafka.end(partition)
-            if low <= fence.offset <= end:
-                raise ViolationError(f"{self.name} starts anew, and Kafka has what comes after")
+            if low <= checkpoint.offset <= end:
+                raise ViolationError(f"{self.name} removes a checkpoint, and Kafka has its records")
         if not self.world.rules.lost_records_wipe:
             low, topic = kafka.low[partition], str(kafka.topic_id)
             last = kafka.last(partition, low) or 0
-            space.set_progress(key, replace(fence, offset=low, topic_id=topic, last_event_id=last))
+            space.set_checkpoint(
+                key, replace(checkpoint, offset=low, topic_id=topic, last_event_id=last)
+            )
             return
-        space.remove_progress(key)
-        self.world.figures["progress removed"] += 1
-        self.world.tell(self.name, f"removes progress {shard}/{partition}: lost came after {fence}")
+        space.remove_checkpoint(key)
+        self.world.figures["checkpoints removed"] += 1
+        self.world.tell(
+            self.name, f"removes checkpoint {shard}/{partition}: lost records after {checkpoint}"
+        )
 
     def drop_all(self) -> Steps[None]:
-        """Remove all lists and bodies, one kind after the other."""
+        """Remove all lists and the tweet cache, one kind after the other."""
         yield from remove_lists(self.world, self.history)
-        self.world.tell(self.name, f"has removed all lists and bodies of {self.history}")
+        self.world.tell(self.name, f"has removed all lists and the tweet cache of {self.history}")
 
     def remove_ended(self, histories: Iterable[str]) -> Steps[None]:
         """Remove the keys of histories that have ended."""
@@ -81,53 +85,60 @@ class Shards:
             yield from remove_history(self.world, history)
 
     def apply(
-        self, work: Sequence[list[Command]], before: Sequence[Fences], after: Sequence[Fences]
+        self,
+        work: Sequence[list[Command]],
+        before: Sequence[Checkpoints],
+        after: Sequence[Checkpoints],
     ) -> Steps[bool]:
-        """Apply the work and move the fences; return False if one is not where it was."""
+        """Apply the work and move the checkpoints; return whether all were the expected ones."""
         size = self.world.rng.choice((1, 2, 100))
-        parts = [_cut(commands, size) for commands in work]
-        believed = list(before)
+        chunks = [_cut(commands, size) for commands in work]
+        expected = list(before)
         mismatched = False
-        for at in range(max(map(len, parts))):
+        for at in range(max(map(len, chunks))):
             for shard in range(SHARDS):
-                if at < len(parts[shard]):
-                    last = at == len(parts[shard]) - 1
-                    end = self._end_of_part(believed[shard], after[shard], last=last)
-                    moved = yield from self._execute(shard, parts[shard][at], believed[shard], end)
-                    believed[shard] = end
+                if at < len(chunks[shard]):
+                    last = at == len(chunks[shard]) - 1
+                    end = self._end_of_chunk(expected[shard], after[shard], last=last)
+                    moved = yield from self._execute(shard, chunks[shard][at], expected[shard], end)
+                    expected[shard] = end
                     if not moved:
                         mismatched = True
-                        parts[shard] = []
+                        chunks[shard] = []
         return not mismatched
 
-    def _end_of_part(self, before: Fences, after: Fences, *, last: bool) -> Fences:
+    def _end_of_chunk(self, before: Checkpoints, after: Checkpoints, *, last: bool) -> Checkpoints:
         rules = self.world.rules
-        if last or not rules.parts_keep_offset:
+        if last or not rules.chunks_keep_offset:
             return after
-        if not rules.parts_move_position:
+        if not rules.chunks_move_lsn:
             return before
         return {
-            partition: replace(fence, lsn=after[partition].lsn)
-            for partition, fence in before.items()
+            partition: replace(checkpoint, lsn=after[partition].lsn)
+            for partition, checkpoint in before.items()
         }
 
     def _execute(
-        self, shard: int, commands: Sequence[Command], before: Fences, after: Fences
+        self,
+        shard: int,
+        commands: Sequence[Command],
+        before: Checkpoints,
+        after: Checkpoints,
     ) -> Steps[bool]:
-        """Run one transaction, if the progress keys are as believed and nobody touches them."""
+        """Run a transaction if the checkpoints are the expected ones, and nobody writes them."""
         space = self.space
-        fenced = self.world.rules.fences_compared
+        is_compared = self.world.rules.checkpoints_compared
         self.check()
         writes = {p: space.writes.get((shard, p)) for p in before}
-        if fenced and any(space.progress.get((shard, p)) != f for p, f in before.items()):
+        if is_compared and any(space.checkpoints.get((shard, p)) != f for p, f in before.items()):
             return False
         yield
         self.check()
-        if fenced and any(space.writes.get((shard, p)) != n for p, n in writes.items()):
+        if is_compared and any(space.writes.get((shard, p)) != n for p, n in writes.items()):
             return False
         lengths = [command.run(space) for command in commands]
-        for partition, fence in after.items():
-            space.set_progress((shard, partition), fence)
+        for partition, checkpoint in after.items():
+            space.set_checkpoint((shard, partition), checkpoint)
         self.world.tell(
             self.name,
             f"applies {len(commands)} commands to shard {shard}:",
@@ -141,7 +152,7 @@ class Shards:
         return True
 
     def check(self) -> None:
-        """Raise RedisAwayError if Redis is away, or these connections are broken."""
+        """Raise RedisAwayError if Redis is away, or the connections broke."""
         self.world.redis.check(self._incarnation)
 
 
@@ -150,7 +161,7 @@ def _cut(commands: list[Command], size: int) -> list[list[Command]]:
 
 
 def remove_lists(world: World, history: str) -> Steps[None]:
-    """Remove all lists and bodies of a history, one kind after the other."""
+    """Remove all lists and the tweet cache of a history, one kind after the other."""
     space = world.space(history)
     for kind in ("timeline", "author"):
         world.redis.check()
@@ -158,8 +169,8 @@ def remove_lists(world: World, history: str) -> Steps[None]:
             del space.lists[key]
         yield
     world.redis.check()
-    for tweet_id in list(space.bodies):
-        space.put_body(tweet_id, None)
+    for tweet_id in list(space.tweet_cache):
+        space.put_tweet(tweet_id, None)
     yield
 
 
@@ -168,8 +179,8 @@ def remove_history(world: World, history: str) -> Steps[None]:
     if not world.rules.keys_by_history:
         return
     space = world.space(history)
-    for key in list(space.progress):
+    for key in list(space.checkpoints):
         world.redis.check()
-        space.remove_progress(key)
+        space.remove_checkpoint(key)
         yield
     yield from remove_lists(world, history)

@@ -1,6 +1,6 @@
-"""The WAL rule: take the position first, then read a replica that has it, else the primary.
+"""The WAL rule: take an LSN, then read from a replica that has reached it, else from the primary.
 
-A position is one of a history: a Postgres of another history does not have it, whatever it says.
+An LSN belongs to a history. A Postgres of another history has not reached it, whatever its own LSN.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class HistoryEndedError(Exception):
 def read_at(
     world: World, history: str, lsn: int | None, query: Callable[[Snapshot], T]
 ) -> Steps[T]:
-    """Return the query's answer from a Postgres that has the position of the history.
+    """Return the query's result from a Postgres that has reached the LSN of the history.
 
     Raises:
         HistoryEndedError: there is none.
@@ -35,7 +35,7 @@ def read_at(
         return same and replica.replayed >= needed
 
     try:
-        if not rules.position_checked_before_read:
+        if not rules.lsn_checked_before_read:
             answer = query(replica.now)
             yield
             return answer if has() else query(primary.now)

@@ -1,4 +1,4 @@
-"""The world of one history: its sizes, its servers, its chance and its story."""
+"""The world of one run: its servers, its random numbers, and its story."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from model.events import Event
 from model.kafka import Kafka
-from model.local_tweet_cache import HotBodies
+from model.local_tweet_cache import LocalTweetCache
 from model.postgres import Clock, Moment, Postgres, Replica, Snapshot
 from model.redis import Redis, Space
 from model.rules import Rules
@@ -37,7 +37,7 @@ class Acknowledged:
 
 @dataclass
 class World:
-    """Everything that the actors of a history share."""
+    """Everything that the actors of a run share."""
 
     rules: Rules
     rng: random.Random
@@ -46,7 +46,7 @@ class World:
     unreadable: float = 0.0
     """How often a record is unreadable."""
     undelivered: float = 0.0
-    """How often a delivery to Kafka is not reported."""
+    """How often Kafka does not report a delivery."""
     telling: bool = False
     """Whether the story is kept."""
     clock: Clock = field(default_factory=Clock)
@@ -55,12 +55,12 @@ class World:
     replica: Replica = field(init=False)
     """The replica to which new sessions go; perhaps one of a former primary."""
     servers: list[Postgres] = field(default_factory=list)
-    """For the checks alone: all primaries that ever were."""
+    """Only for checks: all primaries that ever existed."""
     known: str | None = None
-    """Which history the read service takes for valid."""
+    """The history that the read service believes to be valid."""
     kafka: Kafka = field(default_factory=Kafka)
     redis: Redis = field(default_factory=Redis)
-    hot: HotBodies = field(init=False)
+    local_cache: LocalTweetCache = field(init=False)
     story: list[str] = field(default_factory=list)
     figures: Counter[str] = field(default_factory=Counter)
     assigned: dict[int, str] = field(default_factory=dict)
@@ -68,23 +68,23 @@ class World:
     in_flight: list[Steps[None]] = field(default_factory=list)
     """Records that a given-up producer had on their way to Kafka."""
     places: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
-    """For the checks alone, by history and event: (topic, offset) of the last copy in Kafka."""
+    """Only for checks, by history and event: (topic, offset) of the last copy in Kafka."""
     events: dict[int, Event] = field(default_factory=dict)
-    """For the checks alone: which event has an id."""
+    """Only for checks: which event has an id."""
     acknowledged: list[Acknowledged] = field(default_factory=list)
     unpaged: set[str] = field(default_factory=set)
-    """For the checks alone: histories during which an older copy of Kafka took over."""
+    """Only for checks: histories during which an older copy of Kafka took over."""
     loaded: list[tuple[Snapshot, Sequence[Snapshot]]] = field(default_factory=list)
-    """For the checks alone: the commits that loaded an older state, and that state's past."""
+    """Only for checks: the commits that loaded an older state, and that state's past."""
     quiet: bool = False
-    """The history is over: no more chance, the rest is drained."""
+    """The commands are over: no more faults, only draining."""
     _token: int = 0
 
     def __post_init__(self) -> None:
         """Start Postgres, and the read service's process."""
         self.promote(Postgres(self.rules, self.clock))
         self.replica = Replica(self.postgres)
-        self.hot = HotBodies(self.rules, self.redis)
+        self.local_cache = LocalTweetCache(self.rules, self.redis)
 
     def promote(self, postgres: Postgres) -> None:
         """Let this be the primary from now on."""
@@ -101,10 +101,10 @@ class World:
             self.story.append(f"{who:>9}  " + " ".join(map(str, what)))
 
     def chance(self, probability: float) -> bool:
-        """Return True so often, and never while the history drains."""
+        """Return True with this probability; never while the run drains."""
         return not self.quiet and self.rng.random() < probability
 
     def new_token(self) -> str:
-        """Return what no other build or lease has."""
+        """Return a token that no other lease has."""
         self._token += 1
         return str(self._token)

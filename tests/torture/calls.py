@@ -1,4 +1,4 @@
-"""Calls to a system that is being tortured: which failures are part of the story."""
+"""Calls to a system in which faults happen, and the failures that the faults excuse."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from torture.world import CALL_SECONDS, Cast, World
 
 from core.feed.consistency_tokens import decode_token
 
-# How long a call is tried again after the primary crashed: its pool finds out call by call.
+# How long calls may fail after the primary crashed: the pool replaces its connections one by one.
 RECOVER_SECONDS = 60.0
-# A service that was restarted a moment ago is waited for.
+# Calls wait for a service that is restarting.
 CALL: dict[str, Any] = {"timeout": CALL_SECONDS, "wait_for_ready": True}
 
 
 class Calls:
-    """A story's calls, one by one or many at once."""
+    """The calls of a story, one at a time or many at once."""
 
     def __init__(self, world: World, cast: Cast) -> None:
         self._world = world
         self._cast = cast
 
     def command(self, method: str, request: object) -> Any:
-        """Return a command's answer; None if what it is about is gone.
+        """Return a command's answer, None if it is NOT_FOUND.
 
-        While a primary that crashed is coming back, it is sent again: what it did the first time,
-        unanswered, is in the oracle.
+        A command that fails while the primary restarts is sent again. If the first attempt took
+        effect after all, the oracle, which is SQL, has it too.
         """
         try:
-            return self._patiently(lambda: getattr(self._world.write, method)(request, **CALL))
+            return self._with_retries(lambda: getattr(self._world.write, method)(request, **CALL))
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.NOT_FOUND:
                 return None
             raise
 
-    def is_in_doubt(self, token: str) -> bool:
-        """Return whether a consistency token is of a history that has ended."""
+    def has_ended_history(self, token: str) -> bool:
+        """Return whether a consistency token names a history that is no longer the current one."""
         moment = decode_token(token)
         ((history,),) = self._world.clients.sql("SELECT history FROM relay_state")
         return moment is not None and moment.history != history
@@ -49,13 +49,13 @@ class Calls:
     def timeline(self, user: int, limit: int, token: str = "") -> r.GetHomeTimelineResponse:
         """Return a page of a timeline."""
         request = r.GetHomeTimelineRequest(user_id=user, limit=limit, page_token=token)
-        page: r.GetHomeTimelineResponse = self._patiently(
+        page: r.GetHomeTimelineResponse = self._with_retries(
             lambda: self._world.read.GetHomeTimeline(request, **CALL)
         )
         return page
 
     def send(self, kind: str, first: int, second: int) -> Any:
-        """Send a command or a read; return its future, None if there is nothing to do."""
+        """Send a command or a read; return its future, None if its tweet or edge cannot exist."""
         cast, write = self._cast, self._world.write
         user, other = cast.user(first), cast.user(second)
         tweet = cast.tweets[second % len(cast.tweets)] if cast.tweets else None
@@ -86,7 +86,7 @@ class Calls:
         return self._world.read.GetHomeTimeline.future(request, **CALL)
 
     def finish(self, sent: Sequence[Any]) -> None:
-        """Wait for what was sent; note the tweets that were created."""
+        """Wait for the answers; remember the tweets that were created."""
         for future in sent:
             if future is None:
                 continue
@@ -100,11 +100,11 @@ class Calls:
                 self.created([answer.tweet])
 
     def created(self, tweets: Sequence[Tweet]) -> None:
-        """Note tweets that were created."""
+        """Remember tweets that were created."""
         self._cast.tweets += [tweet.id for tweet in tweets]
         self._cast.all_tweets += [tweet.id for tweet in tweets]
 
-    def _patiently(self, call: Callable[[], Any]) -> Any:
+    def _with_retries(self, call: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + RECOVER_SECONDS
         while True:
             try:
@@ -115,9 +115,9 @@ class Calls:
             time.sleep(0.05)
 
     def _excused(self, error: grpc.RpcError) -> bool:
-        """Return whether a call may fail so: only a while after the primary was killed.
+        """Return whether a call may fail like this: for a while after the primary was killed.
 
-        That may have been in the story before: a pool that nobody used meanwhile finds out now.
+        An earlier story may have killed it: a connection that was idle since fails only now.
         """
         recent = time.monotonic() - self._world.postgres_crashed_at < RECOVER_SECONDS
         return recent and error.code() == grpc.StatusCode.UNAVAILABLE

@@ -1,4 +1,4 @@
-"""The faults that a story may draw. Each says whether it could happen now."""
+"""The faults that a story may draw. Each returns whether it could happen now."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ REPLAYED_HOURS = ("0.001", "0.01", "0.1")
 
 
 class Faults(RestoreFaults):
-    """Makes faults happen to a story's world."""
+    """Makes faults happen to the system of a story."""
 
     def __init__(self, world: World, cast: Cast) -> None:
         super().__init__(world, cast)
         self._letters = 0
 
     def happen(self, fault: str, which: int) -> None:
-        """Make a fault happen; which: chooses what it hits."""
+        """Make a fault happen and count it; which: a number that selects what it hits."""
         act: Callable[[int], bool] = getattr(self, fault)
         if act(which):
             self._world.figures.faults[fault] += 1
@@ -42,15 +42,15 @@ class Faults(RestoreFaults):
     # The feed --------------------------------------------------------------------------------
 
     def stale_record(self, which: int) -> bool:
-        """Send an old event as a relay would that was replaced long ago."""
+        """Send an old event again, as a relay would that was replaced long ago."""
         rows = [] if self._world.records_refused else self._sent_rows()
         if rows:
             key, payload = rows[which % len(rows)]
-            self._produce(key, payload)  # without an epoch: below all
+            self._produce(key, payload)  # without an epoch, so older than any relay's
         return bool(rows)
 
     def poison_record(self, which: int) -> bool:
-        """Send what is no event."""
+        """Send a record that is not an event."""
         if not self._world.records_refused:
             self._produce(self._cast.user(which), b"\xff\xff")
         return not self._world.records_refused
@@ -71,10 +71,10 @@ class Faults(RestoreFaults):
         return True
 
     def redeliver(self, which: int) -> bool:
-        """Have the relay send its last batch again, as if it had died before marking it."""
+        """Make the relay send its last events again, as if it had died before marking them."""
         if self._world.records_refused:
             return False
-        # Whole, as a relay does: behind a batch that is under way it would be out of order.
+        # Only after everything was sent: events that are still being sent would get out of order.
         wait_until(self._all_sent, "the relay has sent everything", SETTLE_SECONDS)
         self._world.clients.sql(
             "UPDATE outbox SET sent_at = NULL WHERE id >= (SELECT min(id) FROM"
@@ -84,12 +84,12 @@ class Faults(RestoreFaults):
         return True
 
     def replay_since(self, which: int) -> bool:
-        """Have the operator send the events of a while again."""
+        """Run `fanfare replay` for the events of the last seconds or minutes."""
         self._operator("replay", "--since", REPLAYED_HOURS[which % len(REPLAYED_HOURS)])
         return True
 
     def replay_letter(self, which: int) -> bool:
-        """Have the operator replay an event of long ago that lies among the dead letters."""
+        """Put an old event among the dead letters, and replay it with `fanfare dlq`."""
         rows = self._sent_rows()
         if not rows or self._world.records_refused:
             return False
@@ -102,17 +102,17 @@ class Faults(RestoreFaults):
         return True
 
     def supersede_relay(self, _: int) -> bool:
-        """Take an epoch, as another relay would."""
+        """Raise the relay epoch, as another relay would that takes over."""
         self._world.clients.sql("UPDATE relay_state SET epoch = epoch + 1")
         return True
 
     def refuse_records(self, _: int) -> bool:
-        """Have Kafka refuse what the relay sends, until the end of the story."""
+        """Make Kafka refuse all records until the end of the story."""
         self._world.refuse_records(refuse=True)
         return True
 
     def lose_records(self, _: int) -> bool:
-        """Delete everything in Kafka so far, read or not, as its retention would."""
+        """Delete all records in Kafka, read or not, as an expired retention would."""
         places = [
             TopicPartition(self._world.system.settings.topic, number, -1)
             for number in range(PARTITIONS)
@@ -153,7 +153,7 @@ class Faults(RestoreFaults):
             for done in admin.alter_consumer_group_offsets(wanted).values():
                 done.result(CALL_SECONDS)
 
-        # A worker that was killed before is a member for a while yet.
+        # A worker that was killed remains a member of the group until its session times out.
         _insist(reset, "the group's offsets are reset")
 
     def _all_sent(self) -> bool:
@@ -176,8 +176,8 @@ class Faults(RestoreFaults):
         headers: dict[str, str | bytes | None] | None = None,
     ) -> None:
         settings = self._world.system.settings
-        # Not idempotent: a broker that has lost its data may take the second record of such a
-        # producer for one out of order, and this one has nobody who would replace it.
+        # Not idempotent: a broker that has lost its data may refuse such a producer's second
+        # record as out of order, and nothing here would replace the producer.
         producer = Producer(
             producer_settings(settings.kafka_address()) | {"enable.idempotence": False}
         )
@@ -187,20 +187,20 @@ class Faults(RestoreFaults):
     # Processes and servers -------------------------------------------------------------------
 
     def stop_worker(self, _: int) -> bool:
-        """Hold the worker up."""
+        """Pause the worker."""
         if not self._world.worker.running or self._world.worker_stopped:
             return False
         self._world.stop_worker()
         return True
 
     def continue_worker(self, _: int) -> bool:
-        """Let the worker go on."""
+        """Resume the worker."""
         stopped = self._world.worker_stopped
         self._world.continue_worker()
         return stopped
 
     def replace_worker(self, _: int) -> bool:
-        """Start a second worker and make the first a zombie."""
+        """Pause the worker and start a second one: the first is a zombie when it resumes."""
         if self._world.second_worker is not None or not self._world.worker.running:
             return False
         if not self._world.worker_stopped:
@@ -216,7 +216,7 @@ class Faults(RestoreFaults):
         return True
 
     def restart_worker(self, _: int) -> bool:
-        """Restart the worker in order."""
+        """Restart the worker by SIGTERM."""
         self._world.continue_worker()
         self._world.worker.launch()
         return True
@@ -239,7 +239,7 @@ class Faults(RestoreFaults):
         return True
 
     def pause_replay(self, _: int) -> bool:
-        """Let the replica fall behind."""
+        """Pause the replay of WAL on the replica."""
         if not self._world.system.stack.replica.running or self._world.replay_paused:
             return False
         self._world.on_replica("SELECT pg_wal_replay_pause()")
@@ -247,7 +247,7 @@ class Faults(RestoreFaults):
         return True
 
     def resume_replay(self, _: int) -> bool:
-        """Let the replica catch up."""
+        """Resume the replay of WAL on the replica."""
         if not self._world.replay_paused:
             return False
         self._world.on_replica("SELECT pg_wal_replay_resume()")
@@ -255,7 +255,7 @@ class Faults(RestoreFaults):
         return True
 
     def kill_replica(self, _: int) -> bool:
-        """Kill the replica, to be away until the end of the story."""
+        """Kill the replica until the end of the story."""
         running = self._world.system.stack.replica.running
         self._world.system.stack.replica.kill()
         self._world.replay_paused = False
@@ -277,7 +277,7 @@ class Faults(RestoreFaults):
         return True
 
     def lose_kafka(self, _: int) -> bool:
-        """Restart Kafka without its data, and create its topics anew."""
+        """Restart Kafka without its data, and create its topics again."""
         stack = self._world.system.stack
         stack.kafka.kill()
         shutil.rmtree(self._world.system.settings.state_dir / "kafka")
@@ -290,26 +290,26 @@ class Faults(RestoreFaults):
 
 
 CHEAP = (
-    *("flush_redis", "copy_redis", "restore_redis", "drop_list", "drop_body", "drop_progress"),
-    *("abandon_build", "stop_worker", "continue_worker", "pause_replay", "resume_replay"),
-    *("stale_record", "redeliver", "supersede_relay", "lose_records", "poison_record"),
-    *("poison_event", "evict"),
+    *("flush_redis", "copy_redis", "restore_redis", "drop_list", "drop_cached_tweet"),
+    *("drop_checkpoint", "abandon_build", "stop_worker", "continue_worker", "pause_replay"),
+    *("resume_replay", "stale_record", "redeliver", "supersede_relay", "lose_records"),
+    *("poison_record", "poison_event", "evict"),
 )
-# Those that take seconds to happen or to pass. Named twice: those that alone lead to a rare path.
-DEAR = (
+# Faults that take seconds. Those named twice are drawn twice as often: some metrics need them.
+COSTLY = (
     *("stop_redis", "start_redis", "empty_redis", "copy_redis_files", "restore_redis_files"),
     *("kill_worker", "restart_worker", "kill_write", "kill_read", "replace_worker"),
     *("change_threshold", "kill_replica", "crash_postgres", "crash_kafka", "lose_kafka"),
     *("reset_offsets", "refuse_records", "replay_since", "replay_letter", "fill_redis"),
-    *("copy_servers", "restore_servers", "hold_replication", "fail_over", "begin_database_anew"),
+    *("copy_servers", "restore_servers", "hold_replication", "fail_over", "recreate_database"),
     *("stop_redis", "refuse_records", "replay_letter", "kill_replica", "fill_redis"),
     *("copy_servers", "copy_servers"),
 )
-FAULTS = (*CHEAP, *DEAR, "star")
+FAULTS = (*CHEAP, *COSTLY, "star")
 
 
 def _insist(act: Callable[[], None], what: str) -> None:
-    """Do something in Kafka, however often it fails: it may be coming back from a fault itself."""
+    """Do something in Kafka, and try again while it fails: Kafka may be restarting."""
 
     def done() -> bool:
         try:

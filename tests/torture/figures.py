@@ -1,4 +1,4 @@
-"""What a torture run did, in figures."""
+"""The figures of a torture run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from core.runtime.metrics import Metric
 
-# Metric paths that stories do not take, each with the reason and the place of its own test.
+# Metrics that stories cannot raise, each with the reason and the name of the test that does.
 EXEMPT: dict[Metric, str] = {}
 
 
@@ -25,15 +25,15 @@ class Figures:
     faults: Counter[str] = field(default_factory=Counter)
 
     def line(self) -> str:
-        """Return the sums in one line."""
+        """Return the most important sums in one line."""
         return (
             f"{self.stories:,} stories, {self.operations.total():,} operations, "
             f"{self.faults.total():,} faults, {self.pages:,} pages and {self.tweets:,} tweets "
             "compared"
         )
 
-    def table(self, rare: Mapping[Metric, int]) -> str:
-        """Return everything, a figure a line."""
+    def table(self, metrics: Mapping[Metric, int]) -> str:
+        """Return all figures, one in each line."""
         sections = {
             "": {
                 "stories": self.stories,
@@ -44,7 +44,7 @@ class Figures:
             },
             "operations": dict(sorted(self.operations.items())),
             "faults": dict(sorted(self.faults.items())),
-            "rare paths": {path.value: rare.get(path, 0) for path in Metric},
+            "metrics": {metric.value: metrics.get(metric, 0) for metric in Metric},
         }
         lines = []
         for title, counts in sections.items():
@@ -53,6 +53,6 @@ class Figures:
         return "\n".join(lines)
 
 
-def never_taken(rare: Mapping[Metric, int]) -> list[Metric]:
-    """Return the rare paths that were not taken although a long run must take them."""
-    return [path for path in Metric if not rare.get(path) and path not in EXEMPT]
+def never_counted(metrics: Mapping[Metric, int]) -> list[Metric]:
+    """Return the metrics that are still zero, although a long run must raise them."""
+    return [metric for metric in Metric if not metrics.get(metric) and metric not in EXEMPT]

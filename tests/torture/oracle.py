@@ -1,4 +1,4 @@
-"""The comparison: every page of a story's timelines, and its tweets, against SQL."""
+"""Compare every page of a story's timelines, and all its tweets, with SQL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torture.world import CALL_SECONDS, Cast, World
 from core.feed.timeline_lists import home_list
 
 PAGE_SIZES = (3, 20, 1, 100)
-# A timeline is not read in more pages than this; small pages of long ones only from the top.
+# A timeline is read in at most this many pages, so a long one in small pages only in part.
 MOST_PAGES = 70
 BATCH = 1000
 
@@ -29,14 +29,14 @@ TWEETS = "SELECT id, user_id, content FROM tweets WHERE id = ANY(%s)"
 
 
 def timelines(world: World, users: list[int]) -> dict[int, list[Row]]:
-    """Return what the users' timelines must be."""
+    """Return the timelines that users must see, by user id."""
     rows = world.clients.sql(TIMELINES, users)
     found = {user: [row[1:] for row in group] for user, group in groupby(rows, lambda row: row[0])}
     return {user: found.get(user, []) for user in users}
 
 
 def compare(world: World, cast: Cast) -> None:
-    """Compare every page of every timeline, and every tweet; AssertionError tells a difference."""
+    """Compare every page of every timeline, and every tweet; fail with the first difference."""
     for user, expected in timelines(world, cast.users).items():
         for size in PAGE_SIZES:
             _compare_timeline(world, user, size, expected)
@@ -46,7 +46,7 @@ def compare(world: World, cast: Cast) -> None:
     there = {row[0] for row in world.clients.sql(query, cast.deleted)}
     for user in cast.deleted:
         if user in there:
-            continue  # a new user has the id of one whom a restore has lost
+            continue  # a restore has lost the user, and a new one has got the id
         try:
             page = world.read.GetHomeTimeline(
                 r.GetHomeTimelineRequest(user_id=user), timeout=CALL_SECONDS
@@ -102,8 +102,8 @@ def _difference(world: World, user: int, where: str, read: list[Row], right: lis
     missing = [row for row in right if row not in read]
     extra = [row for row in read if row not in right]
     elements = redis.lrange(keys.for_list(home_list(user)), 0, -1)
-    bodies = {row[0]: redis.get(keys.tweet(row[0])) for row in [*missing, *extra][:5]}
+    cached = {row[0]: redis.get(keys.tweet(row[0])) for row in [*missing, *extra][:5]}
     return (
         f"the timeline of {user} is wrong at {where}: read {read}, right is {right}; missing "
-        f"{missing}, too much {extra}; its list {elements[:300]}; bodies {bodies}"
+        f"{missing}, extra {extra}; its list {elements[:300]}; cached tweets {cached}"
     )

@@ -1,4 +1,4 @@
-"""The faults of a story that befall Redis."""
+"""The faults of a story that concern Redis."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from core.feed.timeline_lists import author_list, home_list
 
 ABANDONED_SECONDS = 11
 
-# Redis whole, at one moment. Scripts are atomic; copied key by key, the lists and the progress
-# keys would be of different moments, which no copy of a server ever is.
+# Copies all keys at one moment, since scripts are atomic. Copied one by one, the lists and the
+# checkpoints would be of different moments, as they never are in a copy of a server.
 _COPY = """
 local copy = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -26,7 +26,7 @@ return copy
 
 
 class RedisFaults:
-    """Makes faults happen to the Redis of a story's world."""
+    """Makes faults happen to the Redis of a story."""
 
     def __init__(self, world: World, cast: Cast) -> None:
         self._world = world
@@ -39,7 +39,7 @@ class RedisFaults:
         return self._world.redis_up and bool(self._world.clients.redis.flushall())
 
     def fill_redis(self, _: int) -> bool:
-        """Leave Redis no memory for any write, until the end of the story or its restart."""
+        """Make Redis refuse writes for lack of memory, until it restarts or the story ends."""
         if self._world.redis_up:
             self._world.fill_redis(full=True)
         return self._world.redis_up
@@ -51,7 +51,7 @@ class RedisFaults:
         return self._world.redis_up
 
     def restore_redis(self, which: int) -> bool:
-        """Fail over to the copy, which breaks the connections, or behind a proxy does not."""
+        """Fail over to the copy: with new connections, or with the old ones, as behind a proxy."""
         if self._copy is None or not self._world.redis_up or self._world.redis_full:
             return False
         redis: Any = self._world.clients.redis
@@ -65,13 +65,13 @@ class RedisFaults:
         return True
 
     def drop_list(self, which: int) -> bool:
-        """Let a timeline or an author's list expire."""
+        """Delete the list of a timeline or of an author, as if it had expired."""
         kind = author_list if which % 4 == 3 else home_list
         key = self._world.clients.keys.for_list(kind(self._cast.user(which // 4)))
         return self._world.redis_up and bool(self._world.clients.redis.unlink(key))
 
-    def drop_body(self, which: int) -> bool:
-        """Let a tweet's body expire."""
+    def drop_cached_tweet(self, which: int) -> bool:
+        """Delete a cached tweet, as if it had expired."""
         tweets = self._cast.all_tweets
         if not tweets or not self._world.redis_up:
             return False
@@ -81,15 +81,15 @@ class RedisFaults:
             )
         )
 
-    def drop_progress(self, which: int) -> bool:
-        """Lose one progress key."""
+    def drop_checkpoint(self, which: int) -> bool:
+        """Delete a checkpoint."""
         key = self._world.clients.keys.checkpoint(
             Shard(which % SHARDS), Partition(which // SHARDS % PARTITIONS)
         )
         return self._world.redis_up and bool(self._world.clients.redis.unlink(key))
 
     def abandon_build(self, which: int) -> bool:
-        """Leave the list of a builder who died long ago, made to live on by a reader's refresh."""
+        """Leave the unfinished list of a reader who died while building it."""
         if not self._world.redis_up or self._world.redis_full:
             return False
         clients = self._world.clients
@@ -99,13 +99,13 @@ class RedisFaults:
         return True
 
     def stop_redis(self, _: int) -> bool:
-        """Kill Redis, to stay away."""
+        """Kill Redis, without starting it again."""
         up = self._world.redis_up
         self._world.system.stack.valkey.kill()
         return up
 
     def start_redis(self, _: int) -> bool:
-        """Start Redis, perhaps without its last second."""
+        """Start Redis, which may have lost its last second."""
         if self._world.redis_up:
             return False
         self._world.system.stack.valkey.start()

@@ -1,4 +1,4 @@
-"""The faults of a story in which a server goes on from an older copy, or a replica takes over."""
+"""The faults in which a server is restored from an older copy, or a replica is promoted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torture.redis_faults import RedisFaults
 from torture.world import Cast, World
 
 DUMP = "dump"
-# What is copied at one moment; copies of several moments come together until they are restored.
+# Servers that are copied at the same moment. Copies of several moments may be restored together.
 COPIED: tuple[tuple[str, ...], ...] = (
     (POSTGRES,),
     (DUMP,),
@@ -23,21 +23,21 @@ COPIED: tuple[tuple[str, ...], ...] = (
     (POSTGRES, KAFKA),
     (KAFKA,),
 )
-# Faults after which the database may lack what was acknowledged before.
-LOSSY = ("restore_servers", "fail_over", "begin_database_anew")
+# Faults after which the database may lack commands that were acknowledged.
+LOSSY = ("restore_servers", "fail_over", "recreate_database")
 LEAST_USERS = 2
 EVICT_SECONDS = 0.2
 
 
 class RestoreFaults(RedisFaults):
-    """Restores the servers of a story's world."""
+    """Restores the servers of a story."""
 
     def __init__(self, world: World, cast: Cast) -> None:
         super().__init__(world, cast)
         self._copies: dict[str, Path] = {}
 
     def copy_servers(self, which: int) -> bool:
-        """Keep copies of some servers, of one moment: snapshots, a base copy, or a dump."""
+        """Copy some servers at one moment, for later: by snapshots, pg_basebackup or pg_dump."""
         world = self._world
         names = COPIED[which % len(COPIED)]
         folder = world.system.settings.state_dir / "copies" / str(time.monotonic_ns())
@@ -54,9 +54,10 @@ class RestoreFaults(RedisFaults):
         return True
 
     def restore_servers(self, which: int) -> bool:
-        """Kill the servers of which there are copies, and start them from these.
+        """Kill the servers of which there are copies, and start them from the copies.
 
-        What stays behind in a replica is repaired at once, or only at the end of the story.
+        The replica, which still has what Postgres has lost, is copied again at once or at the end
+        of the story.
         """
         copies, self._copies = self._copies, {}
         if not copies:
@@ -75,7 +76,7 @@ class RestoreFaults(RedisFaults):
         elif dump is not None:
             self._reload(dump, which)
         elif KAFKA in copies:
-            # Nobody can notice that records are gone which no worker had read.
+            # Fanfare cannot notice that records are lost which no worker had read.
             self._operator("recover")
         if POSTGRES in copies or dump is not None:
             self._meet_restored_postgres()
@@ -84,7 +85,7 @@ class RestoreFaults(RedisFaults):
         return True
 
     def hold_replication(self, _: int) -> bool:
-        """Let the replica receive nothing more, which is lost if it takes over then."""
+        """Stop replication: what is written from now on is lost if the replica is promoted."""
         world = self._world
         if world.held_sender is not None or not self._replica_streams():
             return False
@@ -92,7 +93,7 @@ class RestoreFaults(RedisFaults):
         return True
 
     def fail_over(self, _: int) -> bool:
-        """Lose the primary; the replica takes its place, however far it is."""
+        """Lose the primary and promote the replica, whatever it has received."""
         world = self._world
         if not self._replica_streams() and world.held_sender is None:
             return False
@@ -105,7 +106,7 @@ class RestoreFaults(RedisFaults):
         return True
 
     def use_copies(self) -> bool:
-        """Restore what was copied and fail over to a replica that was held, if that is to come."""
+        """Restore the copies that are left, and fail over if replication was stopped."""
         faults = self._world.figures.faults
         restored = self.restore_servers(1)
         faults["restore_servers"] += restored
@@ -113,18 +114,18 @@ class RestoreFaults(RedisFaults):
         faults["fail_over"] += failed_over
         return restored or failed_over
 
-    def begin_database_anew(self, _: int) -> bool:
-        """Delete the folder of Postgres; Redis and Kafka are kept, and so are copies."""
+    def recreate_database(self, _: int) -> bool:
+        """Start Postgres with an empty database, while Redis and Kafka keep their data."""
         self._world.release_replica()
-        self._copies.pop(DUMP, None)  # of a schema in a database that is no more
-        backups.begin_anew(self._world.system)
+        self._copies.pop(DUMP, None)  # it needs the database that is deleted
+        backups.recreate_postgres(self._world.system)
         backups.rebuild_replica(self._world.system)
         self._world.replay_paused = False
         self._meet_restored_postgres()
         return True
 
     def evict(self, which: int) -> bool:
-        """Let Redis run out of memory for a moment: it evicts, and then perhaps refuses writes."""
+        """Let Redis run short of memory for a moment, in which it evicts and may refuse writes."""
         if not self._world.redis_up or self._world.redis_full:
             return False
         redis: Any = self._world.clients.redis
@@ -142,7 +143,7 @@ class RestoreFaults(RedisFaults):
     # Parts of the above ----------------------------------------------------------------------
 
     def _keep(self, copies: dict[str, Path]) -> None:
-        """Keep copies, the newest of each server; of Postgres either a dump or a copy."""
+        """Remember copies, the newest of each server, and of Postgres either a dump or a copy."""
         if POSTGRES in copies:
             self._copies.pop(DUMP, None)
         if DUMP in copies:
@@ -170,7 +171,7 @@ class RestoreFaults(RedisFaults):
         return bool(world.clients.sql("SELECT 1 FROM pg_stat_replication"))
 
     def _meet_restored_postgres(self) -> None:
-        """Have the cast be those who are in the database now, with new users for lost ones."""
+        """Bring the cast to what is in the database now, with new users in place of lost ones."""
         world, cast = self._world, self._cast
         world.postgres_crashed_at = time.monotonic()
         world.forget_lost_crowd()

@@ -1,6 +1,6 @@
-"""`make torture`: stories for as long as one likes, and what they came to.
+"""`make torture`: play stories for some minutes, and print the figures.
 
-Fails when a story does, and when a rare path was never taken.
+Fails when a story fails, and when one of the metrics of rare events was never raised.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from typing import cast
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from torture.faults import FAULTS
-from torture.figures import EXEMPT, Figures, never_taken
+from torture.figures import EXEMPT, Figures, never_counted
 from torture.story import Story
 from torture.world import NO_PULL, World
 
 from embedded.stack import default_parts_dir
 from ops.system import System
 
-# Small: pages below the cached list, trimming and compaction are reached with few tweets.
+# Short, so that few tweets suffice for pages below the cached list, trimming and compaction.
 TIMELINE_LENGTH = 25
 STORIES_A_ROUND = 10
 STEPS = 30
 PROGRESS_SECONDS = 30.0
-# From round to round: everything pushed; few followers make a celebrity; all pushed for good; one.
+# FANFARE_PULL_FOLLOWERS of the rounds in turn; 0 turns pull off.
 THRESHOLDS = (NO_PULL, 2, 0, 1)
 
 
 def profile(stories: int, steps: int) -> settings:
-    """Return the settings for so many stories."""
+    """Return the settings of Hypothesis for a number of stories, each of up to `steps` steps."""
     return settings(
         max_examples=stories,
         stateful_step_count=steps,
@@ -50,20 +50,20 @@ def profile(stories: int, steps: int) -> settings:
 
 
 def play(world: World, number: int, stories: int, steps: int) -> None:
-    """Play the stories of a seed; raises what the shrunk story that fails raised."""
+    """Play the stories of a seed; raise the error of the first that fails, shrunk."""
 
     @seed(number)
     def story() -> Story:
         return Story(world)
 
-    # A function that makes one does as well as the class.
+    # A function that makes a story serves as well as the class.
     run_state_machine_as_test(cast("type[Story]", story), settings=profile(stories, steps))
 
 
 def torture(state_dir: Path, minutes: float, number: int) -> int:
-    """Play stories for so many minutes; return the exit status."""
+    """Play stories for some minutes; return the exit status."""
     figures = Figures()
-    figures.faults.update(dict.fromkeys(FAULTS, 0))  # those that never happen are to be seen
+    figures.faults.update(dict.fromkeys(FAULTS, 0))  # the table also shows faults that never happen
     started: list[System] = []
 
     def start() -> System:
@@ -92,24 +92,23 @@ def torture(state_dir: Path, minutes: float, number: int) -> int:
         failed = True
         sys.excepthook(type(error), error, error.__traceback__)
         _say(
-            f"a story of round {played} failed, authors of over {world.base_pull_followers} pulled"
+            f"a story of round {played} failed; FANFARE_PULL_FOLLOWERS={world.base_pull_followers}"
         )
     finally:
         world.close()
-    rare = world.rare_paths
-    _say(figures.table(rare))
-    absent = [] if failed else never_taken(rare)
-    if absent:
-        _say(f"never taken: {', '.join(absent)}")
-    for path, reason in EXEMPT.items():
-        _say(f"exempt: {path}: {reason}")
+    _say(figures.table(world.metrics))
+    missing = [] if failed else never_counted(world.metrics)
+    if missing:
+        _say(f"metrics that were never raised: {', '.join(missing)}")
+    for metric, reason in EXEMPT.items():
+        _say(f"exempt: {metric}: {reason}")
     _say(f"seed {number}: {'a story FAILED' if failed else 'zero differences'}")
-    return int(failed or bool(absent))
+    return int(failed or bool(missing))
 
 
 @contextmanager
 def _progress(figures: Figures) -> Iterator[None]:
-    """Say now and then how far it is."""
+    """Print the progress from time to time."""
     done = threading.Event()
     begun = time.monotonic()
 

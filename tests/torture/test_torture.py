@@ -1,4 +1,4 @@
-"""A few stories of the torture, the same ones each time: see story.py."""
+"""A few stories, always the same: see story.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEPS = 20
 
 @pytest.fixture(scope="module")
 def world(start_system: Callable[..., System]) -> Iterator[World]:
-    """Return a system to be tortured."""
+    """Return a system for stories."""
     start = partial(start_system, replica=True, FANFARE_TIMELINE_LENGTH=str(TIMELINE_LENGTH))
     world = World(start, Figures())
     yield world
@@ -28,7 +28,7 @@ def world(start_system: Callable[..., System]) -> Iterator[World]:
 
 @pytest.mark.parametrize("pull_followers", [NO_PULL, 2, 1])
 def test_timelines_are_exact_after_every_story(world: World, pull_followers: int) -> None:
-    """After random commands and faults every page of every timeline is what SQL says."""
+    """After random commands and faults, every page of every timeline is as in SQL."""
     world.base_pull_followers = pull_followers
     play(world, SEED, STORIES, STEPS)
     assert world.figures.pages > 0

@@ -1,4 +1,4 @@
-"""The system under torture: its clients, what is out of order in it, and the way back to order."""
+"""The system that stories share: its clients, what is broken in it now, and how to repair it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from embedded.server import ServerProcess
 from embedded.stack import StackError
 from ops.system import System
 
-# Far more than anything takes: several runs may share a small machine.
+# Far longer than anything takes, since several runs may share a small machine.
 CALL_SECONDS = 60.0
 SETTLE_SECONDS = 180.0
 NO_PULL = 100_000
-# gRPC's own first wait, a second, is long when a service was restarted.
+# gRPC would wait a second before it connects to a restarted service again.
 CHANNEL = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
 
-# Members of the crowd have no names of their own that matter; 16 shards of over 1,000.
+# The followers of a star: over 1,000 in each of the 16 shards.
 CROWD = 16_500
 
 
@@ -44,31 +44,31 @@ class Cast:
     """The users and tweets of a story."""
 
     users: list[int] = field(default_factory=list)
-    """Those who are there; a story chooses by place."""
+    """Users who exist; a story names one by its index."""
     deleted: list[int] = field(default_factory=list)
     stars: set[int] = field(default_factory=set)
-    """Those whom the crowd follows; they are not deleted, for that has 16,500 events."""
+    """Users whom the crowd follows. They are never deleted, which would take 16,500 events."""
     tweets: list[int] = field(default_factory=list)
-    """Those that are there."""
+    """Tweets that exist."""
     all_tweets: list[int] = field(default_factory=list)
 
-    def user(self, place: int) -> int:
-        """Return the user at a place, counted round and round."""
-        return self.users[place % len(self.users)]
+    def user(self, index: int) -> int:
+        """Return the user at an index, which may exceed the number of users."""
+        return self.users[index % len(self.users)]
 
 
 class World:
-    """A system, kept from story to story; a new one only where repair fails."""
+    """A system that is kept from story to story, and replaced only when it cannot be repaired."""
 
     def __init__(self, start: Callable[[], System], figures: Figures) -> None:
-        """start: starts a system with a replica and a short FANFARE_TIMELINE_LENGTH."""
+        """Start a system; start: returns one with a replica and a short FANFARE_TIMELINE_LENGTH."""
         self._start = start
         self.figures = figures
         self.pull_followers = NO_PULL
         self.base_pull_followers = NO_PULL
         self.broken = False
-        self.rare_paths: Counter[Metric] = Counter()
-        """The rare paths taken in the systems that were closed."""
+        self.metrics: Counter[Metric] = Counter()
+        """The metrics of the systems that were closed."""
         self._open()
 
     def _open(self) -> None:
@@ -86,9 +86,9 @@ class World:
         self.second_worker: ServerProcess | None = None
         self.replay_paused = False
         self.held_sender: int | None = None
-        """The primary's process that sends to the replica, while it is held up."""
+        """The primary's process that sends to the replica, while it is paused."""
         self.replica_lost = False
-        """Whether the replica has what the primary, restored from a copy, has lost."""
+        """Whether the replica has data that the primary lost when it was restored."""
         self.records_refused = False
         self.redis_full = False
         self.postgres_crashed_at = -math.inf
@@ -96,19 +96,19 @@ class World:
         self._crowd: tuple[int, int] | None = None
 
     def close(self) -> None:
-        """Close the clients and stop the system, in whatever state it is."""
+        """Close the clients and stop the system, whatever is broken in it."""
         with contextlib.suppress(ProcessLookupError):
-            self._continue_worker()
+            self.continue_worker()
         self.clients.close()
         for channel in self._channels:
             channel.close()
         if self.second_worker is not None:
             self.second_worker.stop()
         self.system.stop()
-        self.rare_paths += self.clients.rare_paths()
+        self.metrics += self.clients.metrics()
 
     def ready(self) -> None:
-        """Make sure of a system in order for the next story."""
+        """Repair the system for the next story, or start a new one if the last repair failed."""
         if self.broken:
             self.close()
             self._open()
@@ -123,31 +123,31 @@ class World:
         return self.system.stack.valkey.running
 
     def meet_kafka(self) -> None:
-        """Make a new client of Kafka: one that knew an earlier Kafka may wait for it for ever."""
+        """Connect to Kafka anew: a client may wait forever for what a restored broker has lost."""
         servers = self.system.settings.kafka_address()
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
 
     def meet_restored_kafka(self) -> None:
-        """Do the same after Kafka came back from an older copy, which may refuse records."""
+        """Connect to Kafka after a restore, and set the record limit, which it may have lost."""
         self.meet_kafka()
         self.clients.reopen_feed()
         self.refuse_records(refuse=self.records_refused)
 
     def release_replica(self) -> None:
-        """Let the replica have what was held back from it."""
+        """Resume replication if it was stopped."""
         if self.held_sender is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.held_sender, signal.SIGCONT)
             self.held_sender = None
 
     def repair_replica(self) -> None:
-        """Copy the replica anew if it has what the primary has lost."""
+        """Copy the replica again from a primary that was restored."""
         if self.replica_lost:
             backups.rebuild_replica(self.system)
             self.replica_lost = self.replay_paused = False
 
     def new_users(self, count: int) -> list[int]:
-        """Let users appear; return their ids."""
+        """Insert users by SQL; return their ids."""
         names = [f"t_{uuid.uuid4().hex[:20]}" for _ in range(count)]
         query = "INSERT INTO users (username) SELECT unnest(%s::text[]) RETURNING id"
         return [row[0] for row in self.clients.sql(query, names)]
@@ -164,7 +164,7 @@ class World:
             return cursor.fetchall()
 
     def set_pull_followers(self, threshold: int) -> None:
-        """Kill the write service and start it with another threshold."""
+        """Kill the write service and start it with another FANFARE_PULL_FOLLOWERS."""
         system = self.system
         system.processes["write"].kill()
         target = system.settings.write_service_target()
@@ -179,19 +179,19 @@ class World:
         self.pull_followers = threshold
 
     def refuse_records(self, *, refuse: bool) -> None:
-        """Have Kafka refuse every record, or take them again."""
+        """Make Kafka refuse all records, or accept them again."""
         self.clients.set_record_bytes(1 if refuse else RECORD_BYTES)
         self.records_refused = refuse
 
     def fill_redis(self, *, full: bool) -> None:
-        """Have Redis refuse what needs memory, or give it all that it wants again."""
+        """Make Redis refuse writes for lack of memory, or lift the limit again."""
         redis = self.clients.redis
         redis.config_set("maxmemory-policy", "noeviction" if full else "volatile-lru")
         redis.config_set("maxmemory", int(full))
         self.redis_full = full
 
     def crowd(self) -> tuple[int, int]:
-        """Return the first and the last id of many users who follow whom they are told to."""
+        """Return the first and the last id of the crowd, inserted the first time."""
         if self._crowd is None:
             rows = self.clients.sql(
                 "WITH made AS (INSERT INTO users (username) SELECT 'crowd_' || n"
@@ -202,7 +202,7 @@ class World:
         return self._crowd
 
     def forget_lost_crowd(self) -> None:
-        """Have the crowd appear again if a restored database does not have it."""
+        """Insert the crowd again next time if a restored database does not have it."""
         query = "SELECT count(*) FROM users WHERE starts_with(username, 'crowd_')"
         count = self.clients.sql(query)
         if count != [(CROWD,)]:
@@ -211,7 +211,7 @@ class World:
     # The way back ----------------------------------------------------------------------------
 
     def repair(self) -> None:
-        """Start what is down and let go on what is held up; without waiting for the feed."""
+        """Start what is down and resume what is paused, without waiting for the feed to drain."""
         self.release_replica()
         self.repair_replica()
         stack = self.system.stack
@@ -230,18 +230,18 @@ class World:
         if self.pull_followers != self.base_pull_followers:
             self.set_pull_followers(self.base_pull_followers)
         if self.second_worker is not None:
-            # Only when the other has everything done does the zombie have nothing left to do.
+            # The zombie must find all work done by the other worker.
             self.settle()
-            self._continue_worker()
+            self.continue_worker()
             self.settle()
             self.second_worker.stop()
             self.second_worker = None
-        self._continue_worker()
+        self.continue_worker()
         if not self.worker.running:
             self.worker.launch()
 
     def settle(self) -> None:
-        """Wait until every event took effect and the replica has everything."""
+        """Wait until every event has been applied and the replica has caught up."""
         wait_until(self.clients.is_drained, "the outbox and Kafka are drained", SETTLE_SECONDS)
         ((written,),) = self.clients.sql("SELECT pg_current_wal_lsn()::text")
         replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
@@ -255,7 +255,7 @@ class World:
         wait_until(caught_up, "the replica has caught up", SETTLE_SECONDS)
 
     def give_up(self) -> None:
-        """After a story that failed: the next one gets a system in order, a new one if need be."""
+        """Repair the system after a failed story, or mark it as broken."""
         try:
             self.repair()
             self.settle()
@@ -263,15 +263,12 @@ class World:
             self.broken = True
 
     def stop_worker(self) -> None:
-        """Hold the worker up, as a long pause of its machine would."""
+        """Pause the worker, as if its machine stood still."""
         os.kill(self.worker.pid, signal.SIGSTOP)
         self.worker_stopped = True
 
-    def _continue_worker(self) -> None:
+    def continue_worker(self) -> None:
+        """Resume the worker if it is paused."""
         if self.worker_stopped:
             os.kill(self.worker.pid, signal.SIGCONT)
             self.worker_stopped = False
-
-    def continue_worker(self) -> None:
-        """Let the worker go on."""
-        self._continue_worker()

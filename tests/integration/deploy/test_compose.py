@@ -131,8 +131,8 @@ def test_ports_are_those_of_the_documentation_on_loopback_only() -> None:
     """Without authentication nothing is published beyond the machine."""
     published = {port: name for name, s in SERVICES.items() for port in s.get("ports", [])}
     assert published == {
-        "127.0.0.1:8080:8080": "gateway",
-        "127.0.0.1:8081:8081": "gateway",
+        "127.0.0.1:8080:8080": "read",
+        "127.0.0.1:8081:8081": "write",
         "127.0.0.1:50051:50051": "write",
         "127.0.0.1:50052:50052": "read",
         "127.0.0.1:5432:5432": "postgres",
@@ -140,7 +140,8 @@ def test_ports_are_those_of_the_documentation_on_loopback_only() -> None:
         "127.0.0.1:9093:9093": "kafka",
         "127.0.0.1:8090:8080": "kafka-ui",
     }
-    assert environment(SERVICES["gateway"])["FANFARE_BIND"] == "0.0.0.0"
+    for name in ("write", "read"):
+        assert environment(SERVICES[name])["FANFARE_BIND"] == "0.0.0.0"
     assert "INTERNAL://kafka:9092" in environment(SERVICES["kafka"])["KAFKA_ADVERTISED_LISTENERS"]
 
 

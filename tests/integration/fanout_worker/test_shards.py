@@ -1,22 +1,412 @@
-"""The worker's connections to Redis."""
+"""The contract of TimelineShards, for Valkey and for the fake; and the worker's connections."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import pytest
 import redis
+from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.events.v1 import events_pb2 as pb
+from helpers.fakes.worker_redis import FakeRedis, FakeShards
 from helpers.fanfare import Fanfare
+from redis.exceptions import ResponseError
 
-from fanout_worker.shards import Shards
+from core.feed.checkpoints import Checkpoint
+from core.feed.history import Lsn
+from core.feed.sharding import SHARDS, Partition, Shard
+from core.feed.timeline_lists import SEPARATOR, TRIM_SLACK, TimelineList, author_list, home_list
+from core.storage.resp import pack
+from fanout_worker.checkpoints import CheckpointMismatch
+from fanout_worker.chunks import ALL_SHARDS, Chunk, Command, Round, cut_into_rounds
+from fanout_worker.commands import dropped_lists, push, tweet_cache_command, unlink
+from fanout_worker.protocols import TimelineShards
+from fanout_worker.records import Record
+from fanout_worker.shards import RedisShards
+
+HISTORY = "0123456789"
+LENGTH = 10
+P0, P3 = Partition(0), Partition(3)
+START = Checkpoint(0, Lsn(10), 1, "topic")
+END = Checkpoint(5, Lsn(40), 2, "topic", 77)
 
 
-def test_a_redis_that_dies_while_it_is_connected_to_costs_no_connections(
+class Data(Protocol):
+    """Looks into a server, and changes it behind the worker's back."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return a string."""
+        ...
+
+    def set(self, key: str, value: bytes) -> None:
+        """Set a string."""
+        ...
+
+    def elements(self, key: str) -> list[bytes]:
+        """Return a list; an absent one is empty."""
+        ...
+
+    def make_list(self, key: str, elements: list[bytes]) -> None:
+        """Put a list there."""
+        ...
+
+
+@dataclass
+class ValkeyData:
+    """The data of a real server."""
+
+    client: redis.Redis
+
+    def get(self, key: str) -> bytes | None:
+        """See Data."""
+        value: Any = self.client.get(key)
+        return value if value is None else bytes(value)
+
+    def set(self, key: str, value: bytes) -> None:
+        """See Data."""
+        self.client.set(key, value)
+
+    def elements(self, key: str) -> list[bytes]:
+        """See Data."""
+        found: Any = self.client.lrange(key, 0, -1)
+        return list(found)
+
+    def make_list(self, key: str, elements: list[bytes]) -> None:
+        """See Data."""
+        self.client.rpush(key, *elements)
+
+
+@dataclass
+class FakeData:
+    """The data of the fake."""
+
+    redis: FakeRedis
+
+    def get(self, key: str) -> bytes | None:
+        """See Data."""
+        return self.redis.strings.get(key.encode())
+
+    def set(self, key: str, value: bytes) -> None:
+        """See Data."""
+        self.redis.set(key, value)
+
+    def elements(self, key: str) -> list[bytes]:
+        """See Data."""
+        return self.redis.lists.get(key.encode(), [])
+
+    def make_list(self, key: str, elements: list[bytes]) -> None:
+        """See Data."""
+        self.redis.lists[key.encode()] = elements
+
+
+@dataclass
+class Case:
+    """Two workers' shards on one server."""
+
+    shards: TimelineShards
+    other: TimelineShards
+    data: Data
+
+    def cache(self, list_: TimelineList, *ids: int) -> str:
+        """Put a list there; return its key."""
+        key = self.shards.keys.for_list(list_)
+        self.data.make_list(key, [SEPARATOR, *(b"%d" % id_ for id_ in ids), b"0"])
+        return key
+
+    def create_checkpoints(self, *partitions: Partition) -> None:
+        """Create the checkpoints of partitions at START."""
+        for shard, partition in itertools.product(ALL_SHARDS, partitions):
+            self.shards.create_checkpoint(shard, partition, START)
+
+    def stored(self, partition: Partition) -> set[Checkpoint | None]:
+        """Return the distinct checkpoints of a partition."""
+        return set(self.shards.read_checkpoints([partition])[partition])
+
+
+@pytest.fixture(params=["valkey", "fake"])
+def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    """Return a case for each kind of server, with keys of its own."""
+    prefix = f"contract-{uuid.uuid4().hex}:"
+    if request.param == "fake":
+        fake = FakeRedis()
+        shards, other = FakeShards(fake, prefix, LENGTH), FakeShards(fake, prefix, LENGTH)
+        shards.enter_history(HISTORY)
+        other.enter_history(HISTORY)
+        yield Case(shards, other, FakeData(fake))
+        return
+    fanfare: Fanfare = request.getfixturevalue("fanfare")
+    settings = fanfare.settings
+    real, second = (
+        RedisShards(settings.redis_address(), prefix, LENGTH, settings.silence_seconds)
+        for _ in range(2)
+    )
+    real.enter_history(HISTORY)
+    second.enter_history(HISTORY)
+    yield Case(real, second, ValkeyData(fanfare.redis))
+    real.remove_histories([HISTORY, "ended"])
+    real.close()
+    second.close()
+
+
+def _rows(checkpoint: Checkpoint, *partitions: Partition) -> dict[Partition, list[Checkpoint]]:
+    return {partition: [checkpoint] * SHARDS for partition in partitions}
+
+
+def _round(commands: Mapping[int, list[Command]]) -> list[Round]:
+    """Return the rounds that apply commands, by shard; every shard is at the end after them."""
+    by_shard = {shard: iter(commands.get(shard, [])) for shard in ALL_SHARDS}
+    return list(cut_into_rounds(by_shard, is_last=True))
+
+
+def _push(key: str, ids: Iterable[int]) -> Command:
+    packed = [b"%d" % id_ for id_ in ids]
+    arguments = b"".join(b"$%d\r\n%b\r\n" % (len(id_), id_) for id_ in packed)
+    return push(key.encode(), arguments, len(packed))
+
+
+class TestTimelineShards:
+    """What every TimelineShards must do."""
+
+    def test_absent_checkpoints_are_none(self, case: Case) -> None:
+        """Every shard and partition is in the answer."""
+        assert case.shards.read_checkpoints([P3, P0]) == {P3: [None] * 16, P0: [None] * 16}
+
+    def test_a_checkpoint_is_created_once(self, case: Case) -> None:
+        """An existing checkpoint stays as it is."""
+        case.shards.create_checkpoint(Shard(5), P3, START)
+        case.other.create_checkpoint(Shard(5), P3, END)
+        row = case.shards.read_checkpoints([P3])[P3]
+        assert row == [START if shard == 5 else None for shard in ALL_SHARDS]
+        assert case.stored(P0) == {None}
+
+    def test_only_the_expected_checkpoint_is_removed(self, case: Case) -> None:
+        """Another worker may have moved it meanwhile."""
+        case.create_checkpoints(P0)
+        case.shards.remove_checkpoint(Shard(5), P0, END)
+        assert case.stored(P0) == {START}
+        case.shards.remove_checkpoint(Shard(5), P0, START)
+        row = case.shards.read_checkpoints([P0])[P0]
+        assert row == [None if shard == 5 else START for shard in ALL_SHARDS]
+
+    def test_a_round_moves_checkpoints_and_lists_together(self, case: Case) -> None:
+        """Pushes reach lists that exist; others are not created."""
+        case.create_checkpoints(P0, P3)
+        key = case.cache(home_list(21), 7)
+        absent = case.shards.keys.for_list(home_list(37))
+        rounds = _round({5: [_push(key, [8, 9]), _push(absent, [8])]})
+        case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
+        case.shards.settle()
+        assert (case.stored(P0), case.stored(P3)) == ({END}, {START})
+        assert case.data.elements(key) == [b"9", b"8", b"=", b"7", b"0"]
+        assert case.data.elements(absent) == []
+
+    def test_a_chunk_that_is_not_the_last_stores_only_lsns(self, case: Case) -> None:
+        """If the rest fails, the records are applied again from the old offset."""
+        case.create_checkpoints(P0)
+        key = case.cache(home_list(21))
+
+        def fail_after_a_part() -> Iterator[Round]:
+            command = _push(key, [8])
+            yield {Shard(5): Chunk(command.packed, 1, [key.encode()], is_last=False)}
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            case.shards.apply(fail_after_a_part(), _rows(START, P0), _rows(END, P0))
+        case.shards.settle()
+        moved = Checkpoint(0, Lsn(40), 1, "topic")
+        row = case.shards.read_checkpoints([P0])[P0]
+        assert row == [moved if shard == 5 else START for shard in ALL_SHARDS]
+        assert case.data.elements(key) == [b"8", b"=", b"0"]
+
+    def test_several_rounds_follow_one_another(self, case: Case) -> None:
+        """The second round expects what the first one stored."""
+        case.create_checkpoints(P0)
+        key = case.cache(home_list(21))
+        first = _push(key, [8])
+        rounds: list[Round] = [
+            {Shard(5): Chunk(first.packed, 1, [key.encode()], is_last=False)},
+            *_round({5: [_push(key, [9])]}),
+        ]
+        case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
+        case.shards.settle()
+        assert case.stored(P0) == {END}
+        assert case.data.elements(key) == [b"9", b"8", b"=", b"0"]
+
+    def test_an_unexpected_checkpoint_refuses_the_round(self, case: Case) -> None:
+        """A worker that was paused while another one went on has no effect at all."""
+        case.create_checkpoints(P0, P3)
+        key = case.cache(home_list(21))
+        case.other.apply(_round({}), _rows(START, P0), _rows(END, P0))
+        case.other.settle()
+        rounds = _round({5: [_push(key, [8])]})
+        with pytest.raises(CheckpointMismatch):
+            case.shards.apply(rounds, _rows(START, P0, P3), _rows(END, P0, P3))
+        case.shards.settle()
+        assert (case.stored(P0), case.stored(P3)) == ({END}, {START})
+        assert case.data.elements(key) == [b"=", b"0"]
+
+    def test_shards_are_usable_after_a_mismatch(self, case: Case) -> None:
+        """The worker loads the checkpoints and goes on, on the same connections."""
+        case.create_checkpoints(P0)
+        with pytest.raises(CheckpointMismatch):
+            case.shards.apply(_round({}), _rows(END, P0), _rows(END, P0))
+        case.shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+        case.shards.settle()
+        assert case.stored(P0) == {END}
+
+    def test_an_absent_checkpoint_refuses_the_round(self, case: Case) -> None:
+        """Redis was emptied."""
+        with pytest.raises(CheckpointMismatch):
+            case.shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+        assert case.stored(P0) == {None}
+
+    def test_a_list_beyond_its_limit_is_trimmed(self, case: Case) -> None:
+        """A list that nobody reads must not grow for ever."""
+        case.create_checkpoints(P0)
+        key = case.cache(home_list(21))
+        longest = LENGTH + TRIM_SLACK
+        rounds = _round({5: [_push(key, range(1, longest + 2))]})
+        case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
+        case.shards.settle()
+        case.shards.read_checkpoints([P0])  # on the same connection, behind the trim
+        elements = case.data.elements(key)
+        assert len(elements) == longest
+        assert elements[0] == b"%d" % (longest + 1)
+
+    def test_newer_tweets_replace_older_ones(self, case: Case) -> None:
+        """A creation sets an absent entry, an update only a newer version, a deletion any."""
+        case.create_checkpoints(P0)
+        key = case.shards.keys.tweet(37)
+        newer = pb.TweetUpdated(tweet=Tweet(id=37, user_id=1, content="newer"), version=3)
+        older = pb.TweetUpdated(tweet=Tweet(id=37, user_id=1, content="older"), version=2)
+        first = pb.TweetCreated(tweet=Tweet(id=37, user_id=1, content="first"))
+        deleted = pb.TweetDeleted(tweet_id=37, user_id=1)
+        expected = before = START
+        for event, version in (
+            (pb.FeedEvent(tweet_created=first), b"1:"),
+            (pb.FeedEvent(tweet_updated=newer), b"3:"),
+            (pb.FeedEvent(tweet_updated=older), b"3:"),
+            (pb.FeedEvent(tweet_created=first), b"3:"),
+            (pb.FeedEvent(tweet_deleted=deleted), b"D"),
+            (pb.FeedEvent(tweet_updated=newer), b"D"),
+        ):
+            cached = tweet_cache_command(Record.of(0, event), case.shards.keys, 60)
+            assert cached is not None
+            before, expected = expected, Checkpoint(expected.offset + 1, Lsn(10), 1, "topic")
+            rounds = _round({5: [cached[1]]})
+            case.shards.apply(rounds, _rows(before, P0), _rows(expected, P0))
+            case.shards.settle()
+            assert (case.data.get(key) or b"").startswith(version)
+
+    def test_a_fill_lease_gives_way_to_an_update(self, case: Case) -> None:
+        """The reader that holds the lease may have read an older version."""
+        case.create_checkpoints(P0)
+        key = case.shards.keys.tweet(37)
+        case.data.set(key, b"Llease")
+        change = pb.TweetUpdated(tweet=Tweet(id=37, user_id=1), version=2)
+        cached = tweet_cache_command(
+            Record.of(0, pb.FeedEvent(tweet_updated=change)), case.shards.keys, 60
+        )
+        assert cached is not None
+        case.shards.apply(_round({5: [cached[1]]}), _rows(START, P0), _rows(END, P0))
+        case.shards.settle()
+        assert (case.data.get(key) or b"").startswith(b"2:")
+
+    def test_lists_are_dropped_in_the_transaction(self, case: Case) -> None:
+        """A drop that comes before a push leaves no list to push to."""
+        case.create_checkpoints(P0)
+        key = case.cache(home_list(21), 7)
+        follow = pb.FeedEvent(user_followed=pb.UserFollowed(follower_id=21, followed_id=1))
+        (dropped,) = dropped_lists([Record.of(0, follow)])
+        drop = unlink(case.shards.keys.for_list(dropped).encode())
+        rounds = _round({5: [drop, _push(key, [8])]})
+        case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
+        case.shards.settle()
+        assert case.data.elements(key) == []
+
+    def test_dropping_caches_keeps_checkpoints(self, case: Case) -> None:
+        """Both kinds of lists and the tweet cache go."""
+        case.create_checkpoints(P0)
+        keys = [case.cache(home_list(21), 7), case.cache(author_list(21), 7)]
+        tweet = case.shards.keys.tweet(37)
+        case.data.set(tweet, b"D")
+        case.shards.drop_caches()
+        assert [case.data.elements(key) for key in keys] == [[], []]
+        assert case.data.get(tweet) is None
+        assert case.stored(P0) == {START}
+
+    def test_other_histories_are_apart(self, case: Case) -> None:
+        """A worker sees and drops only keys of the history that it has entered."""
+        key = case.cache(home_list(21), 7)
+        case.create_checkpoints(P0)
+        case.shards.enter_history("ended")
+        assert case.stored(P0) == {None}
+        case.shards.drop_caches()
+        case.create_checkpoints(P0)
+        assert case.shards.remove_histories(["ended", "unknown"]) == SHARDS
+        assert case.stored(P0) == {None}
+        case.shards.enter_history(HISTORY)
+        assert case.stored(P0) == {START}
+        assert case.data.elements(key) == [b"=", b"7", b"0"]
+
+    def test_closing_forgets_the_round_under_way(self, case: Case) -> None:
+        """It takes effect or not; the worker loads the checkpoints in either case."""
+        case.create_checkpoints(P0)
+        case.shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+        case.shards.close()
+        case.shards.settle()
+        assert case.stored(P0) in ({START}, {END}, {START, END})
+
+
+def test_a_checkpoint_that_changes_under_way_refuses_the_transaction(
     fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However often that happens, the pool has enough for the next time."""
-    shards = Shards(fanfare.settings.redis_address(), 800, fanfare.settings.silence_seconds)
+    """Between WATCH and EXEC another client writes the checkpoint, even with the same value."""
+    prefix = f"contract-{uuid.uuid4().hex}:"
+    shards = RedisShards(fanfare.settings.redis_address(), prefix, LENGTH, 5.0)
+    shards.enter_history(HISTORY)
+    for shard in ALL_SHARDS:
+        shards.create_checkpoint(shard, P0, START)
+    send = shards._send
+
+    def write_and_send(*arguments: Any) -> None:
+        fanfare.redis.set(shards.keys.checkpoint(Shard(5), P0), START.encode())
+        send(*arguments)
+
+    monkeypatch.setattr(shards, "_send", write_and_send)
+    shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+    with pytest.raises(CheckpointMismatch):
+        shards.settle()
+    row = shards.read_checkpoints([P0])[P0]
+    assert row == [START if shard == 5 else END for shard in ALL_SHARDS]
+    shards.remove_histories([HISTORY])
+    shards.close()
+
+
+def test_a_command_that_fails_is_an_error(fanfare: Fanfare) -> None:
+    """A refusal inside a transaction must not be taken for success."""
+    prefix = f"contract-{uuid.uuid4().hex}:"
+    shards = RedisShards(fanfare.settings.redis_address(), prefix, LENGTH, 5.0)
+    shards.enter_history(HISTORY)
+    for shard in ALL_SHARDS:
+        shards.create_checkpoint(shard, P0, START)
+    wrong = Command(pack(b"LPUSHX", shards.keys.checkpoint(Shard(5), P0).encode(), b"1"))
+    shards.apply(_round({5: [wrong]}), _rows(START, P0), _rows(END, P0))
+    with pytest.raises(ResponseError):
+        shards.settle()
+    shards.close()
+    shards.remove_histories([HISTORY])
+
+
+def test_failed_connection_attempts_do_not_exhaust_the_pool(
+    fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis dies while the worker connects; after close() all connections are available again."""
+    shards = RedisShards(fanfare.settings.redis_address(), "contract:", 800, 5.0)
     pool: Any = shards._pool
     connect, calls = pool.get_connection, itertools.count(1)
 
@@ -29,7 +419,7 @@ def test_a_redis_that_dies_while_it_is_connected_to_costs_no_connections(
         patch.setattr(pool, "get_connection", fail_at_the_eighth)
         for _ in range(10):
             with pytest.raises(redis.ConnectionError):
-                shards.fences([0])
+                shards.read_checkpoints([P0])
             shards.close()
-    assert len(shards.fences([0])) == 16
+    assert len(shards.read_checkpoints([P0])[P0]) == SHARDS
     shards.close()

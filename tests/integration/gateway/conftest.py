@@ -1,4 +1,4 @@
-"""A gateway in front of two fake services."""
+"""REST servers over fake services."""
 
 from __future__ import annotations
 
@@ -10,31 +10,25 @@ from helpers.grpc_server import READ, WRITE
 
 from gateway.cors import Cors
 
-from .fakes import Client, Fake, gateway
+from .fakes import Client, Fake, rest
 
 
 @pytest.fixture(autouse=True)
 def _closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a gateway that stops close idle connections at once; the tests' client keeps some."""
+    """Have a drain close idle connections at once; the tests' client keeps some open."""
     monkeypatch.setattr("gateway.server.LINGER_SECONDS", 0.0)
 
 
 @pytest.fixture
-async def write() -> AsyncIterator[Fake]:
-    """Yield a fake write service."""
-    fake = Fake(WRITE)
-    await fake.server.start()
-    yield fake
-    await fake.server.drain()
+def write() -> Fake:
+    """Return a fake write service."""
+    return Fake(WRITE)
 
 
 @pytest.fixture
-async def read() -> AsyncIterator[Fake]:
-    """Yield a fake read service."""
-    fake = Fake(READ)
-    await fake.server.start()
-    yield fake
-    await fake.server.drain()
+def read() -> Fake:
+    """Return a fake read service."""
+    return Fake(READ)
 
 
 @pytest.fixture
@@ -54,13 +48,13 @@ def cors() -> Cors:
 async def commands(
     write: Fake, session: aiohttp.ClientSession, cors: Cors
 ) -> AsyncIterator[Client]:
-    """Yield a client of the commands' port."""
-    async with gateway(write, cors) as port:
+    """Yield a client of the write service's REST port."""
+    async with rest(write, cors) as port:
         yield Client(session, port)
 
 
 @pytest.fixture
 async def queries(read: Fake, session: aiohttp.ClientSession, cors: Cors) -> AsyncIterator[Client]:
-    """Yield a client of the queries' port."""
-    async with gateway(read, cors) as port:
+    """Yield a client of the read service's REST port."""
+    async with rest(read, cors) as port:
         yield Client(session, port)

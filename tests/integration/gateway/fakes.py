@@ -1,4 +1,4 @@
-"""Stand-ins for the services behind the gateway, and a client in front of it."""
+"""Fake services below the REST shim, and an HTTP client in front of it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from yarl import URL
 
-from core.rpc.server import Context
-from core.rpc.server import Server as GrpcServer
+from core.auth.call_context import Context
+from core.rpc.handlers import Handlers
 from gateway.cors import Cors
-from gateway.server import Server
-from gateway.service import Service
+from gateway.listener import Listener
+from gateway.server import RestServer
 
 Answer = Callable[[Any, Context], Awaitable[Message]]
 
 
 class Fake:
-    """A gRPC service whose methods note the request and give an empty or a canned answer."""
+    """A service whose methods note the request and give an empty or a canned answer."""
 
     def __init__(self, descriptor: ServiceDescriptor) -> None:
-        self.descriptor = descriptor
         self.requests: list[Message] = []
         self.answers: dict[str, Message | Exception | Answer] = {}
-        self.server = GrpcServer("127.0.0.1", 0)
+        self.is_serving = True
+        self.handlers = Handlers()
         for method in descriptor.methods:
             setattr(self, method.name, self._method(method))
-        self.server.add_service(descriptor, self)
+        self.handlers.add_service(descriptor, self)
+
+    def rest_server(
+        self, cors: Cors, port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> RestServer:
+        """Return a REST server for the service, not started."""
+        listener = Listener("127.0.0.1", port, tls)
+        return RestServer(listener, self.handlers, lambda: self.is_serving, cors)
 
     def _method(self, method: MethodDescriptor) -> Answer:
         async def answer(request: Message, context: Context) -> Message:
@@ -49,16 +56,14 @@ class Fake:
 
 
 @asynccontextmanager
-async def gateway(fake: Fake, cors: Cors, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Yield the port of a gateway in front of the service."""
-    service = Service(f"127.0.0.1:{fake.server.port}", fake.descriptor)
-    server = Server("127.0.0.1", 0, service, cors, (), tls)
+async def rest(fake: Fake, cors: Cors, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Yield the REST port of a fake service."""
+    server = fake.rest_server(cors, tls=tls)
     await server.start()
     try:
         yield server.port
     finally:
         await server.drain()
-        await service.close()
 
 
 class Held:

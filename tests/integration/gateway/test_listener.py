@@ -1,28 +1,30 @@
-"""Where the gateway listens."""
+"""Where REST is served."""
 
 from __future__ import annotations
 
 import socket
 
 import pytest
-from helpers.grpc_server import READ
 
 from core.runtime.process import StartError
 from gateway.cors import Cors
-from gateway.server import Server
-from gateway.service import Service
+from gateway.listener import Listener
+from gateway.server import RestServer
+
+from .fakes import Fake
 
 
-async def test_addresses_that_the_machine_has_not_are_passed_over(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_addresses_that_the_machine_lacks_are_skipped(
+    read: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As ::1 of localhost where IPv6 is off; with none at all it does not start."""
+    """Like ::1 of localhost where IPv6 is off; if none is left, the server does not start."""
     names = {
         name: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 0)) for each in addresses]
         for name, addresses in {"both": ("192.0.2.1", "127.0.0.1"), "none": ("192.0.2.1",)}.items()
     }
-    service = Service("127.0.0.1:1", READ)
-    both, none = (Server(name, 0, service, Cors(""), ()) for name in names)
+    both, none = (
+        RestServer(Listener(name, 0), read.handlers, lambda: True, Cors("")) for name in names
+    )
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", lambda name, *_, **__: names[name])
         await both.start()
@@ -30,4 +32,3 @@ async def test_addresses_that_the_machine_has_not_are_passed_over(
             await none.start()
     socket.create_connection(("127.0.0.1", both.port)).close()
     await both.drain()
-    await service.close()

@@ -25,7 +25,7 @@ from gateway.requests import RequestReader
 from gateway.routes import routes
 from ops.certificates import Authority
 
-from .fakes import Client, Fake, gateway
+from .fakes import Client, Fake, rest
 
 DEADLINE_SECONDS = 10.0
 READERS = [RequestReader(route) for route in routes(WRITE)]
@@ -141,7 +141,7 @@ async def test_a_connection_without_a_request_is_closed(
 ) -> None:
     """A client that says nothing, or half of it, does not hold its connection for ever."""
     monkeypatch.setattr("gateway.server.IDLE_SECONDS", 0.05)
-    async with gateway(read, cors) as port:
+    async with rest(read, cors) as port:
         assert await _raw(port, start) == b""
 
 
@@ -177,9 +177,9 @@ async def test_handshakes_are_bounded_too(
     """Those who connect and do not speak TLS hold a place, and not for long."""
     monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 3)
     monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 60.0)
-    Authority().issue(tmp_path, "gateway")
+    Authority().issue(tmp_path, "fanfare")
     tls = Certificates(tmp_path).http_context()
-    async with asyncio.timeout(DEADLINE_SECONDS), gateway(read, cors, tls) as port:
+    async with asyncio.timeout(DEADLINE_SECONDS), rest(read, cors, tls) as port:
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         assert await _raw(port, b"") == b""
         for _, writer in silent:
@@ -208,7 +208,7 @@ async def test_a_client_that_does_not_read_is_let_go(
     monkeypatch.setattr("gateway.listener.UNREAD_MILLISECONDS", 100)
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     read.answers["GetUser"] = read_pb2.GetUserResponse(user=User(bio="x" * 8_000_000))
-    async with asyncio.timeout(DEADLINE_SECONDS), gateway(read, cors) as port:
+    async with asyncio.timeout(DEADLINE_SECONDS), rest(read, cors) as port:
         with socket.create_connection(("127.0.0.1", port)) as silent:
             silent.sendall(request)
             while not (await _raw(port, request)).startswith(b"HTTP/1.1 503 "):

@@ -1,134 +1,120 @@
-"""`python -m gateway` as its operator sees it."""
+"""The REST ports of the services' processes, as their operator sees them."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import socket
+import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process, create_subprocess_exec
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+import urllib.request
 
-import aiohttp
-from fanfare.read.v1 import read_pb2
-from fanfare.write.v1 import write_pb2
+import psycopg
+import pytest
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
-from .fakes import Client, Fake, Held
+from core.rpc.health_probe import rest_serves
+from embedded.ports import free_ports
 
-DEADLINE_SECONDS = 20.0
-
-
-def _free_ports() -> list[int]:
-    address = ("127.0.0.1", 0)
-    with socket.create_server(address) as one, socket.create_server(address) as two:
-        return [one.getsockname()[1], two.getsockname()[1]]
+SERVICES = ["write", "read"]
 
 
-@asynccontextmanager
-async def _gateway(
-    write: Fake, read: Fake, ports: list[int], **settings: str
-) -> AsyncIterator[Process]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("FANFARE_")} | {
-        "FANFARE_WRITE_TARGET": f"127.0.0.1:{write.server.port}",
-        "FANFARE_READ_TARGET": f"127.0.0.1:{read.server.port}",
-        "FANFARE_REST_WRITE_PORT": str(ports[0]),
-        "FANFARE_REST_READ_PORT": str(ports[1]),
-        "PYTHONPATH": "gen",
-        **settings,
-    }
-    process = await create_subprocess_exec(
-        sys.executable, "-m", "gateway", env=environment, stderr=PIPE
+def _run(service: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a service that must fail to start."""
+    return subprocess.run(
+        [sys.executable, "-m", f"{service}_service"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
-async def _until_serving(client: Client) -> None:
-    while True:
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            if (await client.send("GET", "/health")).status == 200:
-                return
-        except aiohttp.ClientConnectionError:
-            pass
-        await asyncio.sleep(0.05)
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
-async def test_a_drain_lets_requests_finish(
-    write: Fake, read: Fake, session: aiohttp.ClientSession
-) -> None:
-    """After SIGTERM requests under way are answered, new ones are not taken, the exit is clean."""
-    ports = _free_ports()
-    commands, queries = (Client(session, port) for port in ports)
-    deletion = Held(write_pb2.DeleteUserResponse(consistency_token="kept"))
-    query = Held(read_pb2.GetUserResponse())
-    write.answers["DeleteUser"], read.answers["GetUser"] = deletion, query
-    async with _gateway(write, read, ports) as process, asyncio.timeout(DEADLINE_SECONDS):
-        await _until_serving(commands)
-        await _until_serving(queries)
-        async with asyncio.TaskGroup() as group:
-            deleted = group.create_task(commands.send("DELETE", "/users/1"))
-            queried = group.create_task(queries.send("GET", "/users/1"))
-            await deletion.entered.wait()
-            await query.entered.wait()
-            process.send_signal(signal.SIGTERM)
-            for port in ports:
-                await _until_refused(port)
-            deletion.release.set()
-            query.release.set()
-        _, log = await process.communicate()
-    assert deleted.result().status == 204
-    assert deleted.result().headers["Fanfare-Consistency-Token"] == "kept"
-    assert queried.result().status == 200
-    assert process.returncode == 0
-    assert b"Traceback" not in log
+def test_a_drain_lets_requests_finish(fanfare: Fanfare) -> None:
+    """After SIGTERM the ports are free, requests under way are answered, and the exit is clean."""
+    user = fanfare.user()
+    grpc_port, rest_port = free_ports(2)
+    service = fanfare.system._process(
+        "draining-write",
+        "write_service",
+        lambda: rest_serves(rest_port),
+        write_port=str(grpc_port),
+        rest_write_port=str(rest_port),
+    )
+    statuses: list[int] = []
+
+    def delete() -> None:
+        url = f"http://127.0.0.1:{rest_port}/users/{user.id}"
+        request = urllib.request.Request(url, method="DELETE")
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            statuses.append(response.status)
+
+    waiting = "SELECT 1 FROM pg_locks JOIN pg_class ON relation = oid"
+    waiting += " WHERE relname = 'users' AND NOT granted"
+    service.start()
+    with psycopg.connect(fanfare.settings.primary_dsn()) as connection:
+        connection.execute("LOCK TABLE users IN SHARE MODE")
+        caller = threading.Thread(target=delete)
+        caller.start()
+        wait_until(lambda: fanfare.sql(waiting), "the deletion waits for the lock")
+        service.terminate()
+        wait_until(lambda: _is_free(grpc_port) and _is_free(rest_port), "the ports are free")
+    caller.join()
+    assert statuses == [204]
+    assert service.wait() == 0
+    assert "Traceback" not in service.log_path.read_text()
 
 
-async def _until_refused(port: int) -> None:
-    while True:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionError:
-            # Refused; or reset, for one that stood in the queue of the socket as it closed.
-            return
-        writer.close()
-        await asyncio.sleep(0.02)
-
-
-async def test_a_taken_port_ends_the_process_with_one_sentence(write: Fake, read: Fake) -> None:
-    """The operator reads which port it is and what to do, and no traceback."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        ports = [_free_ports()[0], port]
-        async with _gateway(write, read, ports) as process, asyncio.timeout(DEADLINE_SECONDS):
-            _, log = await process.communicate()
-    assert process.returncode == 1
-    last = log.decode().splitlines()[-1]
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_taken_port_ends_the_process_with_one_sentence(fanfare: Fanfare, service: str) -> None:
+    """The operator reads which port it is and which setting changes it, and no traceback."""
+    environment = fanfare.system._environment | {
+        f"FANFARE_{service.upper()}_PORT": str(free_ports(1)[0])
+    }
+    done = _run(service, environment)
+    port = getattr(fanfare.settings, f"rest_{service}_port")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
     assert last.startswith(f"fanfare: cannot listen on 127.0.0.1:{port}: another process")
-    assert "FANFARE_REST_READ_PORT" in last
-    assert "Traceback" not in log.decode()
+    assert f"FANFARE_REST_{service.upper()}_PORT" in last
+    assert "Traceback" not in done.stderr
 
 
-async def test_an_address_that_others_reach_is_refused_at_start(write: Fake, read: Fake) -> None:
-    """The process ends before it listens, with one sentence that names the cure."""
-    async with _gateway(write, read, _free_ports(), FANFARE_BIND="0.0.0.0") as process:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            _, text = await process.communicate()
-    assert process.returncode == 1
-    assert text.decode().startswith("fanfare: FANFARE_BIND lets other machines connect")
-    assert b"FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true" in text
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_address_that_others_reach_is_refused_at_start(service: str) -> None:
+    """The process ends before it listens, with one sentence that names the setting to change."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FANFARE_")}
+    done = _run(service, environment | {"FANFARE_BIND": "0.0.0.0", "PYTHONPATH": "gen"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("fanfare: FANFARE_BIND lets other machines connect")
+    assert "FANFARE_ALLOW_UNAUTHENTICATED_PLAINTEXT=true" in done.stderr
 
 
-async def test_the_log_says_that_authentication_is_off(write: Fake, read: Fake) -> None:
-    """Whoever starts it without protection reads so, with the address."""
-    async with _gateway(write, read, _free_ports()) as process:
-        assert process.stderr is not None
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            line = await process.stderr.readline()
-    assert b"WARNING" in line
-    assert b"authentication is off: whoever reaches 127.0.0.1" in line
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_log_says_that_authentication_is_off(fanfare: Fanfare, service: str) -> None:
+    """An operator who starts a service without protection reads so, with the address."""
+    log = fanfare.system.processes[service].log_path.read_text()
+    assert "WARNING core.runtime.process: authentication is off: anyone who can reach 127" in log
+
+
+def test_port_0_turns_rest_off(fanfare: Fanfare) -> None:
+    """The service is there over gRPC alone; it takes no other port for REST either."""
+    service, _ = fanfare.system.another_write_service()
+    try:
+        log = service.log_path.read_text()
+    finally:
+        service.stop()
+    assert "serving gRPC port=" in log
+    assert "serving REST" not in log

@@ -1,4 +1,4 @@
-"""HTTP in, gRPC to a fake service, HTTP out."""
+"""HTTP requests to a fake service, and its answers as HTTP."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-import aiohttp
-import grpc
 import pytest
 from fanfare.common.v1.common_pb2 import Tweet, User
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
-from grpc_health.v1 import health_pb2
-from helpers.grpc_server import READ, WRITE
 
 from core import errors
-from core.rpc.server import Context
 from core.runtime.process import StartError
 from gateway.cors import Cors
-from gateway.server import MAX_BODY_BYTES, Server
-from gateway.service import Service
+from gateway.server import MAX_BODY_BYTES
 
 from .fakes import Client, Fake, Held
 
@@ -236,18 +230,16 @@ async def test_too_much_work_is_429_with_retry_after(queries: Client, read: Fake
     assert (reply.status, reply.headers["Retry-After"], reply.reason) == (429, "2", "OVERLOADED")
 
 
-async def test_a_bug_in_the_service_keeps_its_secrets(queries: Client, read: Fake) -> None:
-    """Neither our INTERNAL nor grpc's own UNKNOWN tells a client what happened."""
-
-    async def abort(_request: object, context: Context) -> read_pb2.GetUserResponse:
-        await context.abort(grpc.StatusCode.UNKNOWN, "the password is hunter2")
-        raise AssertionError
-
-    for bug in (ValueError("the password is hunter2"), abort):
-        read.answers["GetUser"] = bug
-        reply = await queries.send("GET", "/users/7")
-        assert (reply.status, reply.json["code"], reply.reason) == (500, 13, "INTERNAL")
-        assert b"hunter2" not in reply.body
+async def test_a_bug_in_the_service_keeps_its_secrets(
+    queries: Client, read: Fake, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets INTERNAL, the log the method and the traceback."""
+    read.answers["GetUser"] = ValueError("the password is hunter2")
+    reply = await queries.send("GET", "/users/7")
+    assert (reply.status, reply.json["code"], reply.reason) == (500, 13, "INTERNAL")
+    assert b"hunter2" not in reply.body
+    assert "call failed method=fanfare.read.v1.ReadService.GetUser" in caplog.text
+    assert "Traceback" in caplog.text
 
 
 async def test_a_bug_in_the_gateway_keeps_its_secrets(
@@ -261,79 +253,41 @@ async def test_a_bug_in_the_gateway_keeps_its_secrets(
     assert "Traceback" in caplog.text
 
 
-async def test_a_service_that_is_away_is_503_and_comes_back(queries: Client, read: Fake) -> None:
-    """The gateway says to try again, keeps addresses to itself, and reconnects by itself."""
-    assert (await queries.send("GET", "/health")).json == {
-        "status": "SERVING",
-        "authentication": "off",
-    }
-    port = read.server.port
-    await read.server.drain()
-    reply = await queries.send("GET", "/users/7")
-    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
-    assert (reply.json["code"], reply.reason) == (14, "SERVICE_UNAVAILABLE")
-    assert str(port) not in reply.json["message"]
-    reply = await queries.send("GET", "/health")
-    assert (reply.status, reply.json) == (
-        503,
-        {"status": "NOT_SERVING", "authentication": "unknown"},
-    )
-
-    again = Fake(READ)
-    again.server.port = port
-    await again.server.start()
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while reply.status != 200:
-            await asyncio.sleep(0.02)
-            reply = await queries.send("GET", "/health")
-    assert (await queries.send("GET", "/users/7")).status == 200
-    await again.server.drain()
-
-
 async def test_health_follows_the_service(commands: Client, write: Fake) -> None:
-    """A service that is about to drain turns the gateway's health first."""
-    assert (await commands.send("GET", "/health")).status == 200
-    # Of this service alone: the gateway asks by its full name.
-    not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
-    await write.server._health.set(WRITE.full_name, not_serving)
+    """The health that the process reports over gRPC is that of /health too."""
+    reply = await commands.send("GET", "/health")
+    assert (reply.status, reply.json) == (200, {"status": "SERVING", "authentication": "off"})
+    write.is_serving = False
     reply = await commands.send("GET", "/health")
     assert (reply.status, reply.json) == (503, {"status": "NOT_SERVING", "authentication": "off"})
 
 
-async def test_health_tells_of_a_drain(
-    read: Fake, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+async def test_calls_above_the_limit_are_503(
+    queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A check that is under way when the drain begins is no longer told SERVING."""
-    service = Service(f"127.0.0.1:{read.server.port}", READ)
-    server = Server("127.0.0.1", 0, service, Cors(""), ())
-    asked, release, ask = asyncio.Event(), asyncio.Event(), service.health
-
-    async def health() -> tuple[bool, str]:
-        asked.set()
-        await release.wait()
-        return await ask()
-
-    monkeypatch.setattr(service, "health", health)
-    await server.start()
-    check = asyncio.create_task(Client(session, server.port).send("GET", "/health"))
-    await asked.wait()
-    drain = asyncio.create_task(server.drain())
+    """They are refused at once, and a place that is given back is taken again."""
+    monkeypatch.setattr("core.rpc.calls.MAX_CALLS", 1)
+    held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await asyncio.sleep(0)  # the drain begins
-        release.set()
-        assert (await check).status == 503
-        await drain
-    await service.close()
+        first = asyncio.create_task(queries.send("GET", "/users/7"))
+        await held.entered.wait()
+        reply = await queries.send("GET", "/users/8")
+        assert (reply.status, reply.reason) == (503, "TOO_MANY_CALLS")
+        assert reply.headers["Retry-After"] == "1"
+        held.release.set()
+        assert (await first).status == 200
+        assert (await queries.send("GET", "/users/9")).status == 200
 
 
 async def test_a_slow_service_is_504(
     queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gateway waits for a bounded time."""
-    monkeypatch.setattr("gateway.service.CALL_SECONDS", 0.05)
-    read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
+    """A call has a bounded time, and is cancelled when it is over."""
+    monkeypatch.setattr("gateway.server.CALL_SECONDS", 0.05)
+    held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
     async with asyncio.timeout(DEADLINE_SECONDS):
         reply = await queries.send("GET", "/users/7")
+        await held.cancelled.wait()
     assert (reply.status, reply.json["code"], reply.reason) == (504, 4, "DEADLINE_EXCEEDED")
 
 
@@ -365,12 +319,12 @@ async def test_cross_origin_pages(queries: Client) -> None:
         Cors("https://app.example/path")
 
 
-async def test_a_taken_port_is_one_sentence(queries: Client) -> None:
-    """The sentence names the port and the cure."""
-    service = Service("127.0.0.1:1", READ)
+async def test_a_taken_port_is_one_sentence(queries: Client, read: Fake) -> None:
+    """The sentence names the port and what to do; the server can be drained all the same."""
+    server = read.rest_server(Cors(""), queries.port)
     with pytest.raises(StartError, match=rf"{queries.port}: another process has the port.*set"):
-        await Server("127.0.0.1", queries.port, service, Cors(""), ()).start()
-    await service.close()
+        await server.start()
+    await server.drain()
 
 
 async def test_a_body_on_get_is_400(queries: Client) -> None:

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,13 @@ from core.settings import SECRETS_DIR, ReadBy, Settings, SettingsError, load_set
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {
-    "write": ["write_service"],
-    "read": ["read_service"],
-    "worker": ["fanout_worker"],
-    "commands": ["cli", "ops", "bench", "embedded"],
+    "write": ("write_service",),
+    "read": ("read_service",),
+    "worker": ("fanout_worker",),
+    "commands": ("cli", "ops", "bench", "embedded"),
 }
 # What several programs import; which of them run a line cannot be told from the imports.
-SHARED = ["core", "gateway"]
+SHARED = ("core", "gateway")
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,7 @@ def _attributes(tree: ast.AST, owner: str) -> Iterator[str]:
                         yield node.attr
 
 
+@cache
 def _fields_of_methods() -> dict[str, set[str]]:
     """Return the fields that each method of Settings reads."""
     tree = ast.parse((ROOT / "core/settings.py").read_text())
@@ -58,7 +60,8 @@ def _fields_of_methods() -> dict[str, set[str]]:
     return {name: uses & Settings.model_fields.keys() for name, uses in read.items()}
 
 
-def _read_in(packages: list[str]) -> set[str]:
+@cache
+def _read_in(packages: tuple[str, ...]) -> set[str]:
     """Return the settings that the code of some packages reads."""
     methods = _fields_of_methods()
     fields: set[str] = set()

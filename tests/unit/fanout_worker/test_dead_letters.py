@@ -1,4 +1,4 @@
-"""The producer of dead letters, after it was broken."""
+"""The dead-letter queue after its producer broke."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from fanout_worker import dead_letters
-from fanout_worker.dead_letters import DeadLetters
+from fanout_worker.dead_letters import KafkaDeadLetterQueue
 
 
 class _Message:
-    """What a consumer hands over."""
+    """A message without anything in it."""
 
     def _none(self) -> None:
         return None
@@ -21,11 +21,11 @@ class _Message:
 
 
 def test_a_broken_producer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that Kafka has declared dead never works again: the next letter has another."""
+    """A producer with a fatal error never works again, so the next record gets a new one."""
     made: list[Any] = []
 
     class Broken:
-        """Fails for ever, as after OUT_OF_ORDER_SEQUENCE_NUMBER."""
+        """A producer that fails for ever, as after OUT_OF_ORDER_SEQUENCE_NUMBER."""
 
         def __init__(self, _settings: object) -> None:
             made.append(self)
@@ -37,7 +37,7 @@ def test_a_broken_producer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
     monkeypatch.setattr(dead_letters, "Producer", Broken)
-    letters = DeadLetters("127.0.0.1:1", "feed")
+    letters = KafkaDeadLetterQueue("127.0.0.1:1", "feed")
     message: Any = _Message()
     for _ in range(2):
         with pytest.raises(KafkaException):

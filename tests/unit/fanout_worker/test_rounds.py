@@ -1,4 +1,4 @@
-"""A batch of events as transactions for Redis."""
+"""How a batch of records becomes rounds of Redis transactions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.feed.keys import Keys
-from core.feed.sharding import SHARDS, shard_of
+from core.feed.sharding import Shard, shard_of
 from core.feed.timeline_lists import author_list, home_list
-from fanout_worker import rounds
-from fanout_worker.followers import Pages
+from fanout_worker import chunks, rounds
+from fanout_worker.chunks import ALL_SHARDS, Chunk
+from fanout_worker.followers import FollowerPages
 from fanout_worker.records import Record
-from fanout_worker.rounds import Part, waves
+from fanout_worker.rounds import make_rounds
 
 Command = list[bytes]
 
@@ -32,35 +33,38 @@ def _created(offset: int, tweet_id: int, author: int, **how: bool) -> Record:
 KEYS = Keys.of("fanfare:", "0123456789")
 
 
-def _array(ids: Iterable[int]) -> Pages:
+def _array(ids: Iterable[int]) -> FollowerPages:
     return (np.array(sorted(ids), np.int64),)
 
 
-def _unpacked(part: Part) -> list[Command]:
-    """Return a part's commands, as Redis would read them; replies have the same form."""
+def _unpacked(chunk: Chunk) -> list[Command]:
+    """Return a chunk's commands as Redis reads them; packed commands look like packed replies."""
     reader = hiredis.Reader()
-    reader.feed(part.packed)
-    commands: list[Command] = [reader.gets() for _ in range(part.commands)]
+    reader.feed(chunk.packed)
+    commands: list[Command] = [reader.gets() for _ in range(chunk.commands)]
     assert reader.gets() is False
-    assert [command[1] for command in commands[part.commands - len(part.pushed) :]] == part.pushed
+    pushes = commands[chunk.commands - len(chunk.list_keys) :]
+    assert [command[1] for command in pushes] == chunk.list_keys
     return commands
 
 
-def _pushes(part: Part) -> list[Command]:
-    return [command for command in _unpacked(part) if command[0] == b"LPUSHX"]
+def _pushes(chunk: Chunk) -> list[Command]:
+    return [command for command in _unpacked(chunk) if command[0] == b"LPUSHX"]
 
 
 def _commands(
-    records: Sequence[Record], followers: Mapping[int, Pages], shards: Iterable[int] = range(SHARDS)
-) -> dict[int, list[Command]]:
-    """Return, by shard, the commands of all waves."""
-    found: dict[int, list[Command]] = defaultdict(list)
+    records: Sequence[Record],
+    followers: Mapping[int, FollowerPages],
+    shards: Sequence[Shard] = ALL_SHARDS,
+) -> dict[Shard, list[Command]]:
+    """Return the commands of all rounds by shard."""
+    found: dict[Shard, list[Command]] = defaultdict(list)
     ended = set()
-    for wave in waves(records, followers, KEYS, 60, shards):
-        for shard, part in wave.items():
+    for round_ in make_rounds(records, followers, KEYS, 60, shards):
+        for shard, chunk in round_.items():
             assert shard not in ended
-            found[shard] += _unpacked(part)
-            if part.last:
+            found[shard] += _unpacked(chunk)
+            if chunk.is_last:
                 ended.add(shard)
     assert ended == set(shards)
     return found
@@ -73,9 +77,9 @@ def _commands(
 def test_every_list_gets_every_tweet_of_its_own_once(
     followers: dict[int, set[int]], tweets: list[tuple[int, bool]]
 ) -> None:
-    """Transposition neither loses, doubles nor misdirects a delivery, and pushes once a list.
+    """No delivery is lost, doubled or misdirected, and each list gets a single push.
 
-    The author's list gets every tweet, the followers' only those that are not pulled.
+    The author's list gets every tweet; the followers' lists get only tweets that are not pulled.
     """
     arrays = {n: _array(followers.get(n, ())) for n in range(1, 7)}
     records = [
@@ -98,16 +102,16 @@ def test_every_list_gets_every_tweet_of_its_own_once(
 
 
 def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Into parts of so many commands and ids, from slabs of so many followers; nothing is lost."""
-    monkeypatch.setattr(rounds, "PART", 3)
-    monkeypatch.setattr(rounds, "PART_IDS", 6)
-    monkeypatch.setattr(rounds, "SLAB", 50)
+    """Chunks respect the limits of commands and ids, and together have every delivery."""
+    monkeypatch.setattr(chunks, "MAX_COMMANDS", 3)
+    monkeypatch.setattr(chunks, "MAX_IDS", 6)
+    monkeypatch.setattr(rounds, "MAX_PAIRS", 50)
     crowd = np.arange(1, 200)
     pages = {3: (crowd[:90], crowd[90:]), 4: _array(range(1, 200, 3))}
     records = [_created(n, 1000 + n, 3 + n % 2) for n in range(5)]
-    parts = [part for wave in waves(records, pages, KEYS, 60) for part in wave.values()]
-    assert max(part.commands for part in parts) == 3
-    assert max(sum(len(command) - 2 for command in pushes) for pushes in map(_pushes, parts)) == 6
+    made = [chunk for round_ in make_rounds(records, pages, KEYS, 60) for chunk in round_.values()]
+    assert max(chunk.commands for chunk in made) == 3
+    assert max(sum(len(command) - 2 for command in pushes) for pushes in map(_pushes, made)) == 6
     delivered: dict[bytes, list[int]] = defaultdict(list)
     for commands in _commands(records, pages).values():
         for name, key, *ids in commands:
@@ -119,27 +123,29 @@ def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_shards_that_need_it_get_a_batch() -> None:
-    """After a failure in the middle of a batch, the others have had it."""
-    commands = _commands([_created(0, 50, 3)], {3: _array(range(1, 40))}, [2, 5])
+    """After a failure in the middle of a batch, the other shards have it already."""
+    commands = _commands([_created(0, 50, 3)], {3: _array(range(1, 40))}, [Shard(2), Shard(5)])
     assert commands.keys() == {2, 5}
 
 
-def test_a_batch_of_nothing_moves_every_fence() -> None:
-    """Records that do not count are passed, in one wave."""
-    (wave,) = waves((), {}, KEYS, 60)
-    assert wave == dict.fromkeys(range(SHARDS), Part(b"", 0, [], last=True))
+def test_a_batch_without_commands_moves_every_checkpoint() -> None:
+    """Records that do not count are passed in one round with an empty chunk for every shard."""
+    (round_,) = make_rounds((), {}, KEYS, 60)
+    assert round_ == dict.fromkeys(ALL_SHARDS, Chunk(b"", 0, [], is_last=True))
 
 
 def test_a_crossing_drops_the_followers_lists() -> None:
-    """Those lists do not name the author among the pulled ones; the author's own stays."""
+    """Lists built before do not name the author as pulled; the author's own list stays."""
     crossing = _created(0, 50, 3, pulled=True, became_pulled=True)
     commands = _commands([crossing], {3: _array([17, 18])})
-    dropped = {c[1].decode() for part in commands.values() for c in part if c[0] == b"UNLINK"}
+    dropped = {
+        c[1].decode() for of_shard in commands.values() for c in of_shard if c[0] == b"UNLINK"
+    }
     assert dropped == {KEYS.for_list(home_list(17)), KEYS.for_list(home_list(18))}
 
 
 def test_a_follow_drops_the_followers_list_before_the_pushes() -> None:
-    """The list that is dropped belongs to the follower, in the follower's shard."""
+    """The follower's list is dropped, and a push after it finds no list to push to."""
     follow = pb.FeedEvent(user_followed=pb.UserFollowed(follower_id=17, followed_id=3))
     commands = _commands([Record.of(0, follow), _created(1, 50, 3)], {3: _array([17])})
     key = KEYS.for_list(home_list(17)).encode()
@@ -147,7 +153,7 @@ def test_a_follow_drops_the_followers_list_before_the_pushes() -> None:
 
 
 def test_a_deletion_leaves_a_tombstone() -> None:
-    """The deleted tweet's body says so, in the tweet's shard."""
+    """The tweet cache entry says that the tweet is deleted, in the tweet's shard."""
     event = pb.FeedEvent(tweet_deleted=pb.TweetDeleted(tweet_id=35, user_id=3))
     (command,) = _commands([Record.of(0, event)], {})[shard_of(35)]
     assert command[3:5] == [KEYS.tweet(35).encode(), b"D"]

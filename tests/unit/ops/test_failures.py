@@ -16,8 +16,8 @@ from ops.failures import failures_as_ops_errors
     ("failure", "text"),
     [
         (
-            psycopg.OperationalError("connection refused\n\tIs it running"),
-            "Postgres does not answer: connection refused Is it running; check",
+            psycopg.OperationalError("connection refused\n\tIs the server running?"),
+            "Postgres does not answer: connection refused; check",
         ),
         (psycopg.errors.AdminShutdown("terminating"), "Postgres does not answer: terminating"),
         (psycopg.errors.DiskFull("no space"), "Postgres refuses a statement: no space"),

@@ -20,9 +20,12 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AccessRule(_message.Message):
-    """Who may call a method. The server refuses a method that has no rule. A caller that names nobody is
-    UNAUTHENTICATED, one who may not is PERMISSION_DENIED; both are decided after the request was
-    found valid, and before anything is read or done for it, but for the author of a tweet.
+    """An access rule: who may call a method, and how often. Every method has one.
+
+    Rules are enforced where the operator has turned authentication on. A call without a valid access
+    token to a method that needs one fails with UNAUTHENTICATED, and a caller whom the rule does not
+    name gets PERMISSION_DENIED. Both are decided after the request was validated, and before the
+    method does anything.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -36,26 +39,30 @@ class AccessRule(_message.Message):
     CALLS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     BY_ADDRESS_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
-    """Everybody, also without a token."""
+    """Everybody, also without an access token."""
     user_field: _builtins.str
-    """The user whose id is in this field of the request; in every one of them where the path leads
-    through repeated fields, and so any user where there are none. A path of names with dots.
+    """The user whose id is in this field of the request. The value is a path of field names with
+    dots between them. If the path leads through repeated fields, every id in them must be the
+    caller's; if these fields are empty, any user may call.
     """
     tweet_field: _builtins.str
-    """The author of the tweet whose id is in this field. Of a tweet that does not exist, any user."""
+    """The author of the tweet whose id is in this field of the request. If there is no such tweet,
+    any user may call, and the method answers NOT_FOUND.
+    """
     nobody: _builtins.bool
     """No user."""
     services: _builtins.bool
-    """Whether services may call, for any user."""
+    """Whether services may call the method, on behalf of any user."""
     admins: _builtins.bool
-    """Whether administrators may call, for any user."""
+    """Whether administrators may call the method, on behalf of any user."""
     calls_per_minute: _builtins.int
-    """How many calls in a minute each caller may make: a user, else the address that the call comes
-    from. 0 is any number. Services are not counted. Above it, RATE_LIMITED.
+    """How many calls each caller may make per minute; 0 means that there is no limit. Calls are
+    counted by user, and by the client's address if no user is known. Services are not limited.
+    Calls above the limit fail with RATE_LIMITED.
     """
     by_address: _builtins.bool
-    """Whether calls count for the address also where they name a user. For methods that give accounts
-    and sessions to whoever asks: what they give must not buy more calls of them.
+    """Whether calls are counted by address even if a user is known. This is for methods that create
+    accounts and sessions, so that the new ones do not bring more calls of the same method.
     """
     def __init__(
         self,
@@ -81,4 +88,4 @@ Global___AccessRule: _TypeAlias = AccessRule  # noqa: Y015
 
 ACCESS_FIELD_NUMBER: _builtins.int
 access: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___AccessRule]
-"""Who may call the method."""
+"""The access rule of the method."""

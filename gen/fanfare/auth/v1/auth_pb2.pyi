@@ -21,16 +21,16 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateSessionRequest(_message.Message):
-    """Who begins a session."""
+    """Request for CreateSession."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USERNAME_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """The user's name, in whatever case."""
+    """The username, ignoring case."""
     password: _builtins.str
-    """As given to CreateUser: 1 to 128 code points."""
+    """The password: 1 to 128 code points."""
     def __init__(
         self,
         *,
@@ -47,7 +47,7 @@ Global___CreateSessionRequest: _TypeAlias = CreateSessionRequest  # noqa: Y015
 
 @_typing.final
 class Session(_message.Message):
-    """What a session gives its user."""
+    """The tokens of a session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -57,18 +57,18 @@ class Session(_message.Message):
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     REFRESH_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The user."""
+    """The user whose session it is."""
     access_token: _builtins.str
-    """Proves who calls, until it expires. Opaque to clients; a secret."""
+    """Authenticates calls until it expires. Opaque to clients. Keep it secret."""
     refresh_token: _builtins.str
-    """For one RefreshSession. Opaque; a secret."""
+    """Can be used for one RefreshSession. Opaque to clients. Keep it secret."""
     @_builtins.property
     def access_expires_at(self) -> _timestamp_pb2.Timestamp:
         """When the access token expires."""
 
     @_builtins.property
     def refresh_expires_at(self) -> _timestamp_pb2.Timestamp:
-        """When the session ends unless it is refreshed."""
+        """When the session ends, unless it is refreshed before."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ Global___Session: _TypeAlias = Session  # noqa: Y015
 
 @_typing.final
 class CreateSessionResponse(_message.Message):
-    """The answer to CreateSession."""
+    """Response of CreateSession."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -113,7 +113,7 @@ Global___CreateSessionResponse: _TypeAlias = CreateSessionResponse  # noqa: Y015
 
 @_typing.final
 class RefreshSessionRequest(_message.Message):
-    """Which session to go on with."""
+    """Request for RefreshSession."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -135,7 +135,7 @@ Global___RefreshSessionRequest: _TypeAlias = RefreshSessionRequest  # noqa: Y015
 
 @_typing.final
 class RefreshSessionResponse(_message.Message):
-    """The answer to RefreshSession."""
+    """Response of RefreshSession."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -159,13 +159,13 @@ Global___RefreshSessionResponse: _TypeAlias = RefreshSessionResponse  # noqa: Y0
 
 @_typing.final
 class RevokeSessionRequest(_message.Message):
-    """Which session to end."""
+    """Request for RevokeSession."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     refresh_token: _builtins.str
-    """The session's newest refresh token; an older one does it too."""
+    """A refresh token of the session; it need not be the newest one."""
     def __init__(
         self,
         *,
@@ -181,7 +181,7 @@ Global___RevokeSessionRequest: _TypeAlias = RevokeSessionRequest  # noqa: Y015
 
 @_typing.final
 class RevokeSessionResponse(_message.Message):
-    """The answer to RevokeSession."""
+    """Response of RevokeSession."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -198,7 +198,7 @@ Global___RevokeSessionResponse: _TypeAlias = RevokeSessionResponse  # noqa: Y015
 
 @_typing.final
 class GetPublicKeysRequest(_message.Message):
-    """Asks for all keys."""
+    """Request for GetPublicKeys."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -232,7 +232,7 @@ class PublicKey(_message.Message):
     x: _builtins.str
     """The key's 32 bytes, in base64url without padding."""
     kid: _builtins.str
-    """Names the key in the headers of tokens: its thumbprint (RFC 7638)."""
+    """The key's thumbprint (RFC 7638), which access tokens name in their header."""
     use: _builtins.str
     """Always sig."""
     alg: _builtins.str
@@ -257,14 +257,14 @@ Global___PublicKey: _TypeAlias = PublicKey  # noqa: Y015
 
 @_typing.final
 class GetPublicKeysResponse(_message.Message):
-    """The answer to GetPublicKeys."""
+    """Response of GetPublicKeys."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublicKey]:
-        """All keys by which a token may be signed now."""
+        """Every key that an access token may be signed with."""
 
     def __init__(
         self,

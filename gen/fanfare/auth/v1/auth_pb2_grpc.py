@@ -26,10 +26,14 @@ if _version_not_supported:
 
 
 class AuthServiceStub:
-    """Sessions, served by the write service. A session gives access tokens, which are JWTs signed with
-    Ed25519 that any service checks by itself for the ten minutes of their life, and a refresh token,
-    good for one use. Access tokens go into the metadata (in REST: the header) `authorization`, after
-    `Bearer `. Errors of all methods where authentication is off: AUTHENTICATION_OFF.
+    """AuthService manages sessions. The write service serves it.
+
+    A session gives its user two tokens. The access token authenticates calls, in the metadata (in
+    REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
+    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
+    get the next access token and the next refresh token.
+
+    If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
 
     def __init__(self, channel):
@@ -61,24 +65,29 @@ class AuthServiceStub:
 
 
 class AuthServiceServicer:
-    """Sessions, served by the write service. A session gives access tokens, which are JWTs signed with
-    Ed25519 that any service checks by itself for the ten minutes of their life, and a refresh token,
-    good for one use. Access tokens go into the metadata (in REST: the header) `authorization`, after
-    `Bearer `. Errors of all methods where authentication is off: AUTHENTICATION_OFF.
+    """AuthService manages sessions. The write service serves it.
+
+    A session gives its user two tokens. The access token authenticates calls, in the metadata (in
+    REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
+    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
+    get the next access token and the next refresh token.
+
+    If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
 
     def CreateSession(self, request, context):
-        """Begins a session. An unknown name, a wrong password and a user without one are not told apart,
-        by the answer or by its time. A user has 100 sessions at most: one more ends the one that was
-        refreshed the longest ago. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
+        """Creates a session for a username and a password. An unknown username, a wrong password and a
+        user without a password give the same error after the same time. A user can have 100 sessions;
+        one more ends the session that was refreshed the longest ago.
+        Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefreshSession(self, request, context):
-        """Goes on with a session: gives new tokens, and the refresh token sent is used up. One that was
-        used before ends its whole session, as either its user or a thief has the other.
+        """Exchanges a refresh token for a new access token and a new refresh token. A refresh token that
+        was used before ends its session, because somebody other than the user may have a copy.
         Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -86,15 +95,15 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeSession(self, request, context):
-        """Ends a session: its refresh token is good for nothing any more, its access tokens until they
-        expire. Ending one that has ended is OK. Errors: INVALID_REQUEST.
+        """Ends a session. Its refresh token becomes invalid at once, and its access tokens when they
+        expire. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPublicKeys(self, request, context):
-        """Returns the keys that access tokens are checked with, as a JSON Web Key Set (RFC 7517).
+        """Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,10 +141,14 @@ def add_AuthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
-    """Sessions, served by the write service. A session gives access tokens, which are JWTs signed with
-    Ed25519 that any service checks by itself for the ten minutes of their life, and a refresh token,
-    good for one use. Access tokens go into the metadata (in REST: the header) `authorization`, after
-    `Bearer `. Errors of all methods where authentication is off: AUTHENTICATION_OFF.
+    """AuthService manages sessions. The write service serves it.
+
+    A session gives its user two tokens. The access token authenticates calls, in the metadata (in
+    REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
+    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
+    get the next access token and the next refresh token.
+
+    If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
 
     @staticmethod

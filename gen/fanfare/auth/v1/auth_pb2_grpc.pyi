@@ -27,10 +27,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """Sessions, served by the write service. A session gives access tokens, which are JWTs signed with
-    Ed25519 that any service checks by itself for the ten minutes of their life, and a refresh token,
-    good for one use. Access tokens go into the metadata (in REST: the header) `authorization`, after
-    `Bearer `. Errors of all methods where authentication is off: AUTHENTICATION_OFF.
+    """AuthService manages sessions. The write service serves it.
+
+    A session gives its user two tokens. The access token authenticates calls, in the metadata (in
+    REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
+    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
+    get the next access token and the next refresh token.
+
+    If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
 
     @_typing.overload
@@ -38,53 +42,63 @@ class AuthServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuthServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.CreateSessionRequest, _auth_pb2.CreateSessionResponse]
-    """Begins a session. An unknown name, a wrong password and a user without one are not told apart,
-    by the answer or by its time. A user has 100 sessions at most: one more ends the one that was
-    refreshed the longest ago. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
+    """Creates a session for a username and a password. An unknown username, a wrong password and a
+    user without a password give the same error after the same time. A user can have 100 sessions;
+    one more ends the session that was refreshed the longest ago.
+    Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
     """
     RefreshSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshSessionRequest, _auth_pb2.RefreshSessionResponse]
-    """Goes on with a session: gives new tokens, and the refresh token sent is used up. One that was
-    used before ends its whole session, as either its user or a thief has the other.
+    """Exchanges a refresh token for a new access token and a new refresh token. A refresh token that
+    was used before ends its session, because somebody other than the user may have a copy.
     Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
     """
     RevokeSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]
-    """Ends a session: its refresh token is good for nothing any more, its access tokens until they
-    expire. Ending one that has ended is OK. Errors: INVALID_REQUEST.
+    """Ends a session. Its refresh token becomes invalid at once, and its access tokens when they
+    expire. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
     """
     GetPublicKeys: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetPublicKeysRequest, _auth_pb2.GetPublicKeysResponse]
-    """Returns the keys that access tokens are checked with, as a JSON Web Key Set (RFC 7517)."""
+    """Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517)."""
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
-    """Sessions, served by the write service. A session gives access tokens, which are JWTs signed with
-    Ed25519 that any service checks by itself for the ten minutes of their life, and a refresh token,
-    good for one use. Access tokens go into the metadata (in REST: the header) `authorization`, after
-    `Bearer `. Errors of all methods where authentication is off: AUTHENTICATION_OFF.
+    """AuthService manages sessions. The write service serves it.
+
+    A session gives its user two tokens. The access token authenticates calls, in the metadata (in
+    REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
+    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
+    get the next access token and the next refresh token.
+
+    If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.CreateSessionRequest, _auth_pb2.CreateSessionResponse]  # type: ignore[assignment]
-    """Begins a session. An unknown name, a wrong password and a user without one are not told apart,
-    by the answer or by its time. A user has 100 sessions at most: one more ends the one that was
-    refreshed the longest ago. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
+    """Creates a session for a username and a password. An unknown username, a wrong password and a
+    user without a password give the same error after the same time. A user can have 100 sessions;
+    one more ends the session that was refreshed the longest ago.
+    Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
     """
     RefreshSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshSessionRequest, _auth_pb2.RefreshSessionResponse]  # type: ignore[assignment]
-    """Goes on with a session: gives new tokens, and the refresh token sent is used up. One that was
-    used before ends its whole session, as either its user or a thief has the other.
+    """Exchanges a refresh token for a new access token and a new refresh token. A refresh token that
+    was used before ends its session, because somebody other than the user may have a copy.
     Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
     """
     RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]  # type: ignore[assignment]
-    """Ends a session: its refresh token is good for nothing any more, its access tokens until they
-    expire. Ending one that has ended is OK. Errors: INVALID_REQUEST.
+    """Ends a session. Its refresh token becomes invalid at once, and its access tokens when they
+    expire. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
     """
     GetPublicKeys: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetPublicKeysRequest, _auth_pb2.GetPublicKeysResponse]  # type: ignore[assignment]
-    """Returns the keys that access tokens are checked with, as a JSON Web Key Set (RFC 7517)."""
+    """Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517)."""
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Sessions, served by the write service. A session gives access tokens, which are JWTs signed with
-    Ed25519 that any service checks by itself for the ten minutes of their life, and a refresh token,
-    good for one use. Access tokens go into the metadata (in REST: the header) `authorization`, after
-    `Bearer `. Errors of all methods where authentication is off: AUTHENTICATION_OFF.
+    """AuthService manages sessions. The write service serves it.
+
+    A session gives its user two tokens. The access token authenticates calls, in the metadata (in
+    REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
+    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
+    get the next access token and the next refresh token.
+
+    If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
 
     @_abc_1.abstractmethod
@@ -93,9 +107,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.CreateSessionResponse, _abc.Awaitable[_auth_pb2.CreateSessionResponse]]:
-        """Begins a session. An unknown name, a wrong password and a user without one are not told apart,
-        by the answer or by its time. A user has 100 sessions at most: one more ends the one that was
-        refreshed the longest ago. Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
+        """Creates a session for a username and a password. An unknown username, a wrong password and a
+        user without a password give the same error after the same time. A user can have 100 sessions;
+        one more ends the session that was refreshed the longest ago.
+        Errors: INVALID_REQUEST, INVALID_CREDENTIALS, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -104,8 +119,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.RefreshSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RefreshSessionResponse, _abc.Awaitable[_auth_pb2.RefreshSessionResponse]]:
-        """Goes on with a session: gives new tokens, and the refresh token sent is used up. One that was
-        used before ends its whole session, as either its user or a thief has the other.
+        """Exchanges a refresh token for a new access token and a new refresh token. A refresh token that
+        was used before ends its session, because somebody other than the user may have a copy.
         Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
         """
 
@@ -115,8 +130,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.RevokeSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RevokeSessionResponse, _abc.Awaitable[_auth_pb2.RevokeSessionResponse]]:
-        """Ends a session: its refresh token is good for nothing any more, its access tokens until they
-        expire. Ending one that has ended is OK. Errors: INVALID_REQUEST.
+        """Ends a session. Its refresh token becomes invalid at once, and its access tokens when they
+        expire. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
         """
 
     @_abc_1.abstractmethod
@@ -125,6 +140,6 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.GetPublicKeysRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.GetPublicKeysResponse, _abc.Awaitable[_auth_pb2.GetPublicKeysResponse]]:
-        """Returns the keys that access tokens are checked with, as a JSON Web Key Set (RFC 7517)."""
+        """Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517)."""
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

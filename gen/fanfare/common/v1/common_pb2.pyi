@@ -19,7 +19,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class User(_message.Message):
-    """A user as anybody may see them. E-mail and password never leave the write service."""
+    """A user, as everybody may see them. It holds neither the e-mail address nor anything about the
+    password.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -29,18 +31,20 @@ class User(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """Positive, assigned from a sequence that starts at 1, never reused."""
+    """A positive number from a sequence that starts at 1. The id of a deleted user is not used again."""
     username: _builtins.str
-    """1 to 32 of A-Z, a-z, 0-9 and underscore; unique whatever the case, kept as written."""
+    """1 to 32 characters of A-Z, a-z, 0-9 and underscore. Unique ignoring case, and kept as it was
+    written.
+    """
     bio: _builtins.str
-    """At most 160 code points; empty when the user wrote none."""
+    """At most 160 code points; may be empty."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the user was created."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When the user last changed; equals created_at until then."""
+        """When the user was last changed; equal to created_at if they never were."""
 
     def __init__(
         self,
@@ -61,7 +65,7 @@ Global___User: _TypeAlias = User  # noqa: Y015
 
 @_typing.final
 class Tweet(_message.Message):
-    """A short text by one user."""
+    """A short text that a user wrote."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -71,18 +75,18 @@ class Tweet(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """Positive and time-ordered: a later tweet has the larger id, to the millisecond."""
+    """A positive number that grows with the time of creation, to the millisecond."""
     user_id: _builtins.int
-    """The author."""
+    """The id of the author."""
     content: _builtins.str
-    """1 to 280 code points in Unicode normalisation form C, without outer white space."""
+    """1 to 280 code points in Unicode normalisation form C, without white space at either end."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """When the tweet was created."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When the content last changed; equals created_at until then."""
+        """When the content was last changed; equal to created_at if it never was."""
 
     def __init__(
         self,

@@ -220,10 +220,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed.
 
-    Every non-OK status carries a google.rpc.ErrorInfo. Its domain is "fanfare", and its reason is one
-    of the names below without the prefix ERROR_REASON_. Its metadata says what the error is about, so
-    that a client never has to parse the message, whose wording may change. All values are strings,
-    and a reason whose comment shows no metadata has none.
+    Every non-OK status carries a google.rpc.ErrorInfo. Its domain is "fanfare", and its reason is
+    one of the names below without the prefix ERROR_REASON_. Its metadata says what the error is
+    about, so that a client never has to parse the message, whose wording may change. All values are
+    strings, and a reason whose comment shows no metadata has none.
 
     New reasons may be added, and names are never reused. A client should treat a reason that it does
     not know by the status code alone.

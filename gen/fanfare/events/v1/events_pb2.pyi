@@ -20,11 +20,12 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class FeedEvent(_message.Message):
-    """One change, as it stands in the topic fanfare.feed.v1.
+    """One change to users, follows or tweets: the value of a record in the topic fanfare.feed.v1.
 
-    Delivered at least once, and in commit order for each tweet, each follow edge and each user. The
-    record's key is the decimal id of the author (for follows: of the followed user), partitioned by
-    murmur2 as Java's default partitioner does. Headers follow the binary mode of CloudEvents 1.0.
+    Events are delivered at least once, and in commit order for each tweet, each follow edge and each
+    user. The key of a record is the decimal id of the author, or of the followed user for a follow.
+    Keys are assigned to partitions by murmur2, as Java's default partitioner does. The headers are
+    those of the binary content mode of CloudEvents 1.0.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -41,28 +42,29 @@ class FeedEvent(_message.Message):
     USER_UNFOLLOWED_FIELD_NUMBER: _builtins.int
     USER_DELETED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.int
-    """The id of the outbox row; also the ce_id header. The same id is the same event, sent again, also
-    after the database was restored or failed over: ids are never given out a second time.
+    """The id of the event, also in the header ce_id. A record with an id that was seen before is the
+    same event, sent again. Ids are never reused, not even after the database was restored or
+    failed over.
     """
     wal_position: _builtins.int
-    """A position (LSN) in the write-ahead log of the Postgres primary, not before this event's
-    commit: a replica that has replayed it shows the event's effect.
+    """An LSN of the Postgres primary at or after the commit of this event. A replica that has
+    replayed the WAL up to this LSN shows the effect of the event.
     """
     relay_epoch: _builtins.int
-    """Which relay sent it. A record with a lower epoch than an earlier one of its partition and
-    history comes from a relay that was replaced, and must be skipped: its successor sends the event
-    again.
+    """The epoch of the relay that sent the record. If an earlier record of the same partition and
+    history has a higher epoch, the relay had been replaced. Skip its record, because the successor
+    sends the event again.
     """
     history: _builtins.str
-    """The history of the database that the event is of, ten hexadecimal digits; also the ce_history
-    header. A new one begins whenever the database is restarted, restored or failed over, and events
-    of the former one that were not committed to what is restored are lost: their effect is undone.
-    LSNs, epochs and versions are comparable only within one history. Empty: sent by a relay that did
-    not know histories yet.
+    """The history of the database that the event belongs to, as ten hexadecimal digits; also in the
+    header ce_history. A new history begins whenever the database is restarted, restored or failed
+    over. The new history may lack events of the one before, and then their effects are undone.
+    LSNs, epochs and versions can be compared only within one history. Empty if the record was sent
+    by a release without histories.
     """
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
-        """When the command ran, by the clock of Postgres or of the write service."""
+        """When the command ran, according to the clock of Postgres or of the write service."""
 
     @_builtins.property
     def tweet_created(self) -> Global___TweetCreated:
@@ -78,15 +80,15 @@ class FeedEvent(_message.Message):
 
     @_builtins.property
     def user_followed(self) -> Global___UserFollowed:
-        """A user began to follow another."""
+        """A user followed another."""
 
     @_builtins.property
     def user_unfollowed(self) -> Global___UserUnfollowed:
-        """A user ceased to follow another."""
+        """A user no longer follows another."""
 
     @_builtins.property
     def user_deleted(self) -> Global___UserDeleted:
-        """A user was deleted; sent after the deletion of each of their tweets and follow edges."""
+        """A user was deleted. Comes after the events that delete their tweets and follow edges."""
 
     def __init__(
         self,
@@ -123,16 +125,18 @@ class TweetCreated(_message.Message):
     PULLED_FIELD_NUMBER: _builtins.int
     BECAME_PULLED_FIELD_NUMBER: _builtins.int
     pulled: _builtins.bool
-    """Whether readers merge it from its author's list, instead of finding it in their own. Decided
-    in the tweet's transaction; once an author is pulled, all later tweets of theirs are.
+    """Whether this tweet is not pushed into the followers' cached timelines, so that reads merge it
+    in from the author's list. That is so for every tweet of an author with very many followers,
+    from the tweet at which the author became a pull author.
     """
     became_pulled: _builtins.bool
-    """Whether the transaction still saw the author as pushed: the followers' lists do not name the
-    author yet and are dropped. Several tweets may say so.
+    """Whether the author became a pull author with this tweet. The followers' cached timelines do not
+    know that yet, so the worker removes them. Several tweets that were created at the same time
+    may say so.
     """
     @_builtins.property
     def tweet(self) -> _common_pb2.Tweet:
-        """The tweet, in its first version."""
+        """The tweet as it was created."""
 
     def __init__(
         self,
@@ -158,7 +162,7 @@ class TweetUpdated(_message.Message):
     TWEET_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     version: _builtins.int
-    """Counts a tweet's versions from 1, its creation; the larger is the newer."""
+    """The version of the tweet. It starts at 1 with the creation, and a newer one is larger."""
     @_builtins.property
     def tweet(self) -> _common_pb2.Tweet:
         """The tweet after the change."""
@@ -186,9 +190,9 @@ class TweetDeleted(_message.Message):
     TWEET_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     tweet_id: _builtins.int
-    """The tweet that is gone."""
+    """The id of the deleted tweet."""
     user_id: _builtins.int
-    """Its author."""
+    """The id of its author."""
     def __init__(
         self,
         *,
@@ -205,16 +209,16 @@ Global___TweetDeleted: _TypeAlias = TweetDeleted  # noqa: Y015
 
 @_typing.final
 class UserFollowed(_message.Message):
-    """A user began to follow another."""
+    """A user followed another."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FOLLOWER_ID_FIELD_NUMBER: _builtins.int
     FOLLOWED_ID_FIELD_NUMBER: _builtins.int
     follower_id: _builtins.int
-    """Who follows."""
+    """The id of the follower."""
     followed_id: _builtins.int
-    """Who is followed."""
+    """The id of the followed user."""
     def __init__(
         self,
         *,
@@ -231,16 +235,16 @@ Global___UserFollowed: _TypeAlias = UserFollowed  # noqa: Y015
 
 @_typing.final
 class UserUnfollowed(_message.Message):
-    """A user ceased to follow another, or one of the two was deleted."""
+    """A user no longer follows another, or one of the two was deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FOLLOWER_ID_FIELD_NUMBER: _builtins.int
     FOLLOWED_ID_FIELD_NUMBER: _builtins.int
     follower_id: _builtins.int
-    """Who followed."""
+    """The id of the former follower."""
     followed_id: _builtins.int
-    """Who was followed."""
+    """The id of the user who was followed."""
     def __init__(
         self,
         *,
@@ -263,7 +267,7 @@ class UserDeleted(_message.Message):
 
     USER_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The user who is gone."""
+    """The id of the deleted user."""
     def __init__(
         self,
         *,

@@ -23,16 +23,16 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GetUserRequest(_message.Message):
-    """Which user."""
+    """Request for GetUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The user."""
+    """The id of the user."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -49,7 +49,7 @@ Global___GetUserRequest: _TypeAlias = GetUserRequest  # noqa: Y015
 
 @_typing.final
 class GetUserResponse(_message.Message):
-    """The answer to GetUser."""
+    """Response of GetUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -73,16 +73,16 @@ Global___GetUserResponse: _TypeAlias = GetUserResponse  # noqa: Y015
 
 @_typing.final
 class GetAccountRequest(_message.Message):
-    """Whose account."""
+    """Request for GetAccount."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The user."""
+    """The id of the user."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -99,14 +99,14 @@ Global___GetAccountRequest: _TypeAlias = GetAccountRequest  # noqa: Y015
 
 @_typing.final
 class GetAccountResponse(_message.Message):
-    """The answer to GetAccount."""
+    """Response of GetAccount."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     email: _builtins.str
-    """The user's e-mail address; empty for an imported user who has set none."""
+    """The user's e-mail address; empty for an imported user who has not set one."""
     @_builtins.property
     def user(self) -> _common_pb2.User:
         """The user."""
@@ -127,16 +127,16 @@ Global___GetAccountResponse: _TypeAlias = GetAccountResponse  # noqa: Y015
 
 @_typing.final
 class GetUserByUsernameRequest(_message.Message):
-    """Which user, by name."""
+    """Request for GetUserByUsername."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USERNAME_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """The name, in whatever case."""
+    """The username, ignoring case."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -153,7 +153,7 @@ Global___GetUserByUsernameRequest: _TypeAlias = GetUserByUsernameRequest  # noqa
 
 @_typing.final
 class GetUserByUsernameResponse(_message.Message):
-    """The answer to GetUserByUsername."""
+    """Response of GetUserByUsername."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -177,17 +177,17 @@ Global___GetUserByUsernameResponse: _TypeAlias = GetUserByUsernameResponse  # no
 
 @_typing.final
 class BatchGetUsersRequest(_message.Message):
-    """Which users."""
+    """Request for BatchGetUsers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_IDS_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """At most 1,000."""
+        """The ids of the users, at most 1,000."""
 
     def __init__(
         self,
@@ -205,14 +205,14 @@ Global___BatchGetUsersRequest: _TypeAlias = BatchGetUsersRequest  # noqa: Y015
 
 @_typing.final
 class BatchGetUsersResponse(_message.Message):
-    """The answer to BatchGetUsers."""
+    """Response of BatchGetUsers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def users(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.User]:
-        """Those found, in request order, each once."""
+        """The users that exist, in request order."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ Global___BatchGetUsersResponse: _TypeAlias = BatchGetUsersResponse  # noqa: Y015
 
 @_typing.final
 class ListUsersRequest(_message.Message):
-    """Which page of all users."""
+    """Request for ListUsers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -238,15 +238,15 @@ class ListUsersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
-    """How many items at most: 0 is 20, above 100 is served as 100, negative is INVALID_REQUEST."""
-    offset: _builtins.int
-    """How many items to pass over, at most 10,000; it shifts as items are added. Not together with
-    page_token.
+    """The maximum number of items. 0 means 20, a value above 100 means 100, and a negative one is
+    INVALID_REQUEST.
     """
+    offset: _builtins.int
+    """How many items to skip, at most 10,000. It cannot be used together with page_token."""
     page_token: _builtins.str
-    """next_page_token of the page before; opaque, and good only for this method and user."""
+    """The next_page_token of the page before. Opaque, and valid only for the same method and user."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -265,17 +265,17 @@ Global___ListUsersRequest: _TypeAlias = ListUsersRequest  # noqa: Y015
 
 @_typing.final
 class ListUsersResponse(_message.Message):
-    """The answer to ListUsers."""
+    """Response of ListUsers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; empty on the last."""
+    """The page token of the next page; empty on the last page."""
     @_builtins.property
     def users(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.User]:
-        """The page."""
+        """The users of this page."""
 
     def __init__(
         self,
@@ -293,16 +293,16 @@ Global___ListUsersResponse: _TypeAlias = ListUsersResponse  # noqa: Y015
 
 @_typing.final
 class GetTweetRequest(_message.Message):
-    """Which tweet."""
+    """Request for GetTweet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEET_ID_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     tweet_id: _builtins.int
-    """The tweet."""
+    """The id of the tweet."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -319,7 +319,7 @@ Global___GetTweetRequest: _TypeAlias = GetTweetRequest  # noqa: Y015
 
 @_typing.final
 class GetTweetResponse(_message.Message):
-    """The answer to GetTweet."""
+    """Response of GetTweet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -343,17 +343,17 @@ Global___GetTweetResponse: _TypeAlias = GetTweetResponse  # noqa: Y015
 
 @_typing.final
 class BatchGetTweetsRequest(_message.Message):
-    """Which tweets."""
+    """Request for BatchGetTweets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEET_IDS_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     @_builtins.property
     def tweet_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """At most 1,000."""
+        """The ids of the tweets, at most 1,000."""
 
     def __init__(
         self,
@@ -371,14 +371,14 @@ Global___BatchGetTweetsRequest: _TypeAlias = BatchGetTweetsRequest  # noqa: Y015
 
 @_typing.final
 class BatchGetTweetsResponse(_message.Message):
-    """The answer to BatchGetTweets."""
+    """Response of BatchGetTweets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tweets(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Tweet]:
-        """Those found, in request order, each once."""
+        """The tweets that exist, in request order."""
 
     def __init__(
         self,
@@ -395,7 +395,7 @@ Global___BatchGetTweetsResponse: _TypeAlias = BatchGetTweetsResponse  # noqa: Y0
 
 @_typing.final
 class GetFollowRequest(_message.Message):
-    """Which follow edge."""
+    """Request for GetFollow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -403,11 +403,11 @@ class GetFollowRequest(_message.Message):
     FOLLOWED_ID_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     follower_id: _builtins.int
-    """Who follows."""
+    """The id of the follower."""
     followed_id: _builtins.int
-    """Who is followed."""
+    """The id of the followed user."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -425,7 +425,7 @@ Global___GetFollowRequest: _TypeAlias = GetFollowRequest  # noqa: Y015
 
 @_typing.final
 class GetFollowResponse(_message.Message):
-    """The answer to GetFollow."""
+    """Response of GetFollow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -449,7 +449,7 @@ Global___GetFollowResponse: _TypeAlias = GetFollowResponse  # noqa: Y015
 
 @_typing.final
 class GetHomeTimelineRequest(_message.Message):
-    """Which page of whose home timeline."""
+    """Request for GetHomeTimeline."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -459,17 +459,17 @@ class GetHomeTimelineRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The reader."""
+    """The id of the user whose timeline it is."""
     limit: _builtins.int
-    """How many items at most: 0 is 20, above 100 is served as 100, negative is INVALID_REQUEST."""
-    offset: _builtins.int
-    """How many items to pass over, at most 10,000; it shifts as items are added. Not together with
-    page_token.
+    """The maximum number of items. 0 means 20, a value above 100 means 100, and a negative one is
+    INVALID_REQUEST.
     """
+    offset: _builtins.int
+    """How many items to skip, at most 10,000. It cannot be used together with page_token."""
     page_token: _builtins.str
-    """next_page_token of the page before; opaque, and good only for this method and user."""
+    """The next_page_token of the page before. Opaque, and valid only for the same method and user."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -489,17 +489,17 @@ Global___GetHomeTimelineRequest: _TypeAlias = GetHomeTimelineRequest  # noqa: Y0
 
 @_typing.final
 class GetHomeTimelineResponse(_message.Message):
-    """The answer to GetHomeTimeline."""
+    """Response of GetHomeTimeline."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEETS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; empty on the last."""
+    """The page token of the next page; empty on the last page."""
     @_builtins.property
     def tweets(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Tweet]:
-        """The page, newest first."""
+        """The tweets of this page, newest first."""
 
     def __init__(
         self,
@@ -517,7 +517,7 @@ Global___GetHomeTimelineResponse: _TypeAlias = GetHomeTimelineResponse  # noqa: 
 
 @_typing.final
 class BatchGetHomeTimelinesRequest(_message.Message):
-    """Whose home timelines."""
+    """Request for BatchGetHomeTimelines."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -525,12 +525,12 @@ class BatchGetHomeTimelinesRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
-    """How many tweets for each at most; the same meanings as in GetHomeTimeline."""
+    """The maximum number of tweets in each timeline; as in GetHomeTimeline."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The readers, at most 100."""
+        """The ids of the users whose timelines are read, at most 100."""
 
     def __init__(
         self,
@@ -558,16 +558,16 @@ class HomeTimeline(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The reader."""
+    """The id of the user whose timeline it is."""
     next_page_token: _builtins.str
-    """For the next page, by GetHomeTimeline; empty on the last."""
+    """The page token of the next page, for GetHomeTimeline; empty on the last page."""
     @_builtins.property
     def tweets(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Tweet]:
-        """The page, newest first."""
+        """The tweets of this page, newest first."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Set when this timeline could not be read: the status GetHomeTimeline would have failed with."""
+        """Set only if this timeline could not be read: the status that GetHomeTimeline would fail with."""
 
     def __init__(
         self,
@@ -587,14 +587,14 @@ Global___HomeTimeline: _TypeAlias = HomeTimeline  # noqa: Y015
 
 @_typing.final
 class BatchGetHomeTimelinesResponse(_message.Message):
-    """The answer to BatchGetHomeTimelines."""
+    """Response of BatchGetHomeTimelines."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TIMELINES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def timelines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HomeTimeline]:
-        """One for each different user, in request order."""
+        """One timeline for each different user, in request order."""
 
     def __init__(
         self,
@@ -611,7 +611,7 @@ Global___BatchGetHomeTimelinesResponse: _TypeAlias = BatchGetHomeTimelinesRespon
 
 @_typing.final
 class ListUserTweetsRequest(_message.Message):
-    """Which page of whose tweets."""
+    """Request for ListUserTweets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -621,17 +621,17 @@ class ListUserTweetsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The author."""
+    """The id of the author."""
     limit: _builtins.int
-    """How many items at most: 0 is 20, above 100 is served as 100, negative is INVALID_REQUEST."""
-    offset: _builtins.int
-    """How many items to pass over, at most 10,000; it shifts as items are added. Not together with
-    page_token.
+    """The maximum number of items. 0 means 20, a value above 100 means 100, and a negative one is
+    INVALID_REQUEST.
     """
+    offset: _builtins.int
+    """How many items to skip, at most 10,000. It cannot be used together with page_token."""
     page_token: _builtins.str
-    """next_page_token of the page before; opaque, and good only for this method and user."""
+    """The next_page_token of the page before. Opaque, and valid only for the same method and user."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -651,17 +651,17 @@ Global___ListUserTweetsRequest: _TypeAlias = ListUserTweetsRequest  # noqa: Y015
 
 @_typing.final
 class ListUserTweetsResponse(_message.Message):
-    """The answer to ListUserTweets."""
+    """Response of ListUserTweets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEETS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; empty on the last."""
+    """The page token of the next page; empty on the last page."""
     @_builtins.property
     def tweets(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Tweet]:
-        """The page, newest first."""
+        """The tweets of this page, newest first."""
 
     def __init__(
         self,
@@ -679,7 +679,7 @@ Global___ListUserTweetsResponse: _TypeAlias = ListUserTweetsResponse  # noqa: Y0
 
 @_typing.final
 class ListFollowersRequest(_message.Message):
-    """Which page of whose followers."""
+    """Request for ListFollowers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -689,17 +689,17 @@ class ListFollowersRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The user."""
+    """The id of the user."""
     limit: _builtins.int
-    """How many items at most: 0 is 20, above 100 is served as 100, negative is INVALID_REQUEST."""
-    offset: _builtins.int
-    """How many items to pass over, at most 10,000; it shifts as items are added. Not together with
-    page_token.
+    """The maximum number of items. 0 means 20, a value above 100 means 100, and a negative one is
+    INVALID_REQUEST.
     """
+    offset: _builtins.int
+    """How many items to skip, at most 10,000. It cannot be used together with page_token."""
     page_token: _builtins.str
-    """next_page_token of the page before; opaque, and good only for this method and user."""
+    """The next_page_token of the page before. Opaque, and valid only for the same method and user."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -719,17 +719,17 @@ Global___ListFollowersRequest: _TypeAlias = ListFollowersRequest  # noqa: Y015
 
 @_typing.final
 class ListFollowersResponse(_message.Message):
-    """The answer to ListFollowers."""
+    """Response of ListFollowers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; empty on the last."""
+    """The page token of the next page; empty on the last page."""
     @_builtins.property
     def users(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.User]:
-        """The page."""
+        """The users of this page."""
 
     def __init__(
         self,
@@ -747,7 +747,7 @@ Global___ListFollowersResponse: _TypeAlias = ListFollowersResponse  # noqa: Y015
 
 @_typing.final
 class ListFollowingRequest(_message.Message):
-    """Which page of the users whom this one follows."""
+    """Request for ListFollowing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -757,17 +757,17 @@ class ListFollowingRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The user."""
+    """The id of the user."""
     limit: _builtins.int
-    """How many items at most: 0 is 20, above 100 is served as 100, negative is INVALID_REQUEST."""
-    offset: _builtins.int
-    """How many items to pass over, at most 10,000; it shifts as items are added. Not together with
-    page_token.
+    """The maximum number of items. 0 means 20, a value above 100 means 100, and a negative one is
+    INVALID_REQUEST.
     """
+    offset: _builtins.int
+    """How many items to skip, at most 10,000. It cannot be used together with page_token."""
     page_token: _builtins.str
-    """next_page_token of the page before; opaque, and good only for this method and user."""
+    """The next_page_token of the page before. Opaque, and valid only for the same method and user."""
     consistency_token: _builtins.str
-    """From a command's answer: this read shows that command's effect. Opaque; optional."""
+    """A consistency token that a command returned, so that this query shows its effect. Optional."""
     def __init__(
         self,
         *,
@@ -787,17 +787,17 @@ Global___ListFollowingRequest: _TypeAlias = ListFollowingRequest  # noqa: Y015
 
 @_typing.final
 class ListFollowingResponse(_message.Message):
-    """The answer to ListFollowing."""
+    """Response of ListFollowing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; empty on the last."""
+    """The page token of the next page; empty on the last page."""
     @_builtins.property
     def users(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.User]:
-        """The page."""
+        """The users of this page."""
 
     def __init__(
         self,

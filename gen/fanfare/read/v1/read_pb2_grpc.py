@@ -26,11 +26,19 @@ if _version_not_supported:
 
 
 class ReadServiceStub:
-    """The queries. They answer from Redis or from Postgres, and go on while Redis or Kafka is down.
+    """ReadService answers queries, from Redis or from Postgres. It goes on while Redis or Kafka is
+    down.
 
-    Lists page in two ways. page_token never shifts as things are added or removed, and reaches the
-    very last item; offset shifts, and reaches 10,000 items deep. limit unset or 0 is 20, and one
-    above 100 is served as 100. An empty next_page_token says that this was the last page.
+    A request can carry a consistency token. The query then shows the effect of the command that
+    returned the token, and of all commands before it. If no database that answers can do that yet,
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
+    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    A query without a token may lag behind by some milliseconds.
+
+    Lists have pages. A page token continues exactly after the last item of the page before, even if
+    items were added or removed meanwhile, and it reaches the end of every list. An offset counts
+    items from the start, so it shifts as items are added, and it reaches 10,000 items deep. An empty
+    next_page_token says that there are no more items.
     """
 
     def __init__(self, channel):
@@ -107,11 +115,19 @@ class ReadServiceStub:
 
 
 class ReadServiceServicer:
-    """The queries. They answer from Redis or from Postgres, and go on while Redis or Kafka is down.
+    """ReadService answers queries, from Redis or from Postgres. It goes on while Redis or Kafka is
+    down.
 
-    Lists page in two ways. page_token never shifts as things are added or removed, and reaches the
-    very last item; offset shifts, and reaches 10,000 items deep. limit unset or 0 is 20, and one
-    above 100 is served as 100. An empty next_page_token says that this was the last page.
+    A request can carry a consistency token. The query then shows the effect of the command that
+    returned the token, and of all commands before it. If no database that answers can do that yet,
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
+    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    A query without a token may lag behind by some milliseconds.
+
+    Lists have pages. A page token continues exactly after the last item of the page before, even if
+    items were added or removed meanwhile, and it reaches the end of every list. An offset counts
+    items from the start, so it shifts as items are added, and it reaches 10,000 items deep. An empty
+    next_page_token says that there are no more items.
     """
 
     def GetUser(self, request, context):
@@ -122,22 +138,24 @@ class ReadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAccount(self, request, context):
-        """Returns what only the user themselves may see of their account. Where authentication is off
-        nobody is known to be the user. Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
+        """Returns a user with what only the user themselves may see. This needs authentication, because
+        without it nobody is known to be the user.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUserByUsername(self, request, context):
-        """Returns the user of that name, in whatever case. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        """Returns the user with this username, ignoring case. Errors: INVALID_REQUEST, USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetUsers(self, request, context):
-        """Returns the users that exist, in request order, each once; missing ones are left out.
+        """Returns the users with these ids, in request order and each once. Ids that no user has are left
+        out.
         Errors: INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -145,7 +163,7 @@ class ReadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUsers(self, request, context):
-        """Returns users by id, lowest first. Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN.
+        """Returns all users, sorted by id, lowest first. Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,7 +177,8 @@ class ReadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetTweets(self, request, context):
-        """Returns the tweets that exist, in request order, each once; missing ones are left out.
+        """Returns the tweets with these ids, in request order and each once. Ids that no tweet has are left
+        out.
         Errors: INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -167,7 +186,7 @@ class ReadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFollow(self, request, context):
-        """Returns since when one user has followed another.
+        """Returns when one user began to follow another.
         Errors: INVALID_REQUEST, FOLLOW_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -175,8 +194,9 @@ class ReadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetHomeTimeline(self, request, context):
-        """Returns the tweets of the users that this one follows now, by id, newest first; not the user's
-        own. Once events have drained it equals the join of follows and tweets, at any depth.
+        """Returns the home timeline of a user: the tweets of everybody whom the user follows now, newest
+        first, without the user's own. A change shows once its event has passed through Kafka and the
+        fan-out worker, or at once in a query with the consistency token of the command.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -184,16 +204,16 @@ class ReadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetHomeTimelines(self, request, context):
-        """Returns the first page of up to 100 home timelines, in request order, duplicates collapsed; one
-        that fails carries its error and leaves the others alone. Errors: INVALID_REQUEST, also when
-        users times limit exceeds 2,000 tweets.
+        """Returns the first page of up to 100 home timelines, in request order and each once. A timeline
+        that cannot be read carries its own error, and the others are not affected. Errors:
+        INVALID_REQUEST, also if the number of users times the limit is more than 2,000 tweets.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListUserTweets(self, request, context):
-        """Returns a user's own tweets by id, newest first.
+        """Returns the tweets that a user wrote, newest first.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -201,7 +221,7 @@ class ReadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFollowers(self, request, context):
-        """Returns who follows a user, the newest follow first.
+        """Returns the followers of a user, newest follow first.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -209,7 +229,7 @@ class ReadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFollowing(self, request, context):
-        """Returns whom a user follows, the newest follow first.
+        """Returns the users whom a user follows, newest follow first.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -293,11 +313,19 @@ def add_ReadServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ReadService:
-    """The queries. They answer from Redis or from Postgres, and go on while Redis or Kafka is down.
+    """ReadService answers queries, from Redis or from Postgres. It goes on while Redis or Kafka is
+    down.
 
-    Lists page in two ways. page_token never shifts as things are added or removed, and reaches the
-    very last item; offset shifts, and reaches 10,000 items deep. limit unset or 0 is 20, and one
-    above 100 is served as 100. An empty next_page_token says that this was the last page.
+    A request can carry a consistency token. The query then shows the effect of the command that
+    returned the token, and of all commands before it. If no database that answers can do that yet,
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
+    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    A query without a token may lag behind by some milliseconds.
+
+    Lists have pages. A page token continues exactly after the last item of the page before, even if
+    items were added or removed meanwhile, and it reaches the end of every list. An offset counts
+    items from the start, so it shifts as items are added, and it reaches 10,000 items deep. An empty
+    next_page_token says that there are no more items.
     """
 
     @staticmethod

@@ -27,11 +27,19 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ReadServiceStub:
-    """The queries. They answer from Redis or from Postgres, and go on while Redis or Kafka is down.
+    """ReadService answers queries, from Redis or from Postgres. It goes on while Redis or Kafka is
+    down.
 
-    Lists page in two ways. page_token never shifts as things are added or removed, and reaches the
-    very last item; offset shifts, and reaches 10,000 items deep. limit unset or 0 is 20, and one
-    above 100 is served as 100. An empty next_page_token says that this was the last page.
+    A request can carry a consistency token. The query then shows the effect of the command that
+    returned the token, and of all commands before it. If no database that answers can do that yet,
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
+    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    A query without a token may lag behind by some milliseconds.
+
+    Lists have pages. A page token continues exactly after the last item of the page before, even if
+    items were added or removed meanwhile, and it reaches the end of every list. An offset counts
+    items from the start, so it shifts as items are added, and it reaches 10,000 items deep. An empty
+    next_page_token says that there are no more items.
     """
 
     @_typing.overload
@@ -41,113 +49,137 @@ class ReadServiceStub:
     GetUser: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetUserRequest, _read_pb2.GetUserResponse]
     """Returns one user. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetAccountRequest, _read_pb2.GetAccountResponse]
-    """Returns what only the user themselves may see of their account. Where authentication is off
-    nobody is known to be the user. Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
+    """Returns a user with what only the user themselves may see. This needs authentication, because
+    without it nobody is known to be the user.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
     """
     GetUserByUsername: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetUserByUsernameRequest, _read_pb2.GetUserByUsernameResponse]
-    """Returns the user of that name, in whatever case. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
+    """Returns the user with this username, ignoring case. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
     BatchGetUsers: _grpc.UnaryUnaryMultiCallable[_read_pb2.BatchGetUsersRequest, _read_pb2.BatchGetUsersResponse]
-    """Returns the users that exist, in request order, each once; missing ones are left out.
+    """Returns the users with these ids, in request order and each once. Ids that no user has are left
+    out.
     Errors: INVALID_REQUEST.
     """
     ListUsers: _grpc.UnaryUnaryMultiCallable[_read_pb2.ListUsersRequest, _read_pb2.ListUsersResponse]
-    """Returns users by id, lowest first. Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN."""
+    """Returns all users, sorted by id, lowest first. Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN."""
     GetTweet: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetTweetRequest, _read_pb2.GetTweetResponse]
     """Returns one tweet. Errors: INVALID_REQUEST, TWEET_NOT_FOUND."""
     BatchGetTweets: _grpc.UnaryUnaryMultiCallable[_read_pb2.BatchGetTweetsRequest, _read_pb2.BatchGetTweetsResponse]
-    """Returns the tweets that exist, in request order, each once; missing ones are left out.
+    """Returns the tweets with these ids, in request order and each once. Ids that no tweet has are left
+    out.
     Errors: INVALID_REQUEST.
     """
     GetFollow: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetFollowRequest, _read_pb2.GetFollowResponse]
-    """Returns since when one user has followed another.
+    """Returns when one user began to follow another.
     Errors: INVALID_REQUEST, FOLLOW_NOT_FOUND.
     """
     GetHomeTimeline: _grpc.UnaryUnaryMultiCallable[_read_pb2.GetHomeTimelineRequest, _read_pb2.GetHomeTimelineResponse]
-    """Returns the tweets of the users that this one follows now, by id, newest first; not the user's
-    own. Once events have drained it equals the join of follows and tweets, at any depth.
+    """Returns the home timeline of a user: the tweets of everybody whom the user follows now, newest
+    first, without the user's own. A change shows once its event has passed through Kafka and the
+    fan-out worker, or at once in a query with the consistency token of the command.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
     BatchGetHomeTimelines: _grpc.UnaryUnaryMultiCallable[_read_pb2.BatchGetHomeTimelinesRequest, _read_pb2.BatchGetHomeTimelinesResponse]
-    """Returns the first page of up to 100 home timelines, in request order, duplicates collapsed; one
-    that fails carries its error and leaves the others alone. Errors: INVALID_REQUEST, also when
-    users times limit exceeds 2,000 tweets.
+    """Returns the first page of up to 100 home timelines, in request order and each once. A timeline
+    that cannot be read carries its own error, and the others are not affected. Errors:
+    INVALID_REQUEST, also if the number of users times the limit is more than 2,000 tweets.
     """
     ListUserTweets: _grpc.UnaryUnaryMultiCallable[_read_pb2.ListUserTweetsRequest, _read_pb2.ListUserTweetsResponse]
-    """Returns a user's own tweets by id, newest first.
+    """Returns the tweets that a user wrote, newest first.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
     ListFollowers: _grpc.UnaryUnaryMultiCallable[_read_pb2.ListFollowersRequest, _read_pb2.ListFollowersResponse]
-    """Returns who follows a user, the newest follow first.
+    """Returns the followers of a user, newest follow first.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
     ListFollowing: _grpc.UnaryUnaryMultiCallable[_read_pb2.ListFollowingRequest, _read_pb2.ListFollowingResponse]
-    """Returns whom a user follows, the newest follow first.
+    """Returns the users whom a user follows, newest follow first.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
 
 @_typing.type_check_only
 class ReadServiceAsyncStub(ReadServiceStub):
-    """The queries. They answer from Redis or from Postgres, and go on while Redis or Kafka is down.
+    """ReadService answers queries, from Redis or from Postgres. It goes on while Redis or Kafka is
+    down.
 
-    Lists page in two ways. page_token never shifts as things are added or removed, and reaches the
-    very last item; offset shifts, and reaches 10,000 items deep. limit unset or 0 is 20, and one
-    above 100 is served as 100. An empty next_page_token says that this was the last page.
+    A request can carry a consistency token. The query then shows the effect of the command that
+    returned the token, and of all commands before it. If no database that answers can do that yet,
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
+    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    A query without a token may lag behind by some milliseconds.
+
+    Lists have pages. A page token continues exactly after the last item of the page before, even if
+    items were added or removed meanwhile, and it reaches the end of every list. An offset counts
+    items from the start, so it shifts as items are added, and it reaches 10,000 items deep. An empty
+    next_page_token says that there are no more items.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetUser: _aio.UnaryUnaryMultiCallable[_read_pb2.GetUserRequest, _read_pb2.GetUserResponse]  # type: ignore[assignment]
     """Returns one user. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_read_pb2.GetAccountRequest, _read_pb2.GetAccountResponse]  # type: ignore[assignment]
-    """Returns what only the user themselves may see of their account. Where authentication is off
-    nobody is known to be the user. Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
+    """Returns a user with what only the user themselves may see. This needs authentication, because
+    without it nobody is known to be the user.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
     """
     GetUserByUsername: _aio.UnaryUnaryMultiCallable[_read_pb2.GetUserByUsernameRequest, _read_pb2.GetUserByUsernameResponse]  # type: ignore[assignment]
-    """Returns the user of that name, in whatever case. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
+    """Returns the user with this username, ignoring case. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
     BatchGetUsers: _aio.UnaryUnaryMultiCallable[_read_pb2.BatchGetUsersRequest, _read_pb2.BatchGetUsersResponse]  # type: ignore[assignment]
-    """Returns the users that exist, in request order, each once; missing ones are left out.
+    """Returns the users with these ids, in request order and each once. Ids that no user has are left
+    out.
     Errors: INVALID_REQUEST.
     """
     ListUsers: _aio.UnaryUnaryMultiCallable[_read_pb2.ListUsersRequest, _read_pb2.ListUsersResponse]  # type: ignore[assignment]
-    """Returns users by id, lowest first. Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN."""
+    """Returns all users, sorted by id, lowest first. Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN."""
     GetTweet: _aio.UnaryUnaryMultiCallable[_read_pb2.GetTweetRequest, _read_pb2.GetTweetResponse]  # type: ignore[assignment]
     """Returns one tweet. Errors: INVALID_REQUEST, TWEET_NOT_FOUND."""
     BatchGetTweets: _aio.UnaryUnaryMultiCallable[_read_pb2.BatchGetTweetsRequest, _read_pb2.BatchGetTweetsResponse]  # type: ignore[assignment]
-    """Returns the tweets that exist, in request order, each once; missing ones are left out.
+    """Returns the tweets with these ids, in request order and each once. Ids that no tweet has are left
+    out.
     Errors: INVALID_REQUEST.
     """
     GetFollow: _aio.UnaryUnaryMultiCallable[_read_pb2.GetFollowRequest, _read_pb2.GetFollowResponse]  # type: ignore[assignment]
-    """Returns since when one user has followed another.
+    """Returns when one user began to follow another.
     Errors: INVALID_REQUEST, FOLLOW_NOT_FOUND.
     """
     GetHomeTimeline: _aio.UnaryUnaryMultiCallable[_read_pb2.GetHomeTimelineRequest, _read_pb2.GetHomeTimelineResponse]  # type: ignore[assignment]
-    """Returns the tweets of the users that this one follows now, by id, newest first; not the user's
-    own. Once events have drained it equals the join of follows and tweets, at any depth.
+    """Returns the home timeline of a user: the tweets of everybody whom the user follows now, newest
+    first, without the user's own. A change shows once its event has passed through Kafka and the
+    fan-out worker, or at once in a query with the consistency token of the command.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
     BatchGetHomeTimelines: _aio.UnaryUnaryMultiCallable[_read_pb2.BatchGetHomeTimelinesRequest, _read_pb2.BatchGetHomeTimelinesResponse]  # type: ignore[assignment]
-    """Returns the first page of up to 100 home timelines, in request order, duplicates collapsed; one
-    that fails carries its error and leaves the others alone. Errors: INVALID_REQUEST, also when
-    users times limit exceeds 2,000 tweets.
+    """Returns the first page of up to 100 home timelines, in request order and each once. A timeline
+    that cannot be read carries its own error, and the others are not affected. Errors:
+    INVALID_REQUEST, also if the number of users times the limit is more than 2,000 tweets.
     """
     ListUserTweets: _aio.UnaryUnaryMultiCallable[_read_pb2.ListUserTweetsRequest, _read_pb2.ListUserTweetsResponse]  # type: ignore[assignment]
-    """Returns a user's own tweets by id, newest first.
+    """Returns the tweets that a user wrote, newest first.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
     ListFollowers: _aio.UnaryUnaryMultiCallable[_read_pb2.ListFollowersRequest, _read_pb2.ListFollowersResponse]  # type: ignore[assignment]
-    """Returns who follows a user, the newest follow first.
+    """Returns the followers of a user, newest follow first.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
     ListFollowing: _aio.UnaryUnaryMultiCallable[_read_pb2.ListFollowingRequest, _read_pb2.ListFollowingResponse]  # type: ignore[assignment]
-    """Returns whom a user follows, the newest follow first.
+    """Returns the users whom a user follows, newest follow first.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
 
 class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The queries. They answer from Redis or from Postgres, and go on while Redis or Kafka is down.
+    """ReadService answers queries, from Redis or from Postgres. It goes on while Redis or Kafka is
+    down.
 
-    Lists page in two ways. page_token never shifts as things are added or removed, and reaches the
-    very last item; offset shifts, and reaches 10,000 items deep. limit unset or 0 is 20, and one
-    above 100 is served as 100. An empty next_page_token says that this was the last page.
+    A request can carry a consistency token. The query then shows the effect of the command that
+    returned the token, and of all commands before it. If no database that answers can do that yet,
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
+    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    A query without a token may lag behind by some milliseconds.
+
+    Lists have pages. A page token continues exactly after the last item of the page before, even if
+    items were added or removed meanwhile, and it reaches the end of every list. An offset counts
+    items from the start, so it shifts as items are added, and it reaches 10,000 items deep. An empty
+    next_page_token says that there are no more items.
     """
 
     @_abc_1.abstractmethod
@@ -164,8 +196,9 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.GetAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.GetAccountResponse, _abc.Awaitable[_read_pb2.GetAccountResponse]]:
-        """Returns what only the user themselves may see of their account. Where authentication is off
-        nobody is known to be the user. Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
+        """Returns a user with what only the user themselves may see. This needs authentication, because
+        without it nobody is known to be the user.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, AUTHENTICATION_OFF.
         """
 
     @_abc_1.abstractmethod
@@ -174,7 +207,7 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.GetUserByUsernameRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.GetUserByUsernameResponse, _abc.Awaitable[_read_pb2.GetUserByUsernameResponse]]:
-        """Returns the user of that name, in whatever case. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
+        """Returns the user with this username, ignoring case. Errors: INVALID_REQUEST, USER_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def BatchGetUsers(
@@ -182,7 +215,8 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.BatchGetUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.BatchGetUsersResponse, _abc.Awaitable[_read_pb2.BatchGetUsersResponse]]:
-        """Returns the users that exist, in request order, each once; missing ones are left out.
+        """Returns the users with these ids, in request order and each once. Ids that no user has are left
+        out.
         Errors: INVALID_REQUEST.
         """
 
@@ -192,7 +226,7 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.ListUsersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.ListUsersResponse, _abc.Awaitable[_read_pb2.ListUsersResponse]]:
-        """Returns users by id, lowest first. Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN."""
+        """Returns all users, sorted by id, lowest first. Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN."""
 
     @_abc_1.abstractmethod
     def GetTweet(
@@ -208,7 +242,8 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.BatchGetTweetsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.BatchGetTweetsResponse, _abc.Awaitable[_read_pb2.BatchGetTweetsResponse]]:
-        """Returns the tweets that exist, in request order, each once; missing ones are left out.
+        """Returns the tweets with these ids, in request order and each once. Ids that no tweet has are left
+        out.
         Errors: INVALID_REQUEST.
         """
 
@@ -218,7 +253,7 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.GetFollowRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.GetFollowResponse, _abc.Awaitable[_read_pb2.GetFollowResponse]]:
-        """Returns since when one user has followed another.
+        """Returns when one user began to follow another.
         Errors: INVALID_REQUEST, FOLLOW_NOT_FOUND.
         """
 
@@ -228,8 +263,9 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.GetHomeTimelineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.GetHomeTimelineResponse, _abc.Awaitable[_read_pb2.GetHomeTimelineResponse]]:
-        """Returns the tweets of the users that this one follows now, by id, newest first; not the user's
-        own. Once events have drained it equals the join of follows and tweets, at any depth.
+        """Returns the home timeline of a user: the tweets of everybody whom the user follows now, newest
+        first, without the user's own. A change shows once its event has passed through Kafka and the
+        fan-out worker, or at once in a query with the consistency token of the command.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
         """
 
@@ -239,9 +275,9 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.BatchGetHomeTimelinesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.BatchGetHomeTimelinesResponse, _abc.Awaitable[_read_pb2.BatchGetHomeTimelinesResponse]]:
-        """Returns the first page of up to 100 home timelines, in request order, duplicates collapsed; one
-        that fails carries its error and leaves the others alone. Errors: INVALID_REQUEST, also when
-        users times limit exceeds 2,000 tweets.
+        """Returns the first page of up to 100 home timelines, in request order and each once. A timeline
+        that cannot be read carries its own error, and the others are not affected. Errors:
+        INVALID_REQUEST, also if the number of users times the limit is more than 2,000 tweets.
         """
 
     @_abc_1.abstractmethod
@@ -250,7 +286,7 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.ListUserTweetsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.ListUserTweetsResponse, _abc.Awaitable[_read_pb2.ListUserTweetsResponse]]:
-        """Returns a user's own tweets by id, newest first.
+        """Returns the tweets that a user wrote, newest first.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
         """
 
@@ -260,7 +296,7 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.ListFollowersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.ListFollowersResponse, _abc.Awaitable[_read_pb2.ListFollowersResponse]]:
-        """Returns who follows a user, the newest follow first.
+        """Returns the followers of a user, newest follow first.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
         """
 
@@ -270,7 +306,7 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _read_pb2.ListFollowingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_read_pb2.ListFollowingResponse, _abc.Awaitable[_read_pb2.ListFollowingResponse]]:
-        """Returns whom a user follows, the newest follow first.
+        """Returns the users whom a user follows, newest follow first.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
         """
 

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CreateUserRequest(_message.Message):
-    """A user to create."""
+    """Request for CreateUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,11 +31,11 @@ class CreateUserRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     BIO_FIELD_NUMBER: _builtins.int
     username: _builtins.str
-    """1 to 32 of A-Z, a-z, 0-9 and underscore, unique whatever the case."""
+    """1 to 32 characters of A-Z, a-z, 0-9 and underscore. Must be unique, ignoring case."""
     email: _builtins.str
-    """A mail address of at most 254 characters, unique whatever the case."""
+    """An e-mail address of at most 254 characters. Must be unique, ignoring case."""
     password: _builtins.str
-    """1 to 128 code points; only an argon2id hash of it is kept."""
+    """1 to 128 code points. Only its argon2id hash is stored."""
     bio: _builtins.str
     """At most 160 code points; may be empty."""
     def __init__(
@@ -56,17 +56,17 @@ Global___CreateUserRequest: _TypeAlias = CreateUserRequest  # noqa: Y015
 
 @_typing.final
 class CreateUserResponse(_message.Message):
-    """The answer to CreateUser."""
+    """Response of CreateUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     @_builtins.property
     def user(self) -> _common_pb2.User:
-        """The user as created."""
+        """The new user."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ Global___CreateUserResponse: _TypeAlias = CreateUserResponse  # noqa: Y015
 
 @_typing.final
 class UpdateUserRequest(_message.Message):
-    """What to change of a user; a field that is not set stays."""
+    """Request for UpdateUser. A field that is not set is not changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -94,7 +94,7 @@ class UpdateUserRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     BIO_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """Whom to change."""
+    """The id of the user to change."""
     username: _builtins.str
     """As in CreateUser."""
     email: _builtins.str
@@ -102,7 +102,7 @@ class UpdateUserRequest(_message.Message):
     password: _builtins.str
     """As in CreateUser."""
     bio: _builtins.str
-    """As in CreateUser; set and empty clears it."""
+    """As in CreateUser. Set it to the empty string to clear the bio."""
     def __init__(
         self,
         *,
@@ -137,14 +137,14 @@ Global___UpdateUserRequest: _TypeAlias = UpdateUserRequest  # noqa: Y015
 
 @_typing.final
 class UpdateUserResponse(_message.Message):
-    """The answer to UpdateUser."""
+    """Response of UpdateUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     @_builtins.property
     def user(self) -> _common_pb2.User:
         """The user after the change."""
@@ -165,13 +165,13 @@ Global___UpdateUserResponse: _TypeAlias = UpdateUserResponse  # noqa: Y015
 
 @_typing.final
 class DeleteUserRequest(_message.Message):
-    """Whom to delete."""
+    """Request for DeleteUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The user to delete."""
+    """The id of the user to delete."""
     def __init__(
         self,
         *,
@@ -187,13 +187,13 @@ Global___DeleteUserRequest: _TypeAlias = DeleteUserRequest  # noqa: Y015
 
 @_typing.final
 class DeleteUserResponse(_message.Message):
-    """The answer to DeleteUser."""
+    """Response of DeleteUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     def __init__(
         self,
         *,
@@ -209,7 +209,7 @@ Global___DeleteUserResponse: _TypeAlias = DeleteUserResponse  # noqa: Y015
 
 @_typing.final
 class CreateTweetRequest(_message.Message):
-    """A tweet to create."""
+    """Request for CreateTweet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -217,14 +217,15 @@ class CreateTweetRequest(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
-    """The author."""
+    """The id of the author."""
     content: _builtins.str
-    """Brought to Unicode normalisation form C and trimmed of outer white space, then 1 to 280 code
-    points. At most 8,192 bytes as sent; no control characters other than newline and tab.
+    """The text, without control characters other than newline and tab, and at most 8,192 bytes as it
+    is sent. It is stored in Unicode normalisation form C, without white space at either end, and
+    must then have 1 to 280 code points.
     """
     request_id: _builtins.str
-    """A UUID that names this request among the author's, for safe retries; optional. Remembered
-    while the tweet exists and 24 hours after its deletion.
+    """A UUID that is unique among the author's requests, so that this one can be retried safely.
+    Optional. It is remembered while the tweet exists and for 24 hours after its deletion.
     """
     def __init__(
         self,
@@ -243,17 +244,17 @@ Global___CreateTweetRequest: _TypeAlias = CreateTweetRequest  # noqa: Y015
 
 @_typing.final
 class CreateTweetResponse(_message.Message):
-    """The answer to CreateTweet."""
+    """Response of CreateTweet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEET_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     @_builtins.property
     def tweet(self) -> _common_pb2.Tweet:
-        """The tweet as created."""
+        """The new tweet."""
 
     def __init__(
         self,
@@ -271,14 +272,14 @@ Global___CreateTweetResponse: _TypeAlias = CreateTweetResponse  # noqa: Y015
 
 @_typing.final
 class BatchCreateTweetsRequest(_message.Message):
-    """Tweets to create."""
+    """Request for BatchCreateTweets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___CreateTweetRequest]:
-        """At most 1,000. An item that breaks a rule fails alone, in its result."""
+        """At most 1,000. An item that breaks a rule of the contract has an error in its own result."""
 
     def __init__(
         self,
@@ -295,7 +296,7 @@ Global___BatchCreateTweetsRequest: _TypeAlias = BatchCreateTweetsRequest  # noqa
 
 @_typing.final
 class BatchCreateTweetsResult(_message.Message):
-    """What became of one item of a batch."""
+    """The result of one item of a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -303,11 +304,11 @@ class BatchCreateTweetsResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tweet(self) -> _common_pb2.Tweet:
-        """The tweet as created."""
+        """The new tweet."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """The status that CreateTweet would have failed with, with the same details."""
+        """The status that CreateTweet would fail with, including its details."""
 
     def __init__(
         self,
@@ -327,17 +328,17 @@ Global___BatchCreateTweetsResult: _TypeAlias = BatchCreateTweetsResult  # noqa: 
 
 @_typing.final
 class BatchCreateTweetsResponse(_message.Message):
-    """The answer to BatchCreateTweets."""
+    """Response of BatchCreateTweets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchCreateTweetsResult]:
-        """One for each request, in request order."""
+        """One result for each item, in request order."""
 
     def __init__(
         self,
@@ -355,14 +356,14 @@ Global___BatchCreateTweetsResponse: _TypeAlias = BatchCreateTweetsResponse  # no
 
 @_typing.final
 class UpdateTweetRequest(_message.Message):
-    """A tweet's new content."""
+    """Request for UpdateTweet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEET_ID_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     tweet_id: _builtins.int
-    """The tweet to change."""
+    """The id of the tweet to change."""
     content: _builtins.str
     """As in CreateTweet."""
     def __init__(
@@ -381,14 +382,14 @@ Global___UpdateTweetRequest: _TypeAlias = UpdateTweetRequest  # noqa: Y015
 
 @_typing.final
 class UpdateTweetResponse(_message.Message):
-    """The answer to UpdateTweet."""
+    """Response of UpdateTweet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEET_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     @_builtins.property
     def tweet(self) -> _common_pb2.Tweet:
         """The tweet after the change."""
@@ -409,13 +410,13 @@ Global___UpdateTweetResponse: _TypeAlias = UpdateTweetResponse  # noqa: Y015
 
 @_typing.final
 class DeleteTweetRequest(_message.Message):
-    """Which tweet to delete."""
+    """Request for DeleteTweet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TWEET_ID_FIELD_NUMBER: _builtins.int
     tweet_id: _builtins.int
-    """The tweet to delete."""
+    """The id of the tweet to delete."""
     def __init__(
         self,
         *,
@@ -431,13 +432,13 @@ Global___DeleteTweetRequest: _TypeAlias = DeleteTweetRequest  # noqa: Y015
 
 @_typing.final
 class DeleteTweetResponse(_message.Message):
-    """The answer to DeleteTweet."""
+    """Response of DeleteTweet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     def __init__(
         self,
         *,
@@ -453,16 +454,16 @@ Global___DeleteTweetResponse: _TypeAlias = DeleteTweetResponse  # noqa: Y015
 
 @_typing.final
 class FollowUserRequest(_message.Message):
-    """Who shall follow whom."""
+    """Request for FollowUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FOLLOWER_ID_FIELD_NUMBER: _builtins.int
     FOLLOWED_ID_FIELD_NUMBER: _builtins.int
     follower_id: _builtins.int
-    """Who follows."""
+    """The id of the follower."""
     followed_id: _builtins.int
-    """Who is followed."""
+    """The id of the followed user."""
     def __init__(
         self,
         *,
@@ -479,13 +480,13 @@ Global___FollowUserRequest: _TypeAlias = FollowUserRequest  # noqa: Y015
 
 @_typing.final
 class FollowUserResponse(_message.Message):
-    """The answer to FollowUser."""
+    """Response of FollowUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     def __init__(
         self,
         *,
@@ -501,16 +502,16 @@ Global___FollowUserResponse: _TypeAlias = FollowUserResponse  # noqa: Y015
 
 @_typing.final
 class UnfollowUserRequest(_message.Message):
-    """Who shall no longer follow whom."""
+    """Request for UnfollowUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FOLLOWER_ID_FIELD_NUMBER: _builtins.int
     FOLLOWED_ID_FIELD_NUMBER: _builtins.int
     follower_id: _builtins.int
-    """Who follows."""
+    """The id of the follower."""
     followed_id: _builtins.int
-    """Who is followed."""
+    """The id of the followed user."""
     def __init__(
         self,
         *,
@@ -527,13 +528,13 @@ Global___UnfollowUserRequest: _TypeAlias = UnfollowUserRequest  # noqa: Y015
 
 @_typing.final
 class UnfollowUserResponse(_message.Message):
-    """The answer to UnfollowUser."""
+    """Response of UnfollowUser."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     consistency_token: _builtins.str
-    """Pass it to a read, and the read shows this command's effect. Opaque."""
+    """Pass this to a query, and the query shows the effect of this command. Opaque."""
     def __init__(
         self,
         *,

@@ -26,8 +26,11 @@ if _version_not_supported:
 
 
 class WriteServiceStub:
-    """The commands. A command answered OK is durable in Postgres together with its event; timelines
-    show its effect once the event has passed through Kafka and the fan-out worker.
+    """WriteService executes commands.
+
+    A command that was answered with OK is committed in Postgres, together with its event. Timelines
+    show its effect once the event has passed through Kafka and the fan-out worker. Every command
+    returns a consistency token; a query that takes it shows the command's effect at once.
     """
 
     def __init__(self, channel):
@@ -84,12 +87,15 @@ class WriteServiceStub:
 
 
 class WriteServiceServicer:
-    """The commands. A command answered OK is durable in Postgres together with its event; timelines
-    show its effect once the event has passed through Kafka and the fan-out worker.
+    """WriteService executes commands.
+
+    A command that was answered with OK is committed in Postgres, together with its event. Timelines
+    show its effect once the event has passed through Kafka and the fan-out worker. Every command
+    returns a consistency token; a query that takes it shows the command's effect at once.
     """
 
     def CreateUser(self, request, context):
-        """Creates a user. The names taken are taken at once and in whatever case.
+        """Creates a user. The username and the e-mail address must be unique, ignoring case.
         Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -97,7 +103,7 @@ class WriteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUser(self, request, context):
-        """Changes the fields that are set and leaves the others. Naming no field is INVALID_REQUEST.
+        """Changes the fields of a user that are set in the request. At least one must be set.
         Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -105,16 +111,16 @@ class WriteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """Deletes a user, their tweets and their follows in both directions, in one transaction; all
-        of them leave every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        """Deletes a user, their tweets, and their follows in both directions, in one transaction. The
+        tweets disappear from every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateTweet(self, request, context):
-        """Creates a tweet. With a request_id it may be retried safely: the same id and content return
-        the first answer, also while the first call is still under way.
+        """Creates a tweet. A request with a request_id can be retried safely: the same request_id with
+        the same content returns the first answer, even if the first call has not finished yet.
         Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -122,15 +128,16 @@ class WriteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateTweets(self, request, context):
-        """Creates up to 1,000 tweets, whose ids rise in request order. Each stands or falls alone: the
-        call is OK though items failed. Errors: INVALID_REQUEST for the batch as a whole.
+        """Creates up to 1,000 tweets, with ids that grow in request order. An item that fails has an
+        error in its result and does not affect the others, and the call itself is still OK.
+        Errors: INVALID_REQUEST, for the batch as a whole.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateTweet(self, request, context):
-        """Replaces a tweet's content; id, author and created_at stay.
+        """Replaces the content of a tweet. Its id, author and created_at do not change.
         Errors: INVALID_REQUEST, TWEET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -138,24 +145,26 @@ class WriteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTweet(self, request, context):
-        """Deletes a tweet; it leaves every timeline. Errors: INVALID_REQUEST, TWEET_NOT_FOUND.
+        """Deletes a tweet, which disappears from every timeline. Errors: INVALID_REQUEST,
+        TWEET_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FollowUser(self, request, context):
-        """Makes one user follow another, whose tweets, the earlier ones too, enter the follower's
-        timeline. Following twice is OK and changes nothing. Errors: INVALID_REQUEST (nobody follows
-        themselves), USER_NOT_FOUND.
+        """Makes one user follow another. All tweets of the followed user, also earlier ones, appear in
+        the follower's home timeline. Following somebody again is OK and changes nothing.
+        Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnfollowUser(self, request, context):
-        """Ends a follow; the tweets of the one no longer followed leave the follower's timeline.
-        Unfollowing twice is OK and changes nothing. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        """Ends a follow. The tweets of the user who was followed disappear from the follower's home
+        timeline. Unfollowing somebody again is OK and changes nothing.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,8 +227,11 @@ def add_WriteServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WriteService:
-    """The commands. A command answered OK is durable in Postgres together with its event; timelines
-    show its effect once the event has passed through Kafka and the fan-out worker.
+    """WriteService executes commands.
+
+    A command that was answered with OK is committed in Postgres, together with its event. Timelines
+    show its effect once the event has passed through Kafka and the fan-out worker. Every command
+    returns a consistency token; a query that takes it shows the command's effect at once.
     """
 
     @staticmethod

@@ -27,8 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WriteServiceStub:
-    """The commands. A command answered OK is durable in Postgres together with its event; timelines
-    show its effect once the event has passed through Kafka and the fan-out worker.
+    """WriteService executes commands.
+
+    A command that was answered with OK is committed in Postgres, together with its event. Timelines
+    show its effect once the event has passed through Kafka and the fan-out worker. Every command
+    returns a consistency token; a query that takes it shows the command's effect at once.
     """
 
     @_typing.overload
@@ -36,89 +39,103 @@ class WriteServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WriteServiceAsyncStub: ...
     CreateUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.CreateUserRequest, _write_pb2.CreateUserResponse]
-    """Creates a user. The names taken are taken at once and in whatever case.
+    """Creates a user. The username and the e-mail address must be unique, ignoring case.
     Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN.
     """
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.UpdateUserRequest, _write_pb2.UpdateUserResponse]
-    """Changes the fields that are set and leaves the others. Naming no field is INVALID_REQUEST.
+    """Changes the fields of a user that are set in the request. At least one must be set.
     Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN.
     """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.DeleteUserRequest, _write_pb2.DeleteUserResponse]
-    """Deletes a user, their tweets and their follows in both directions, in one transaction; all
-    of them leave every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+    """Deletes a user, their tweets, and their follows in both directions, in one transaction. The
+    tweets disappear from every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
     """
     CreateTweet: _grpc.UnaryUnaryMultiCallable[_write_pb2.CreateTweetRequest, _write_pb2.CreateTweetResponse]
-    """Creates a tweet. With a request_id it may be retried safely: the same id and content return
-    the first answer, also while the first call is still under way.
+    """Creates a tweet. A request with a request_id can be retried safely: the same request_id with
+    the same content returns the first answer, even if the first call has not finished yet.
     Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED.
     """
     BatchCreateTweets: _grpc.UnaryUnaryMultiCallable[_write_pb2.BatchCreateTweetsRequest, _write_pb2.BatchCreateTweetsResponse]
-    """Creates up to 1,000 tweets, whose ids rise in request order. Each stands or falls alone: the
-    call is OK though items failed. Errors: INVALID_REQUEST for the batch as a whole.
+    """Creates up to 1,000 tweets, with ids that grow in request order. An item that fails has an
+    error in its result and does not affect the others, and the call itself is still OK.
+    Errors: INVALID_REQUEST, for the batch as a whole.
     """
     UpdateTweet: _grpc.UnaryUnaryMultiCallable[_write_pb2.UpdateTweetRequest, _write_pb2.UpdateTweetResponse]
-    """Replaces a tweet's content; id, author and created_at stay.
+    """Replaces the content of a tweet. Its id, author and created_at do not change.
     Errors: INVALID_REQUEST, TWEET_NOT_FOUND.
     """
     DeleteTweet: _grpc.UnaryUnaryMultiCallable[_write_pb2.DeleteTweetRequest, _write_pb2.DeleteTweetResponse]
-    """Deletes a tweet; it leaves every timeline. Errors: INVALID_REQUEST, TWEET_NOT_FOUND."""
+    """Deletes a tweet, which disappears from every timeline. Errors: INVALID_REQUEST,
+    TWEET_NOT_FOUND.
+    """
     FollowUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.FollowUserRequest, _write_pb2.FollowUserResponse]
-    """Makes one user follow another, whose tweets, the earlier ones too, enter the follower's
-    timeline. Following twice is OK and changes nothing. Errors: INVALID_REQUEST (nobody follows
-    themselves), USER_NOT_FOUND.
+    """Makes one user follow another. All tweets of the followed user, also earlier ones, appear in
+    the follower's home timeline. Following somebody again is OK and changes nothing.
+    Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND.
     """
     UnfollowUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.UnfollowUserRequest, _write_pb2.UnfollowUserResponse]
-    """Ends a follow; the tweets of the one no longer followed leave the follower's timeline.
-    Unfollowing twice is OK and changes nothing. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+    """Ends a follow. The tweets of the user who was followed disappear from the follower's home
+    timeline. Unfollowing somebody again is OK and changes nothing.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND.
     """
 
 @_typing.type_check_only
 class WriteServiceAsyncStub(WriteServiceStub):
-    """The commands. A command answered OK is durable in Postgres together with its event; timelines
-    show its effect once the event has passed through Kafka and the fan-out worker.
+    """WriteService executes commands.
+
+    A command that was answered with OK is committed in Postgres, together with its event. Timelines
+    show its effect once the event has passed through Kafka and the fan-out worker. Every command
+    returns a consistency token; a query that takes it shows the command's effect at once.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUser: _aio.UnaryUnaryMultiCallable[_write_pb2.CreateUserRequest, _write_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """Creates a user. The names taken are taken at once and in whatever case.
+    """Creates a user. The username and the e-mail address must be unique, ignoring case.
     Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN.
     """
     UpdateUser: _aio.UnaryUnaryMultiCallable[_write_pb2.UpdateUserRequest, _write_pb2.UpdateUserResponse]  # type: ignore[assignment]
-    """Changes the fields that are set and leaves the others. Naming no field is INVALID_REQUEST.
+    """Changes the fields of a user that are set in the request. At least one must be set.
     Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN.
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_write_pb2.DeleteUserRequest, _write_pb2.DeleteUserResponse]  # type: ignore[assignment]
-    """Deletes a user, their tweets and their follows in both directions, in one transaction; all
-    of them leave every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+    """Deletes a user, their tweets, and their follows in both directions, in one transaction. The
+    tweets disappear from every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
     """
     CreateTweet: _aio.UnaryUnaryMultiCallable[_write_pb2.CreateTweetRequest, _write_pb2.CreateTweetResponse]  # type: ignore[assignment]
-    """Creates a tweet. With a request_id it may be retried safely: the same id and content return
-    the first answer, also while the first call is still under way.
+    """Creates a tweet. A request with a request_id can be retried safely: the same request_id with
+    the same content returns the first answer, even if the first call has not finished yet.
     Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED.
     """
     BatchCreateTweets: _aio.UnaryUnaryMultiCallable[_write_pb2.BatchCreateTweetsRequest, _write_pb2.BatchCreateTweetsResponse]  # type: ignore[assignment]
-    """Creates up to 1,000 tweets, whose ids rise in request order. Each stands or falls alone: the
-    call is OK though items failed. Errors: INVALID_REQUEST for the batch as a whole.
+    """Creates up to 1,000 tweets, with ids that grow in request order. An item that fails has an
+    error in its result and does not affect the others, and the call itself is still OK.
+    Errors: INVALID_REQUEST, for the batch as a whole.
     """
     UpdateTweet: _aio.UnaryUnaryMultiCallable[_write_pb2.UpdateTweetRequest, _write_pb2.UpdateTweetResponse]  # type: ignore[assignment]
-    """Replaces a tweet's content; id, author and created_at stay.
+    """Replaces the content of a tweet. Its id, author and created_at do not change.
     Errors: INVALID_REQUEST, TWEET_NOT_FOUND.
     """
     DeleteTweet: _aio.UnaryUnaryMultiCallable[_write_pb2.DeleteTweetRequest, _write_pb2.DeleteTweetResponse]  # type: ignore[assignment]
-    """Deletes a tweet; it leaves every timeline. Errors: INVALID_REQUEST, TWEET_NOT_FOUND."""
+    """Deletes a tweet, which disappears from every timeline. Errors: INVALID_REQUEST,
+    TWEET_NOT_FOUND.
+    """
     FollowUser: _aio.UnaryUnaryMultiCallable[_write_pb2.FollowUserRequest, _write_pb2.FollowUserResponse]  # type: ignore[assignment]
-    """Makes one user follow another, whose tweets, the earlier ones too, enter the follower's
-    timeline. Following twice is OK and changes nothing. Errors: INVALID_REQUEST (nobody follows
-    themselves), USER_NOT_FOUND.
+    """Makes one user follow another. All tweets of the followed user, also earlier ones, appear in
+    the follower's home timeline. Following somebody again is OK and changes nothing.
+    Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND.
     """
     UnfollowUser: _aio.UnaryUnaryMultiCallable[_write_pb2.UnfollowUserRequest, _write_pb2.UnfollowUserResponse]  # type: ignore[assignment]
-    """Ends a follow; the tweets of the one no longer followed leave the follower's timeline.
-    Unfollowing twice is OK and changes nothing. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+    """Ends a follow. The tweets of the user who was followed disappear from the follower's home
+    timeline. Unfollowing somebody again is OK and changes nothing.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND.
     """
 
 class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The commands. A command answered OK is durable in Postgres together with its event; timelines
-    show its effect once the event has passed through Kafka and the fan-out worker.
+    """WriteService executes commands.
+
+    A command that was answered with OK is committed in Postgres, together with its event. Timelines
+    show its effect once the event has passed through Kafka and the fan-out worker. Every command
+    returns a consistency token; a query that takes it shows the command's effect at once.
     """
 
     @_abc_1.abstractmethod
@@ -127,7 +144,7 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.CreateUserResponse, _abc.Awaitable[_write_pb2.CreateUserResponse]]:
-        """Creates a user. The names taken are taken at once and in whatever case.
+        """Creates a user. The username and the e-mail address must be unique, ignoring case.
         Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN.
         """
 
@@ -137,7 +154,7 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.UpdateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.UpdateUserResponse, _abc.Awaitable[_write_pb2.UpdateUserResponse]]:
-        """Changes the fields that are set and leaves the others. Naming no field is INVALID_REQUEST.
+        """Changes the fields of a user that are set in the request. At least one must be set.
         Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN.
         """
 
@@ -147,8 +164,8 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.DeleteUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.DeleteUserResponse, _abc.Awaitable[_write_pb2.DeleteUserResponse]]:
-        """Deletes a user, their tweets and their follows in both directions, in one transaction; all
-        of them leave every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        """Deletes a user, their tweets, and their follows in both directions, in one transaction. The
+        tweets disappear from every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -157,8 +174,8 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.CreateTweetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.CreateTweetResponse, _abc.Awaitable[_write_pb2.CreateTweetResponse]]:
-        """Creates a tweet. With a request_id it may be retried safely: the same id and content return
-        the first answer, also while the first call is still under way.
+        """Creates a tweet. A request with a request_id can be retried safely: the same request_id with
+        the same content returns the first answer, even if the first call has not finished yet.
         Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED.
         """
 
@@ -168,8 +185,9 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.BatchCreateTweetsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.BatchCreateTweetsResponse, _abc.Awaitable[_write_pb2.BatchCreateTweetsResponse]]:
-        """Creates up to 1,000 tweets, whose ids rise in request order. Each stands or falls alone: the
-        call is OK though items failed. Errors: INVALID_REQUEST for the batch as a whole.
+        """Creates up to 1,000 tweets, with ids that grow in request order. An item that fails has an
+        error in its result and does not affect the others, and the call itself is still OK.
+        Errors: INVALID_REQUEST, for the batch as a whole.
         """
 
     @_abc_1.abstractmethod
@@ -178,7 +196,7 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.UpdateTweetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.UpdateTweetResponse, _abc.Awaitable[_write_pb2.UpdateTweetResponse]]:
-        """Replaces a tweet's content; id, author and created_at stay.
+        """Replaces the content of a tweet. Its id, author and created_at do not change.
         Errors: INVALID_REQUEST, TWEET_NOT_FOUND.
         """
 
@@ -188,7 +206,9 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.DeleteTweetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.DeleteTweetResponse, _abc.Awaitable[_write_pb2.DeleteTweetResponse]]:
-        """Deletes a tweet; it leaves every timeline. Errors: INVALID_REQUEST, TWEET_NOT_FOUND."""
+        """Deletes a tweet, which disappears from every timeline. Errors: INVALID_REQUEST,
+        TWEET_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def FollowUser(
@@ -196,9 +216,9 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.FollowUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.FollowUserResponse, _abc.Awaitable[_write_pb2.FollowUserResponse]]:
-        """Makes one user follow another, whose tweets, the earlier ones too, enter the follower's
-        timeline. Following twice is OK and changes nothing. Errors: INVALID_REQUEST (nobody follows
-        themselves), USER_NOT_FOUND.
+        """Makes one user follow another. All tweets of the followed user, also earlier ones, appear in
+        the follower's home timeline. Following somebody again is OK and changes nothing.
+        Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -207,8 +227,9 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.UnfollowUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.UnfollowUserResponse, _abc.Awaitable[_write_pb2.UnfollowUserResponse]]:
-        """Ends a follow; the tweets of the one no longer followed leave the follower's timeline.
-        Unfollowing twice is OK and changes nothing. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        """Ends a follow. The tweets of the user who was followed disappear from the follower's home
+        timeline. Unfollowing somebody again is OK and changes nothing.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND.
         """
 
 def add_WriteServiceServicer_to_server(servicer: WriteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -29,7 +29,7 @@ from helpers.grpc_server import Unlimited, serving
 
 from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
 from core.auth.authorizer import Authorizer, rule_of
-from core.rpc.server import violations
+from core.rpc.validation import violations
 
 SERVICES = [
     write_pb2.DESCRIPTOR.services_by_name["WriteService"],

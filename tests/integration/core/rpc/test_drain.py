@@ -20,8 +20,8 @@ from helpers.grpc_client import details
 from helpers.grpc_server import Held, serving
 from helpers.http2 import START, frame
 
+from core.auth.call_context import Context
 from core.rpc import server as core_server
-from core.rpc.server import Context
 
 # Less than DRAIN_SECONDS: a drain that waits for its end fails the test.
 DEADLINE_SECONDS = 8.0

@@ -90,7 +90,7 @@ async def test_a_path_that_ends_grpcs_server_does_not_end_ours(
         stub: Any = ReadServiceStub(channel)
         under_way = stub.GetUser(pb.GetUserRequest(user_id=1))
         await held.entered.acquire()
-        given_up = f"grpc has given up port {server.port} by a failure of its own"
+        given_up = f"stopped unexpectedly; reopening its port port={server.port}"
         attackers = []
         for times in (1, 2):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)

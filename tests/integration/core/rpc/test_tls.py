@@ -21,10 +21,9 @@ from core.auth.access_tokens import PublicKeys, Verifier, create_key
 from core.auth.authorizer import Authorizer
 from core.rpc import server as core_server
 from core.rpc import tls
-from core.rpc.server import Server
+from core.rpc.server import GrpcServer
 from core.rpc.tls import Certificates
 from core.settings import SettingsError
-from gateway.service import Service
 from ops.certificates import Authority
 
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
@@ -44,20 +43,22 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "tls"
 
 
-def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[Server]:
+def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[GrpcServer]:
     create_key(tmp_path / "keys")
     authorizer = Authorizer(Verifier(PublicKeys(tmp_path / "keys")), Unlimited(), (), ["feed"])
     return serving(READ, authorizer=authorizer, certificates=Certificates(folder))
 
 
 @pytest.fixture
-async def server(tmp_path: Path, folder: Path) -> AsyncIterator[Server]:
+async def server(tmp_path: Path, folder: Path) -> AsyncIterator[GrpcServer]:
     """Yield a server that asks for certificates, and takes the holder of `feed` for a service."""
     async with _serving(tmp_path, folder) as server:
         yield server
 
 
-async def _code(server: Server, files: tls.Files, *metadata: tuple[str, str]) -> grpc.StatusCode:
+async def _code(
+    server: GrpcServer, files: tls.Files, *metadata: tuple[str, str]
+) -> grpc.StatusCode:
     target = f"127.0.0.1:{server.port}"
     async with grpc.aio.secure_channel(target, files.channel_credentials) as channel:
         stub: Any = ReadServiceStub(channel)
@@ -68,7 +69,7 @@ async def _code(server: Server, files: tls.Files, *metadata: tuple[str, str]) ->
 
 
 async def test_only_named_certificates_make_a_service(
-    server: Server, folder: Path, tmp_path: Path
+    server: GrpcServer, folder: Path, tmp_path: Path
 ) -> None:
     """The others' holders must bring a token as anybody else; so does the gateway."""
     assert await _code(server, Certificates(folder).files()) is grpc.StatusCode.UNAUTHENTICATED
@@ -84,7 +85,7 @@ async def test_only_named_certificates_make_a_service(
 
 
 async def test_certificates_are_replaced_while_the_server_runs(
-    server: Server, folder: Path
+    server: GrpcServer, folder: Path
 ) -> None:
     """The next connection is held against the new authority, and no longer against the old."""
     old = Certificates(folder).files()
@@ -111,21 +112,6 @@ async def test_a_connection_of_before_ends(
         Authority().issue(folder, "gateway")
         while await stub.GetHomeTimeline(HOME).code() is not grpc.StatusCode.UNAVAILABLE:
             pass
-
-
-async def test_the_gateway_takes_new_certificates(server: Server, folder: Path) -> None:
-    """It connects anew with them, and its calls go on."""
-    service = Service(f"127.0.0.1:{server.port}", READ, certificates=Certificates(folder))
-    call = service.call(READ.methods_by_name["GetUser"])
-    request = read_pb2.GetUserRequest(user_id=7)
-    assert await call(request, ()) == read_pb2.GetUserResponse()
-    authority = Authority()
-    authority.issue(folder, "gateway")
-    first = service._channel
-    assert await call(request, ()) == read_pb2.GetUserResponse()
-    assert service._channel is not first
-    assert await service.health() == (True, "on")
-    await service.close()
 
 
 async def test_https_takes_new_certificates(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Connections that are silent, and those that only look so."""
+"""How long connections wait for a silent Postgres, and what happens then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SILENCE_SECONDS = 1.0
 
 @pytest.fixture
 def proxy(fanfare: Fanfare) -> Iterator[SilentProxy]:
-    """Return a proxy before Postgres."""
+    """Yield a proxy in front of Postgres."""
     address = psycopg.conninfo.conninfo_to_dict(fanfare.settings.primary_dsn())
     with SilentProxy(int(address["port"] or 0)) as proxy:
         yield proxy
@@ -44,7 +44,7 @@ def _dsn(fanfare: Fanfare, proxy: SilentProxy) -> str:
 async def test_one_silent_connection_replaces_all_that_are_idle(
     fanfare: Fanfare, proxy: SilentProxy
 ) -> None:
-    """The first caller finds out, and those after do not pay for it."""
+    """Only the first caller waits for the silent connection; the next ones get new connections."""
     dsn = _dsn(fanfare, proxy)
     database = Database(dsn, "test", silence_seconds=SILENCE_SECONDS)
     await database.open()
@@ -67,10 +67,10 @@ async def test_one_silent_connection_replaces_all_that_are_idle(
         await database.close()
 
 
-async def test_a_silent_transaction_and_pipeline_end_too(
+async def test_a_silent_transaction_in_a_pipeline_fails_too(
     fanfare: Fanfare, proxy: SilentProxy
 ) -> None:
-    """Leaving them does not wait for the server once more."""
+    """Leaving the transaction and the pipeline does not wait for Postgres again."""
     database = Database(_dsn(fanfare, proxy), "test", silence_seconds=SILENCE_SECONDS)
     await database.open()
     try:
@@ -80,8 +80,8 @@ async def test_a_silent_transaction_and_pipeline_end_too(
         await database.close()
 
 
-async def test_a_slow_statement_ends_and_its_connection_stays(fanfare: Fanfare) -> None:
-    """Its own timeout is shorter than the bound of silence."""
+async def test_a_slow_statement_is_cancelled_and_its_connection_stays(fanfare: Fanfare) -> None:
+    """statement_timeout is shorter than silence_seconds, so Postgres answers in time."""
     dsn = fanfare.settings.primary_dsn()
     database = Database(dsn, "test", silence_seconds=SILENCE_SECONDS, max_size=1)
     await database.open()
@@ -96,8 +96,8 @@ async def test_a_slow_statement_ends_and_its_connection_stays(fanfare: Fanfare) 
         await database.close()
 
 
-async def test_more_silence_is_allowed_for_one_use(fanfare: Fanfare) -> None:
-    """The next caller who gets the connection has the usual bound."""
+async def test_a_caller_may_allow_more_silence_for_itself(fanfare: Fanfare) -> None:
+    """The next caller who gets the connection has the usual limit."""
     dsn = fanfare.settings.primary_dsn()
     database = Database(dsn, "test", silence_seconds=SILENCE_SECONDS, max_size=1)
     await database.open()
@@ -113,8 +113,8 @@ async def test_more_silence_is_allowed_for_one_use(fanfare: Fanfare) -> None:
         await database.close()
 
 
-def test_a_silent_server_ends_a_thread_s_statement(fanfare: Fanfare, proxy: SilentProxy) -> None:
-    """And its connection is closed, so that the next use makes a new one."""
+def test_a_blocking_connection_fails_after_silence(fanfare: Fanfare, proxy: SilentProxy) -> None:
+    """The statement raises, and the connection is closed."""
     with connect(_dsn(fanfare, proxy), "test", SILENCE_SECONDS) as connection:
         proxy.mute_open()
         with pytest.raises(ServerSilentError):
@@ -123,7 +123,7 @@ def test_a_silent_server_ends_a_thread_s_statement(fanfare: Fanfare, proxy: Sile
 
 
 def test_waiting_for_notifications_is_not_silence(fanfare: Fanfare) -> None:
-    """They may well not come for longer than the bound."""
+    """Waiting for notifications may take longer than silence_seconds."""
     with connect(fanfare.settings.primary_dsn(), "test", SILENCE_SECONDS) as connection:
         connection.execute("LISTEN nothing")
         assert list(connection.notifies(timeout=2 * SILENCE_SECONDS)) == []
@@ -131,7 +131,7 @@ def test_waiting_for_notifications_is_not_silence(fanfare: Fanfare) -> None:
 
 
 def test_a_server_that_trickles_is_not_silent(fanfare: Fanfare, proxy: SilentProxy) -> None:
-    """As long as something comes, the connection is waited for."""
+    """A slow answer may take longer than silence_seconds, as long as bytes keep coming."""
     with connect(_dsn(fanfare, proxy), "test", SILENCE_SECONDS) as connection:
         connection.execute("SET statement_timeout = 0")
         proxy.slow(0.05)

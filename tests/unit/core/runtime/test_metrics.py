@@ -1,4 +1,4 @@
-"""Counts of the rare paths."""
+"""Counts of rare events."""
 
 from core.runtime.metrics import Metric, Metrics
 

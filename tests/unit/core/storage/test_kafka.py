@@ -1,34 +1,34 @@
-"""What an address of Kafka may say."""
+"""What FANFARE_KAFKA_BOOTSTRAP_SERVERS may contain."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
 import pytest
-from helpers.tls_servers import PASSWORD
 
 from core.settings import SettingsError
 from core.storage.kafka import client_settings
 
 
-def test_plain_addresses_are_as_they_were() -> None:
-    """Host and port, several after commas, without TLS."""
+def test_plain_addresses_go_to_librdkafka_as_they_are() -> None:
+    """One or more host:port, separated by commas, mean no TLS."""
     settings = client_settings("one:9092,two:9092")
     assert settings["bootstrap.servers"] == "one:9092,two:9092"
     assert "security.protocol" not in settings
 
 
-def test_an_address_with_all_there_is() -> None:
-    """Options become librdkafka's, and escapes are undone."""
+def test_an_address_with_password_and_options() -> None:
+    """Each part of the address becomes a setting of librdkafka, and %-escapes are decoded."""
+    password = "p@ss/word: 100%"
     address = (
-        f"sasl+ssl://a%40b:{quote(PASSWORD, safe='')}@one:9093,two:9093?ca=/a%20b&mechanism=PLAIN"
+        f"sasl+ssl://a%40b:{quote(password, safe='')}@one:9093,two:9093?ca=/a%20b&mechanism=PLAIN"
     )
     settings = client_settings(address)
     expected = {
         "bootstrap.servers": "one:9093,two:9093",
         "security.protocol": "SASL_SSL",
         "sasl.username": "a@b",
-        "sasl.password": PASSWORD,
+        "sasl.password": password,
         "sasl.mechanism": "PLAIN",
         "ssl.ca.location": "/a b",
     }
@@ -48,8 +48,8 @@ def test_an_address_with_all_there_is() -> None:
         "sasl+ssl://u:hunter2\uff0fx@h:9092",
     ],
 )
-def test_an_address_that_is_none_is_one_sentence(address: str) -> None:
-    """Which does not repeat the password."""
+def test_an_address_of_another_form_is_refused(address: str) -> None:
+    """The error names the setting, and does not repeat the password."""
     with pytest.raises(
         SettingsError, match="FANFARE_KAFKA_BOOTSTRAP_SERVERS is not usable"
     ) as told:

@@ -1,4 +1,4 @@
-"""Checks of the servers' settings at a process's start and while it runs."""
+"""Checks of the servers' settings when a process starts and while it runs."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class _Server:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("CHECK_SECONDS", "SOON_SECONDS"):
+    for name in ("CHECK_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(settings_monitor, name, 0.01)
     caplog.set_level(logging.INFO, logger="core.storage.settings_monitor")
 
 
-async def _until_told(caplog: pytest.LogCaptureFixture, *lines: str) -> None:
+async def _until_logged(caplog: pytest.LogCaptureFixture, *lines: str) -> None:
     async with asyncio.timeout(10):
         while [record.getMessage() for record in caplog.records] != list(lines):
             await asyncio.to_thread(lambda: None)
 
 
 async def test_an_error_keeps_a_process_from_starting() -> None:
-    """With one sentence, as everything that does; a warning does not."""
+    """The process exits with the text of the error; a warning does not stop it."""
     checks = SettingsMonitor({"Redis": _Server(WARNING), "Postgres": _Server(WARNING, ERROR)})
     with pytest.raises(StartError, match=r"^fsync is off: set it on\.$"):
         await checks.start()
@@ -56,8 +56,8 @@ async def test_an_error_keeps_a_process_from_starting() -> None:
     await checks.stop()
 
 
-async def test_a_process_that_can_do_without_starts_all_the_same() -> None:
-    """And knows of the error."""
+async def test_a_process_may_start_in_spite_of_an_error() -> None:
+    """With refuse=False the error is reported, and start() does not raise."""
     checks = SettingsMonitor({"Redis": _Server(ERROR)})
     await checks.start(refuse=False)
     assert checks.trouble() == ERROR.text
@@ -67,29 +67,29 @@ async def test_a_process_that_can_do_without_starts_all_the_same() -> None:
 async def test_a_server_is_checked_when_it_first_answers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The process starts without it, and is in trouble from then on until it is corrected."""
+    """A server that is away at the start is checked once it answers, and until it is corrected."""
     server = _Server(ERROR, WARNING, answers=False)
     checks = SettingsMonitor({"Postgres": server, "Redis": _Server()})
     await checks.start()
     assert checks.trouble() is None
     server.answers = True
-    told = [f"server setting: {finding.text}" for finding in (ERROR, WARNING)]
-    await _until_told(caplog, *told)
+    logged = [f"server setting: {finding.text}" for finding in (ERROR, WARNING)]
+    await _until_logged(caplog, *logged)
     assert checks.trouble() == checks.trouble("Postgres") == ERROR.text
     assert checks.trouble("Redis") is None
     server.answers = False
     await asyncio.sleep(0.05)
     assert checks.trouble() == ERROR.text
     server.findings, server.answers = [WARNING], True
-    await _until_told(caplog, *told, f"server setting corrected: {ERROR.text}")
+    await _until_logged(caplog, *logged, f"server setting corrected: {ERROR.text}")
     assert checks.trouble() is None
     await checks.stop()
 
 
-async def test_a_server_that_never_answers_does_not_hold_up_the_start(
+async def test_a_server_that_never_answers_does_not_delay_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is left to the checks that follow."""
+    """start() returns after START_SECONDS, and the result counts when it comes."""
     monkeypatch.setattr(settings_monitor, "START_SECONDS", 0.01)
     release = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Which settings of the servers are refused, and which are only told."""
+"""Which findings the rules have for which settings."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ TOPIC = TopicSettings("feed", 12, 3, has_id=True, config=CONFIG)
 
 def _only(findings: list[Finding]) -> Finding:
     (finding,) = findings
-    # A sentence with a cause and a cure.
-    assert ": " in finding.text
+    # It says what is wrong, then what to do.
+    assert "; " in finding.text
     assert not finding.text.endswith(".")
     return finding
 
 
 def test_good_settings_have_no_findings() -> None:
-    """Those that docs/operations.md asks for, and those of the embedded stack."""
+    """The settings that docs/operations.md asks for pass, and so do those of the embedded stack."""
     assert postgres_findings(POSTGRES) == []
     assert redis_findings(REDIS) == []
     assert redis_findings({**REDIS, "maxmemory_policy": "noeviction", "maxmemory": 0}) == []
@@ -60,8 +60,8 @@ def test_good_settings_have_no_findings() -> None:
         ("synchronous_commit", "local", "synchronous_commit is local"),
     ],
 )
-def test_a_postgres_that_may_lose_commits_is_refused(name: str, value: Any, told: str) -> None:
-    """Each such setting is an error."""
+def test_a_postgres_that_may_lose_commits_is_an_error(name: str, value: Any, told: str) -> None:
+    """Every setting by which Postgres may lose commits gets its own finding."""
     finding = _only(postgres_findings(replace(POSTGRES, **{name: value})))
     assert finding.severity is Severity.ERROR
     assert told in finding.text
@@ -69,7 +69,7 @@ def test_a_postgres_that_may_lose_commits_is_refused(name: str, value: Any, told
 
 @pytest.mark.parametrize("value", ["remote_write", "remote_apply"])
 def test_a_postgres_may_wait_for_its_replicas(value: str) -> None:
-    """It waits for its own disk too."""
+    """These values are safe, since Postgres waits for its own disk as well."""
     assert postgres_findings(replace(POSTGRES, synchronous_commit=value)) == []
 
 
@@ -82,17 +82,17 @@ def test_a_postgres_may_wait_for_its_replicas(value: str) -> None:
         ("aof_enabled", 0, Severity.NOTE, "appendonly"),
     ],
 )
-def test_a_redis_that_evicts_checkpoints_is_refused(
+def test_each_setting_of_redis_has_its_severity(
     name: str, value: Any, severity: Severity, told: str
 ) -> None:
-    """What only costs more is told."""
+    """Losing checkpoints is an error; what only costs more is a warning or a note."""
     finding = _only(redis_findings({**REDIS, name: value}))
     assert finding.severity is severity
     assert told in finding.text
 
 
-def test_what_redis_does_not_tell_is_not_checked() -> None:
-    """Services in the cloud leave fields out."""
+def test_fields_that_redis_leaves_out_are_not_checked() -> None:
+    """An empty reply to INFO has no findings."""
     assert redis_findings({}) == []
 
 
@@ -116,10 +116,10 @@ def test_what_redis_does_not_tell_is_not_checked() -> None:
         ({"config": None}, Severity.WARNING, "DescribeConfigs"),
     ],
 )
-def test_a_topic_that_may_lose_events_is_refused(
+def test_each_setting_of_the_topic_has_its_severity(
     changed: dict[str, Any], severity: Severity, told: str
 ) -> None:
-    """What is only less safe than it could be is told."""
+    """Losing events is an error; what is only less safe than it could be is a warning."""
     finding = _only(topic_findings(replace(TOPIC, **changed)))
     assert finding.severity is severity
     assert told in finding.text

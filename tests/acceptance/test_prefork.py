@@ -1,4 +1,4 @@
-"""Several read processes on one port."""
+"""Prefork: several read processes on one port."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from helpers.fanfare import Fanfare
 from helpers.grpc_client import ids
 from helpers.waiting import wait_until
 
+from embedded.ports import free_ports
 from ops.system import System
 
 
@@ -37,19 +38,19 @@ def _children(pid: int) -> set[int]:
     }
 
 
-def test_all_copies_serve(own: Fanfare) -> None:
-    """Connections are dealt out, and every copy's timelines are exact."""
+def test_all_processes_serve(own: Fanfare) -> None:
+    """Connections are spread over the processes, and each of them answers with exact timelines."""
     read = own.system.processes["read"]
-    copies = _children(read.pid)
-    assert len(copies) == 2
+    processes = _children(read.pid)
+    assert len(processes) == 2
     author = own.user()
     reader = own.user(author)
     tweet = own.tweet(author)
     own.wait_exact(reader)
     served: set[int] = set()
     while len(served) < 2:
-        before = {pid: _cpu(pid) for pid in copies}
-        # A channel of its own connection, or it would share that of the one before.
+        before = {pid: _cpu(pid) for pid in processes}
+        # With a connection of its own: channels to the same target otherwise share one.
         options = [("grpc.use_local_subchannel_pool", 1)]
         target = own.settings.read_service_target()
         with grpc.insecure_channel(target, options=options) as channel:
@@ -58,7 +59,20 @@ def test_all_copies_serve(own: Fanfare) -> None:
                     r.GetHomeTimelineRequest(user_id=reader.id)
                 )
                 assert ids(page.tweets) == [tweet.id]
-        served.add(max(copies, key=lambda pid: _cpu(pid) - before[pid]))
+        served.add(max(processes, key=lambda pid: _cpu(pid) - before[pid]))
+
+
+def test_all_copies_serve_rest(own: Fanfare) -> None:
+    """Each listens on the REST port, too, and answers what gRPC answers."""
+    log = own.system.processes["read"].log_path.read_text()
+    assert log.count(f"serving REST port={own.settings.rest_read_port}\n") == 2
+    author = own.user()
+    reader = own.user(author)
+    tweet = own.tweet(author)
+    own.wait_exact(reader)
+    for _ in range(20):  # each over another connection
+        status, answer, _ = own.rest("GET", f"/timeline/{reader.id}")
+        assert (status, [item["id"] for item in answer["tweets"]]) == (200, [str(tweet.id)])
 
 
 def _cpu(pid: int) -> int:
@@ -66,9 +80,10 @@ def _cpu(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def test_a_port_that_is_taken_is_not_shared_unnoticed(own: Fanfare) -> None:
-    """A second set of copies on the port ends with one sentence."""
-    environment = own.system._environment | {"FANFARE_READ_PROCESSES": "2"}
+@pytest.mark.parametrize("free", ["FANFARE_REST_READ_PORT", "FANFARE_READ_PORT"])
+def test_a_taken_port_is_not_shared(own: Fanfare, free: str) -> None:
+    """A second read service on the same gRPC or REST port fails to start, with one sentence."""
+    environment = own.system._environment | {free: str(free_ports(1)[0])}
     done = subprocess.run(
         [sys.executable, "-m", "read_service"],
         env=environment,
@@ -83,21 +98,26 @@ def test_a_port_that_is_taken_is_not_shared_unnoticed(own: Fanfare) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_copies_end_with_their_parent(own: Fanfare, number: signal.Signals) -> None:
-    """Asked to, or because it is gone: none is left, and the port is free."""
+def test_the_processes_end_with_their_parent(own: Fanfare, number: signal.Signals) -> None:
+    """Whether the parent is asked to stop or is killed, no process is left and the port is free."""
     read = own.system.processes["read"]
-    copies = _children(read.pid)
+    processes = _children(read.pid)
     os.kill(read.pid, number)
     read.wait()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in copies), "all have ended")
+    wait_until(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), "all have ended"
+    )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", own.settings.read_port))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", own.settings.rest_read_port))
     read.start()
 
 
 def test_all_end_when_one_dies(own: Fanfare) -> None:
-    """So whoever watches over the service notices, and starts it anew."""
+    """When one process dies all end, so that a supervisor restarts the whole service."""
     read = own.system.processes["read"]
     os.kill(min(_children(read.pid)), signal.SIGKILL)
     assert read.wait() == 1

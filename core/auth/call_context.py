@@ -1,0 +1,24 @@
+"""What is known about a call, whichever protocol it came by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class Context(Protocol):
+    """One call, as the authorizer and the method see it; gRPC and REST each implement it."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """The gRPC metadata, or the HTTP headers that stand for it; keys are in lower case."""
+
+    @property
+    def address(self) -> str:
+        """The IP address at the other end of the connection, or "unknown"."""
+
+    @property
+    def certificate_names(self) -> Sequence[str]:
+        """The common names in the client's certificate; empty without one."""

@@ -1,0 +1,128 @@
+"""The handler around each method, which the gRPC server and the REST shim both call.
+
+A handler parses and validates the request, authorizes the caller, runs the method and turns every
+failure into a FanfareError. What differs between the protocols stays with them: how a request
+arrives, how an answer or an error is sent, and when a call counts against the limit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from core.auth.authorizer import Authorizer, Check
+from core.auth.call_context import Context
+from core.errors import FanfareError, InternalError, MalformedRequestError
+from core.rpc.calls import Calls
+from core.rpc.validation import validate
+
+LOG = logging.getLogger(__name__)
+_UNEXPECTED = "call failed method=%s"
+
+# A method may answer with the serialised message itself.
+Method = Callable[[Any, Context], Awaitable[Message | bytes]]
+
+
+class MethodHandler:
+    """Answers the calls of one method."""
+
+    def __init__(self, descriptor: MethodDescriptor, method: Method, check: Check | None) -> None:
+        """Put a handler around a method.
+
+        Args:
+            descriptor: the method in the contract.
+            method: the servicer's method.
+            check: authorizes each call; None where authentication is off.
+        """
+        self._descriptor = descriptor
+        self._request_class = GetMessageClass(descriptor.input_type)
+        self._response_class = GetMessageClass(descriptor.output_type)
+        self._method = method
+        self._check = check
+
+    async def answer_bytes(self, request: bytes, context: Context) -> bytes:
+        """Answer a serialised request with the serialised response.
+
+        Raises:
+            FanfareError: the call failed; InternalError stands for every unexpected failure.
+        """
+        try:
+            answer = await self._answer(self._parse(request), len(request), context)
+            return answer if isinstance(answer, bytes) else answer.SerializeToString()
+        except FanfareError:
+            raise
+        except Exception:
+            LOG.exception(_UNEXPECTED, self._descriptor.full_name)
+            raise InternalError from None
+
+    async def answer_message(self, request: Message, context: Context) -> Message:
+        """Answer a request message with the response message.
+
+        Raises:
+            FanfareError: the call failed; InternalError stands for every unexpected failure.
+        """
+        try:
+            answer = await self._answer(request, request.ByteSize(), context)
+            return self._response_class.FromString(answer) if isinstance(answer, bytes) else answer
+        except FanfareError:
+            raise
+        except Exception:
+            LOG.exception(_UNEXPECTED, self._descriptor.full_name)
+            raise InternalError from None
+
+    async def _answer(self, request: Message, size: int, context: Context) -> Message | bytes:
+        validate(request, size)
+        if self._check is not None:
+            await self._check(request, context)
+        return await self._method(request, context)
+
+    def _parse(self, request: bytes) -> Message:
+        # grpc would answer INTERNAL to bytes that its own deserialiser cannot parse.
+        try:
+            return self._request_class.FromString(request)
+        except DecodeError:
+            name = self._request_class.DESCRIPTOR.full_name
+            raise MalformedRequestError(
+                f"the request is not a {name}: check that the client uses this contract"
+            ) from None
+
+
+class Handlers:
+    """The handlers of all methods that a process serves, over gRPC and over REST."""
+
+    def __init__(self, authorizer: Authorizer | None = None) -> None:
+        """Start without any service; authorizer: None where authentication is off."""
+        self._authorizer = authorizer
+        self._by_service: dict[str, dict[str, MethodHandler]] = {}
+        self.services: list[ServiceDescriptor] = []
+        self.calls = Calls()
+
+    @property
+    def requires_authentication(self) -> bool:
+        """Whether callers must authenticate themselves."""
+        return self._authorizer is not None
+
+    def add_service(self, descriptor: ServiceDescriptor, servicer: object) -> None:
+        """Serve each method of the descriptor by the servicer's method of the same name.
+
+        Raises:
+            ValueError: a method has no usable access rule in the contract.
+        """
+        self.services.append(descriptor)
+        self._by_service[descriptor.full_name] = {
+            method.name: MethodHandler(
+                method,
+                getattr(servicer, method.name),
+                self._authorizer.check(method) if self._authorizer else None,
+            )
+            for method in descriptor.methods
+        }
+
+    def of(self, method: MethodDescriptor) -> MethodHandler:
+        """Return the handler of a method of a service that was added."""
+        return self._by_service[method.containing_service.full_name][method.name]

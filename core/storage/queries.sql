@@ -1,0 +1,16 @@
+-- name: has_reached
+-- Whether this server has reached a moment, which is an LSN of a history. A primary has reached it
+-- if it is still at that history. A replica must have replayed the LSN; that is known from the
+-- heartbeat that the relay writes into this row. The LSN that a replica itself reports does not
+-- count: the replica may follow a restored primary that has not begun its new history yet.
+-- Must be a statement of its own, before the reads that rely on it, on the same connection.
+SELECT history = %(history)s AND CASE
+    WHEN pg_is_in_recovery() THEN lsn >= %(lsn)s
+    ELSE server = server_identity()
+END FROM relay_state
+
+-- name: server_settings
+SELECT current_setting('server_version_num')::int AS version,
+    current_setting('fsync') AS fsync,
+    current_setting('full_page_writes') AS full_page_writes,
+    current_setting('synchronous_commit') AS synchronous_commit

@@ -1,0 +1,77 @@
+"""The Redis commands for single records: what happens to the tweet cache and to whole lists.
+
+A replayed record may be older than what is cached. It therefore removes what it concerns instead
+of setting it, and the next reader takes the current state from Postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from core.feed import tweet_cache
+from core.feed.keys import Keys
+from core.feed.timeline_lists import TimelineList, author_list, home_list
+from core.storage.resp import pack, pack_lpushx
+from fanout_worker.chunks import Command
+from fanout_worker.records import Record
+
+
+def tweet_cache_command(record: Record, keys: Keys, ttl_seconds: int) -> tuple[int, Command] | None:
+    """Return the id of the record's tweet and the command for its cache entry.
+
+    Returns None for a record that is not about a tweet.
+    """
+    match record.kind:
+        case "tweet_created" | "tweet_updated":
+            tweet_id = record.change.tweet.id
+        case "tweet_deleted":
+            tweet_id = record.change.tweet_id
+        case _:
+            return None
+    key = keys.tweet(tweet_id).encode()
+    if record.is_replayed:
+        return tweet_id, unlink(key)
+    return tweet_id, Command(_set_tweet(key, record, ttl_seconds))
+
+
+def dropped_lists(records: Iterable[Record]) -> dict[TimelineList, None]:
+    """Return the lists that are wrong after the records, so that their next readers rebuild them.
+
+    Lists of an author's followers are not among them.
+    """
+    dropped: dict[TimelineList, None] = {}
+    for record in records:
+        match record.kind:
+            case "tweet_created" if record.is_replayed:
+                dropped[author_list(record.change.tweet.user_id)] = None
+            case "user_followed" | "user_unfollowed":
+                dropped[home_list(record.change.follower_id)] = None
+            case "user_deleted":
+                dropped[home_list(record.change.user_id)] = None
+                dropped[author_list(record.change.user_id)] = None
+    return dropped
+
+
+def unlink(key: bytes) -> Command:
+    """Return the command that removes a key."""
+    return Command(pack(b"UNLINK", key))
+
+
+def push(key: bytes, packed_ids: bytes, count: int) -> Command:
+    """Return the command that pushes packed ids to a list, if the list exists."""
+    return Command(pack_lpushx(key, packed_ids, count), count, key)
+
+
+def _set_tweet(key: bytes, record: Record, ttl_seconds: int) -> bytes:
+    ttl = b"%d" % ttl_seconds
+    if record.kind == "tweet_created":
+        # The first version never replaces anything, so SET NX is enough. If a reader holds the
+        # fill lease, it reads this version or a newer one.
+        value = tweet_cache.encode_entry(1, record.change.tweet.SerializeToString())
+        return pack(b"SET", key, value, b"NX", b"EX", ttl)
+    value = tweet_cache.DELETED
+    if record.kind == "tweet_updated":
+        value = tweet_cache.encode_entry(
+            record.change.version, record.change.tweet.SerializeToString()
+        )
+    return pack(b"EVAL", tweet_cache.SET_IF_NEWER.encode(), b"1", key, value, ttl)

@@ -1,0 +1,75 @@
+"""Which dead letters `fanfare dlq replay` sends again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import cast
+
+from core.feed.events import UnreadableEventError
+from core.feed.history import Lsn, Moment
+from ops.dead_letters import DeadLetter, DeadLetterTopic, replay_letters
+
+MOMENT = Moment("0123456789", Lsn(7))
+
+
+class FakeTopic:
+    """A topic of letters with the offsets 0, 1, 2 and so on."""
+
+    def __init__(self, count: int, replayed: int = 0, unreadable: int | None = None) -> None:
+        self._count = count
+        self.replayed = replayed
+        """The end of the letters that have been replayed."""
+        self._unreadable = unreadable
+        self.sent: list[int] = []
+        self.flushed = 0
+
+    def letters(self) -> Iterator[DeadLetter]:
+        """Yield all letters."""
+        for offset in range(self._count):
+            is_replayed = offset < self.replayed
+            place, time = f"feed/0/{offset}", datetime.now(UTC)
+            yield DeadLetter(offset, place, "?", time, b"", [], is_replayed=is_replayed)
+
+    def resend(self, letter: DeadLetter, _moment: Moment) -> None:
+        """Note that the letter was sent, unless it is the unreadable one."""
+        if letter.offset == self._unreadable:
+            raise UnreadableEventError("an event of no known kind")
+        self.sent.append(letter.offset)
+
+    def flush(self) -> None:
+        """Note what Kafka has by now."""
+        self.flushed = len(self.sent)
+
+    def mark_replayed(self, end: int) -> None:
+        """Remember the end; everything before it must have been flushed."""
+        assert self.flushed == len(self.sent)
+        self.replayed = end
+
+
+def _replay(topic: FakeTopic, place: str | None = None) -> tuple[int, list[str]]:
+    result = replay_letters(cast("DeadLetterTopic", topic), MOMENT, place)
+    return result.sent, result.unreadable
+
+
+def test_only_letters_that_have_not_been_replayed_are_sent() -> None:
+    """Each letter is replayed once."""
+    topic = FakeTopic(3, replayed=1)
+    assert _replay(topic) == (2, [])
+    assert (topic.sent, topic.replayed) == ([1, 2], 3)
+    assert _replay(topic) == (0, [])
+    assert topic.replayed == 3
+
+
+def test_an_unreadable_letter_and_those_after_it_are_tried_again() -> None:
+    """Letters after an unreadable one are sent, but only those before it count as replayed."""
+    topic = FakeTopic(3, unreadable=1)
+    assert _replay(topic) == (2, ["feed/0/1: an event of no known kind"])
+    assert (topic.sent, topic.replayed) == ([0, 2], 1)
+
+
+def test_one_place_is_replayed_even_again() -> None:
+    """A letter that is asked for by its place is sent, and the others are left as they are."""
+    topic = FakeTopic(3, replayed=2)
+    assert _replay(topic, "feed/0/1") == (1, [])
+    assert (topic.sent, topic.replayed) == ([1], 2)

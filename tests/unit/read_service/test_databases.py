@@ -1,0 +1,157 @@
+"""Which Postgres server answers a read, and what a read fails with if none is fresh enough."""
+
+from __future__ import annotations
+
+import pytest
+from helpers.fakes.reading import Reading
+
+from core.errors import (
+    ConsistencyTokenLostError,
+    DatabaseUnavailableError,
+    NotYetConsistentError,
+)
+from core.feed.history import Lsn, Moment, OtherHistoryError
+from read_service.freshness import ANY, AppliedFreshness, Freshness, TokenFreshness
+from read_service.pages import FROM_THE_TOP
+
+OTHER_HISTORY = "bbbbbbbbbb"
+
+
+@pytest.fixture
+def reading() -> Reading:
+    """Return a read service whose replica lags behind by the last tweet of user 1."""
+    reading = Reading(has_replica=True)
+    author = reading.user()
+    reader = reading.reader_of(author)
+    reading.tweet(author)
+    reading.replica.replay(reading.primary)
+    reading.tweet(author)
+    assert (author, reader) == (1, 2)
+    return reading
+
+
+async def _timeline(reading: Reading, freshness: Freshness) -> int:
+    """Return how many tweets the timeline of user 2 shows."""
+    return len((await reading.store.home_timeline(2, FROM_THE_TOP, 0, 9, freshness)).ids)
+
+
+async def test_the_replica_answers_what_it_may(reading: Reading) -> None:
+    """A read without requirements sees the replica's past."""
+    assert await _timeline(reading, ANY) == 1
+    assert reading.steps_of("primary") == []
+
+
+@pytest.mark.parametrize("kind", [TokenFreshness, AppliedFreshness])
+async def test_the_primary_answers_what_is_too_new_for_the_replica(
+    reading: Reading, kind: type[TokenFreshness | AppliedFreshness]
+) -> None:
+    """A server is asked in a statement before the read; a replica that caught up answers."""
+    freshness = kind(reading.primary.moment())
+    question = "has token" if kind is TokenFreshness else "has reached"
+    assert await _timeline(reading, freshness) == 2
+    assert reading.steps.taken == [
+        f"replica: {question}",
+        f"primary: {question}",
+        "primary: home timeline",
+    ]
+    reading.replica.replay(reading.primary)
+    reading.steps.taken.clear()
+    assert await _timeline(reading, freshness) == 2
+    assert reading.steps.taken == [f"replica: {question}", "replica: home timeline"]
+
+
+async def test_a_replica_that_is_left_out_is_not_asked(reading: Reading) -> None:
+    """The primary answers everything."""
+    reading.databases.is_replica_used = False
+    assert await _timeline(reading, ANY) == 2
+    assert not await reading.store.user_exists(99, ANY)
+    assert reading.steps_of("replica") == []
+
+
+async def test_a_replica_that_is_down_costs_nothing_but_the_question(reading: Reading) -> None:
+    """The primary answers in place of the replica."""
+    reading.replica.is_up = False
+    assert await _timeline(reading, ANY) == 2
+    assert await _timeline(reading, TokenFreshness(reading.primary.moment())) == 2
+
+
+async def test_what_the_replica_lacks_is_asked_of_the_primary(reading: Reading) -> None:
+    """Only the primary can say that a row does not exist; a row found on the replica is enough."""
+    new = max(reading.oracle(2))
+    old = min(reading.oracle(2))
+    user = reading.user()
+    assert await reading.store.user_exists(user, ANY)
+    assert set(await reading.store.tweets([new, old, 99], ANY)) == {new, old}
+    reading.steps.taken.clear()
+    await reading.store.tweets([old], ANY)
+    assert reading.steps.taken == ["replica: tweets"]
+
+
+async def test_a_token_newer_than_every_server_is_refused(reading: Reading) -> None:
+    """Nothing older than a consistency token is ever shown."""
+    moment = reading.primary.moment()
+    future = TokenFreshness(Moment(moment.history, Lsn(moment.lsn + 1)))
+    with pytest.raises(NotYetConsistentError):
+        await _timeline(reading, future)
+
+
+async def test_a_token_is_refused_while_the_primary_is_down(reading: Reading) -> None:
+    """The caller is told to retry, and the replica answers what it has already."""
+    reading.primary.is_up = False
+    with pytest.raises(NotYetConsistentError):
+        await _timeline(reading, TokenFreshness(reading.primary.moment()))
+    assert await _timeline(reading, TokenFreshness(reading.replica.moment())) == 1
+
+
+async def test_a_token_of_a_lost_history_is_refused(reading: Reading) -> None:
+    """What came after the end of a former history is lost; what came before is there."""
+    end = reading.primary.moment()
+    reading.primary.begin_history(OTHER_HISTORY)
+    assert await _timeline(reading, TokenFreshness(end)) == 2
+    lost = TokenFreshness(Moment(end.history, Lsn(end.lsn + 1)))
+    with pytest.raises(ConsistencyTokenLostError):
+        await _timeline(reading, lost)
+
+
+async def test_a_restarted_primary_is_not_trusted_before_its_history_begins(
+    reading: Reading,
+) -> None:
+    """It may be a restored copy: neither a consistency token nor what Redis has is met."""
+    moment = reading.primary.moment()
+    reading.primary.is_history_valid = False
+    with pytest.raises(OtherHistoryError):
+        await _timeline(reading, AppliedFreshness(moment))
+    with pytest.raises(NotYetConsistentError):
+        await _timeline(reading, TokenFreshness(Moment(moment.history, Lsn(moment.lsn + 1))))
+
+
+async def test_what_is_stored_never_falls_back(reading: Reading) -> None:
+    """A list is not built from a replica that lags, whatever happens to the primary."""
+    freshness = AppliedFreshness(reading.primary.moment())
+    reading.primary.is_up = False
+    with pytest.raises(DatabaseUnavailableError):
+        await reading.store.newest_ids(2, 4, freshness)
+    reading.primary.is_up = True
+    reading.primary.begin_history(OTHER_HISTORY)
+    with pytest.raises(OtherHistoryError):
+        await reading.store.newest_ids(2, 4, freshness)
+
+
+async def test_a_page_falls_back_to_an_old_answer(reading: Reading) -> None:
+    """An old page is better than none while the primary is down or at another history."""
+    freshness = AppliedFreshness(reading.primary.moment(), fallback=ANY)
+    assert await _timeline(reading, freshness) == 2
+    reading.primary.is_up = False
+    assert await _timeline(reading, freshness) == 1
+    reading.primary.is_up = True
+    reading.primary.begin_history(OTHER_HISTORY)
+    assert await _timeline(reading, freshness) == 1
+
+
+async def test_a_read_fails_when_no_server_answers(reading: Reading) -> None:
+    """Also with a fallback."""
+    freshness = AppliedFreshness(reading.primary.moment(), fallback=ANY)
+    reading.primary.is_up = reading.replica.is_up = False
+    for wanted in (ANY, freshness):
+        with pytest.raises(DatabaseUnavailableError):
+            await _timeline(reading, wanted)
