@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
 import psycopg
 import pytest
+from helpers.fakes.outbox import FakeOutbox, OutboxDatabase
 
-from core.feed.history import Lsn
 from core.runtime.metrics import METRICS, Metric
 from write_service import relay as relay_module
 from write_service.relay import (
@@ -21,66 +20,24 @@ from write_service.relay import (
     EventBatch,
     PublishError,
     Relay,
-    RelayFencedError,
-    UnsentEvent,
 )
 
-HISTORY = "0123456789"
 
-
-class _Outbox:
-    """An `Outbox` in memory. It asks the relay to stop when the relay would wait for events."""
+class _Outbox(FakeOutbox):
+    """A fake outbox of a database of its own, which can fence a relay."""
 
     def __init__(self, unsent: int = 0) -> None:
-        self.unsent = [_event(number) for number in range(1, unsent + 1)]
-        self.calls: list[str] = []
-        self.epochs = 0
-        self.sent: list[int] = []
-        self.expired = 0
-        self.purged: list[int] = []
-        self.is_locked_by_another = 0
-        """How many times try_lock() returns False."""
-        self.is_fenced = False
-        self.on_idle: Callable[[], None] = lambda: None
-
-    def close(self) -> None:
-        self.calls.append("close")
-
-    def try_lock(self) -> bool:
-        self.calls.append("try_lock")
-        self.is_locked_by_another -= 1
-        return self.is_locked_by_another < 0
-
-    def listen(self) -> None:
-        self.calls.append("listen")
-
-    def wait_for_events(self, seconds: float) -> None:
-        assert seconds > 0
-        self.calls.append("wait")
-        self.on_idle()
-
-    def begin_epoch(self) -> Epoch:
-        self.epochs += 1
-        return Epoch(self.epochs, HISTORY)
-
-    def heartbeat(self, epoch: Epoch) -> None:
-        assert epoch.number == self.epochs
-        self.calls.append("heartbeat")
+        super().__init__(OutboxDatabase())
+        self.database.enqueue(unsent)
+        self.is_taken_over = False
+        """Whether another relay begins an epoch before the next marking."""
 
     def mark_and_fetch(self, sent: EventBatch, limit: int, epoch: Epoch) -> EventBatch:
-        assert epoch.number == self.epochs
-        if self.is_fenced and sent.events:
-            self.is_fenced = False
-            raise RelayFencedError
-        ids = [event.id for event in sent.events]
-        self.sent += ids
-        self.unsent = [event for event in self.unsent if event.id not in ids]
-        return EventBatch(self.unsent[:limit], Lsn(7))
-
-    def purge(self, limit: int) -> bool:
-        self.purged.append(limit)
-        self.expired -= min(limit, self.expired)
-        return self.expired > 0
+        """Mark and fetch, perhaps after a takeover."""
+        if self.is_taken_over and sent.events:
+            self.is_taken_over = False
+            self.database.epoch += 1
+        return super().mark_and_fetch(sent, limit, epoch)
 
 
 class _Publisher:
@@ -132,10 +89,6 @@ class _World:
         return METRICS.take()
 
 
-def _event(number: int) -> UnsentEvent:
-    return UnsentEvent(number, 1, "tweet.created", b"", datetime(2026, 1, 1, tzinfo=UTC))
-
-
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0.0)
@@ -156,7 +109,7 @@ def test_events_are_marked_after_they_were_published(monkeypatch: pytest.MonkeyP
     world = _World(_Outbox(unsent=5))
     world.run()
     assert world.published == [(1, number) for number in range(1, 6)]
-    assert world.outbox.sent == [1, 2, 3, 4, 5]
+    assert world.outbox.database.sent == [1, 2, 3, 4, 5]
     assert world.outbox.calls[-1] == "close"
 
 
@@ -165,7 +118,7 @@ def test_nothing_is_marked_that_kafka_did_not_confirm() -> None:
     world = _World(_Outbox(unsent=3), failures=["timeout"])
     counted = world.run()
     assert world.published == [(2, 1), (2, 2), (2, 3)]
-    assert world.outbox.sent == [1, 2, 3]
+    assert world.outbox.database.sent == [1, 2, 3]
     assert (world.publishers, world.connections) == (2, 1)
     assert counted[Metric.PRODUCER_REBUILT] == 1
 
@@ -173,11 +126,11 @@ def test_nothing_is_marked_that_kafka_did_not_confirm() -> None:
 def test_a_fenced_relay_gives_up_the_lock_and_begins_a_new_epoch() -> None:
     """Its events stay unsent, and are published again under the next epoch."""
     outbox = _Outbox(unsent=1)
-    outbox.is_fenced = True
+    outbox.is_taken_over = True
     world = _World(outbox)
     counted = world.run()
-    assert world.published == [(1, 1), (2, 1)]
-    assert outbox.sent == [1]
+    assert world.published == [(1, 1), (3, 1)]
+    assert outbox.database.sent == [1]
     assert world.connections == 2
     assert outbox.calls.count("close") == 2
     assert counted[Metric.RELAY_FENCED] == 1
@@ -194,7 +147,7 @@ def test_a_lost_connection_is_replaced() -> None:
     world = _World(outbox)
     outbox.on_idle = lose_connection
     counted = world.run()
-    assert (world.connections, outbox.epochs) == (2, 2)
+    assert (world.connections, outbox.database.epoch) == (2, 2)
     assert counted[Metric.RELAY_STARTED] == 2
 
 
@@ -212,16 +165,24 @@ def test_an_unexpected_error_does_not_end_the_relay(monkeypatch: pytest.MonkeyPa
     outbox.on_idle = fail
     world.run()
     assert logged == ["relay failed unexpectedly; restarting"]
-    assert outbox.epochs == 2
+    assert outbox.database.epoch == 2
 
 
-def test_a_relay_without_the_lock_does_nothing() -> None:
+def test_a_relay_without_the_lock_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It tries again until it holds the lock, and listens before it looks for events."""
     outbox = _Outbox(unsent=1)
-    outbox.is_locked_by_another = 3
     world = _World(outbox)
+    another = FakeOutbox(outbox.database)
+    assert another.try_lock()
+    tries = iter(range(3))
+
+    def release_after_three() -> None:
+        if next(tries, None) is None:
+            another.close()
+
+    monkeypatch.setattr(world.relay.watchdog, "worked", release_after_three)
     world.run()
-    assert outbox.calls[:6] == ["try_lock"] * 4 + ["listen", "heartbeat"]
+    assert outbox.calls[:7] == ["try_lock"] * 5 + ["listen", "begin_epoch"]
     assert world.published == [(1, 1)]
 
 
@@ -231,7 +192,7 @@ def test_stopping_marks_the_last_batch_and_fetches_no_other(
     """A batch that Kafka confirmed before the end is not published again by the next relay."""
     monkeypatch.setattr(relay_module, "BATCH_EVENTS", 2)
     world = _World(_Outbox(unsent=5))
-    world.outbox.expired = 10**6
+    world.outbox.database.expired = 10**6
     purge = world.outbox.purge
 
     def stop_while_purging(limit: int) -> bool:
@@ -241,7 +202,7 @@ def test_stopping_marks_the_last_batch_and_fetches_no_other(
     monkeypatch.setattr(world.outbox, "purge", stop_while_purging)
     world.run()
     assert world.published == [(1, 1), (1, 2)]
-    assert world.outbox.sent == [1, 2]
+    assert world.outbox.database.sent == [1, 2]
 
 
 def test_heartbeats_are_a_second_apart() -> None:
@@ -264,13 +225,13 @@ def test_heartbeats_are_a_second_apart() -> None:
 def test_the_purge_goes_on_until_nothing_has_expired() -> None:
     """There is no pause while expired rows are left, and then one of ten seconds."""
     outbox = _Outbox()
-    outbox.expired = 3 * PURGE_ROWS
+    outbox.database.expired = 3 * PURGE_ROWS - 1
     world = _World(outbox)
     pauses = iter([PURGE_INTERVAL_SECONDS - 1, 1])
     purges_when_idle: list[int] = []
 
     def advance() -> None:
-        purges_when_idle.append(len(outbox.purged))
+        purges_when_idle.append(len(outbox.purge_limits))
         pause = next(pauses, None)
         if pause is None:
             world.relay.request_stop()
@@ -280,14 +241,14 @@ def test_the_purge_goes_on_until_nothing_has_expired() -> None:
     outbox.on_idle = advance
     world.run()
     assert purges_when_idle == [3, 3, 4]
-    assert outbox.purged == [PURGE_ROWS] * 4
+    assert outbox.purge_limits == [PURGE_ROWS] * 4
 
 
 def test_the_purge_keeps_up_with_any_rate_of_events() -> None:
     """After a large batch twice as many rows are purged as events were sent."""
     world = _World(_Outbox(unsent=PURGE_ROWS))
     world.run()
-    assert world.outbox.purged[0] == 2 * PURGE_ROWS
+    assert world.outbox.purge_limits[0] == 2 * PURGE_ROWS
 
 
 def test_a_failing_relay_tells_its_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
