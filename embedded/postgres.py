@@ -64,9 +64,9 @@ def prepare_postgres(folder: Path, port: int, password: str) -> ServerProcess:
     data, password_file = folder / "data", _password_file(folder)
     is_ready = _readiness_check(port, password)
     if not (data / "PG_VERSION").exists():
-        fresh = _fresh(folder)
+        fresh = _make_fresh_folder(folder)
         _write_secret(password_file, password)
-        _server(
+        _process(
             "initdb",
             *("-D", str(fresh), "-U", USER, "--auth=scram-sha-256", f"--pwfile={password_file}"),
             *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
@@ -80,7 +80,9 @@ def prepare_postgres(folder: Path, port: int, password: str) -> ServerProcess:
             f"{password_file} is missing or does not belong to the data beside it; delete {folder} "
             "to start with an empty database"
         )
-    return _server("postgres", *_options(data, port), folder=folder, port=port, is_ready=is_ready)
+    return _process(
+        "postgres", *_server_options(data, port), folder=folder, port=port, is_ready=is_ready
+    )
 
 
 class PostgresReplica(ServerProcess):
@@ -117,11 +119,11 @@ class PostgresReplica(ServerProcess):
             application_name="replica",
         )
         is_ready = _replica_readiness_check(port, password)
-        options = (*_options(self._data, port), "-c", f"primary_conninfo={conninfo}")
+        options = (*_server_options(self._data, port), "-c", f"primary_conninfo={conninfo}")
         super().__init__(
-            **_parts("postgres", *options, folder=folder, port=port, is_ready=is_ready)
+            **_process_arguments("postgres", *options, folder=folder, port=port, is_ready=is_ready)
         )
-        self._copy = _server(
+        self._copy = _process(
             "pg_basebackup",
             *("-D", str(folder / FRESH), "-d", conninfo, "--checkpoint=fast"),
             *("--wal-method=stream", "--no-sync"),
@@ -144,7 +146,7 @@ class PostgresReplica(ServerProcess):
             with self._lock():
                 _remove(self._data)
         if not self._has_data():
-            fresh = _fresh(self._folder)
+            fresh = _make_fresh_folder(self._folder)
             self._copy.run()
             fresh.rename(self._data)
         (self._data / "standby.signal").touch()
@@ -162,27 +164,30 @@ class PostgresReplica(ServerProcess):
         return _system_identifier(self._data) != _system_identifier(self._primary_data)
 
 
-def _options(data: Path, port: int) -> list[str]:
+def _server_options(data: Path, port: int) -> list[str]:
     return [
         *("-D", str(data), "-p", str(port)),
         *("-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="),
         *("-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC"),
         # Otherwise the log would have the values that violate a constraint: users' data.
         *("-c", "log_error_verbosity=terse"),
+        *("-c", "shared_buffers=256MB"),
         # For the replica, which may be away until this much WAL has been written.
-        *("-c", "wal_level=replica", "-c", "wal_keep_size=256MB", "-c", "shared_buffers=256MB"),
+        *("-c", "wal_level=replica", "-c", "wal_keep_size=256MB"),
         # Keeps shared memory in the data folder, so a killed server leaves nothing in /dev/shm.
         *("-c", "dynamic_shared_memory_type=mmap"),
     ]
 
 
-def _server(
+def _process(
     program: str, *arguments: str, folder: Path, port: int, is_ready: Callable[[], bool]
 ) -> ServerProcess:
-    return ServerProcess(**_parts(program, *arguments, folder=folder, port=port, is_ready=is_ready))
+    return ServerProcess(
+        **_process_arguments(program, *arguments, folder=folder, port=port, is_ready=is_ready)
+    )
 
 
-def _parts(
+def _process_arguments(
     program: str, *arguments: str, folder: Path, port: int, is_ready: Callable[[], bool]
 ) -> dict[str, Any]:
     """Return the arguments of ServerProcess for a program of Postgres."""
@@ -208,14 +213,17 @@ def _system_identifier(data: Path) -> bytes:
 
 
 def _remove(data: Path) -> None:
-    """Remove a data folder; renamed first, so that an interruption leaves no half of it."""
+    """Remove a data folder.
+
+    It is renamed first, so that an interruption cannot leave a folder with half of its data.
+    """
     old = data.with_name("data.old")
     shutil.rmtree(old, ignore_errors=True)
     data.rename(old)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fresh(folder: Path) -> Path:
+def _make_fresh_folder(folder: Path) -> Path:
     """Return an empty folder for new data, to be renamed to `data` when they are complete.
 
     So a first start that is interrupted starts from the beginning the next time.
@@ -259,6 +267,8 @@ def _unprivileged_user() -> tuple[int, int]:
 
 
 def _replica_readiness_check(port: int, password: str) -> Callable[[], bool]:
+    """Return a function that returns whether a replica answers on the port."""
+
     def is_ready() -> bool:
         try:
             with psycopg.connect(dsn(port, password), connect_timeout=1) as connection:
@@ -270,6 +280,7 @@ def _replica_readiness_check(port: int, password: str) -> Callable[[], bool]:
 
 
 def _readiness_check(port: int, password: str) -> Callable[[], bool]:
+    """Return a function that returns whether Postgres answers, and then creates its database."""
     maintenance = make_conninfo(dsn(port, password), dbname="postgres", connect_timeout=1)
 
     def is_ready() -> bool:
