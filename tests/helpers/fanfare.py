@@ -47,7 +47,7 @@ class Fanfare(GrpcClient):
         self.redis.close()
 
     def reopen_feed(self) -> None:
-        """Connect to Kafka anew: a client may wait forever for what a restored broker has lost."""
+        """Connect to Kafka again: a client may wait forever for what a restored broker has lost."""
         self.feed.close()
         self.feed = Feed(self.settings)
 
@@ -98,6 +98,7 @@ class Fanfare(GrpcClient):
         """Return the metrics of rare events, summed over all processes and their earlier runs."""
         return sum_metrics(self._logs)
 
+    # Until all tests call metrics().
     rare_paths = metrics
 
     def wait_counted(self, metric: Metric, before: Counter[Metric]) -> None:

@@ -273,7 +273,7 @@ class Faults(RestoreFaults):
         """Kill Kafka and start it again."""
         self._world.system.stack.kafka.kill()
         self._world.system.stack.kafka.start()
-        self._world.meet_kafka()
+        self._world.connect_kafka()
         return True
 
     def lose_kafka(self, _: int) -> bool:
@@ -283,7 +283,7 @@ class Faults(RestoreFaults):
         shutil.rmtree(self._world.system.settings.state_dir / "kafka")
         stack._servers["kafka"] = stack._kafka()
         stack.kafka.start()
-        self._world.meet_kafka()
+        self._world.connect_kafka()
         migrate(self._world.system.settings)
         self._world.records_refused = False
         return True

@@ -68,7 +68,7 @@ class RestoreFaults(RedisFaults):
             backups.restore(self._world.system, copies)
             self._world.redis_full &= REDIS not in copies
         if KAFKA in copies:
-            self._world.meet_restored_kafka()
+            self._world.reconnect_restored_kafka()
         if POSTGRES in copies:
             self._world.replica_lost = True
             if which % 2:
@@ -79,7 +79,7 @@ class RestoreFaults(RedisFaults):
             # Fanfare cannot notice that records are lost which no worker had read.
             self._operator("recover")
         if POSTGRES in copies or dump is not None:
-            self._meet_restored_postgres()
+            self._adopt_restored_users()
         for copy in (*copies.values(), *([dump] if dump else [])):
             shutil.rmtree(copy.parent, ignore_errors=True)
         return True
@@ -102,7 +102,7 @@ class RestoreFaults(RedisFaults):
             sender = backups.hold_replication(world.system)
         backups.fail_over(world.system, sender)
         world.replay_paused = False
-        self._meet_restored_postgres()
+        self._adopt_restored_users()
         return True
 
     def use_copies(self) -> bool:
@@ -121,7 +121,7 @@ class RestoreFaults(RedisFaults):
         backups.recreate_postgres(self._world.system)
         backups.rebuild_replica(self._world.system)
         self._world.replay_paused = False
-        self._meet_restored_postgres()
+        self._adopt_restored_users()
         return True
 
     def evict(self, which: int) -> bool:
@@ -170,7 +170,7 @@ class RestoreFaults(RedisFaults):
             return False
         return bool(world.clients.sql("SELECT 1 FROM pg_stat_replication"))
 
-    def _meet_restored_postgres(self) -> None:
+    def _adopt_restored_users(self) -> None:
         """Bring the cast to what is in the database now, with new users in place of lost ones."""
         world, cast = self._world, self._cast
         world.postgres_crashed_at = time.monotonic()

@@ -31,15 +31,15 @@ from torture.world import Cast, World
 STALL_SECONDS = 0.15
 MAX_USERS = 7
 
-PLACES = st.integers(0, 63)
-# Most tweets come alone. 70 are more than a page reads, 300 more than a list may have.
+INDEXES = st.integers(0, 63)
+# Most tweets come alone. 70 exceed what a read takes from a list, 300 what a list may hold.
 COUNTS = st.sampled_from((1, 1, 1, 1, 3, 10, 30, 70, 300))
 LIMITS = st.sampled_from((20, 1, 3, 7, 25, 100))
 COMMANDS = st.lists(
     st.tuples(
         st.sampled_from(("tweet", "update", "delete", "follow", "unfollow", "read", "read")),
-        PLACES,
-        PLACES,
+        INDEXES,
+        INDEXES,
     ),
     min_size=1,
     max_size=10,
@@ -79,7 +79,7 @@ class Story(RuleBasedStateMachine):
 
     # Commands --------------------------------------------------------------------------------
 
-    @rule(author=PLACES, count=COUNTS)
+    @rule(author=INDEXES, count=COUNTS)
     def tweet(self, author: int, count: int) -> None:
         """Create a tweet, or a batch of them."""
         user = self._cast.user(author)
@@ -99,14 +99,14 @@ class Story(RuleBasedStateMachine):
                 self._last = LastCommand(user, None, answer.consistency_token)
         self._count("tweet" if count == 1 else "batch of tweets")
 
-    @rule(author=PLACES)
+    @rule(author=INDEXES)
     def tweet_twice(self, author: int) -> None:
         """Create a tweet with a request_id, and send the same request again."""
         self._tweet(self._cast.user(author), retried=True)
         self._count("tweet retried")
 
     @precondition(lambda self: self._cast.tweets)
-    @rule(which=PLACES, content=st.sampled_from(("a", "b", "c")))
+    @rule(which=INDEXES, content=st.sampled_from(("a", "b", "c")))
     def update(self, which: int, content: str) -> None:
         """Change a tweet."""
         tweet = self._cast.tweets[which % len(self._cast.tweets)]
@@ -118,7 +118,7 @@ class Story(RuleBasedStateMachine):
         self._count("update")
 
     @precondition(lambda self: self._cast.tweets)
-    @rule(which=PLACES)
+    @rule(which=INDEXES)
     def delete(self, which: int) -> None:
         """Delete a tweet."""
         tweet = self._cast.tweets.pop(which % len(self._cast.tweets))
@@ -128,13 +128,13 @@ class Story(RuleBasedStateMachine):
         self._last = LastCommand(author[0][0], tweet, answer.consistency_token) if answer else None
         self._count("delete")
 
-    @rule(follower=PLACES, followed=PLACES)
+    @rule(follower=INDEXES, followed=INDEXES)
     def follow(self, follower: int, followed: int) -> None:
         """Make one user follow another."""
         self._edge("FollowUser", w.FollowUserRequest, follower, followed)
         self._count("follow")
 
-    @rule(follower=PLACES, followed=PLACES)
+    @rule(follower=INDEXES, followed=INDEXES)
     def unfollow(self, follower: int, followed: int) -> None:
         """End a follow."""
         self._edge("UnfollowUser", w.UnfollowUserRequest, follower, followed)
@@ -151,7 +151,7 @@ class Story(RuleBasedStateMachine):
         self._count("create user")
 
     @precondition(lambda self: len(self._cast.users) > 2)
-    @rule(which=PLACES)
+    @rule(which=INDEXES)
     def delete_user(self, which: int) -> None:
         """Delete a user, and so their tweets and follows."""
         user = self._cast.user(which)
@@ -166,7 +166,7 @@ class Story(RuleBasedStateMachine):
 
     # Reads -----------------------------------------------------------------------------------
 
-    @rule(reader=PLACES, limit=LIMITS)
+    @rule(reader=INDEXES, limit=LIMITS)
     def read(self, reader: int, limit: int) -> None:
         """Read two pages; even before events are applied, they are in order, without duplicates."""
         token, last = "", None
@@ -181,7 +181,7 @@ class Story(RuleBasedStateMachine):
         self._count("read")
 
     @precondition(lambda self: self._last)
-    @rule(reader=PLACES, limit=LIMITS)
+    @rule(reader=INDEXES, limit=LIMITS)
     def read_last_command(self, reader: int, limit: int) -> None:
         """Read with the last command's token: the read shows its effect or is refused."""
         assert self._last is not None
@@ -210,7 +210,7 @@ class Story(RuleBasedStateMachine):
         self._calls.finish([self._calls.send(*command) for command in commands])
         self._last = None  # a read with an older token need not show these
 
-    @rule(commands=COMMANDS, reader=PLACES)
+    @rule(commands=COMMANDS, reader=INDEXES)
     def overtake(self, commands: Sequence[tuple[str, int, int]], reader: int) -> None:
         """Make readers fill the caches from a slow Postgres while newer events are applied."""
         world, user = self._world, self._cast.user(reader)
@@ -237,7 +237,7 @@ class Story(RuleBasedStateMachine):
     # Faults ----------------------------------------------------------------------------------
 
     @precondition(lambda self: self._cast.users)
-    @rule(fault=st.sampled_from(CHEAP), which=PLACES)
+    @rule(fault=st.sampled_from(CHEAP), which=INDEXES)
     def fault(self, fault: str, which: int) -> None:
         """Make a fault happen that takes no time."""
         self._faults.happen(fault, which)
@@ -246,7 +246,7 @@ class Story(RuleBasedStateMachine):
             self._last = None
 
     @precondition(lambda self: self._costly > 0)
-    @rule(fault=st.sampled_from(COSTLY), which=PLACES)
+    @rule(fault=st.sampled_from(COSTLY), which=INDEXES)
     def costly_fault(self, fault: str, which: int) -> None:
         """Make a fault happen that takes seconds, as long as the budget lasts."""
         self._costly -= 1

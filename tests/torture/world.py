@@ -81,7 +81,7 @@ class World:
         ]
         self.write = WriteServiceStub(self._channels[0])
         self.read = ReadServiceStub(self._channels[1])
-        self.meet_kafka()
+        self.connect_kafka()
         self.worker_stopped = False
         self.second_worker: ServerProcess | None = None
         self.replay_paused = False
@@ -122,14 +122,14 @@ class World:
         """Whether Redis runs."""
         return self.system.stack.valkey.running
 
-    def meet_kafka(self) -> None:
-        """Connect to Kafka anew: a client may wait forever for what a restored broker has lost."""
+    def connect_kafka(self) -> None:
+        """Connect to Kafka again: a client may wait forever for what a restored broker has lost."""
         servers = self.system.settings.kafka_address()
         self.admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
 
-    def meet_restored_kafka(self) -> None:
+    def reconnect_restored_kafka(self) -> None:
         """Connect to Kafka after a restore, and set the record limit, which it may have lost."""
-        self.meet_kafka()
+        self.connect_kafka()
         self.clients.reopen_feed()
         self.refuse_records(refuse=self.records_refused)
 
