@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from helpers.fanfare import Fanfare
 from helpers.leaks import MARKS
+from hypothesis import HealthCheck, settings
 
 from embedded import postgres as pg
 from embedded.class_archive import make_class_archive
@@ -21,6 +22,10 @@ from embedded.jars import kafka_jars
 from embedded.ports import free_ports
 from embedded.stack import default_parts_dir
 from ops.system import System
+
+# No test may fail because the machine is busy: neither an example nor the drawing of one has a limit.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 class Systems:

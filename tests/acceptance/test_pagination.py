@@ -90,7 +90,6 @@ def _scene(clients: Fanfare) -> Scene:
 @settings(
     max_examples=7,
     derandomize=True,
-    deadline=None,
     database=None,
     phases=(Phase.generate,),
 )

@@ -217,9 +217,7 @@ COMMANDS = st.lists(
 )
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(commands=COMMANDS)
 def test_any_commands_end_with_exact_timelines(
     fanfare: Fanfare, commands: list[tuple[str, int, int]]

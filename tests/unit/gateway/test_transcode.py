@@ -17,7 +17,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2
 from helpers.grpc_server import READ, WRITE
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.transcode import printer
@@ -83,7 +83,6 @@ def _oracle(message: Message) -> str:
 
 
 # The first text takes Hypothesis a second: it reads all of Unicode.
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(message=st.sampled_from(ANSWERS).flatmap(_messages))
 def test_every_answer_of_the_contract(message: Message) -> None:
     """For every response of the contract, the output is json_format's, byte for byte."""
@@ -132,7 +131,6 @@ def _any_type(draw: st.DrawFn) -> Descriptor:
     return pool.FindMessageTypeByName("odd.Odd")
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_any_type(data: st.DataObject) -> None:
     """The output is json_format's for oneofs, recursion and unordered field numbers, too."""

@@ -114,7 +114,7 @@ class Play:
             before = page.ids[-1]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(actions=ACTIONS, limit=st.integers(1, 5))
 def test_every_page_is_the_oracles_once_all_is_applied(
     actions: Sequence[tuple[str, int, int]], limit: int
