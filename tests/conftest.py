@@ -23,8 +23,13 @@ from embedded.ports import free_ports
 from embedded.stack import default_parts_dir
 from ops.system import System
 
-# No test may fail because the machine is busy: neither an example nor the drawing of one has a limit.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# No test may fail because the machine is busy: examples and the drawing of them have no limit.
+# Examples may share a fixture: tests make users or keys of their own for each of them.
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("unhurried")
 
 

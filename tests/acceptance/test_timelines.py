@@ -16,7 +16,7 @@ from fanfare.write.v1 import write_pb2 as w
 from helpers.fanfare import Fanfare
 from helpers.grpc_client import Failure, details, failure, ids
 from helpers.waiting import wait_until
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.system import System
@@ -217,7 +217,7 @@ COMMANDS = st.lists(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(commands=COMMANDS)
 def test_any_commands_end_with_exact_timelines(
     fanfare: Fanfare, commands: list[tuple[str, int, int]]

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 from helpers.fanfare import Fanfare
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.feed import timeline_lists as timeline
@@ -17,7 +17,6 @@ from core.feed.tweet_cache import DELETED, FILL, SET_IF_NEWER, encode_entry, enc
 # Above 2^53 neighbouring ids are equal as numbers in Lua, so a script must compare them as strings.
 BASE = 2**62
 IDS = st.lists(st.integers(BASE, BASE + 40), max_size=25)
-FIXTURE = [HealthCheck.function_scoped_fixture]
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def _eval(fanfare: Fanfare, script: str, key: str, *arguments: object) -> object
     return fanfare.redis.eval(script, 1, key, *(str(argument) for argument in arguments))
 
 
-@settings(max_examples=60, suppress_health_check=FIXTURE)
+@settings(max_examples=60)
 @given(before=IDS, read=IDS, cap=st.integers(1, 30))
 def test_a_build_has_the_ids_that_were_read_and_those_that_were_pushed(
     fanfare: Fanfare, key: str, before: list[int], read: list[int], cap: int
@@ -75,7 +74,7 @@ def test_a_builder_that_lost_its_lease_changes_nothing(fanfare: Fanfare, key: st
     assert _eval(fanfare, timeline.ABANDON_BUILD, key, "second") == 1
 
 
-@settings(max_examples=60, suppress_health_check=FIXTURE)
+@settings(max_examples=60)
 @given(log=IDS, base=IDS.filter(bool), complete=st.booleans(), cap=st.integers(1, 60))
 def test_compaction_keeps_the_timeline(
     fanfare: Fanfare, key: str, log: list[int], base: list[int], complete: bool, cap: int
@@ -105,7 +104,7 @@ def test_a_list_that_lost_its_base_is_deleted(
     assert not fanfare.redis.exists(key)
 
 
-@settings(max_examples=40, suppress_health_check=FIXTURE)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.integers(1, 12), st.just(0)), min_size=1, max_size=12))
 def test_an_older_version_never_replaces_a_newer(
     fanfare: Fanfare, key: str, versions: list[int]
