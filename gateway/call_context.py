@@ -28,7 +28,7 @@ class HttpContext:
             UnauthenticatedError: Authorization cannot be a token: it is too long, or not
                 printable ASCII, to which gRPC restricts it.
         """
-        self.address = request.remote or ""
+        self.address = request.remote or "unknown"
         self.metadata = [
             (FORWARDED_KEY, value) for value in request.headers.getall(FORWARDED_KEY, [])
         ]

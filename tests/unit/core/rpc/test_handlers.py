@@ -1,0 +1,120 @@
+"""The handler around each method, called as gRPC and as REST call it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from fanfare.common.v1.common_pb2 import User
+from fanfare.read.v1 import read_pb2 as pb
+from google.protobuf.message import Message
+
+from core.auth.call_context import Context, Metadata
+from core.errors import (
+    FanfareError,
+    InternalError,
+    InvalidRequestError,
+    MalformedRequestError,
+    PermissionDeniedError,
+    UserNotFoundError,
+)
+from core.rpc.handlers import MethodHandler
+
+GET_USER = pb.DESCRIPTOR.services_by_name["ReadService"].methods_by_name["GetUser"]
+REQUEST = pb.GetUserRequest(user_id=7)
+RESPONSE = pb.GetUserResponse(user=User(id=7, username="alice"))
+
+Answer = Callable[[MethodHandler, pb.GetUserRequest], Awaitable[object]]
+
+
+class _Call:
+    """A call without metadata."""
+
+    metadata: Metadata = ()
+    address = "192.0.2.1"
+    certificate_names = ()
+
+
+CONTEXT: Context = _Call()
+
+
+async def _by_bytes(handler: MethodHandler, request: pb.GetUserRequest) -> object:
+    answer = await handler.answer_bytes(request.SerializeToString(), CONTEXT)
+    return pb.GetUserResponse.FromString(answer)
+
+
+async def _by_message(handler: MethodHandler, request: pb.GetUserRequest) -> object:
+    return await handler.answer_message(request, CONTEXT)
+
+
+both = pytest.mark.parametrize("answer", [_by_bytes, _by_message])
+
+
+@both
+@pytest.mark.parametrize("canned", [RESPONSE, RESPONSE.SerializeToString()])
+async def test_a_method_may_answer_with_a_message_or_its_bytes(
+    answer: Answer, canned: Message | bytes
+) -> None:
+    """Either protocol gets the form that it needs, and the method the request and the context."""
+    seen: list[object] = []
+
+    async def method(request: Any, context: Context) -> Message | bytes:
+        seen.extend((request, context))
+        return canned
+
+    assert await answer(MethodHandler(GET_USER, method, None), REQUEST) == RESPONSE
+    assert seen == [REQUEST, CONTEXT]
+
+
+@both
+async def test_an_invalid_request_is_not_authorized(answer: Answer) -> None:
+    """Validation comes before the authorizer, which reads fields of the request."""
+    with pytest.raises(InvalidRequestError):
+        await answer(MethodHandler(GET_USER, _unused, _unused), pb.GetUserRequest())
+
+
+@both
+async def test_a_call_that_is_not_authorized_does_nothing(answer: Answer) -> None:
+    """The authorizer's error is the caller's answer, and the method does not run."""
+
+    async def check(_request: Message, _context: Context) -> None:
+        raise PermissionDeniedError
+
+    with pytest.raises(PermissionDeniedError):
+        await answer(MethodHandler(GET_USER, _unused, check), REQUEST)
+
+
+@both
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(UserNotFoundError(7), UserNotFoundError), (ValueError("hunter2"), InternalError)],
+)
+async def test_only_errors_of_the_contract_leave_a_handler(
+    answer: Answer,
+    raised: Exception,
+    told: type[FanfareError],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Any other exception is logged with its traceback, and is INTERNAL to the caller."""
+
+    async def method(_request: Any, _context: Context) -> bytes:
+        raise raised
+
+    with pytest.raises(told) as error:
+        await answer(MethodHandler(GET_USER, method, None), REQUEST)
+    assert "hunter2" not in str(error.value)
+    assert ("call failed method=fanfare.read.v1.ReadService.GetUser" in caplog.text) == (
+        told is InternalError
+    )
+    assert ("hunter2" in caplog.text) == (told is InternalError)
+
+
+async def test_bytes_that_are_not_the_message_are_malformed() -> None:
+    """Only gRPC's requests arrive as bytes."""
+    with pytest.raises(MalformedRequestError, match=r"not a fanfare\.read\.v1\.GetUserRequest"):
+        await MethodHandler(GET_USER, _unused, None).answer_bytes(b"\xff", CONTEXT)
+
+
+async def _unused(_request: Any, _context: Context) -> Any:
+    raise AssertionError
