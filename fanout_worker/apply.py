@@ -125,11 +125,12 @@ class BatchApplier:
         if fetched.unreadable:
             self._pass_unreadable(fetched)
         if fetched.records:
+            # Records that _pass_unreadable() has applied are below the checkpoints now.
             self._advance(fetched, fetched.records, fetched.ends)
         self.forget(fetched.interrupted)
 
     def _pass_unreadable(self, fetched: FetchedBatch) -> None:
-        """Apply a batch up to its last unreadable records, and remove that part from it.
+        """Apply a batch up to its last unreadable records, and drop everything that is cached.
 
         An unreadable record may have changed anything, so everything that is cached is dropped. The
         records before it are applied first. Applied after the drop, they would bring back what the
@@ -145,9 +146,6 @@ class BatchApplier:
         }
         self._advance(fetched, before, ends)
         self._drop_everything(ends)
-        for partition, end in ends.items():
-            records = fetched.records[partition]
-            fetched.records[partition] = [record for record in records if record.offset > end]
 
     def _drop_everything(self, partitions: Iterable[Partition]) -> None:
         """Drop all that is cached, and the known followers of these partitions.

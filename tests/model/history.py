@@ -1,4 +1,4 @@
-"""One history: a seed decides who takes each step, until all is drained and compared."""
+"""One run: a seed decides which actor takes each step; then all is drained and compared."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from model.world import Steps, ViolationError, World
 
 MAX_STEPS = 30_000
 TOKENS = 20
-"""How many tokens are tried at the end."""
+"""How many consistency tokens are tried at the end."""
 ASKER = "asker"
 
 
 @dataclass
 class Result:
-    """How a history ended."""
+    """The result of a run."""
 
     seed: int
     violation: str | None
@@ -34,7 +34,7 @@ class Result:
 
 
 def play(seed: int, rules: Rules, focus: str = "all", *, telling: bool = False) -> Result:
-    """Play the history of a seed."""
+    """Play the run of a seed."""
     rng = random.Random(seed)
     about = FOCUSES[focus]
     world = World(
@@ -79,7 +79,7 @@ class _History:
         self._mood_rate = rng.choice((0.003, 0.01, 0.03))
 
     def _begin(self, users: range) -> None:
-        """Begin with users and some follow edges, which Redis was never told of."""
+        """Begin with users and some follow edges, for which there are no events."""
         rng = self.world.rng
         edges = frozenset(
             (follower, followed)
@@ -153,7 +153,7 @@ class _History:
             replica.replay(rng.choice((1, 2, 4, 100)))
 
     def _expire_unfinished(self) -> None:
-        """Let time pass: the placeholders of builders that died expire."""
+        """Expire the placeholders of builders that died."""
         for space in self.world.redis.spaces.values():
             for key, elements in list(space.lists.items()):
                 if elements[-1].startswith(b"B"):
@@ -177,7 +177,7 @@ def _reader(world: World) -> Steps[None]:
 
 
 def _asker(world: World) -> Steps[None]:
-    """Ask the primary which history is valid, for the read service."""
+    """Ask the primary for its valid history, on behalf of the read service."""
     while True:
         yield
         if world.quiet or world.chance(0.3):
@@ -200,7 +200,7 @@ def _client(world: World, who: str, count: int, focus: Focus) -> Steps[None]:
 
 
 def _draw(world: World, focus: Focus) -> commands.Command | None:
-    """Draw a command."""
+    """Return a random command, or None if there is nothing that it could change."""
     rng, now = world.rng, world.postgres.now
     users = sorted(now.users)
     (kind,) = rng.choices(list(focus.commands), list(focus.commands.values()))

@@ -1,10 +1,10 @@
-"""Random histories for as long as one likes, and what they came to.
+"""Plays random runs of the simulation, and prints what happened.
 
     python tests/model/run.py --seconds 60 --seed 1
     python tests/model/run.py --seed 17 --focus relay --story
     python tests/model/run.py --ablation 2000
 
-Fails with the story of the first history that breaks a promise.
+Exits with status 1, and the story of the run, when one breaks a promise.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PROGRESS_SECONDS = 10.0
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
+    """Print a line and flush it."""
     print(line, flush=True)  # noqa: T201 - it is a program
 
 
 def run(seconds: float, seed: int) -> int:
-    """Play histories for so long; return the exit status."""
+    """Play runs for a number of seconds; return the exit status."""
     totals = Totals()
     begun = shown = time.monotonic()
     for number, focus in histories(seed):
@@ -52,7 +52,7 @@ def run(seconds: float, seed: int) -> int:
 
 
 def tell(seed: int, focus: str, rules: Rules) -> int:
-    """Print the story of a history, step by step; return 1 if it breaks a promise."""
+    """Print the story of a run, step by step; return 1 if it breaks a promise."""
     result: Result = play(seed, rules, focus, telling=True)
     say("\n".join(result.story))
     say(f"seed {seed}, focus {focus}: {result.violation or 'all promises kept'}")
@@ -60,7 +60,7 @@ def tell(seed: int, focus: str, rules: Rules) -> int:
 
 
 def ablation(count: int) -> None:
-    """Print how many histories fail when a rule is left out, for each rule, as a table."""
+    """Print a table: for each rule, how many runs fail when it is left out."""
     say("| rule left out | histories about | failed |\n|---|---|---|")
     for rule in (field.name for field in fields(Rules)):
         focus = BROKEN[rule].focus
@@ -69,7 +69,7 @@ def ablation(count: int) -> None:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command that the command line names; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Histories by the hundred: of all rules, and of all but one."""
+"""Many runs: with all rules, and with all but one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from model.rules import ALL_RULES, without
 
 @dataclass
 class Totals:
-    """What some histories came to."""
+    """The sums of the results of several runs."""
 
     histories: int = 0
     steps: int = 0
     figures: Counter[str] = field(default_factory=Counter)
 
     def add(self, result: Result) -> None:
-        """Count a history."""
+        """Add the result of a run."""
         self.histories += 1
         self.steps += result.steps
         self.figures.update(result.figures)
 
     def lines(self) -> Iterator[str]:
-        """Yield the totals, one a line."""
+        """Yield one line for each total."""
         yield f"{self.histories:>12,}  histories"
         yield f"{self.steps:>12,}  steps"
         for name, count in sorted(self.figures.items(), key=lambda item: item[0]):
@@ -34,7 +34,7 @@ class Totals:
 
 
 def histories(first: int) -> Iterator[tuple[int, str]]:
-    """Yield (seed, focus) for ever: from the first seed on, every second about all faults."""
+    """Yield (seed, focus) for ever, from the first seed on; every second run has all faults."""
     names = [name for name in FOCUSES if name != "all"]
     seed = first
     while True:
@@ -43,7 +43,7 @@ def histories(first: int) -> Iterator[tuple[int, str]]:
 
 
 def failed_without(rule: str, focus: str, count: int, enough: int = 8) -> tuple[list[Result], int]:
-    """Return the histories that failed without the rule, and how many were played.
+    """Return the runs that failed without the rule, and how many were played.
 
     Histories from seed 0 on; those that fail with all rules too would say nothing, and raise.
     """

@@ -1,4 +1,4 @@
-"""For each rule a history that keeps its promises with all rules, and breaks one without it."""
+"""For each rule, a run that keeps all promises with the rule and breaks one without it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Recorded(NamedTuple):
-    """A history."""
+    """The focus and the seed of a run."""
 
     focus: str
     seed: int

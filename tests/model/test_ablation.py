@@ -1,4 +1,4 @@
-"""Each rule of the protocol is needed: a history that keeps its promises breaks them without it."""
+"""Each rule of the protocol is needed: without it, a run breaks a promise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RULES = [field.name for field in fields(Rules)]
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rule_is_needed(rule: str) -> None:
-    """The recorded history fails without the rule and passes with it."""
+    """The recorded run fails without the rule and passes with it."""
     history = BROKEN[rule]
     assert play(history.seed, without(rule), history.focus).violation is not None
     assert play(history.seed, ALL_RULES, history.focus).violation is None

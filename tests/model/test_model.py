@@ -1,4 +1,4 @@
-"""Thousands of histories, the same ones each time: see README.md."""
+"""Two thousand runs, the same ones each time; see README.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HISTORIES = 100
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_promises_are_kept_in_every_history(chunk: int) -> None:
-    """Whatever is interleaved, killed or lost: drained pages are exact, and tokens honoured."""
+    """Whatever is interleaved, killed or lost, pages are exact once all is drained."""
     totals = Totals()
     for seed, focus in islice(histories(chunk * HISTORIES), HISTORIES):
         result = play(seed, ALL_RULES, focus)
@@ -26,7 +26,7 @@ def test_promises_are_kept_in_every_history(chunk: int) -> None:
 
 
 def test_a_history_is_its_seed() -> None:
-    """The same seed plays the same history, or no failure could be looked into."""
+    """The same seed plays the same run, so that a failure can be repeated."""
     first = play(3, ALL_RULES, "all", telling=True)
     again = play(3, ALL_RULES, "all", telling=True)
     assert first.story == again.story
