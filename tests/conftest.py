@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,10 @@ settings.load_profile("unhurried")
 
 
 class Systems:
-    """Starts systems; what takes long and is always the same is done once, for the first of them.
+    """Starts and stops systems in less time than it takes to do so one by one.
 
-    That is initdb, whose result is copied, and the search for the classes that Kafka loads.
+    What is the same for all is done once, for the first: initdb, whose result is copied, and the
+    archive of the classes that Kafka loads. Systems stop while the next test begins.
     """
 
     def __init__(self, folder: Path, new_folder: Callable[[str], Path]) -> None:
@@ -52,6 +54,8 @@ class Systems:
         )
         self._postgres = folder / "postgres"
         pg.prepare_postgres(self._postgres, free_ports(1)[0], pg.load_password(self._postgres))
+        self._stopping = ThreadPoolExecutor(2)
+        self._stops: list[Future[list[Path]]] = []
 
     def start(self, *, replica: bool = False, auth: bool = False, **environment: str) -> System:
         """Start a system, which the caller stops.
@@ -70,6 +74,20 @@ class Systems:
         system.start()
         return system
 
+    def stop(self, system: System) -> None:
+        """Stop a system in the background, and then search its logs for secrets."""
+        self._stops.append(self._stopping.submit(_stop, system))
+
+    def finish(self) -> list[Path]:
+        """Wait until all systems have stopped; return the logs in which secrets were found."""
+        self._stopping.shutdown()
+        return [log for stop in self._stops for log in stop.result()]
+
+
+def _stop(system: System) -> list[Path]:
+    system.stop()
+    return _logs_with_secrets(system)
+
 
 def _logs_with_secrets(system: System) -> list[Path]:
     """Return the logs, and the files of Kafka, that contain a user's secret or e-mail address."""
@@ -80,9 +98,11 @@ def _logs_with_secrets(system: System) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def systems(tmp_path_factory: pytest.TempPathFactory) -> Systems:
-    """Return what starts systems; it is only made when the first of them is needed."""
-    return Systems(tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp)
+def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systems]:
+    """Return what starts systems. At the end of the run no log may contain a secret."""
+    systems = Systems(tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp)
+    yield systems
+    assert systems.finish() == []
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +120,7 @@ def start_system(systems: Systems) -> Iterator[Callable[..., System]]:
 
     yield start
     for system in started:
-        system.stop()
-    assert [log for system in started for log in _logs_with_secrets(system)] == []
+        systems.stop(system)
 
 
 @pytest.fixture(scope="session")
@@ -111,6 +130,5 @@ def fanfare(systems: Systems) -> Iterator[Fanfare]:
     with Fanfare(system) as clients:
         yield clients
         found = clients.where(*MARKS)
-    system.stop()
+    systems.stop(system)
     assert found == set()
-    assert _logs_with_secrets(system) == []

@@ -78,7 +78,12 @@ class Fanfare(GrpcClient):
         self.tweets(author, tweets)
         self.wait_drained()  # the event of the follow deletes the list
         self.wait_exact(reader)
-        wait_until(lambda: self.has_list(reader), "the timeline list is in Redis")
+
+        def is_cached() -> bool:
+            self.timeline(reader)
+            return self.has_list(reader)
+
+        wait_until(is_cached, "the timeline list is in Redis")
         return author, reader
 
     def has_list(self, reader: User) -> bool:
