@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 CALL_SECONDS = 10.0
 DRAIN_SECONDS = 10.0
 # During a drain an idle connection stays open this long for its next request, whose answer tells
-# the client to connect again. A request that crosses with the end of its connection would fail.
+# the client to connect again. A request that arrives just as its connection closes would fail.
 LINGER_SECONDS = 2.0
 LINGER_POLL_SECONDS = 0.02
 BODY_SECONDS = 30.0
