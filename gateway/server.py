@@ -81,7 +81,7 @@ class RestServer:
         self._is_serving = is_serving
         self._cors = cors
         self._is_draining = False
-        # One thread, so that parsing takes at most half of the interpreter's time from the event
+        # One thread, so that only one body at a time competes for the interpreter with the event
         # loop, which also serves gRPC.
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="rest-parsing")
         application = web.Application(
