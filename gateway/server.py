@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 CALL_SECONDS = 10.0
 DRAIN_SECONDS = 10.0
 # During a drain an idle connection stays open this long for its next request, whose answer tells
-# the client to connect again. A request that crosses with the end of its connection would fail.
+# the client to connect again. A request that arrives just as its connection closes would fail.
 LINGER_SECONDS = 2.0
 LINGER_POLL_SECONDS = 0.02
 BODY_SECONDS = 30.0
@@ -81,7 +81,7 @@ class RestServer:
         self._is_serving = is_serving
         self._cors = cors
         self._is_draining = False
-        # One thread, so that parsing takes at most half of the interpreter's time from the event
+        # One thread, so that only one body at a time competes for the interpreter with the event
         # loop, which also serves gRPC.
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="rest-parsing")
         application = web.Application(

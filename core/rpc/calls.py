@@ -82,7 +82,8 @@ class Calls:
 def _port(context: grpc.aio.ServicerContext[Any, Any]) -> int:
     """Return the client's port, from a peer such as ipv4:127.0.0.1:50051.
 
-    Two clients may have the same port. Then a connection is only closed later than it could be.
+    Two clients on different machines may have the same port. Then a drain closes a connection later
+    than it could, and does no harm.
     """
     port = context.peer().rpartition(":")[2]
     return int(port) if port.isdigit() else 0

@@ -31,11 +31,11 @@ from core.runtime.tasks import start
 LOG = logging.getLogger(__name__)
 # Maximum duration of a drain. Calls that take longer are cut off.
 DRAIN_SECONDS = 10.0
-# During a drain: a connection is closed this long after its first call was refused, by when its
-# client has read so and stopped using it.
+# During a drain, a connection is closed this long after its first refused call. By then its client
+# has read the refusal and stopped using the connection.
 REFUSED_SECONDS = 0.1
-# A connection without any call is closed after this time. The longer it is, the less likely is a
-# call that crosses with the end of its connection, and whose outcome its client cannot know.
+# During a drain, a connection without calls is closed after this time. The longer it is, the less
+# likely is a call that arrives just as its connection closes, and gets no answer.
 SILENT_SECONDS = 1.0
 DRAIN_POLL_SECONDS = 0.02
 # How often the server pings its clients, and how long it waits for their answer before it closes
@@ -146,8 +146,8 @@ class GrpcServer:
             return
         self._keeping_open.cancel()
         await asyncio.wait([self._keeping_open])
-        # In this order: a client that is refused opens another connection, which must reach
-        # another process.
+        # Free the port before refusing calls: a refused client reconnects, and must reach another
+        # process.
         stop_listening(self.port)
         self._calls.refuse_grpc()
         LOG.info("draining port=%d calls=%d", self.port, self._calls.grpc_count)
@@ -155,10 +155,10 @@ class GrpcServer:
         await asyncio.gather(self._server.stop(None), *self._ending)
 
     async def _close_connections(self) -> None:
-        """Close each connection once its calls are answered and its client has been told.
+        """Close each connection once its calls are answered and its client has stopped using it.
 
-        grpc's own stop() cannot do this: calls that arrive until clients have read its GOAWAY get
-        the status CANCELLED without details, which clients do not retry.
+        grpc's own stop() cannot do this: it answers CANCELLED, which clients do not retry, to calls
+        that arrive before the clients have read its GOAWAY.
         """
         began = time.monotonic()
         while (now := time.monotonic()) < began + DRAIN_SECONDS:
@@ -170,7 +170,7 @@ class GrpcServer:
             connection.shutdown(socket.SHUT_RDWR)
 
     def _close_quiet_connections(self, began: float, now: float) -> int:
-        """Return how many connections there were."""
+        """Close the connections that are due; return how many there were."""
         count = 0
         busy = self._calls.ports()
         refused_at = self._calls.refused_at
@@ -178,7 +178,7 @@ class GrpcServer:
             count += 1
             is_due = now >= refused_at.get(port, began + SILENT_SECONDS) + REFUSED_SECONDS
             if is_due and port not in busy:
-                with suppress(OSError):  # the client has just closed it
+                with suppress(OSError):  # the client may have closed it
                     connection.shutdown(socket.SHUT_RDWR)
         return count
 
