@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fanfare.events.v1 import events_pb2 as pb
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.feed.checkpoints import Checkpoint
@@ -56,6 +56,7 @@ def test_a_checkpoint_advances_past_skipped_records() -> None:
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=3),
     st.lists(st.integers(0, 4), min_size=1, max_size=10),
 )
+@example([(0, 4), (1, 0)], [0, 3])  # the first checkpoint was created after the second
 def test_a_record_that_counts_for_a_shard_counts_for_the_earliest_checkpoint(
     progress: list[tuple[int, int]], epochs: list[int]
 ) -> None:
