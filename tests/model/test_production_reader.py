@@ -67,7 +67,8 @@ def _page_of_both(world: World, viewer: int, before: int, limit: int) -> Steps[l
     known = world.known
     history = world.replica.history(world.rules)
     if world.redis.up and known is not None and known == history == world.postgres.valid_history():
-        first, second = _frozen(world), _frozen(world)
+        chance = world.figures["pages of both"]
+        first, second = _frozen(world, chance), _frozen(world, chance)
         expected = _finish(reader.page(first, viewer, before, limit))
         found = _finish(production_reader.page(second, viewer, before, limit))
         assert found == expected
@@ -77,11 +78,22 @@ def _page_of_both(world: World, viewer: int, before: int, limit: int) -> Steps[l
     return (yield from reader.page(world, viewer, before, limit))
 
 
-def _frozen(world: World) -> World:
-    """Return a copy of the world whose Redis and process can be changed without harm."""
+def _frozen(world: World, chance: int) -> World:
+    """Return a copy of the world for one reader, in which some lists and tweets have expired.
+
+    What expires is drawn from chance. Else most pages would be read from complete lists, and say
+    nothing about how these are built and filled.
+    """
     frozen = copy.copy(world)
     frozen.redis, frozen.local_cache = copy.deepcopy((world.redis, world.local_cache))
-    frozen.rng, frozen.figures, frozen.quiet = random.Random(0), Counter(), True
+    frozen.rng, frozen.figures, frozen.quiet = random.Random(chance), Counter(), True
+    space = frozen.space(str(world.known))
+    for key in list(space.lists):
+        if frozen.rng.random() < 0.2:
+            del space.lists[key]
+    for tweet_id in list(space.tweet_cache):
+        if frozen.rng.random() < 0.4:
+            space.put_tweet(tweet_id, None)
     return frozen
 
 
