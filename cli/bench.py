@@ -34,7 +34,9 @@ SIZES: dict[Profile, tuple[int | None, int | None]] = {
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)), metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="Smaller sizes and fewer repetitions; takes minutes.")
 @click.option(
-    "--smoke", is_flag=True, help="Tiny sizes, to check that every row works; writes no results."
+    "--smoke",
+    is_flag=True,
+    help="Tiny sizes, to check that every benchmark works; writes no results.",
 )
 @click.option(
     "--data",
@@ -45,8 +47,8 @@ SIZES: dict[Profile, tuple[int | None, int | None]] = {
 def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> None:
     """Measure the performance of this machine.
 
-    Starts a system of its own, runs all rows or those with the given names, and prints each figure
-    against the raw limit of the layer beneath it. Writes the repetitions to
+    Starts a system of its own, runs all benchmarks or those with the given names, and prints each
+    figure against the raw limit of the layer beneath it. Writes every repetition to
     bench/results/latest.json, and the results page and its plots to docs.
     """
     # SIGTERM ends it as Ctrl-C does: what was measured is shown, and nothing is left running.

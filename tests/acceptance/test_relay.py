@@ -206,7 +206,7 @@ def test_events_are_replayed_from_postgres(own: Fanfare) -> None:
     records = _records(own)
     ((kept,),) = own.sql("SELECT count(*) FROM outbox")
     replayed = own.command("replay", "--since", "1")
-    assert replayed.stdout == f"{kept:,} events wait in the outbox to be sent again\n"
+    assert replayed.stdout == f"{kept:,} events will be sent again\n"
     own.tweet(carol)
     own.tweet(bob)
     own.wait_drained()
