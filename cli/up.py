@@ -1,4 +1,4 @@
-"""`fanfare up` and `fanfare demo`: run all of Fanfare on this machine."""
+"""`fanfare up` and `fanfare demo`: the whole of Fanfare on this machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from core.settings import Settings, load_settings
 from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
 from embedded.supervisor import Supervisor
 from ops.certificates import client_options
-from ops.demo import Demo
+from ops.demo import Demo, DemoError
+from ops.errors import OpsError
 from ops.system import ServicePorts, System
 
 
 @click.command()
-@click.option(
-    "--replica", is_flag=True, help="Run a streaming replica of Postgres too, for queries."
-)
-@click.option("--auth", is_flag=True, help="Require access tokens and TLS.")
+@click.option("--replica", is_flag=True, help="Run a replica of Postgres too, for the queries.")
+@click.option("--auth", is_flag=True, help="Have callers say who they are, by access tokens.")
 def up(*, replica: bool, auth: bool) -> None:
-    """Run everything on this machine until Ctrl-C.
+    """Run everything on the fixed ports until Ctrl-C.
 
-    Listens on the fixed ports, and keeps data and logs in the state folder. What dies is reported
-    and restarted; if it does not stay up, everything is stopped and the exit status is 1.
+    The data stay in the state folder. A server that dies is reported and restarted. If it keeps
+    dying, everything is stopped, and the exit status is 1.
     """
     settings = load_settings()
     console = Console()
@@ -52,27 +51,26 @@ def up(*, replica: bool, auth: bool) -> None:
                 Supervisor(system.servers, _reporter(console)).watch()
             finally:
                 console.print("\nStopping ...")
+    except (StackError, OpsError) as error:
+        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         pass
 
 
 @click.command()
-@click.option("--auth", is_flag=True, help="Require access tokens and TLS.")
+@click.option("--auth", is_flag=True, help="Have callers say who they are, by access tokens.")
 def demo(*, auth: bool) -> None:
-    """Show what Fanfare does, step by step.
-
-    Runs on a system of its own with an empty database, which is stopped and removed at the end.
-    """
+    """Start everything, do the main job step by step, and stop."""
     settings = load_settings()
     console = Console()
     _interrupt_on_signals()
     fixed = _fixed_ports_are_free(settings)
     console.print(
         "Starting Postgres, Valkey, Kafka and the four processes "
-        + ("on the fixed ports ..." if fixed else "on free ports, since a fixed port is taken ...")
+        + ("on the fixed ports ..." if fixed else "on free ports, as some fixed one is taken ...")
     )
     try:
-        # A folder of its own, so that the database is empty also after `make up` was used.
+        # Its own folder: the demo begins on an empty database whatever `make up` has gathered.
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix="demo-", dir=settings.state_dir) as folder,
@@ -88,9 +86,11 @@ def demo(*, auth: bool) -> None:
             Demo(system.settings, console).run()
     except OSError as error:
         raise click.ClickException(
-            f"cannot write to {settings.state_dir}: {error.strerror}; set FANFARE_STATE_DIR to a "
-            "folder that you can write to"
+            f"{settings.state_dir} cannot be written to ({error.strerror}): set FANFARE_STATE_DIR "
+            "to a folder that can."
         ) from error
+    except (StackError, OpsError, DemoError) as error:
+        raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
     tls_dir = settings.state_dir / "tls" if auth else None
@@ -110,14 +110,14 @@ def _places(settings: Settings) -> str:
     if settings.tls_dir is not None:
         text += f"\nClients need certificates: curl{curl} ..., grpcurl {grpcurl} ..."
     if settings.auth_keys is not None:
-        text += "\nPOST /sessions returns access tokens."
+        text += "\nPOST /sessions gives access tokens."
     if exports:
-        text += f"\nBefore other fanfare commands, run: export {' '.join(exports)}"
+        text += f"\nThe other commands of fanfare need this: export {' '.join(exports)}"
     return text
 
 
 def _reporter(console: Console) -> Callable[[str], None]:
-    """Return a function that prints a report of one or more lines, after the time of day."""
+    """Return a function that prints lines as they are, with the time before the first."""
 
     def report(lines: str) -> None:
         text = f"{time.strftime('%H:%M:%S')} {lines}"
@@ -132,7 +132,7 @@ def _next(settings: Settings, tls_dir: Path | None) -> str:
     post += f"{scheme}://localhost:{settings.rest_write_port}"
     lines = [
         "",
-        "Demo finished; everything has been stopped. To try it yourself:",
+        "That was all of it, and it is stopped again. To try it yourself:",
         "    make up" if tls_dir is None else "    make up AUTH=on",
         "and in another terminal, for example:",
         f"    {post}/users \\",
@@ -149,7 +149,7 @@ def _next(settings: Settings, tls_dir: Path | None) -> str:
 
 
 def _interrupt_on_signals() -> None:
-    """Raise KeyboardInterrupt on the first SIGINT or SIGTERM, and ignore any further one."""
+    """Have SIGINT and SIGTERM raise KeyboardInterrupt, the first time; stopping is not stopped."""
 
     def interrupt(_number: int, _frame: object) -> NoReturn:
         for number in (signal.SIGINT, signal.SIGTERM):

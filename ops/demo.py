@@ -1,4 +1,4 @@
-"""The steps of `fanfare demo`: calls to a running system, printed as commands to type."""
+"""`fanfare demo`: the seed's workflow on the real system, each step as a line to type."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from core.auth.authorizer import METADATA_KEY
 from core.rpc.tls import client_context, open_channel
 from core.settings import Settings
 from ops.certificates import client_options
-from ops.errors import OpsError
 
 FAN_OUT_SECONDS = 30.0
 CALL_SECONDS = 10.0
@@ -33,8 +32,12 @@ READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 Answer = dict[str, Any]
 
 
+class DemoError(Exception):
+    """A step did not do what it should; the text says which and what came instead."""
+
+
 class Demo:
-    """Takes the steps of the demo on a running system, and prints them."""
+    """Runs steps against a running system and prints them."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
@@ -43,16 +46,12 @@ class Demo:
         self._context = client_context(tls)
         shown = None if tls is None else Path(tls.name)
         self._scheme, self._trust, self._plain = client_options(shown)
-        # Access tokens by user id; empty if authentication is off.
+        # Access tokens, by user id; none where authentication is off.
         self._tokens: dict[str, str] = {}
 
     def run(self) -> None:
-        """Take all steps.
-
-        Raises:
-            OpsError: a step failed; those after it are not taken.
-        """
-        self._title("The main workflow over REST")
+        """Go through the whole story; raises DemoError at the first step that fails."""
+        self._title("The seed's workflow, through the REST shim")
         alice = self._rest("POST", "/users", _new_user("alice", "pass123"))["user"]["id"]
         bob = self._rest("POST", "/users", _new_user("bob", "pass456"))["user"]["id"]
         if self._settings.auth_keys is not None:
@@ -81,16 +80,16 @@ class Demo:
         self._wait_for("the fan-out has pushed the tweet to Carol", carol, ["Hello from Dave!"])
         self._rpc(READ, "GetHomeTimeline", {"user_id": carol, "limit": 10}, caller=carol)
 
-        self._title("A deleted tweet leaves every timeline")
+        self._title("What is deleted leaves every timeline")
         tweet = {"user_id": int(bob), "content": "Hello again from Bob!"}
         self._rest("POST", "/tweets", tweet, caller=bob)
         both = ["Hello again from Bob!", "Hello from Bob!"]
         self._wait_for("Alice sees both", alice, both)
         self._rest("DELETE", f"/tweets/{hello}", caller=bob)
-        self._wait_for("the deleted tweet has left", alice, both[:1])
+        self._wait_for("the deleted one has left", alice, both[:1])
         self._rest("GET", f"/timeline/{alice}", caller=alice)
 
-        self._title("Unfollowing removes an author's tweets, following adds all of them")
+        self._title("Who is unfollowed leaves too, and who is followed comes with all they wrote")
         self._rest("DELETE", f"/followers/{alice}/{bob}", caller=alice)
         self._wait_for("Alice's timeline is empty", alice, [])
         self._rest("GET", f"/timeline/{alice}", caller=alice)
@@ -99,7 +98,7 @@ class Demo:
         self._rest("GET", f"/timeline/{alice}", caller=alice)
 
     def _sign_in(self, name: str, password: str) -> None:
-        """Begin a session; later steps of this user carry its access token."""
+        """Begin a session, in whose name the steps of the user are done from then on."""
         credentials = {"username": name, "password": password}
         line = f"curl -X POST {self._url('POST', '/sessions')}{self._trust}"
         line += f" -H 'Content-Type: application/json' -d '{json.dumps(credentials)}'"
@@ -110,7 +109,7 @@ class Demo:
         self._print_answer({"session": session | secrets})
 
     def _refuse_strangers(self, alice: str, bob: str) -> None:
-        """Show that a user cannot read another's timeline or follow in another's name."""
+        """Show that nobody reads another's timeline or follows in another's name."""
         edge = {"follower_id": int(bob), "followed_id": int(alice)}
         self._rest("GET", f"/timeline/{alice}", refused=401)
         self._rest("GET", f"/timeline/{alice}", caller=bob, refused=403)
@@ -122,14 +121,9 @@ class Demo:
     def _rest(
         self, verb: str, path: str, body: Answer | None = None, caller: str = "", refused: int = 0
     ) -> Answer:
-        """Take a step over REST, printed as a curl command; return the JSON of the answer.
+        """Do a step over REST as a user, printed as a curl line; return the answer's JSON.
 
-        Args:
-            verb: the HTTP method.
-            path: the path of the URL.
-            body: the JSON to send, if any.
-            caller: the id of the user whose access token to send, if any.
-            refused: the status with which the call must fail; 0 if it must succeed.
+        refused: the status that the step must fail with; 0: it must succeed.
         """
         line = f"curl -X {verb} " if verb != "GET" else "curl "
         line += self._url(verb, path) + self._trust
@@ -145,7 +139,7 @@ class Demo:
     def _rpc(
         self, service: ServiceDescriptor, method: str, body: Answer, caller: str = ""
     ) -> Answer:
-        """Take a step over gRPC, printed as a grpcurl command; return the answer as JSON."""
+        """Do a step over gRPC as a user, printed as a grpcurl line; return the answer as JSON."""
         write = service is WRITE
         settings = self._settings
         target = settings.write_service_target() if write else settings.read_service_target()
@@ -169,13 +163,13 @@ class Demo:
                 request = json_format.ParseDict(body, request_class())
                 response = call(request, metadata=metadata, timeout=CALL_SECONDS)
             except grpc.RpcError as error:
-                raise OpsError(f"{name} failed: {error}") from error
+                raise DemoError(f"{name} failed: {error}") from error
         answer = json_format.MessageToDict(response, preserving_proto_field_name=True)
         self._print_answer(answer)
         return answer
 
     def _wait_for(self, what: str, user_id: str, contents: list[str]) -> None:
-        """Wait until the user's timeline has exactly these contents, newest first."""
+        """Wait until the user's timeline says exactly this; raises DemoError if it never does."""
 
         def seen() -> list[str]:
             timeline = self._fetch("GET", f"/timeline/{user_id}", caller=user_id)
@@ -208,16 +202,16 @@ class Demo:
             ) as response:
                 text = response.read()
             if refused:
-                raise OpsError(f"{verb} {path} succeeded, but must fail with status {refused}")
+                raise DemoError(f"{verb} {path} was not refused")
         except urllib.error.HTTPError as error:
             if error.code == refused:
                 told: Answer = json.loads(error.read())
                 return told
-            raise OpsError(
-                f"{verb} {path} failed with status {error.code}: {error.read().decode()}"
+            raise DemoError(
+                f"{verb} {path} answered {error.code}: {error.read().decode()}"
             ) from error
         except OSError as error:
-            raise OpsError(f"{verb} {path} got no answer: {error}") from error
+            raise DemoError(f"{verb} {path} was not answered: {error}") from error
         answer: Answer = json.loads(text) if text else {}
         return answer
 
@@ -232,11 +226,11 @@ class Demo:
 
 
 def poll(condition: Callable[[], bool], seconds: float, failure: Callable[[], str]) -> None:
-    """Wait until the condition holds; else raise OpsError with what failure() says."""
+    """Wait until the condition holds; raises DemoError with the failure's text if it never does."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise OpsError(f"not within {seconds:.0f} s: {failure()}")
+            raise DemoError(f"not within {seconds:.0f} s: {failure()}")
         time.sleep(0.02)
 
 
@@ -245,5 +239,5 @@ def _new_user(name: str, password: str) -> Answer:
 
 
 def _short(token: str) -> str:
-    """Return the beginning of a token; whoever sees a whole one could use it."""
+    """Return the token as it is shown: one that was printed could be used."""
     return f"{token[:8]}..."

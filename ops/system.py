@@ -1,4 +1,4 @@
-"""All of Fanfare on this machine: the embedded stack and the processes of Fanfare."""
+"""The whole of Fanfare on this machine: the embedded stack and the four processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class ServicePorts:
-    """The ports of the processes, under the names of the settings."""
+    """Where the four processes listen; the names are those of the settings."""
 
     write_port: int
     read_port: int
@@ -33,7 +33,7 @@ class ServicePorts:
 
 
 class System:
-    """An embedded stack and the processes that use it, started and stopped as one."""
+    """A stack and its processes, from start() to stop()."""
 
     def __init__(  # noqa: PLR0913 - each is a plain fact about the system
         self,
@@ -47,18 +47,13 @@ class System:
         replica: bool = False,
         auth: bool = False,
     ) -> None:
-        """Prepare a system, without starting it.
+        """Prepare a system whose data and logs are in state_dir.
 
-        Args:
-            state_dir: the folder of its data, logs, keys and certificates.
-            parts_dir: the folder of Kafka's jars.
-            given: settings; a server whose address is set there is not started.
-            fixed_ports: whether to use the fixed ports of the servers and the ports in `given`;
-                otherwise free ports are used.
-            environment: more environment variables for the processes.
-            progress: called with a line for each step that takes time.
-            replica: whether to run a streaming replica of Postgres, for queries.
-            auth: whether to require access tokens and TLS.
+        given: settings whose addresses stand for servers that then are not started, and, with
+        fixed_ports, whose ports are used; else all ports are free ones. environment: further
+        settings of the processes. progress: called with a line for each step that takes time.
+        replica: whether queries go to a streaming replica of Postgres. auth: whether callers must
+        say who they are, over TLS; keys and certificates are in the state folder.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -96,14 +91,13 @@ class System:
 
     @property
     def servers(self) -> list[ServerProcess]:
-        """Everything that was started: the servers of the stack, and the processes."""
+        """All that was started: the stack's servers and the processes."""
         return [*self.stack.servers, *self.processes.values()]
 
     def start(self) -> None:
-        """Start everything and wait until all processes serve.
+        """Start everything and wait until all of it serves.
 
-        Raises:
-            StackError, OpsError: something could not be started; nothing is left running then.
+        Raises StackError or OpsError with one sentence; then nothing is left running.
         """
         try:
             for name in ServicePorts.__dataclass_fields__:
@@ -135,7 +129,7 @@ class System:
             raise
 
     def stop(self) -> None:
-        """Drain the processes, callers before those they call, and stop the stack."""
+        """Drain the processes, those that call others first, and stop the stack."""
         gateway = self.processes.get("gateway")
         if gateway is not None:
             gateway.stop()
@@ -177,17 +171,16 @@ class System:
     def another_read_service(
         self, processes: int, auth_keys: Path | None = None
     ) -> tuple[ServerProcess, str]:
-        """Start a second read service, which the caller stops; return it and its target.
+        """Start a second read service, of so many processes, which the caller stops.
 
-        Args:
-            processes: how many processes share its port.
-            auth_keys: the folder of keys, to require access tokens; None to require none.
+        Returns it and its target. auth_keys: the folder of keys, where callers must say who they
+        are.
         """
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
         keys = {"auth_keys": str(auth_keys)} if auth_keys else {}
         service = self._process(
-            # Different names, because both may run at the same time, each with its log and lock.
+            # Both may run at a time, each with its log and lock.
             "asking-read" if auth_keys else "second-read",
             "read_service",
             self._serving(target),
@@ -223,5 +216,5 @@ class System:
 def _make_secrets(state_dir: Path) -> None:
     if not any((state_dir / "keys").glob("*.private.pem")):
         create_key(state_dir / "keys")
-    # Issued at each start, because earlier certificates may have expired.
+    # Anew at each start: those of before may have expired.
     Authority().issue(state_dir / "tls", "fanfare")
