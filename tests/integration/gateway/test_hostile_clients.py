@@ -11,7 +11,8 @@ from contextlib import ExitStack, suppress
 import pytest
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
-from helpers.support import Fanfare, wait_until
+from helpers.fanfare import Fanfare
+from helpers.waiting import wait_until
 
 BODY_BYTES = 4 * 1024 * 1024
 # Far above what a call takes, even on a busy machine where each of the callers below has to wait.
