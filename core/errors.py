@@ -286,14 +286,6 @@ class ConsistencyTokenLostError(FanfareError):
     )
 
 
-class ServiceUnavailableError(RetryableError):
-    """The service behind the REST gateway does not answer."""
-
-    reason = ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE
-    code = grpc.StatusCode.UNAVAILABLE
-    message = "the service is unavailable; retry"
-
-
 class OverloadedError(RetryableError):
     """Too many calls are queued for the same resource."""
 

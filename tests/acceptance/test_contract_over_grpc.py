@@ -109,7 +109,7 @@ def test_passwords_are_kept_as_argon2id_hashes(fanfare: Fanfare) -> None:
 
 def test_a_retried_tweet_is_created_once(fanfare: Fanfare) -> None:
     """Retries return the first answer: one after another, at the same time, and in one batch."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     user = fanfare.user()
     request = w.CreateTweetRequest(user_id=user.id, content="once", request_id=str(uuid.uuid4()))
     with ThreadPoolExecutor(16) as pool:

@@ -46,7 +46,7 @@ def _produce(
 )
 def test_an_unreadable_record_becomes_a_dead_letter(own: Fanfare, value: bytes) -> None:
     """An unreadable record is listed by `fanfare dlq`, and later records are applied."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     _produce(own, own.settings.topic, bob, value)
     tweet = own.tweet(bob)
@@ -119,7 +119,7 @@ def test_records_before_a_dead_letter_do_not_come_back(own: Fanfare) -> None:
 
 def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
     """A replayed record has what it concerns removed from Redis, so that it is built again."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     newest = own.timeline(alice).tweets[0]
     event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=newest))
@@ -179,15 +179,13 @@ def test_a_letter_is_replayed_once(fanfare: Fanfare) -> None:
 
 def test_a_temporary_failure_loses_nothing(own: Fanfare) -> None:
     """While Redis refuses writes the worker retries, and afterwards continues."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     own.redis.config_set("min-replicas-to-write", 1)
     try:
         tweet = own.tweet(bob)
         wait_until(
-            lambda: (
-                own.rare_paths()[Metric.FANOUT_RESTARTED] >= before[Metric.FANOUT_RESTARTED] + 3
-            ),
+            lambda: own.metrics()[Metric.FANOUT_RESTARTED] >= before[Metric.FANOUT_RESTARTED] + 3,
             "the worker has retried three times",
         )
         cached = own.redis.lrange(own.keys.for_list(home_list(alice.id)), 0, -1)
@@ -200,7 +198,7 @@ def test_a_temporary_failure_loses_nothing(own: Fanfare) -> None:
 
 def test_a_worker_without_postgres_waits_for_it(own: Fanfare) -> None:
     """A worker that cannot read an author's followers waits, and pushes no tweet to nobody."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     worker = own.system.processes["worker"]
     worker.kill()  # so that it must read the followers again

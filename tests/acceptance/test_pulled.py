@@ -42,7 +42,7 @@ def test_followers_since_the_last_count_are_seen(own: Fanfare) -> None:
 
 def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     """Lists from before the crossing are dropped; those built afterwards name the pull author."""
-    before = own.rare_paths()
+    before = own.metrics()
     author, other = own.user(), own.user()
     readers = [own.user(author, other) for _ in range(THRESHOLD)]
     own.tweets(author, 5)
@@ -150,8 +150,8 @@ def test_a_reader_of_more_authors_than_are_built_at_once_is_served(own: Fanfare)
     own.wait_exact(reader)
 
     def merged() -> bool:
-        before = own.rare_paths()[Metric.PULLED_MERGED]
+        before = own.metrics()[Metric.PULLED_MERGED]
         assert own.whole_timeline(reader) == own.oracle(reader)
-        return own.rare_paths()[Metric.PULLED_MERGED] > before
+        return own.metrics()[Metric.PULLED_MERGED] > before
 
     wait_until(merged, "all lists are built and merged")

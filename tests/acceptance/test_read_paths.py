@@ -94,7 +94,7 @@ def test_a_limited_number_of_lists_is_built_at_a_time(fanfare: Fanfare) -> None:
 
 def test_a_long_log_is_compacted(fanfare: Fanfare, alice: User) -> None:
     """When the log fills the window, it is sorted into the base."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     fanfare.tweets(_author(fanfare, alice), 20 + LOG_ROOM + 1)
     fanfare.wait_drained()
     fanfare.wait_exact(alice)
@@ -106,7 +106,7 @@ def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_again(
     fanfare: Fanfare, alice: User
 ) -> None:
     """Trimming removes the base of a list that nobody reads; the next reader builds the list."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     fanfare.tweets(_author(fanfare, alice), 800 + TRIM_SLACK + 1)
     fanfare.wait_drained()
     assert fanfare.redis.llen(fanfare.keys.for_list(home_list(alice.id))) == 800 + TRIM_SLACK
@@ -117,7 +117,7 @@ def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_again(
 
 def test_a_build_is_refused_when_its_list_was_dropped(fanfare: Fanfare, alice: User) -> None:
     """A list is not stored if it was dropped meanwhile: what was read may lack the change."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     key = fanfare.keys.for_list(home_list(alice.id))
     fanfare.redis.delete(key)
 
@@ -132,7 +132,7 @@ def test_a_build_is_refused_when_its_list_was_dropped(fanfare: Fanfare, alice: U
 
 def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User) -> None:
     """A tweet that changes while it is read from Postgres keeps the change."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     newest = fanfare.oracle(alice)[0]
     key = fanfare.keys.tweet(newest)
     fanfare.redis.delete(key)
@@ -149,7 +149,7 @@ def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User
 
 def test_an_absent_tweet_is_filled_in(fanfare: Fanfare, alice: User) -> None:
     """A reader stores the tweet that it read from Postgres for the next one."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     key = fanfare.keys.tweet(fanfare.oracle(alice)[0])
     value = fanfare.redis.get(key)
     fanfare.redis.delete(key)
@@ -160,7 +160,7 @@ def test_an_absent_tweet_is_filled_in(fanfare: Fanfare, alice: User) -> None:
 
 def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: User) -> None:
     """A reader removes a list that has been in the making for too long, whatever its TTL."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     key = fanfare.keys.for_list(home_list(alice.id))
     fanfare.redis.delete(key)
     fanfare.redis.rpush(key, "=", f"B{int(time.time()) - 60}-dead")
@@ -171,13 +171,13 @@ def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: Use
 
 def test_nothing_is_built_while_a_checkpoint_is_absent(fanfare: Fanfare, alice: User) -> None:
     """Nobody would keep the list up to date: Postgres answers until the checkpoint is back."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     list_, keys = home_list(alice.id), fanfare.keys
 
     def met() -> bool:
         fanfare.redis.delete(keys.checkpoint(list_.shard, Partition(0)), keys.for_list(list_))
         assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
-        return fanfare.rare_paths()[Metric.CHECKPOINT_MISSING] > before[Metric.CHECKPOINT_MISSING]
+        return fanfare.metrics()[Metric.CHECKPOINT_MISSING] > before[Metric.CHECKPOINT_MISSING]
 
     wait_until(met, "a read met the absent checkpoint")
     fanfare.wait_exact(alice)
@@ -186,7 +186,7 @@ def test_nothing_is_built_while_a_checkpoint_is_absent(fanfare: Fanfare, alice: 
 
 def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -> None:
     """Duplicates in a list, as redelivery leaves them, do not show."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     expected = fanfare.oracle(alice)
     fanfare.redis.lpushx(fanfare.keys.for_list(home_list(alice.id)), *expected[:2], expected[0])
     assert fanfare.whole_timeline(alice) == expected
@@ -195,7 +195,7 @@ def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -
 
 def test_a_page_that_lost_deleted_tweets_is_refilled(fanfare: Fanfare, alice: User) -> None:
     """The ids of deleted tweets stay in the list, but the page is full."""
-    before = fanfare.rare_paths()
+    before = fanfare.metrics()
     for tweet in fanfare.tweets(_author(fanfare, alice), 10):
         fanfare.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))
     fanfare.wait_drained()

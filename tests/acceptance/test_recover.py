@@ -110,7 +110,7 @@ def test_recover_twice_under_commands_loses_nothing(own: Fanfare) -> None:
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_restart_begins_a_new_history(own: Fanfare, *, killed: bool) -> None:
     """After a restart without loss, timelines and earlier consistency tokens are still valid."""
-    counted = own.rare_paths()
+    counted = own.metrics()
     bob, alice = own.cached_pair(3)
     request = w.CreateTweetRequest(user_id=bob.id, content="before")
     token = own.write.CreateTweet(request).consistency_token

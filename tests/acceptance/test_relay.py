@@ -65,7 +65,7 @@ def test_an_event_that_commits_late_is_not_passed_over(own: Fanfare) -> None:
 
 def test_another_relay_takes_over_from_a_killed_one(own: Fanfare) -> None:
     """Of two write services one relays; when it is killed, the other one does."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     second, target = own.system.another_write_service()
     first = own.system.processes["write"]
@@ -92,7 +92,7 @@ def test_another_relay_takes_over_from_a_killed_one(own: Fanfare) -> None:
 
 def test_events_that_were_not_marked_are_sent_again(own: Fanfare) -> None:
     """If a relay is killed after Kafka has the events, they are sent twice and show once."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     records = _records(own)
     write = own.system.processes["write"]
@@ -111,7 +111,7 @@ def test_events_that_were_not_marked_are_sent_again(own: Fanfare) -> None:
 
 def test_a_stalled_relay_does_no_harm_after_a_takeover(own: Fanfare) -> None:
     """A relay that was paused in the middle of a batch wakes when another one is active."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     carol = own.user()
     first = own.system.processes["write"]
@@ -149,7 +149,7 @@ def test_a_stalled_relay_does_no_harm_after_a_takeover(own: Fanfare) -> None:
 
 def test_a_relay_of_an_old_epoch_may_not_mark(own: Fanfare) -> None:
     """It takes a new epoch and sends the events again."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     own.sql("UPDATE relay_state SET epoch = epoch + 1")  # as another relay does
     tweet = own.tweet(bob)
@@ -161,7 +161,7 @@ def test_a_relay_of_an_old_epoch_may_not_mark(own: Fanfare) -> None:
 
 def test_records_of_a_replaced_relay_are_skipped(own: Fanfare) -> None:
     """An old follow that is sent after the unfollow has no effect."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     ((epoch,),) = own.sql("SELECT epoch FROM relay_state")
     own.unfollow(alice, bob)
@@ -180,7 +180,7 @@ def test_records_of_a_replaced_relay_are_skipped(own: Fanfare) -> None:
 
 def test_refused_events_are_sent_by_a_new_producer(own: Fanfare) -> None:
     """An idempotent producer may stay broken, so a failure leads to a new one and a new epoch."""
-    before = own.rare_paths()
+    before = own.metrics()
     bob, alice = own.cached_pair()
     own.set_record_bytes(1)
     try:

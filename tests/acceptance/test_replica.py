@@ -68,7 +68,7 @@ def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
         own = r.ListUserTweetsRequest(user_id=bob.id)
         assert not replicated.read.ListUserTweets(own).tweets
         assert replicated.read.GetTweet(r.GetTweetRequest(tweet_id=tweet.id)).tweet == tweet
-        before = replicated.rare_paths()
+        before = replicated.metrics()
         carol = replicated.user()
         assert replicated.read.GetUser(r.GetUserRequest(user_id=carol.id)).user == carol
         replicated.wait_counted(Metric.REPLICA_LACKED, before)
@@ -78,7 +78,7 @@ def test_plain_queries_go_to_the_replica(replicated: Fanfare) -> None:
 
 def test_a_replica_that_lags_too_far_is_left_out(replicated: Fanfare) -> None:
     """A replica is not used while it lags by more than the bound, and is used again afterwards."""
-    before = replicated.rare_paths()
+    before = replicated.metrics()
     bob = replicated.user()
     wait_until(lambda: _caught_up(replicated), "the replica has caught up")
     log = replicated.system.processes["read"].log_path
@@ -98,7 +98,7 @@ def test_a_replica_that_lags_too_far_is_left_out(replicated: Fanfare) -> None:
 
 def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
     """Every list that is built has what was applied to Redis, even if the replica lacks it."""
-    before = replicated.rare_paths()
+    before = replicated.metrics()
     bob = replicated.user()
     alice = replicated.user(bob)
     tweets = replicated.tweets(bob, 3)
@@ -183,7 +183,7 @@ def test_pages_below_the_list_are_as_new_as_the_list(replicated: Fanfare) -> Non
 
 def test_a_tweet_is_not_filled_in_from_a_replica_that_lags(replicated: Fanfare) -> None:
     """Updated, new and deleted tweets are filled in as they are on the primary."""
-    before = replicated.rare_paths()
+    before = replicated.metrics()
     bob = replicated.user()
     alice = replicated.user(bob)
     changed, gone = replicated.tweets(bob, 2)
@@ -232,7 +232,7 @@ def test_a_token_is_honoured_while_the_replica_lags(replicated: Fanfare) -> None
 
 def test_the_primary_does_the_work_of_a_dead_replica(replicated: Fanfare) -> None:
     """The primary serves all reads, builds and fills until the replica is back."""
-    before = replicated.rare_paths()
+    before = replicated.metrics()
     bob = replicated.user()
     alice = replicated.user(bob)
     replicated.tweets(bob, 60)

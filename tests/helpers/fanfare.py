@@ -103,9 +103,6 @@ class Fanfare(GrpcClient):
         """Return the metrics of rare events, summed over all processes and their earlier runs."""
         return sum_metrics(self._logs)
 
-    # Until all tests call metrics().
-    rare_paths = metrics
-
     def wait_counted(self, metric: Metric, before: Counter[Metric]) -> None:
         """Wait until a metric is higher than before."""
         wait_until(lambda: self.metrics()[metric] > before[metric], f"{metric} is counted")

@@ -6,12 +6,13 @@ import itertools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 import redis
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
+from helpers.fakes.worker_data import Data, FakeData, ValkeyData
 from helpers.fakes.worker_redis import FakeRedis, FakeShards
 from helpers.fanfare import Fanfare
 from redis.exceptions import ResponseError
@@ -33,74 +34,6 @@ LENGTH = 10
 P0, P3 = Partition(0), Partition(3)
 START = Checkpoint(0, Lsn(10), 1, "topic")
 END = Checkpoint(5, Lsn(40), 2, "topic", 77)
-
-
-class Data(Protocol):
-    """Looks into a server, and changes it behind the worker's back."""
-
-    def get(self, key: str) -> bytes | None:
-        """Return a string."""
-        ...
-
-    def set(self, key: str, value: bytes) -> None:
-        """Set a string."""
-        ...
-
-    def elements(self, key: str) -> list[bytes]:
-        """Return a list; an absent one is empty."""
-        ...
-
-    def make_list(self, key: str, elements: list[bytes]) -> None:
-        """Put a list there."""
-        ...
-
-
-@dataclass
-class ValkeyData:
-    """The data of a real server."""
-
-    client: redis.Redis
-
-    def get(self, key: str) -> bytes | None:
-        """See Data."""
-        value: Any = self.client.get(key)
-        return value if value is None else bytes(value)
-
-    def set(self, key: str, value: bytes) -> None:
-        """See Data."""
-        self.client.set(key, value)
-
-    def elements(self, key: str) -> list[bytes]:
-        """See Data."""
-        found: Any = self.client.lrange(key, 0, -1)
-        return list(found)
-
-    def make_list(self, key: str, elements: list[bytes]) -> None:
-        """See Data."""
-        self.client.rpush(key, *elements)
-
-
-@dataclass
-class FakeData:
-    """The data of the fake."""
-
-    redis: FakeRedis
-
-    def get(self, key: str) -> bytes | None:
-        """See Data."""
-        return self.redis.strings.get(key.encode())
-
-    def set(self, key: str, value: bytes) -> None:
-        """See Data."""
-        self.redis.set(key, value)
-
-    def elements(self, key: str) -> list[bytes]:
-        """See Data."""
-        return self.redis.lists.get(key.encode(), [])
-
-    def make_list(self, key: str, elements: list[bytes]) -> None:
-        """See Data."""
-        self.redis.lists[key.encode()] = elements
 
 
 @dataclass

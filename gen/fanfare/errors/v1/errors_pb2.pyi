@@ -121,10 +121,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: any command while Postgres restarts.
     """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 15
-    """UNAVAILABLE, with RetryInfo, REST only: the service that serves the path does not answer. A
-    command may or may not have taken effect.
-
-    Example: GET /users/1 while the read service restarts.
+    """UNAVAILABLE, with RetryInfo. No longer sent. Versions in which REST had a process of its own sent
+    it over REST when the service behind that process did not answer.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 16
     """RESOURCE_EXHAUSTED, with RetryInfo: too many calls are queued already. Nothing was done.
@@ -328,10 +326,8 @@ effect. Retry it; CreateTweet with the same request_id, so that it creates one t
 Example: any command while Postgres restarts.
 """
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 15
-"""UNAVAILABLE, with RetryInfo, REST only: the service that serves the path does not answer. A
-command may or may not have taken effect.
-
-Example: GET /users/1 while the read service restarts.
+"""UNAVAILABLE, with RetryInfo. No longer sent. Versions in which REST had a process of its own sent
+it over REST when the service behind that process did not answer.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 16
 """RESOURCE_EXHAUSTED, with RetryInfo: too many calls are queued already. Nothing was done.
