@@ -217,6 +217,7 @@ class GroupConsumer(Protocol):
         """Continue at these offsets, with exactly these partitions.
 
         An offset that Kafka does not have leads to a message with the error _AUTO_OFFSET_RESET.
+        Such an error from before the call may still arrive after it; records from before do not.
         """
         ...
 

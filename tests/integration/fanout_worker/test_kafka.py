@@ -109,6 +109,12 @@ def _kafka_case(address: str) -> Iterator[Case]:
         [NewTopic(topic, 2, 1), NewTopic(dead_letter_topic(topic), 1, 1)]
     ).values():
         created_topic.result(WAIT_SECONDS)
+    # A group without offsets would report that first, perhaps even after a seek.
+    committer = Consumer(client | {"group.id": topic})
+    committer.commit(
+        offsets=[TopicPartition(topic, number, 0) for number in (0, 1)], asynchronous=False
+    )
+    committer.close()
 
     def send(number: int, value: bytes) -> None:
         producer.produce(topic, value, partition=number)
