@@ -51,7 +51,6 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         passwords = Passwords()
         stack.callback(passwords.close)
         tweets = GroupCommit(store.create_tweets)
-        stack.push_async_callback(tweets.close)
         silence = settings.silence_seconds
         relay = Relay(
             partial(PostgresOutbox, settings.primary_dsn(), silence),
@@ -90,9 +89,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
         await checks.start()
         await database.open()
-        tweets.start()
         relay.start()
         stack.push_async_callback(asyncio.to_thread, relay.stop)
+        tweets.start()
+        # Before the relay stops, so that it sends the events of the last tweets.
+        stack.push_async_callback(tweets.close)
         await stack.enter_async_context(serving(*servers))
         await stack.enter_async_context(reporting(grpc, partial(checks.trouble, "Postgres")))
         await stack.enter_async_context(
