@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import permutations
 
 import pytest
 from helpers.fakes.reading import Reading, content, message
@@ -19,10 +20,11 @@ USERS = 3
 
 COMMANDS = ("tweet", "tweet", "follow", "unfollow", "delete", "update", "pull")
 # Steps are many, so that a read sometimes ends.
-OTHERS = (*["step"] * 5, *["apply"] * 3, *["read"] * 2, "replicate", "lose list", "lose tweet")
+OTHERS = (*["step"] * 9, *["apply"] * 4, *["read"] * 3, "replicate", "lose list", "lose tweet")
 ACTIONS = st.lists(
     st.tuples(st.sampled_from(COMMANDS + OTHERS), st.integers(0, 7), st.integers(0, 7)),
-    max_size=60,
+    min_size=20,
+    max_size=80,
 )
 
 
@@ -39,9 +41,15 @@ class Play:
     """A read service, and the reads that are under way."""
 
     def __init__(self) -> None:
+        """Begin with users who all follow each other and have two tweets each."""
         self.reading = Reading(length=3, slack=2, has_replica=True)
         self.users = self.reading.users(USERS)
         self._reads: list[Running] = []
+        for user, other in permutations(self.users, 2):
+            self.reading.follow(user, other)
+        for user in self.users:
+            self.reading.feed_of(user, 2)
+        self.reading.drain()
 
     def act(self, action: str, one: int, two: int) -> None:
         """Commit, apply an event, lose something, or begin or continue a read."""
