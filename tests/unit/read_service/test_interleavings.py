@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import permutations
 
 import pytest
 from helpers.fakes.reading import Reading, content, message
@@ -18,11 +19,19 @@ from read_service.pages import FROM_THE_TOP
 USERS = 3
 
 COMMANDS = ("tweet", "tweet", "follow", "unfollow", "delete", "update", "pull")
-# Steps are many, so that a read sometimes ends.
-OTHERS = (*["step"] * 5, *["apply"] * 3, *["read"] * 2, "replicate", "lose list", "lose tweet")
+# Steps are many, so that reads end.
+OTHERS = (
+    *["step"] * 9,
+    *["apply"] * 4,
+    *["read"] * 3,
+    *["lose list"] * 3,
+    "replicate",
+    "lose tweet",
+)
 ACTIONS = st.lists(
     st.tuples(st.sampled_from(COMMANDS + OTHERS), st.integers(0, 7), st.integers(0, 7)),
-    max_size=60,
+    min_size=20,
+    max_size=80,
 )
 
 
@@ -39,9 +48,15 @@ class Play:
     """A read service, and the reads that are under way."""
 
     def __init__(self) -> None:
+        """Begin with users who all follow each other and have two tweets each."""
         self.reading = Reading(length=3, slack=2, has_replica=True)
         self.users = self.reading.users(USERS)
         self._reads: list[Running] = []
+        for user, other in permutations(self.users, 2):
+            self.reading.follow(user, other)
+        for user in self.users:
+            self.reading.feed_of(user, 2)
+        self.reading.drain()
 
     def act(self, action: str, one: int, two: int) -> None:
         """Commit, apply an event, lose something, or begin or continue a read."""
@@ -58,7 +73,7 @@ class Play:
             self.reading.redis.drop(home_list(user))
         elif action == "lose tweet" and tweet is not None:
             self.reading.redis.remove_tweet(tweet)
-        elif action == "read":
+        elif action == "read" and len(self._reads) < 2:
             self._reads.append(Running(self._read(user, 1 + two % 4)))
         elif action == "step" and self._reads:
             read = self._reads[one % len(self._reads)]
@@ -114,7 +129,7 @@ class Play:
             before = page.ids[-1]
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(actions=ACTIONS, limit=st.integers(1, 5))
 def test_every_page_is_the_oracles_once_all_is_applied(
     actions: Sequence[tuple[str, int, int]], limit: int
