@@ -12,9 +12,10 @@ CREATE TABLE users (
 CREATE UNIQUE INDEX users_username_key ON users (lower(username COLLATE "C"));
 CREATE UNIQUE INDEX users_email_key ON users (lower(email));
 
--- Returns a new tweet id. Ids are ordered by time, and several primaries could draw them without
--- coordination: 41 bits of milliseconds since 2025-01-01 UTC | 9 bits of shard | 13 bits of
--- sequence. 13 bits are enough for eight batches of 1,000 tweets in one millisecond.
+-- next_tweet_id() returns a new tweet id: 41 bits of milliseconds since 2025-01-01 UTC, 9 bits that
+-- are reserved (0), and 13 bits of a sequence. So ids are ordered by time, to the millisecond. With
+-- a number of its own in the reserved bits, each of several primaries could draw ids without
+-- coordination. 13 bits are enough for eight batches of 1,000 tweets in one millisecond.
 CREATE SEQUENCE tweet_id_sequence CACHE 1;
 CREATE FUNCTION next_tweet_id() RETURNS bigint LANGUAGE sql VOLATILE AS $$
     SELECT ((extract(epoch FROM clock_timestamp()) * 1000)::bigint - 1735689600000) << 22
@@ -26,8 +27,8 @@ CREATE TABLE tweets (
     id         bigint PRIMARY KEY,
     user_id    bigint NOT NULL REFERENCES users (id),
     content    text NOT NULL,
-    -- Counts the updates of the content, from 1, so that the tweet cache never goes back to an
-    -- older content.
+    -- Starts at 1 and grows with each update of the content, so that the tweet cache never goes
+    -- back to older content.
     version    bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL
@@ -62,8 +63,8 @@ CREATE INDEX follows_followed_idx ON follows (followed_id, seq DESC) INCLUDE (fo
 CREATE INDEX follows_follower_idx ON follows (follower_id, seq DESC) INCLUDE (followed_id);
 
 -- The outbox: events that the relay sends to Kafka. Each is written in the transaction of its
--- command. CACHE 1: the ids that sessions draw one after the other, while they hold the same row
--- lock, must be ascending. They would not be if each session took a block of ids in advance.
+-- command. Sessions that hold the same row lock one after another must draw ascending ids. Hence
+-- CACHE 1: with a larger cache, each session would draw ids from a block of its own.
 CREATE SEQUENCE outbox_id_sequence CACHE 1;
 CREATE TABLE outbox (
     id         bigint PRIMARY KEY DEFAULT nextval('outbox_id_sequence'),
@@ -79,7 +80,7 @@ ALTER SEQUENCE outbox_id_sequence OWNED BY outbox.id;
 CREATE INDEX outbox_unsent_idx ON outbox (id) WHERE sent_at IS NULL;
 CREATE INDEX outbox_sent_idx ON outbox (sent_at) WHERE sent_at IS NOT NULL;
 
--- One row: the newest epoch of a relay. A relay takes the next epoch when it starts and whenever it
+-- One row, with the newest relay epoch. A relay takes the next epoch when it starts and whenever it
 -- creates a Kafka producer. Only the relay that has the newest epoch may mark events as sent.
 CREATE TABLE relay_state (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),

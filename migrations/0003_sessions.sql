@@ -7,6 +7,6 @@ CREATE TABLE sessions (
     expires_at    timestamptz NOT NULL
 );
 CREATE INDEX sessions_user_id_idx ON sessions (user_id);
--- Administrators, who are made by `fanfare admin`. The access rules in the protos say what they may
--- do.
+-- Whether the user is an administrator, as set by `fanfare admin`. The access rules in the protos
+-- say what administrators may do.
 ALTER TABLE users ADD COLUMN admin boolean NOT NULL DEFAULT false;

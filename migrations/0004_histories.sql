@@ -1,13 +1,13 @@
 -- Histories. A history is a sequence of commits without a break. It ends when Postgres continues
--- from an older state: a restored backup, or a replica that took over before it had everything.
--- LSNs, epochs, event ids and tweet versions are used again from then on, so they may be compared
--- only within one history.
+-- from an older state: a restored backup, or a replica that took over before it had every commit.
+-- Postgres then reuses LSNs, epochs, event ids and tweet versions, so they may be compared only
+-- within one history.
 --
--- A restored database has the same rows as the original, so the rows cannot tell the two apart. The
--- server can. After every restore or failover the database runs in another postmaster, which has
--- another start time. If a dump is loaded into the running server instead, the database or the
--- table has another oid. A plain restart cannot be told from a restore, so it begins a new history
--- as well.
+-- A restored database has the same rows as the original, so rows cannot tell the two apart, but the
+-- identity of the server can. After every restore or failover the database runs in another
+-- postmaster, which has another start time. If a dump is loaded into the running server instead,
+-- the database or the table has another oid. A plain restart cannot be told from a restore, so it
+-- ends the history as well.
 --
 -- The system identifier and the WAL timeline of Postgres are not needed: where they differ, the
 -- start time differs too. Reading them takes three times as long.
@@ -21,20 +21,20 @@ $$;
 ALTER TABLE relay_state
     -- The id of the current history: ten hexadecimal digits; null until the first one begins.
     ADD COLUMN history text,
-    -- The identity of the server on which it began. On any other server, and after a restart, the
-    -- history has ended.
+    -- server_identity() when the history began. Where it returns something else, on another server
+    -- or after a restart, the history has ended.
     ADD COLUMN server  text,
     -- The heartbeat of the relay: an LSN of this history, and when it was written. A relay writes
-    -- it on the server of the history only. A replica that has this row has all commits up to the
-    -- LSN.
+    -- it only on the server on which the history began. A replica on which this row holds an LSN
+    -- has all commits up to that LSN.
     ADD COLUMN lsn     bigint NOT NULL DEFAULT 0,
     ADD COLUMN seen_at timestamptz NOT NULL DEFAULT now();
 
 -- Histories of this database that have ended.
 CREATE TABLE ended_histories (
     id       text PRIMARY KEY,
-    -- This database has every commit of the history up to this LSN; later ones may be lost. 0 if
-    -- the history was ended by hand, since rows may have been restored in the running server then.
+    -- This database has every commit of the history up to this LSN; later ones may be lost. 0 if a
+    -- new history was forced since, because rows may have been restored in the running server then.
     lsn      bigint NOT NULL,
     ended_at timestamptz NOT NULL DEFAULT now()
 );
@@ -46,9 +46,9 @@ CREATE FUNCTION valid_history() RETURNS text LANGUAGE sql STABLE AS $$
 $$;
 
 -- Begins a new history if the current one has ended, or in any case if forced. Returns the history
--- that is current then. It must be called before an event is enqueued. The event ids of a new
--- history start at the clock, in microseconds. They are above those of a lost history, since no
--- database ever draws a million ids a second.
+-- that is then current. It must be called before an event is enqueued. The event ids of a new
+-- history start at the present time in microseconds since 1970. So they are above those of every
+-- earlier history, since no database draws a million ids a second.
 CREATE FUNCTION begin_history(forced boolean) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     state relay_state;

@@ -2,12 +2,13 @@
 
 Redis holds one checkpoint for each shard and partition, without a TTL. A worker applies a batch of
 events in a transaction that compares the shard's checkpoints with those the worker expects, and
-sets the new ones. So each batch is applied once, and the comparison fails if another worker has
-applied events meanwhile, or if Redis was emptied or replaced by an older copy of itself.
+sets the new ones. So each batch is applied once. The comparison fails if another worker has applied
+events meanwhile, or if Redis was emptied or replaced by an older copy of itself.
 
-Readers use checkpoints as well. While one of a shard's checkpoints is missing, events may not
-reach the shard, so nothing is built in it. Otherwise a reader builds a list or fills the tweet
-cache only from a Postgres server that has reached the highest LSN in the shard's checkpoints.
+Readers use checkpoints as well. While one of a shard's checkpoints is missing, no worker applies
+the events of that partition to the shard, so readers cache nothing in it. Otherwise a reader builds
+a list or fills the tweet cache only from a Postgres server that has reached the highest LSN in the
+shard's checkpoints.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ class Checkpoint:
     offset: int
     """The offset of the next record to apply."""
     lsn: Lsn
-    """An LSN of the primary that is not before the commit of any applied record."""
+    """An LSN of the primary, at or after the commits of all records that were applied."""
     epoch: int
-    """The highest relay epoch among the records that are applied."""
+    """The highest relay epoch among the records that were applied."""
     topic_id: str
     """The id of the topic that the offset belongs to. A recreated topic has another id."""
     last_event_id: int = 0
-    """The event id of the record before the offset, or 0 if unknown. If another record is there
-    now, Kafka was restored from an older copy and reuses offsets."""
+    """The event id of the record just before the offset, or 0 if unknown. If Kafka has a record
+    with another event id there, it was restored from an older copy and has reused the offset."""
 
     def encode(self) -> bytes:
         """Return the value stored in Redis."""

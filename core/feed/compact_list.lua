@@ -1,7 +1,7 @@
 -- Sorts the log of a list into its base. merge.lua is put in front of this script.
 --
--- A list that has no base is deleted, to be built by its next reader: it was not read for so long
--- that the fan-out trimmed its base away.
+-- A list without a base is deleted, and its next reader builds it again. The fan-out has trimmed
+-- the base away, because nobody read the list for a long time.
 --
 -- KEYS[1]: the list
 -- ARGV[1]: the cap: how many ids the base may have

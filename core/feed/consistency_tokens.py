@@ -1,6 +1,6 @@
-"""Consistency tokens: a command returns one, and a read that gets it shows the command's effect.
+"""Consistency tokens: a command returns one, and a query that passes it sees the command's effect.
 
-A token names a moment in the history of the database at which the command was committed already.
+A token names a moment of the database: a history, and an LSN at or after the command's commit.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from core.errors import InvalidConsistencyTokenError
 from core.feed.history import Lsn, Moment
 from core.feed.opaque_tokens import OpaqueTokenCodec
 
-# The history's ten hexadecimal digits as five bytes, and the LSN.
+# The id of the history, whose ten hexadecimal digits make five bytes, and the LSN.
 _TOKENS = OpaqueTokenCodec(version=2, values="5sQ", digest_size=4)
 
 
@@ -19,7 +19,7 @@ def encode_token(moment: Moment) -> str:
 
 
 def decode_token(token: str) -> Moment | None:
-    """Return the moment that a read must have reached, or None if the request has no token.
+    """Return the moment that the query's server must have reached, or None for an empty token.
 
     Raises:
         InvalidConsistencyTokenError: no command returned this token.

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from fanfare.events.v1.events_pb2 import FeedEvent
 from google.protobuf.message import DecodeError
 
-# A dead letter that was sent again carries this header. Its value says where the record was first.
+# The header of a dead letter that was replayed, which is to send it to the feed's topic again. Its
+# value is `topic/partition/offset` of the original record.
 REPLAYED_HEADER = "replayed"
 
 # The ids that each kind of event must have. The first is the user whose id is the record's key.

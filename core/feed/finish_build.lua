@@ -1,11 +1,11 @@
--- Gives a list its base, made of the ids that the builder read from Postgres and those that were
--- pushed meanwhile. merge.lua is put in front of this script.
+-- Gives a list its base: the ids that the builder read from Postgres, and those that the fan-out
+-- has pushed meanwhile. merge.lua is put in front of this script.
 --
 -- KEYS[1]: the list
 -- ARGV[1]: the builder's lease
 -- ARGV[2]: the cap: how many ids the base may have
 -- ARGV[3]: the TTL of the list in seconds
--- ARGV[4]: 1 if Postgres has no ids older than these, else 0
+-- ARGV[4]: 1 if Postgres has no ids of this timeline older than ARGV[6...], else 0
 -- ARGV[5]: the separator
 -- ARGV[6...]: the ids, newest first, without duplicates, at most as many as the cap
 --

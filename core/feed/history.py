@@ -1,10 +1,12 @@
 """Histories of the database.
 
 A history is a sequence of commits without a break. It ends when Postgres continues from an older
-state: a restored backup, or a replica that took over before it had everything. From then on,
-Postgres uses LSNs, relay epochs, event ids and tweet versions again that the lost commits had used.
-So none of these may be compared across histories. `migrations/0004_histories.sql` says how a new
-history begins.
+state: a restored backup, or a replica that took over before it had every commit. It also ends when
+Postgres restarts, because a restart cannot be told from a restore.
+
+In a new history, Postgres can reuse LSNs, relay epochs, event ids and tweet versions of commits
+that were lost, so none of these may be compared across histories. `migrations/0004_histories.sql`
+says how a new history begins.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class Moment:
 
 
 class OtherHistoryError(Exception):
-    """Postgres is at another history than the caller, or has not begun a new one yet."""
+    """Postgres is in another history than the caller, or has not begun a new one yet."""
 
     def __init__(self) -> None:
         super().__init__(

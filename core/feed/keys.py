@@ -1,7 +1,7 @@
 """The keys in Redis.
 
-Every key begins with the prefix of this installation and the id of a history. So values of another
-history, or of another installation in the same Redis, are never read.
+Every key begins with the prefix of this installation and the id of a history. So no process reads
+values of another history, or of another installation that uses the same Redis.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Keys:
     """The keys of one history."""
 
     prefix: str
-    """What all of them begin with."""
+    """The start of all these keys: the prefix of the installation, and the history."""
 
     @classmethod
     def of(cls, prefix: str, history: str) -> Keys:
@@ -37,8 +37,8 @@ class Keys:
     def for_lists(self, kind: ListKind, shard: Shard, user_ids: Iterable[int]) -> list[bytes]:
         """Return the keys of lists of one kind.
 
-        The fan-out needs up to a million of them for one tweet. To create a TimelineList for each
-        would take longer than all its other work.
+        The fan-out needs up to a million keys for one tweet. Creating a TimelineList for each would
+        take longer than the rest of its work.
 
         Args:
             kind: the kind of all the lists.

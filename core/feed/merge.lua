@@ -6,8 +6,8 @@
 -- ids: in any order; this function sorts them in place. They are compared as strings, since Lua's
 --     numbers are exact only up to 2^53: the longer of two ids is the greater one.
 -- cap: how many ids the base may have.
--- is_complete: whether Postgres has no ids older than these. If all of them fit into the cap, the
---     base ends with '0' then.
+-- is_complete: whether Postgres has no ids of this timeline older than these. If so, and if all of
+--     them fit into the cap, the base ends with '0'.
 local function merge(ids, cap, is_complete)
     table.sort(ids, function(a, b) return #a > #b or (#a == #b and a > b) end)
     local base, last = {}, nil

@@ -2,8 +2,8 @@
 
 Consistency tokens and page tokens are built here. A token is a version byte, some values packed by
 `struct`, and a digest, all in base64url without padding. The digest detects a token that was
-damaged or that belongs elsewhere. It is not a signature: anybody can compute it, so a token must
-never give its holder any right.
+damaged, or that was issued for another purpose. It is not a signature: anybody can compute it, so a
+token must never grant any right.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class OpaqueTokenCodec:
 
         Args:
             *values: what the token holds.
-            bound_to: what the token belongs to, such as a method; needed again to decode it.
+            bound_to: what the token is for, such as the name of a method. The digest covers it, so
+                decode() needs the same values.
         """
         packed = self._layout.pack(self._version, *values, self._digest(bound_to, values))
         return base64.urlsafe_b64encode(packed).decode().rstrip("=")

@@ -8,8 +8,8 @@ from importlib import resources
 def load_script(*names: str) -> str:
     """Return the code of one or more .lua files, joined in this order.
 
-    Comments and indentation are left out, since every EVAL sends the whole script. Comments must
-    have their lines to themselves.
+    Comments and indentation are left out, since every EVAL sends the whole script. Each comment
+    must be on a line of its own.
 
     Args:
         names: the files' names without the suffix: first those with shared functions, then the

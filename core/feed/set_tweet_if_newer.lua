@@ -1,5 +1,5 @@
--- Sets an entry of the tweet cache, unless the entry there is as new. A deleted tweet is newer than
--- any version. A fill lease is replaced.
+-- Sets an entry of the tweet cache, unless the present entry is newer or of the same version. A
+-- deleted tweet is newer than any version. A fill lease is always replaced.
 --
 -- KEYS[1]: the entry
 -- ARGV[1]: the new entry: '<version>:<tweet>', or 'D' for a deleted tweet

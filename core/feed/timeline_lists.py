@@ -1,7 +1,8 @@
 """Timeline lists: the cached timelines in Redis, their format, and how to read one.
 
-A timeline list holds the ids of the newest tweets of one timeline. There are two kinds: the home
-timeline of a user, and the own tweets of an author. Each is a Redis list of this form:
+A timeline list holds the ids of the newest tweets of one timeline. There are two kinds: a user's
+home timeline, and an author list, which has one author's own tweets. Each is a Redis list of this
+form:
 
     [log..., separator, base..., tail]
 
@@ -9,11 +10,11 @@ log: ids that the fan-out has pushed since the base was written, in any order, p
     duplicates.
 separator: `=`, or `=7,12` with the ids of pulled authors. Tweets of pulled authors are not pushed
     to this list: its reader merges it with the lists of those authors.
-base: ids, sorted, newest first. When it was written, it had every tweet of the timeline down to its
-    last id.
-tail: `0` if the timeline has no tweets older than the base. There is no tail if it may have older
-    tweets; those are in Postgres only. `B<lease>` while a reader builds the list from Postgres;
-    there is no base then, so nobody can read the list.
+base: ids, newest first. When it was written, it had every tweet of the timeline down to its last
+    id.
+tail: `0` if the timeline has no tweets older than the base. There is no tail if the timeline may
+    have older tweets, which are in Postgres only. The tail is `B<build lease>` while a reader
+    builds the list from Postgres; the list has no base then and cannot be read.
 
 A reader takes a window, which is the first elements of the list, and merges the log with the part
 of the base that it sees. The result is exact down to the last id of the base in the window: the
@@ -40,7 +41,8 @@ COMPLETE = b"0"
 _LEASE = b"B"
 
 TRIM_SLACK = 200
-"""How many ids more than the cap a list may have before the fan-out trims it."""
+"""How far a list may exceed the cap, in elements, before the fan-out trims it. The cap is the
+maximum number of ids in a base."""
 
 # The scripts that change lists. The .lua files describe their arguments and results.
 BEGIN_BUILD = load_script("begin_build")
@@ -48,13 +50,13 @@ FINISH_BUILD = load_script("merge", "finish_build")
 ABANDON_BUILD = load_script("abandon_build")
 COMPACT = load_script("merge", "compact_list")
 
-# What FINISH_BUILD and COMPACT return.
+# What the scripts return when they have changed a list. Only COMPACT returns DELETED.
 REPLACED = 1
 DELETED = 2
 
 
 class ListKind(StrEnum):
-    """Which tweets a list is of. The values are parts of the lists' keys."""
+    """Which tweets a list holds. The values are parts of the lists' keys."""
 
     HOME = "timeline"
     """The tweets of the users whom a user follows."""
@@ -64,7 +66,7 @@ class ListKind(StrEnum):
 
 @dataclass(frozen=True)
 class TimelineList:
-    """Names a list: whose it is, and of which kind."""
+    """Identifies a timeline list by its user and its kind."""
 
     user_id: int
     kind: ListKind
@@ -86,7 +88,7 @@ def author_list(user_id: int) -> TimelineList:
 
 
 def encode_separator(pulled: Sequence[int]) -> bytes:
-    """Return the separator of a list that must be merged with those of the pulled authors."""
+    """Return the separator of a list that must be merged with the lists of the pulled authors."""
     return SEPARATOR + b",".join(b"%d" % author for author in pulled)
 
 
@@ -156,9 +158,9 @@ def read_window(elements: Sequence[bytes], *, is_whole: bool) -> Window:
 def newest_ids(elements: Sequence[bytes], count: int) -> tuple[list[int], int] | None:
     """Return the newest ids of a list and how many duplicates were dropped, or None.
 
-    This is a faster read_window() for the usual case, in which the window reaches count ids into
-    the base, or to its end, and no author is pulled. In every other case the result is None, and
-    the caller has to use read_window().
+    This is a faster read_window() for the usual case: no author is pulled, and the elements include
+    either count ids of the base, or the whole base and the tail `0`. In every other case the result
+    is None, and the caller has to use read_window().
 
     Args:
         elements: the first elements of the list.
@@ -181,10 +183,10 @@ def newest_ids(elements: Sequence[bytes], count: int) -> tuple[list[int], int] |
 
 
 def merge_windows(windows: Sequence[Window]) -> Window:
-    """Return readable windows merged into one, which is exact down to the highest of their floors.
+    """Merge readable windows into one window that is exact down to the highest of their floors.
 
     Args:
-        windows: that of a home timeline, and those of the pulled authors that it names.
+        windows: the window of a home timeline, and those of the pulled authors that it names.
     """
     floor = max(window.floor for window in windows)
     ids = {id_ for window in windows for id_ in window.ids if id_ >= floor}

@@ -4,11 +4,11 @@ The entry of a tweet is one of
 
 - `<version>:<serialised Tweet>`,
 - `D` if the tweet is deleted,
-- `L<token>`, the fill lease of a reader who reads the tweet from Postgres and will put it here.
+- `L<token>`, the fill lease of a reader that is reading the tweet from Postgres to put it here.
 
 The fan-out replaces an entry only by a newer version. A deletion is newer than every version, so a
-deleted tweet does not come back. A fill lease is replaced by anything the fan-out writes, and then
-its holder writes nothing: what it has read may be older.
+deleted tweet does not come back. Whatever the fan-out writes replaces a fill lease. A holder that
+has lost its lease writes nothing, because what it has read may be older.
 """
 
 from __future__ import annotations
@@ -50,5 +50,5 @@ def is_lease(entry: bytes) -> bool:
 
 
 def decode_entry(entry: bytes) -> bytes | None:
-    """Return the serialised Tweet, or None if it is deleted; the entry must not be a lease."""
+    """Return the serialised Tweet, or None if it is deleted. The entry must not be a lease."""
     return None if entry == DELETED else entry.partition(b":")[2]

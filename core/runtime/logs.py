@@ -20,10 +20,10 @@ def start_log(level: str) -> None:
 
 
 def _quotes_no_client(record: logging.LogRecord) -> bool:
-    """Return False for the libraries' records about bytes that are not HTTP, UTF-8 or a message.
+    """Return False for a library's record about bytes that are not valid HTTP, UTF-8 or protobuf.
 
-    Such records quote the bytes, which may hold a token or a password. The client gets an error
-    for them, so the log does not need them.
+    Such records quote the bytes, which may hold an access token or a password. The client gets an
+    error, so nothing is missed when the record is dropped.
     """
     error = record.exc_info[0] if record.exc_info else None
     if error is None:

@@ -1,8 +1,8 @@
-"""Counters of rare events: those that happen only when something fails or grows large.
+"""Counters of events that are rare in normal operation: failures, cache misses, lists that grow.
 
-They show operators, and the tests, that such a code path was taken. Each process logs the counters
-that changed, at most once a second, as in `metrics: list_compacted=3 checkpoint_mismatch=1`. The
-values are increments, so they can be added up over the restarts of a process.
+They show operators, and the tests, which uncommon code paths were taken. Each process logs the
+counters that changed, at most once a second, as in `metrics: list_compacted=3 batch_cut=1`. The
+values are increments since the last such line, so they can be added up across restarts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REPORT_SECONDS = 1.0
 
 
 class Metric(StrEnum):
-    """The rare events, grouped by the process that counts them."""
+    """The rare events, grouped by the process that counts them. Several processes count a few."""
 
     # The write service and its relay.
     REQUEST_REPEATED = "request_repeated"
@@ -28,9 +28,9 @@ class Metric(StrEnum):
     RELAY_STARTED = "relay_started"
     """A relay took the lock and a new epoch."""
     PRODUCER_REBUILT = "producer_rebuilt"
-    """Kafka did not accept everything: a new producer with a new epoch sends it again."""
+    """Kafka did not accept all events: a new producer with a new epoch sends them again."""
     HISTORY_BEGUN = "history_begun"
-    """The relay works in a new history: Postgres was restarted, restored or failed over."""
+    """The relay has moved to a new history: Postgres was restarted, restored or failed over."""
     RELAY_FENCED = "relay_fenced"
     """A relay was not allowed to mark rows as sent, because its successor had started."""
 
@@ -40,12 +40,13 @@ class Metric(StrEnum):
     CHECKPOINT_MISMATCH = "checkpoint_mismatch"
     """A checkpoint was not what the worker expected: the checkpoints are loaded again."""
     SEEK_BACK = "seek_back"
-    """A partition is consumed again from before the offset that this worker had reached."""
+    """A partition is consumed again from an earlier offset than this worker had reached."""
     LOST_RECORDS_NOTICED = "lost_records_noticed"
-    """Kafka lacks records that a shard has not applied, or has others in their place: the
-    checkpoint was removed, and all cached timelines with it."""
+    """Kafka has lost records that a shard has not applied, or has replaced some: the shard's
+    checkpoint was removed, and all cached timelines are dropped."""
     HISTORY_MOVED = "history_moved"
-    """The database is in a new history: timelines are built again for it."""
+    """The database is in a new history: timelines are built again for it. The read service counts
+    this as well."""
     FOREIGN_RECORD_SKIPPED = "foreign_record_skipped"
     """A record of an ended history was skipped."""
     NAMESPACE_REMOVED = "namespace_removed"
@@ -65,7 +66,7 @@ class Metric(StrEnum):
     CACHE_DROPPED = "cache_dropped"
     """All lists and cached tweets were dropped, because a dead letter may affect any of them."""
     REPLAYED = "replayed"
-    """A replayed dead letter dropped what it affects."""
+    """A dead letter was replayed: the lists and tweets that it affects were dropped."""
     FANOUT_RESTARTED = "fanout_restarted"
     """The fan-out failed and started again from its checkpoints."""
     REDIS_FULL = "redis_full"
@@ -73,29 +74,29 @@ class Metric(StrEnum):
 
     # The read service.
     LIST_COMPACTED = "list_compacted"
-    """The log of a list was merged into its sorted base."""
+    """The log of a list was sorted into its base."""
     LIST_OVERGROWN = "list_overgrown"
-    """A list without its base was removed."""
+    """A list was removed because its base had been trimmed away."""
     BUILD_REFUSED = "build_refused"
-    """A list was dropped while it was being built: what was read was discarded."""
+    """A list was dropped while it was being built: the ids that were read were discarded."""
     BUILD_ABANDONED = "build_abandoned"
     """A list was removed because its builder had stopped before it was complete."""
     CHECKPOINT_MISSING = "checkpoint_missing"
     """A list was not built because one of the shard's checkpoints was missing."""
     PAGE_REFILLED = "page_refilled"
-    """A page lacked deleted tweets, and more were read."""
+    """Some tweets of a page were deleted, so more were read to fill it."""
     DUPLICATE_DROPPED = "duplicate_dropped"
     """A list contained an id twice."""
     TWEET_FILLED = "tweet_filled"
     """A tweet was missing in the tweet cache and was read from Postgres."""
     FILL_LEASE_LOST = "fill_lease_lost"
-    """A tweet changed while it was filled into the cache: what was read was discarded."""
+    """A tweet changed while it was read for the tweet cache: the copy was discarded."""
     PULLED_MERGED = "pulled_merged"
     """Lists of pull authors were merged into a timeline."""
     REPLICA_BEHIND = "replica_behind"
-    """The replica had not replayed what a read requires: the primary answered."""
+    """The replica had not replayed what a query requires, so the primary answered."""
     REPLICA_LACKED = "replica_lacked"
-    """The replica lacked a row: the primary was asked whether it exists."""
+    """The replica did not have a row, so the primary was asked for it."""
     REPLICA_DOWN = "replica_down"
     """The replica did not answer, so the primary did."""
     TOKEN_LOST = "token_lost"  # noqa: S105 - a name
@@ -103,11 +104,11 @@ class Metric(StrEnum):
     HISTORY_UNKNOWN = "history_unknown"
     """Postgres was restarted or restored: Redis is not used until the new history is known."""
     REPLICA_LEFT_OUT = "replica_left_out"
-    """The replica lagged too far, or is in another history: only the primary is used."""
+    """The replica lagged too far, or was in another history: only the primary is used."""
     REDIS_PAUSED = "redis_paused"
-    """Redis failed several times in a row: it is not asked for a while."""
+    """Redis failed several times in a row: the circuit breaker stops calls to it for a while."""
     CACHE_REFUSED = "cache_refused"
-    """Redis had no memory for a list or a tweet: Postgres answered."""
+    """Redis had no memory for a list or a tweet, so Postgres answered."""
 
 
 class Metrics:
@@ -134,7 +135,7 @@ METRICS = Metrics()
 
 
 async def report() -> None:
-    """Log the counts once a second until cancelled, and then a last time."""
+    """Log the counts once a second, and a last time when cancelled."""
     try:
         while True:
             await asyncio.sleep(REPORT_SECONDS)

@@ -1,4 +1,4 @@
-"""Prefork: several processes on the same ports, among which the kernel spreads connections."""
+"""Prefork: several processes on the same ports; the kernel spreads connections among them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from core.settings import load_settings
 
 
 def run_prefork(serve: Serve, module: str) -> None:
-    """Run FANFARE_READ_PROCESSES processes of serve; otherwise like core.runtime.process.run().
+    """Run serve in FANFARE_READ_PROCESSES processes, each as core.runtime.process.run() does.
 
-    When one of them ends, all are stopped. When this parent process is killed, they drain.
+    When one of them ends, all are stopped. When this parent process is killed, its children drain.
 
     Args:
         serve: what each process runs.
@@ -49,7 +49,7 @@ def run_prefork(serve: Serve, module: str) -> None:
     for process in processes:
         process.join()
     # A signal to the whole process group reaches each child twice: from the sender, and from the
-    # parent. The second one may arrive after the drain and kill the child.
+    # parent. The second one may kill the child after its drain, so SIGTERM is not a failure.
     if failed := sum(process.exitcode not in {0, -signal.SIGTERM} for process in processes):
         sys.exit(
             f"fanfare: {failed} of {count} read processes failed, so all were stopped; "
@@ -63,9 +63,9 @@ def _run_imported(module: str) -> None:
 
 
 def _check_ports(bind: str, *ports: int) -> None:
-    """Check that nobody listens on the ports, since SO_REUSEPORT would share them unnoticed.
+    """Check that no other process listens on the ports, which SO_REUSEPORT would silently share.
 
-    Port 0 stands for no fixed port, and always passes.
+    Port 0 means that the system chooses the port, and always passes.
 
     Raises:
         StartError: a port is taken, or the address is not this machine's.

@@ -35,7 +35,7 @@ class Drainable(Protocol):
         """Listen. Raises StartError if that is not possible."""
 
     async def drain(self) -> None:
-        """Stop listening, finish the calls under way, and return; do nothing if not started."""
+        """Stop listening, and return when the calls under way have ended; no-op if not started."""
 
 
 def run(serve: Serve) -> None:
@@ -70,7 +70,7 @@ def start_errors() -> Iterator[None]:
 
 @asynccontextmanager
 async def serving(*servers: Drainable) -> AsyncIterator[None]:
-    """Start the servers one after the other; at the end of the context, drain all at once."""
+    """Start the servers one after another; drain all of them concurrently when the context ends."""
     try:
         for server in servers:
             await server.start()

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 def start(work: Coroutine[object, object, None], under_way: set[asyncio.Task[None]]) -> None:
     """Start a task, and keep it in the set until it ends.
 
-    asyncio itself holds only a weak reference to a task, which may then be collected half-way.
+    asyncio itself holds only a weak reference to a task, so without the set the task could be
+    garbage-collected before it ends.
     """
     task = asyncio.create_task(work)
     under_way.add(task)

@@ -1,11 +1,11 @@
-"""Whether a background thread makes progress, for the health of its process."""
+"""Tells the health check of a process whether one of its background threads makes progress."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-# Servers restart and connections break. Shorter failures are not worth an alarm.
+# Failures that end sooner are not reported, since servers restart and connections break.
 FAILING_SECONDS = 5.0
 # Longer than any single call to a server may take.
 STUCK_SECONDS = 30.0
@@ -15,7 +15,7 @@ class Watchdog:
     """Records the progress of one thread, and tells another thread whether there is trouble."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start without trouble; clock: returns seconds since any point in time."""
+        """Start without trouble. The clock returns the seconds since any fixed point in time."""
         self._clock = clock
         self._worked_at = self._seen_at = clock()
         self._error = ""
@@ -35,7 +35,7 @@ class Watchdog:
         self._error = str(error) or type(error).__name__
 
     def trouble(self) -> str | None:
-        """Return why there is no progress; None if there is, or if it has only just stopped."""
+        """Return why there is no progress, or None if there is some or it stopped only recently."""
         now = self._clock()
         # Read once, since the other thread may clear it at any time.
         error = self._error

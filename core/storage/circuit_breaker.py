@@ -48,7 +48,7 @@ class CircuitBreaker:
     def record_failure(self, error: Exception) -> None:
         """Note that a call failed; open the breaker if the threshold is reached."""
         if self.is_open:
-            # The call was sent before the breaker opened, so it says nothing new.
+            # The call was sent before the breaker opened, so its failure is no news.
             return
         self._failures += 1
         if self._failures >= self._failure_threshold:

@@ -14,7 +14,7 @@ GROUP = "fanfare.fanout"
 PLACE_HEADER = "place"
 REASON_HEADER = "reason"
 
-# The default of Java's producer. Producers in other languages must choose the same partitions.
+# The default of the Java producer, so that producers in any language choose the same partition.
 PARTITIONER = "murmur2_random"
 
 # The options of an address, and the settings of librdkafka that they stand for.
@@ -35,11 +35,11 @@ _UNUSABLE = (
 def client_settings(
     address: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
 ) -> dict[str, Any]:
-    """Return the settings that every client of Kafka needs. It logs through Python's logging.
+    """Return the settings that every client of Kafka needs, including a logger.
 
     Args:
-        address: the setting FANFARE_KAFKA_BOOTSTRAP_SERVERS in one of these forms; all options may
-            be left out, and several host:port may be given, separated by commas:
+        address: the setting FANFARE_KAFKA_BOOTSTRAP_SERVERS, in one of the forms below. Every
+            option after the question mark may be left out. Commas separate several host:port.
             - host:port
             - ssl://host:port?ca=FILE&cert=FILE&key=FILE
             - sasl+ssl://user:password@host:port?ca=FILE&mechanism=PLAIN, with %-escapes in user and
@@ -54,7 +54,7 @@ def client_settings(
         **(_secure_settings(address) if "://" in address else {"bootstrap.servers": address}),
         "logger": logging.getLogger("librdkafka"),
         # Attempts to reconnect are 0.5 to 1 s apart. By default they would be 0.1 s apart at first,
-        # each with a line in the log, and 10 s in the end.
+        # each with a line in the log, and up to 10 s apart later.
         "reconnect.backoff.ms": 500,
         "reconnect.backoff.max.ms": 1000,
         # The defaults are 60 s, and 30 s to connect.

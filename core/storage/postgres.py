@@ -28,7 +28,7 @@ CONNECT_SECONDS = 2
 WAIT_SECONDS = 2.0
 MAX_WAITING = 1000
 # The pool doubles its pause after each failed attempt to connect, and stops trying after this time.
-# The next caller makes it try again at once, so a Postgres that is back is used within a second.
+# The next caller makes it try again at once, so Postgres is used within a second of its return.
 RECONNECT_SECONDS = 1.0
 # How often a statement that waits for Postgres checks how long the silence has lasted.
 POLL_SECONDS = 0.1
@@ -67,7 +67,7 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
 
 
 class BlockingConnection(psycopg.Connection[TupleRow]):
-    """A connection for a thread that closes when Postgres is silent as Connection does."""
+    """A connection for use in a thread, which closes on silence in the same way as Connection."""
 
     silence_seconds = DEFAULT_SILENCE_SECONDS
 
@@ -79,7 +79,7 @@ class BlockingConnection(psycopg.Connection[TupleRow]):
         Raises:
             ServerSilentError: the silence lasted too long.
         """
-        # With a timeout, psycopg waits for notifications, which need not come.
+        # psycopg passes a timeout only while it waits for notifications, and none need come.
         if timeout is None:
             gen = _limit_silence(self, gen)
         return super().wait(gen, interval, timeout)
@@ -118,7 +118,7 @@ def connect(dsn: str, application: str, silence_seconds: float) -> BlockingConne
 
     Args:
         dsn: the connection string.
-        application: a part of the application_name that Postgres shows.
+        application: what follows `fanfare-` in the application_name that Postgres shows.
         silence_seconds: how long Postgres may be silent during a statement.
 
     Raises:
@@ -136,18 +136,19 @@ def connection_arguments(
     """Return the arguments that all connections to Postgres are made with.
 
     Args:
-        application: a part of the application_name that Postgres shows.
-        silence_seconds: how long either side waits for a sign of the other.
+        application: what follows `fanfare-` in the application_name that Postgres shows.
+        silence_seconds: how long the client and Postgres each wait for the other before they give
+            the connection up.
     """
     milliseconds = int(silence_seconds * 1000)
     # With three probes, an idle connection that is dead is noticed within silence_seconds as well.
     idle, interval = max(1, int(silence_seconds / 3)), max(1, int(silence_seconds / 7.5))
     server = {
-        # A statement that is merely slow is ended before its connection is given up.
+        # Postgres ends a statement that is merely slow before the connection would be given up.
         "statement_timeout": milliseconds * 2 // 3,
-        # The locks of a client that is gone must not be held for hours. This timeout is for a
-        # client that hangs, or is behind a proxy that hangs; the TCP settings are for a client
-        # that the network has cut off.
+        # Postgres must not hold the locks of a lost client for hours. This timeout is for a client
+        # that hangs, or is behind a proxy that hangs. The TCP settings are for a client that the
+        # network has cut off.
         "idle_in_transaction_session_timeout": milliseconds,
         "tcp_user_timeout": milliseconds,
         "tcp_keepalives_idle": idle,
@@ -182,7 +183,7 @@ class Database:
 
         Args:
             dsn: the connection string. If it names several servers, libpq chooses one of them.
-            application: a part of the application_name that Postgres shows.
+            application: what follows `fanfare-` in the application_name that Postgres shows.
             silence_seconds: how long Postgres may be silent during a statement.
             max_size: the maximum number of connections.
         """
@@ -225,8 +226,8 @@ class Database:
                 try:
                     yield connection
                 finally:
-                    # psycopg also closes it when the caller was cancelled and Postgres does not
-                    # confirm that it has cancelled the statement.
+                    # psycopg also closes the connection when the caller was cancelled, and
+                    # Postgres does not confirm that it has cancelled the statement.
                     if connection.closed:
                         await self._replace_others(connection)
         except TooManyRequests as error:
@@ -238,8 +239,8 @@ class Database:
 
     async def _configure(self, connection: Connection) -> None:
         """Prepare a new connection of the pool."""
-        # idle_in_transaction_session_timeout does not apply to group commits: between the
-        # statements of a pipeline, Postgres does not count the transaction as idle.
+        # idle_in_transaction_session_timeout does not end a transaction in a pipeline, such as a
+        # group commit: Postgres does not count it as idle between two statements.
         if connection.info.server_version >= TRANSACTION_TIMEOUT_VERSION:
             seconds = 2 * self._silence_seconds
             await connection.execute(f"SET transaction_timeout = '{seconds:g}s'")
@@ -255,8 +256,8 @@ class Database:
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
         if not poll.poll(0):
-            # A Postgres that shuts down sends a message, or at least closes the connection. As
-            # nothing has come, the round trip of a real check can be saved.
+            # A Postgres that shuts down sends a message, or at least closes the connection, and
+            # either would make the socket readable. So a round trip is not needed.
             return
         try:
             await AsyncConnectionPool.check_connection(connection)
@@ -267,8 +268,8 @@ class Database:
     async def _replace_others(self, lost: Connection) -> None:
         """Replace the idle connections when one is lost, since they are most likely lost too.
 
-        Otherwise one caller after the other would run into a lost connection, and wait for
-        silence_seconds or for the pool's growing pauses.
+        Otherwise one caller after another would get a lost connection, and wait for silence_seconds
+        or for the pool's growing pauses between attempts to connect.
         """
         if lost.created_at > self._replaced_at:
             self._replaced_at = time.monotonic()

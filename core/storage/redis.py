@@ -1,9 +1,9 @@
 """Pipelined connections to Redis: one for asyncio, one for a thread.
 
 redis-py opens the connections, since it knows Redis URLs, TLS and passwords. It does not pipeline
-the commands of independent callers, and it parses replies one at a time, which costs more than
-Redis spends on the command. So the two classes here write to the socket of an open connection and
-parse with hiredis what arrives.
+the commands of independent callers, and it parses replies one at a time, which costs more than the
+command costs Redis. So the two classes here write to the socket of the open connection themselves,
+and parse the replies with hiredis.
 
 This is the only module that uses private attributes of redis-py. A unit test fails when a new
 version of redis-py no longer has them.
@@ -47,15 +47,15 @@ class RedisConnection:
     """One connection to Redis that all coroutines of a process share.
 
     Commands from all callers within one turn of the event loop are sent in one write, and all
-    replies that have arrived are parsed together. So a caller pays for its commands only, and not
-    for a connection pool, a lock, a timeout and a task switch for each reply. Redis executes the
-    commands in the order in which execute() was called.
+    replies that have arrived are parsed together. This saves each call the cost of a connection
+    pool, a lock, a timeout, and a task switch per reply. Redis executes the commands in the order
+    of the calls of execute().
 
-    The connection speaks RESP3 with client-side caching in the OPTIN mode: after a command that
-    follows TRACK_NEXT_COMMAND, Redis sends an invalidation message when a key that it read changes
+    The connection speaks RESP3 with client-side caching in the OPTIN mode: when a key changes that
+    was read by a command right after TRACK_NEXT_COMMAND, Redis sends an invalidation message
     (https://valkey.io/topics/client-side-caching/).
 
-    It connects when it is first used, and again after a failure.
+    The connection is opened by the first call, and again by the first call after a failure.
     """
 
     def __init__(self, url: str, timeout_seconds: float, on_invalidate: OnInvalidate) -> None:
@@ -64,9 +64,9 @@ class RedisConnection:
         Args:
             url: the address, in redis-py's format.
             timeout_seconds: how long connecting may take, and how long a reply may take.
-            on_invalidate: called when tracked keys have changed, and with None when the connection
-                is lost, since changes are no longer reported then. It is called before any reply
-                that Redis sent after the change is delivered.
+            on_invalidate: called with the tracked keys that have changed, and with None when the
+                connection is lost, since changes are no longer reported then. A call gets a reply
+                only after the changes that Redis reported before it were passed to on_invalidate.
         """
         pool = ConnectionPool.from_url(
             url,
@@ -92,8 +92,8 @@ class RedisConnection:
         Args:
             commands: sent together, in this order.
             on_replies: called with the replies as soon as they are parsed, before any invalidation
-                message that Redis sent after them. The awaiting coroutine may run later than that.
-                It also gets error replies, as exceptions in the list.
+                message that Redis sent after them. (The coroutine that awaits this call may resume
+                only after such a message.) Error replies are in the list as exceptions.
 
         Raises:
             RedisError: an error reply, a broken connection, or no reply in time.
@@ -150,7 +150,7 @@ class _Call:
 
 
 class _OpenConnection(asyncio.Protocol):
-    """An open connection, until it fails. It is not used again after that."""
+    """An open connection. After a failure it is closed for good, and another one replaces it."""
 
     def __init__(
         self,
@@ -173,13 +173,14 @@ class _OpenConnection(asyncio.Protocol):
         self._is_timer_set = False
         self._error: Exception | None = None
         self._transport.set_protocol(self)
-        # Nobody awaits this future. Cancelled, it does not warn of an exception never retrieved.
+        # The command is sent, but nobody awaits its future. It is cancelled, because asyncio would
+        # log an exception that nobody retrieves.
         self.execute([_ENABLE_TRACKING], self._check_tracking).cancel()
 
     def execute(
         self, commands: Sequence[Command], on_replies: OnReplies | None
     ) -> asyncio.Future[Replies]:
-        """Send commands at the end of this turn of the event loop; return their replies' future."""
+        """Send commands in the next turn of the event loop; return a future with their replies."""
         future: asyncio.Future[Replies] = self._loop.create_future()
         if self._error is not None:
             future.set_exception(self._error)
@@ -221,7 +222,7 @@ class _OpenConnection(asyncio.Protocol):
             self.fail(RedisConnectionError(f"Redis sent data that is not RESP: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail, since Redis or the network has closed the connection."""
+        """Fail all calls, since Redis or the network has closed the connection."""
         self.fail(RedisConnectionError(f"lost the connection to Redis: {exc or 'closed by Redis'}"))
 
     def _check_tracking(self, replies: Replies) -> None:
@@ -251,7 +252,7 @@ class _OpenConnection(asyncio.Protocol):
             call.future.set_result(call.replies)
 
     def _check_timeout(self) -> None:
-        # One timer is enough for all calls, since the oldest one gets its replies first.
+        # One timer is enough for all calls, since the oldest call is the first to get its replies.
         self._is_timer_set = bool(self._calls)
         if not self._calls:
             return
@@ -263,14 +264,14 @@ class _OpenConnection(asyncio.Protocol):
 
 
 class BlockingRedisConnection:
-    """A connection of a blocking pool, for a thread that sends many commands before it reads.
+    """A connection for a thread that sends many commands before it reads their replies.
 
     Every method raises RedisError or OSError when Redis does not reply in time, or the connection
     breaks.
     """
 
     def __init__(self, pool: BlockingConnectionPool) -> None:
-        """Take a connection from the pool until close()."""
+        """Take a connection from the pool, and keep it until close()."""
         self._pool = pool
         # redis-py leaves the methods of its connections without annotations.
         self._connection: Any = pool.get_connection()
@@ -282,8 +283,8 @@ class BlockingRedisConnection:
 
         Args:
             packed: the commands, in RESP.
-            ignored_replies: how many of the replies that come next are skipped by read(). They
-                must not be errors.
+            ignored_replies: how many of the next unread replies read() skips. They must not be
+                errors.
         """
         self._connection.send_packed_command([packed])
         self._ignored_replies += ignored_replies
@@ -311,7 +312,7 @@ class BlockingRedisConnection:
         return self.read(1)[0]
 
     def close(self) -> None:
-        """Close the connection, and give it back to the pool, which reconnects it when needed."""
+        """Close the connection and return it to the pool, which reopens it when it is needed."""
         self._connection.disconnect()
         self._pool.release(self._connection)
 

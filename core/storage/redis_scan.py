@@ -13,11 +13,11 @@ STEP = 1000
 def unlink_all(redis: Redis, *patterns: str, only: Callable[[Any], bool] | None = None) -> int:
     """Remove all keys that match one of the patterns.
 
-    Works in steps, between which Redis serves others. Every key that exists during the whole call
-    is removed. Keys that are created meanwhile may be removed or not.
+    Redis serves other clients between the steps of the scan. Every matching key that exists during
+    the whole call is removed. A key that is created meanwhile may or may not be removed.
 
     Args:
-        redis: where to remove them.
+        redis: the Redis to remove them from.
         patterns: glob-style patterns.
         only: returns whether to remove a matching key; None to remove all of them.
 

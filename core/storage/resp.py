@@ -10,17 +10,17 @@ from collections.abc import Iterable
 
 
 def pack(*arguments: bytes) -> bytes:
-    """Return a command, packed; the first argument is its name."""
+    """Return a packed command, of which the first argument is the name."""
     return b"*%d\r\n%b" % (len(arguments), pack_arguments(arguments))
 
 
 def pack_arguments(arguments: Iterable[bytes]) -> bytes:
-    """Return arguments, packed, to be put into a command."""
+    """Return packed arguments, without the header of a command."""
     return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
 
 
 def pack_lpushx(key: bytes, packed_ids: bytes, count: int) -> bytes:
-    """Return a command, packed, that pushes ids to a list if it exists.
+    """Return a packed LPUSHX, which pushes ids to a list if it exists.
 
     Args:
         key: the list's key.

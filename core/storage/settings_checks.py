@@ -36,12 +36,12 @@ from core.storage.settings_rules import (
 )
 
 TIMEOUT_SECONDS = 5.0
-# The id that librdkafka returns where Kafka does not give topics ids.
+# What librdkafka returns as the id of a topic if Kafka does not give topics ids.
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 SQL = load_queries("core.storage")
 
 Check = Callable[[], Sequence[Finding]]
-"""Checks the settings of one server. Blocks; raises SettingsUnknownError."""
+"""A blocking check of one server's settings. Raises SettingsUnknownError if they cannot be read."""
 
 
 class SettingsUnknownError(Exception):
@@ -65,7 +65,7 @@ def topic_check(settings: Settings) -> Check:
 
 def _check_postgres(dsn: str, silence_seconds: float) -> list[Finding]:
     try:
-        # Only a new connection has the values that ALTER ROLE and ALTER DATABASE set meanwhile.
+        # A new connection each time: ALTER ROLE and ALTER DATABASE do not affect existing ones.
         with (
             connect(dsn, "checks", silence_seconds) as connection,
             connection.cursor(row_factory=class_row(PostgresSettings)) as cursor,
@@ -85,7 +85,7 @@ def _check_redis(url: str) -> list[Finding]:
             retry=Retry(NoBackoff(), 0),
         ) as redis:
             return redis_findings(redis.info())
-    except RedisConnectionError as error:  # includes a wrong password, and a Redis that is loading
+    except RedisConnectionError as error:  # also for a wrong password, and while Redis is loading
         raise SettingsUnknownError from error
     except ResponseError:
         text = (
@@ -118,7 +118,7 @@ def _check_topic(bootstrap_servers: str, name: str) -> list[Finding]:
 
 
 def _topic_config(admin: AdminClient, topic: str) -> dict[str, str] | None:
-    """Return the configuration, or None if Fanfare's user may not read it."""
+    """Return the topic's configuration, or None if Fanfare's user may not read it."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     described = admin.describe_configs([resource], request_timeout=TIMEOUT_SECONDS)
     try:

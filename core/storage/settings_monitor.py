@@ -11,7 +11,8 @@ from core.storage.settings_checks import Check, SettingsUnknownError
 from core.storage.settings_rules import Finding, Severity
 
 LOG = logging.getLogger(__name__)
-# How long a process waits at its start for the first results. The servers need not be up.
+# How long a process waits for the first results when it starts. After that it starts without the
+# results of servers that have not answered.
 START_SECONDS = 5.0
 CHECK_SECONDS = 30.0
 # The pause between checks while a server does not answer, or has a setting that is an error.
@@ -19,7 +20,7 @@ RETRY_SECONDS = 2.0
 
 
 class SettingsMonitor:
-    """Holds the findings for a process's servers, and logs each when it appears or goes away."""
+    """Holds the findings for a process's servers, and logs each that appears or is corrected."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         """Create a monitor; the keys of the checks are the names of the servers."""
@@ -31,13 +32,13 @@ class SettingsMonitor:
     async def start(self, *, refuse: bool = True) -> None:
         """Check the servers once, then regularly until stop().
 
-        A server that does not answer yet is checked as soon as it does.
+        A server that does not answer yet is checked again after every RETRY_SECONDS until it does.
 
         Args:
-            refuse: whether a finding that is an error prevents the process from starting.
+            refuse: whether to raise StartError for a finding that is an error.
 
         Raises:
-            StartError: there is such a finding.
+            StartError: there is such a finding, and refuse is True.
         """
         first = {asyncio.create_task(self._check(server)) for server in self._checks}
         _, late = await asyncio.wait(first, timeout=START_SECONDS)
@@ -75,7 +76,7 @@ class SettingsMonitor:
         try:
             found = await asyncio.to_thread(self._checks[server])
         except SettingsUnknownError:
-            # The former findings stay: nothing shows that they were corrected.
+            # Keep the earlier findings: nothing shows that they were corrected.
             self._unanswered.add(server)
             return
         except Exception:

@@ -1,7 +1,7 @@
 """Rules for the settings of Postgres, Redis and Kafka.
 
-Each function takes the settings of one server and returns a finding for every setting that breaks
-one of Fanfare's promises, or that costs more or is less safe than it has to be.
+Each function takes the settings of one server, and returns a finding for every setting that is
+wrong, wasteful or unsafe. Severity says how bad each of them is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.feed.sharding import PARTITIONS
 
 MIN_POSTGRES = 14
 MIN_REDIS = 6
-# With this many replicas, one may be away while two still have every record.
+# With this many replicas, two still have every record while one of them is down.
 MANY_REPLICAS = 3
 MIN_IN_SYNC = 2
 

@@ -14,7 +14,7 @@ from core.feed import timeline_lists as timeline
 from core.feed.timeline_lists import WindowState, read_window
 from core.feed.tweet_cache import DELETED, FILL, SET_IF_NEWER, encode_entry, encode_lease
 
-# Above 2^53 neighbouring ids are equal as numbers in Lua, so a script must compare them as strings.
+# Above 2^53, neighbouring ids are the same number in Lua, so scripts must compare ids as strings.
 BASE = 2**62
 IDS = st.lists(st.integers(BASE, BASE + 40), max_size=25)
 
@@ -46,7 +46,7 @@ def _eval(fanfare: Fanfare, script: str, key: str, *arguments: object) -> object
 def test_a_build_has_the_ids_that_were_read_and_those_that_were_pushed(
     fanfare: Fanfare, key: str, before: list[int], read: list[int], cap: int
 ) -> None:
-    """The base holds the newest of both, sorted and without duplicates, and 0 if it is complete."""
+    """The base has the newest of these ids, sorted, once each; it ends with 0 if it is complete."""
     fanfare.redis.delete(key)
     assert _eval(fanfare, timeline.BEGIN_BUILD, key, "t", 10_000) == 1
     assert _eval(fanfare, timeline.BEGIN_BUILD, key, "u", 10_000) == 0
@@ -109,7 +109,7 @@ def test_a_list_that_lost_its_base_is_deleted(
 def test_an_older_version_never_replaces_a_newer(
     fanfare: Fanfare, key: str, versions: list[int]
 ) -> None:
-    """The newest version stays, in whatever order they come; a deletion (0 here) is the newest."""
+    """The newest version stays, whatever the order of writes; a deletion (here 0) is the newest."""
     entries = {0: DELETED} | {n: encode_entry(n, b"text %d" % n) for n in range(1, 13)}
     fanfare.redis.set(key, encode_lease("x"))
     for version in versions:
@@ -129,7 +129,7 @@ def test_only_the_holder_of_the_lease_fills_an_entry(fanfare: Fanfare, key: str)
 
 
 def test_an_empty_entry_gives_the_lease_up(fanfare: Fanfare, key: str) -> None:
-    """The key is deleted, so that another reader can fill the entry at once."""
+    """The key is deleted, so another reader can take the lease without waiting for its TTL."""
     mine = encode_lease("mine")
     fanfare.redis.set(key, mine)
     assert fanfare.redis.eval(FILL, 1, key, mine, b"", 60) == 1

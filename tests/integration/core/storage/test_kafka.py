@@ -1,4 +1,4 @@
-"""A Kafka that asks for TLS and a password."""
+"""A Kafka that requires TLS and a password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ops.certificates import Authority
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Yield host:port of a Kafka that asks for TLS and a password, and its certificates."""
+    """Yield host:port of a Kafka that requires TLS and a password, and its certificates' folder."""
     folder = tmp_path_factory.mktemp("kafka")
     Authority().issue(folder / "tls", "kafka")
     with secure_kafka(folder / "kafka", folder / "tls") as server:
@@ -28,7 +28,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
 def test_a_kafka_that_asks_for_a_password_over_tls(
     secure: tuple[str, Path], tmp_path: Path
 ) -> None:
-    """The right password is let in; a wrong one or another authority is refused."""
+    """Only a client with the right password that trusts the right authority can connect."""
     server, tls = secure
 
     def client(password: str, authority: Path, errors: list[KafkaError]) -> AdminClient:

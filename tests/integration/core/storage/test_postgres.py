@@ -131,7 +131,7 @@ def test_waiting_for_notifications_is_not_silence(fanfare: Fanfare) -> None:
 
 
 def test_a_server_that_trickles_is_not_silent(fanfare: Fanfare, proxy: SilentProxy) -> None:
-    """A slow answer may take longer than silence_seconds, as long as bytes keep coming."""
+    """An answer may take longer than silence_seconds if bytes keep arriving."""
     with connect(_dsn(fanfare, proxy), "test", SILENCE_SECONDS) as connection:
         connection.execute("SET statement_timeout = 0")
         proxy.slow(0.05)

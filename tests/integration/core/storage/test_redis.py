@@ -22,7 +22,7 @@ Invalidations = list[Sequence[bytes] | None]
 
 @pytest.fixture
 def invalidations() -> Invalidations:
-    """Return the list in which the connection's invalidations are noted."""
+    """Return the list to which the connection adds its invalidations."""
     return []
 
 
@@ -55,7 +55,7 @@ def key() -> str:
 
 
 async def test_each_call_gets_its_own_replies(connection: RedisConnection) -> None:
-    """Calls made at the same time, of one or more commands each, get the replies to their own."""
+    """Concurrent calls of one or more commands each get the replies to their own commands."""
     calls = [
         connection.execute([("ECHO", f"{n}/{part}") for part in range(n % 4 + 1)])
         for n in range(200)
@@ -106,7 +106,7 @@ async def test_only_the_next_command_is_tracked(
 
 
 async def test_on_replies_runs_before_later_invalidations(fanfare: Fanfare, key: str) -> None:
-    """A value that is changed right after it was read is remembered first, and forgotten then."""
+    """The replies of a read are delivered before the invalidation that a later change causes."""
     events: list[str] = []
     connection = RedisConnection(
         fanfare.settings.redis_address(),
@@ -158,7 +158,7 @@ async def test_a_lost_connection_is_replaced(
 async def test_every_call_fails_at_once_where_no_redis_listens(
     invalidations: Invalidations,
 ) -> None:
-    """A refused connection is an error of each call."""
+    """Each call tries to connect, and raises the error when it is refused."""
     connection = RedisConnection("redis://127.0.0.1:1", TIMEOUT_SECONDS, invalidations.append)
     for _ in range(2):
         with pytest.raises((RedisError, OSError)):
@@ -177,7 +177,7 @@ def test_blocking_replies_come_in_the_order_of_the_commands(pool: redis.Connecti
 
 
 def test_ignored_replies_are_skipped(pool: redis.ConnectionPool) -> None:
-    """The reply after the ignored ones is the one that is read."""
+    """read() returns the first reply after the ignored ones."""
     connection = BlockingRedisConnection(pool)
     connection.send(pack(b"ECHO", b"1") + pack(b"ECHO", b"2"), ignored_replies=2)
     assert connection.execute(b"ECHO", b"3") == b"3"
@@ -185,7 +185,7 @@ def test_ignored_replies_are_skipped(pool: redis.ConnectionPool) -> None:
 
 
 def test_a_blocking_error_reply_is_raised(pool: redis.ConnectionPool) -> None:
-    """A command that Redis refuses raises where its reply is read."""
+    """The error reply to a command is raised when the reply is read."""
     connection = BlockingRedisConnection(pool)
     with pytest.raises(ResponseError, match="unknown command"):
         connection.execute(b"NONSENSE")

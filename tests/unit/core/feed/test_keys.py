@@ -35,7 +35,7 @@ def test_a_shard_has_a_checkpoint_for_each_partition() -> None:
 
 
 def test_each_pattern_matches_its_keys_only() -> None:
-    """What is removed by pattern never includes checkpoints."""
+    """Removing keys by pattern never removes a checkpoint."""
     keys = [
         KEYS.for_list(home_list(7)),
         KEYS.for_list(author_list(7)),

@@ -24,7 +24,7 @@ CONSISTENCY_TOKENS = {
 
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**64 - 1), st.text(), st.integers())
 def test_a_token_holds_its_values(first: int, second: int, method: str, user_id: int) -> None:
-    """Decoding returns what was encoded, and needs only characters that a URL can hold."""
+    """Decoding returns what was encoded, and a token has only characters that are safe in URLs."""
     method = method.encode(errors="replace").decode()
     token = CODEC.encode(first, second, bound_to=(method, user_id))
     assert CODEC.decode(token, bound_to=(method, user_id)) == (first, second)
@@ -44,13 +44,13 @@ def test_a_damaged_token_is_refused(bit: int, value: int) -> None:
 
 @given(st.text(max_size=40))
 def test_any_other_text_is_refused(text: str) -> None:
-    """A text that is no token raises ValueError and nothing else."""
+    """Decoding a text that is not a token raises ValueError and nothing else."""
     with pytest.raises(ValueError, match=r".*"):
         CODEC.decode(text)
 
 
 def test_a_token_is_good_only_where_it_belongs() -> None:
-    """A token is refused by another version of the codec, and for something else."""
+    """A token is refused by another version of the codec, and if bound_to differs."""
     token = CODEC.encode(1, 2, bound_to=("ListUsers",))
     for codec, bound_to in (
         (OpaqueTokenCodec(version=2, values="qQ", digest_size=4), ("ListUsers",)),
@@ -69,7 +69,7 @@ def test_consistency_tokens_have_the_bytes_of_earlier_releases(token: str, momen
 
 
 def test_a_consistency_token_is_optional_but_not_arbitrary() -> None:
-    """The empty token names no moment, and a token that was cut is refused."""
+    """The empty token names no moment, and a truncated or altered token is refused."""
     assert decode_token("") is None
     for token in ("AgDA_-5CAAAAAAAAAADhqMI", "AgDA_-5CAAAAAAAAAADhqMIg", "x", "\u00e9"):
         with pytest.raises(InvalidConsistencyTokenError):

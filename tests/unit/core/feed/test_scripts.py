@@ -29,5 +29,5 @@ def test_shared_functions_come_before_the_script() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_no_comment_is_left_in_a_script(name: str) -> None:
-    """Only comments that have their lines to themselves are recognised, so there are no others."""
+    """load_script() removes only comments on their own lines, so the files must have no others."""
     assert "--" not in load_script(name.removesuffix(".lua"))

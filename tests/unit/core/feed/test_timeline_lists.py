@@ -23,7 +23,7 @@ def _elements(log: list[int], base: list[int], tail: bytes | None) -> list[bytes
 
 
 def test_the_states_of_a_window() -> None:
-    """Each form that the head of a list can have gets its own state."""
+    """The state follows from the first elements and from whether they are the whole list."""
     assert read_window([], is_whole=True).state is WindowState.ABSENT
     assert read_window([b"=", b"0"], is_whole=True) == Window(WindowState.READABLE, [], 0)
     assert read_window([b"5", b"4"], is_whole=False).state is WindowState.UNSORTED
@@ -37,7 +37,7 @@ def test_the_states_of_a_window() -> None:
 def test_a_whole_list_is_exact_down_to_its_floor(
     log: list[int], base: list[int], complete: bool
 ) -> None:
-    """The ids of log and base are sorted, without duplicates, and none is below the floor."""
+    """The window has all ids of log and base down to the floor, sorted and without duplicates."""
     elements = _elements(log, base, b"0" if complete else None)
     window = read_window(elements, is_whole=True)
     floor = 0 if complete else min(base)
@@ -103,7 +103,7 @@ def test_merged_windows_are_exact_down_to_the_highest_floor(
 
 
 def test_the_separator_names_the_pulled_authors() -> None:
-    """Reading a list gives back the pulled authors that were encoded."""
+    """A window has the pulled authors that were encoded in the separator."""
     assert read_window([b"9", encode_separator([7, 12]), b"5", b"0"], is_whole=True).pulled == (
         7,
         12,

@@ -14,7 +14,7 @@ from core.feed.tweet_cache import (
 
 
 def test_an_entry_holds_its_tweet() -> None:
-    """Decoding gives back the tweet, whatever bytes it has."""
+    """Decoding returns the tweet, even if its bytes look like a deletion or a lease."""
     assert encode_entry(12, b"D:L") == b"12:D:L"
     assert decode_entry(encode_entry(12, b"D:L")) == b"D:L"
     assert decode_entry(DELETED) is None
@@ -28,5 +28,5 @@ def test_only_leases_are_leases() -> None:
 
 
 def test_a_key_names_its_tweet() -> None:
-    """The id is found in the key, as for keys that Redis reports as changed."""
+    """The id can be read from a key, such as one that Redis reports as changed."""
     assert tweet_id_of(Keys.of("a:b:", "0123456789").tweet(2**62).encode()) == 2**62

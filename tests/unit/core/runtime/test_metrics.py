@@ -4,7 +4,7 @@ from core.runtime.metrics import Metric, Metrics
 
 
 def test_counts_are_taken_once() -> None:
-    """What was taken is not in what is taken next."""
+    """take() returns each count once: the next call starts from zero."""
     counters = Metrics()
     counters.add(Metric.CHECKPOINT_MISMATCH)
     counters.add(Metric.CHECKPOINT_MISMATCH, 2)

@@ -16,7 +16,7 @@ class _Clock:
 
 
 def test_failures_are_trouble_when_nothing_has_worked_for_a_while() -> None:
-    """A single failure is not, and the first success ends it."""
+    """A failure becomes trouble after FAILING_SECONDS, and the next success ends the trouble."""
     clock = _Clock()
     watchdog = Watchdog(clock)
     assert watchdog.trouble() is None
@@ -30,7 +30,7 @@ def test_failures_are_trouble_when_nothing_has_worked_for_a_while() -> None:
 
 
 def test_an_error_without_a_text_is_told_by_its_name() -> None:
-    """As a TimeoutError often is."""
+    """A TimeoutError, for example, often has no text."""
     clock = _Clock()
     watchdog = Watchdog(clock)
     clock.now += FAILING_SECONDS
@@ -39,7 +39,7 @@ def test_an_error_without_a_text_is_told_by_its_name() -> None:
 
 
 def test_a_step_that_does_not_end_is_trouble() -> None:
-    """Unless it says that it gets on."""
+    """A step is reported after STUCK_SECONDS without a call of alive()."""
     clock = _Clock()
     watchdog = Watchdog(clock)
     clock.now += STUCK_SECONDS - 1
@@ -52,7 +52,7 @@ def test_a_step_that_does_not_end_is_trouble() -> None:
 
 
 def test_signs_of_life_do_not_hide_that_a_step_keeps_failing() -> None:
-    """A retry may get on for a while before it fails again."""
+    """A retry may call alive() for a while before it fails again."""
     clock = _Clock()
     watchdog = Watchdog(clock)
     watchdog.failed("refused")

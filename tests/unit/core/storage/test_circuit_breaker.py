@@ -64,7 +64,7 @@ def test_it_lets_calls_through_when_the_time_is_over() -> None:
 
 
 def test_one_failure_opens_it_again() -> None:
-    """A server that still fails after the pause is left alone at once."""
+    """After the pause, a single failure opens it, without a count up to the threshold."""
     test = Breaker()
     test.fail("first", "second", "third")
     test.now += OPEN_SECONDS
@@ -74,7 +74,7 @@ def test_one_failure_opens_it_again() -> None:
 
 
 def test_one_success_closes_it_again() -> None:
-    """After a success, it takes the whole number of failures to open it."""
+    """After a success, it opens only when the threshold is reached again."""
     test = Breaker()
     test.fail("first", "second", "third")
     test.now += OPEN_SECONDS

@@ -11,7 +11,7 @@ from core.storage.kafka import client_settings
 
 
 def test_plain_addresses_go_to_librdkafka_as_they_are() -> None:
-    """One or more host:port, separated by commas, mean no TLS."""
+    """An address of one or more host:port, separated by commas, is used without TLS."""
     settings = client_settings("one:9092,two:9092")
     assert settings["bootstrap.servers"] == "one:9092,two:9092"
     assert "security.protocol" not in settings

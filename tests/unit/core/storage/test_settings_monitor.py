@@ -67,7 +67,7 @@ async def test_a_process_may_start_in_spite_of_an_error() -> None:
 async def test_a_server_is_checked_when_it_first_answers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A server that is away at the start is checked once it answers, and until it is corrected."""
+    """An error is found when the server first answers, and stays until the setting is corrected."""
     server = _Server(ERROR, WARNING, answers=False)
     checks = SettingsMonitor({"Postgres": server, "Redis": _Server()})
     await checks.start()
@@ -89,7 +89,7 @@ async def test_a_server_is_checked_when_it_first_answers(
 async def test_a_server_that_never_answers_does_not_delay_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """start() returns after START_SECONDS, and the result counts when it comes."""
+    """start() returns after START_SECONDS, and a result that comes later is used."""
     monkeypatch.setattr(settings_monitor, "START_SECONDS", 0.01)
     release = asyncio.Event()
     loop = asyncio.get_running_loop()

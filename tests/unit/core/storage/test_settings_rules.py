@@ -1,4 +1,4 @@
-"""Which findings the rules have for which settings."""
+"""The findings that the rules return for the settings of a server."""
 
 from __future__ import annotations
 
