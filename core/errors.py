@@ -30,23 +30,23 @@ _NO_METADATA: Mapping[str, object] = MappingProxyType({})
 class FanfareError(Exception):
     """A failed call; `str(error)` is the message that the caller reads.
 
-    A class without an `__init__` of its own always has the same message and metadata, and is
-    raised without arguments.
+    A class that inherits this `__init__` always has the same message and metadata, and is raised
+    without arguments.
     """
 
     reason: ClassVar[ErrorReason.ValueType]
     code: ClassVar[grpc.StatusCode]
     message: ClassVar[str]
-    """A template for `str.format`: filled in from the metadata and from further words."""
+    """A template for `str.format`; its values are the metadata and the words of `__init__`."""
     field: ClassVar[str] = ""
-    """The request field that is at fault, where that is always the same one; becomes metadata."""
+    """The request field at fault, if it is always the same one; the metadata names it."""
 
     def __init__(self, metadata: Mapping[str, object] = _NO_METADATA, **words: object) -> None:
         """Fill in the message.
 
         Args:
-            metadata: what the caller is told in ErrorInfo.metadata, as text.
-            **words: what only the message needs.
+            metadata: the entries of ErrorInfo.metadata, which become text.
+            **words: further values for the message, which do not go into the metadata.
         """
         constant = {"field": self.field} if self.field else {}
         self.metadata = constant | {name: str(value) for name, value in metadata.items()}
@@ -71,14 +71,17 @@ class RetryableError(FanfareError):
 
 
 class InvalidRequestError(FanfareError):
-    """Fields break the contract's rules; the status carries a BadRequest that lists them all."""
+    """Fields break the contract's rules; the status carries a BadRequest that lists them."""
 
     reason = ErrorReason.ERROR_REASON_INVALID_REQUEST
     code = grpc.StatusCode.INVALID_ARGUMENT
     message = "{detail}"
 
     def __init__(self, violations: Iterable[tuple[str, str]]) -> None:
-        """Take pairs of a field's path ("" for the message as a whole) and what it must be."""
+        """Take a pair for each broken rule: the field's path, and what the field must be.
+
+        The path is "" for a rule about the whole request.
+        """
         self.violations = list(violations)
         fields = [field for field, _ in self.violations if field]
         super().__init__(
@@ -207,7 +210,7 @@ class InvalidCredentialsError(FanfareError):
 
 
 class InvalidRefreshTokenError(FanfareError):
-    """The refresh token is unknown, already used, or of a session that ended."""
+    """The refresh token is unknown, already used, or belongs to a session that has ended."""
 
     reason = ErrorReason.ERROR_REASON_INVALID_REFRESH_TOKEN
     code = grpc.StatusCode.UNAUTHENTICATED
@@ -253,7 +256,7 @@ class BodyTooLargeError(FanfareError):
 
 
 class UnsupportedMediaTypeError(DescribedError):
-    """The REST body is not JSON."""
+    """The REST body is compressed, or its Content-Type is not JSON."""
 
     reason = ErrorReason.ERROR_REASON_UNSUPPORTED_MEDIA_TYPE
     code = grpc.StatusCode.INVALID_ARGUMENT
@@ -268,7 +271,7 @@ class DatabaseUnavailableError(RetryableError):
 
 
 class NotYetConsistentError(RetryableError):
-    """No Postgres that answers has replayed the consistency token's command."""
+    """No reachable Postgres server has replayed the command that the consistency token names."""
 
     reason = ErrorReason.ERROR_REASON_NOT_YET_CONSISTENT
     code = grpc.StatusCode.UNAVAILABLE
@@ -311,14 +314,14 @@ class ShuttingDownError(RetryableError):
 
 
 class RateLimitedError(RetryableError):
-    """The caller made too many calls of a method."""
+    """The caller called a method too often in the current minute."""
 
     reason = ErrorReason.ERROR_REASON_RATE_LIMITED
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     message = "more than {limit} calls of this method in this minute; retry in {seconds} s"
 
     def __init__(self, limit: int, retry_after: float) -> None:
-        """Take the limit in calls per minute, and how many seconds are left of this minute."""
+        """Take the limit in calls per minute, and the seconds until the current minute ends."""
         self.retry_after = retry_after
         super().__init__({"limit": limit}, seconds=math.ceil(retry_after))
 
@@ -332,7 +335,7 @@ class DeadlineExceededError(FanfareError):
 
 
 class InternalError(FanfareError):
-    """A bug; the log has its details, and the caller learns nothing of them."""
+    """A bug; the service logs the details, and the caller does not see them."""
 
     reason = ErrorReason.ERROR_REASON_INTERNAL
     code = grpc.StatusCode.INTERNAL

@@ -1,4 +1,4 @@
-"""Fanfare's settings, from environment variables and files with secrets."""
+"""Fanfare's settings, from environment variables and from mounted secret files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class SettingsError(Exception):
 class ReadBy:
     """The programs that read a setting; a test compares them with the code.
 
-    write, read and worker are the processes, and commands are those of `fanfare`.
+    "write", "read" and "worker" are the three processes. "commands" stands for the commands of the
+    `fanfare` command line, not for the calls that change something.
     """
 
     def __init__(self, *programs: str) -> None:
@@ -52,8 +53,8 @@ _PORT = Field(ge=0, le=65535)
 class Settings(BaseSettings):
     """Every setting, read from FANFARE_<NAME>; docs/operations.md lists them for operators.
 
-    Addresses may hold passwords, so they are SecretStr, which keeps them out of logs. An address
-    that is not set is taken from the record that `fanfare up` leaves in the state folder.
+    Addresses may hold passwords, so they are SecretStr, which keeps them out of logs. If an address
+    is not set, it is read from the record that `fanfare up` writes into the state folder.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True)
@@ -61,19 +62,19 @@ class Settings(BaseSettings):
     postgres_dsn: Annotated[SecretStr | None, _ALL] = None
     """The Postgres primary."""
     postgres_replica_dsn: Annotated[SecretStr | None, _CACHE] = None
-    """The Postgres that queries try first; the primary if it is not set."""
+    """The Postgres that queries try first; by default the primary."""
     redis_url: Annotated[SecretStr | None, _ALL] = None
-    """Redis: cached timelines and tweets, checkpoints, and the counts of rate limits."""
-    # Neither the wildcards of SCAN nor the braces of a hash tag.
+    """The Redis that holds cached timelines and tweets, checkpoints, and rate limit counters."""
+    # The pattern excludes the wildcards of SCAN and the braces of a hash tag.
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$"), _ALL] = "fanfare:"
-    """How every key in Redis begins."""
+    """The prefix of every key in Redis."""
     kafka_bootstrap_servers: Annotated[SecretStr | None, _FEED] = None
-    """Kafka's brokers; `core.storage.kafka` describes the forms."""
+    """Kafka's brokers, in a form that `core.storage.kafka` describes."""
 
     write_target: Annotated[str, ReadBy("commands")] = ""
-    """Where the write service is, as host:port; on this machine if it is not set."""
+    """Where commands find the write service, as host:port; by default write_port on 127.0.0.1."""
     read_target: Annotated[str, ReadBy("commands")] = ""
-    """Where the read service is, as host:port; on this machine if it is not set."""
+    """Where commands find the read service, as host:port; by default read_port on 127.0.0.1."""
     write_port: Annotated[int, _PORT, ReadBy("write", "commands")] = 50051
     """The write service's gRPC port."""
     read_port: Annotated[int, _PORT, ReadBy("read", "commands")] = 50052
@@ -81,9 +82,9 @@ class Settings(BaseSettings):
     worker_port: Annotated[int, _PORT, ReadBy("worker", "commands")] = 50053
     """The fan-out worker's gRPC port, for health checks only."""
     rest_write_port: Annotated[int, _PORT, ReadBy("write", "commands")] = 8081
-    """The HTTP port for commands and sessions."""
+    """The HTTP port of the write service, for commands and sessions; 0 turns REST off."""
     rest_read_port: Annotated[int, _PORT, ReadBy("read", "commands")] = 8080
-    """The HTTP port for queries."""
+    """The HTTP port of the read service, for queries; 0 turns REST off."""
     read_processes: Annotated[int, Field(ge=1, le=256), ReadBy("read", "commands")] = 1
     """How many read processes share one port."""
     bind: Annotated[str, _ALL] = "127.0.0.1"
@@ -98,11 +99,11 @@ class Settings(BaseSettings):
     tls_dir: Annotated[Path | None, _ALL] = None
     """A folder with this process's certificate; if it is set, every port speaks TLS."""
     tls_services: Annotated[str, _SERVICES] = ""
-    """Common names of client certificates, separated by commas, whose holders act as services."""
+    """Common names, separated by commas, of client certificates whose holders act as services."""
     trusted_proxies: Annotated[str, _SERVICES] = "127.0.0.0/8,::1"
-    """Addresses and networks whose X-Forwarded-For is believed, separated by commas, or none."""
+    """Addresses and networks, separated by commas, whose X-Forwarded-For is believed; or "none"."""
     cors_origins: Annotated[str, _SERVICES] = ""
-    """Origins whose pages may call the REST API from a browser, separated by commas."""
+    """Origins, separated by commas, whose pages may call the REST API from a browser."""
 
     state_dir: Annotated[Path, _ALL] = Path(".fanfare")
     """The folder of the embedded stack: its data, and the record of its addresses."""
@@ -115,15 +116,15 @@ class Settings(BaseSettings):
     timeline_ttl_days: Annotated[float, Field(gt=0, le=3650), _CACHE] = 14
     """How long timelines and tweets stay cached after their last read."""
     pull_followers: Annotated[int, Field(ge=0), ReadBy("write")] = 100_000
-    """An author with more followers becomes a pull author; 0 means never."""
+    """An author with more followers than this becomes a pull author; with 0, no author does."""
     max_replica_lag: Annotated[float, Field(gt=0), ReadBy("read", "commands")] = 10.0
     """How many seconds the replica may lag before the read service stops using it."""
     cached_followers: Annotated[int, Field(ge=0), ReadBy("worker")] = 50_000_000
     """How many follower ids a worker keeps in memory, at 8 bytes each."""
     topic: Annotated[str, _FEED] = "fanfare.feed.v1"
-    """The Kafka topic of the feed's events."""
+    """The Kafka topic that carries events from the relay to the worker."""
     silence_seconds: Annotated[float, Field(ge=1, le=3600), _ALL] = DEFAULT_SILENCE_SECONDS
-    """How long a server that owes an answer may be silent before its connection is replaced."""
+    """How long Postgres, Kafka or the worker's Redis may be silent before a process reconnects."""
 
     def primary_dsn(self) -> str:
         """Return the DSN of the Postgres primary.
@@ -136,8 +137,8 @@ class Settings(BaseSettings):
     def replica_dsn(self) -> str:
         """Return the DSN of the Postgres that queries try first; raises as primary_dsn() does.
 
-        A recorded replica counts only if the primary is not set either, because the embedded
-        stack's replica does not follow another primary.
+        The recorded replica is used only if the primary also comes from the record, because the
+        embedded stack's replica follows no other primary.
         """
         name = "postgres_replica_dsn"
         if self.postgres_replica_dsn is None and self.postgres_dsn is not None:
@@ -197,13 +198,14 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Return the settings of this process.
 
-    A setting comes from its environment variable, else from the file of that name in the folder
-    FANFARE_SECRETS_DIR, where Docker and Kubernetes mount secrets, else it has its default.
+    A setting comes from its environment variable, or else from the file of that name in the folder
+    FANFARE_SECRETS_DIR, where Docker and Kubernetes mount secrets. Otherwise it has its default.
 
     Raises:
-        SettingsError: a value is out of range; a FANFARE_ variable is not a setting, so that a
-            typo cannot leave a setting at its default unnoticed; or other machines could connect
-            without authentication and TLS, and the operator did not allow that.
+        SettingsError: a value is unusable; a FANFARE_ variable is not a setting (otherwise a typo
+            would silently leave a setting at its default); a setting that protects the service is
+            empty; or other machines could connect without authentication or without TLS, and
+            allow_unauthenticated_plaintext is not set.
     """
     folder = os.environ.get(SECRETS_DIR) or None
     given = [*os.environ.items(), *_secret_files(folder)]
@@ -230,8 +232,8 @@ def _checked_dsn(name: str, dsn: str) -> str:
         parts = conninfo_to_dict(dsn)
     except psycopg.Error:
         parts = {}
-    # After an unescaped slash in a password the rest of it would be the port, and libpq would
-    # show that in its error when it connects.
+    # If a password contains an unescaped slash, libpq takes what is before the slash for the port,
+    # and repeats it in the error message when it cannot connect.
     ports = str(parts.get("port", "")).split(",")
     if not parts or not all(port.isdigit() for port in ports if port):
         raise _unusable(name, "postgresql://user:password@host:5432/database")
@@ -239,14 +241,14 @@ def _checked_dsn(name: str, dsn: str) -> str:
 
 
 def _unusable(name: str, example: str) -> SettingsError:
-    # Raised "from None" by callers: the parsers' messages repeat the address.
+    # Callers raise this "from None", because the parsers' messages repeat the address.
     return SettingsError(
         f"{_variable(name)} is not usable; write {example}, with special characters percent-encoded"
     )
 
 
 def _secret_files(folder: str | None) -> list[tuple[str, str]]:
-    """Return the variables that the folder has a file for, and what the files hold."""
+    """Return the variable and the content of each file in the folder that is named like one."""
     if folder is None:
         return []
     try:
@@ -255,7 +257,7 @@ def _secret_files(folder: str | None) -> list[tuple[str, str]]:
     except OSError as error:
         raise SettingsError(f"{SECRETS_DIR} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        # Not its message, which shows what is in the file.
+        # The error's own message would show bytes of the file.
         raise SettingsError(f"{SECRETS_DIR} has a file that is not UTF-8") from None
 
 
@@ -293,5 +295,5 @@ def _is_loopback(bind: str) -> bool:
     try:
         return ipaddress.ip_address(bind.strip("[]")).is_loopback
     except ValueError:
-        # The resolver could give any other name another address later.
+        # Any other name may resolve to a different address later.
         return bind == "localhost"

@@ -11,7 +11,7 @@ from gateway.transcode import printer
 
 
 def answer(message: Message, status: int, headers: Mapping[str, str]) -> web.Response:
-    """Return the message as proto3 JSON with the contract's names; empty fields are printed."""
+    """Return the message as proto3 JSON, with the field names of the protos and empty fields."""
     return web.Response(
         body=printer(message.DESCRIPTOR)(message).encode(),
         status=status,

@@ -14,7 +14,7 @@ MAX_AUTHORIZATION_BYTES = MAX_TOKEN_BYTES + 16
 
 
 class HttpContext:
-    """What the core.auth.call_context.Context of a REST call takes from its HTTP request."""
+    """The core.auth.call_context.Context of a REST call, made from its HTTP request."""
 
     __slots__ = ("address", "metadata")
 
@@ -25,8 +25,8 @@ class HttpContext:
         """Read the headers that say who calls.
 
         Raises:
-            UnauthenticatedError: Authorization cannot be a token: it is too long, or not
-                printable ASCII, to which gRPC restricts it.
+            UnauthenticatedError: Authorization is too long for a token, or has characters other
+                than printable ASCII, which gRPC metadata cannot hold either.
         """
         self.address = request.remote or "unknown"
         self.metadata = [

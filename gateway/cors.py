@@ -1,4 +1,4 @@
-"""CORS: which web pages of other origins may call REST."""
+"""CORS: the web pages of other origins that may call the REST API."""
 
 from __future__ import annotations
 

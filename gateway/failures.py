@@ -54,6 +54,6 @@ def error_response(error: FanfareError) -> web.Response:
     for detail in status.details:
         if detail.Unpack(retry):
             delay = retry.retry_delay
-            # Whole seconds, rounded up: a client that waits as told is never too early.
+            # Whole seconds, rounded up, so that a client does not retry too early.
             headers["Retry-After"] = str(delay.seconds + (delay.nanos > 0))
     return answer(status, http_status, headers)

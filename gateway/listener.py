@@ -25,13 +25,13 @@ LOG = logging.getLogger(__name__)
 # Maximum connections per port. Each may hold a request body in memory.
 MAX_CONNECTIONS = 1000
 HANDSHAKE_SECONDS = 5.0
-# The system closes a connection whose client has not read its answer for this long.
+# The kernel closes a connection when data has waited this long for the client to read it.
 UNREAD_MILLISECONDS = 75_000
-# Connections above the limit get an answer with the reason, this many at a time and for at most
-# this long. Any more are closed without an answer.
+# A connection above the limit gets an answer with the reason, which may take REFUSAL_SECONDS. It is
+# closed without an answer if MAX_REFUSALS are being answered already, or if the port uses TLS.
 MAX_REFUSALS = 100
 REFUSAL_SECONDS = 1.0
-# How long to wait before accepting again when the system has no file descriptor left.
+# How long to wait before accepting again after accept() failed: file descriptors may be used up.
 PAUSE_SECONDS = 0.1
 _BACKLOG = 128
 # A name may resolve to addresses that this machine lacks, such as ::1 where IPv6 is off.
@@ -39,7 +39,7 @@ _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class Listener:
-    """Accepts connections at every address of a name, and hands them to an HTTP server."""
+    """Accepts connections at every address of a host name, and hands them to an HTTP server."""
 
     def __init__(
         self, bind: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False
@@ -47,9 +47,9 @@ class Listener:
         """Prepare to listen.
 
         Args:
-            bind: the name or address to listen on.
+            bind: the host name or address to listen on.
             port: the port to listen on; 0 for any free one, which `port` holds after start().
-            tls: for HTTPS; None for HTTP.
+            tls: the context for HTTPS; None for HTTP.
             shared: whether other processes may listen on the port too.
         """
         self._bind = bind
@@ -103,7 +103,7 @@ class Listener:
             raise absent
 
     def close(self) -> None:
-        """Accept the connections that are already waiting, then no more."""
+        """Accept the connections that are already waiting, then stop listening."""
         for listening in self._sockets:
             asyncio.get_running_loop().remove_reader(listening)
             self._accept(listening)
@@ -125,7 +125,7 @@ class Listener:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _accept(self, listening: socket.socket) -> None:
-        """Accept the connections that are waiting."""
+        """Accept all connections that are waiting."""
         while True:
             try:
                 connection, _ = listening.accept()

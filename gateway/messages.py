@@ -1,4 +1,4 @@
-"""HTTP messages that aiohttp cannot turn into a request, made harmless before it tries."""
+"""Changes HTTP messages that aiohttp would fail on, before it makes requests of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-# Far longer than any path of the contract. aiohttp's router takes time proportional to the square
-# of the number of slashes.
+# Far longer than any path of the contract. The time that aiohttp's router takes grows with the
+# square of the number of slashes.
 MAX_PATH_BYTES = 2048
 # Replaces a request target that cannot be used. No route has this path.
 _UNREADABLE = URL("/…")
@@ -20,7 +20,7 @@ Make = Callable[..., web.BaseRequest]
 
 
 def guarded(make: Make) -> Make:
-    """Wrap aiohttp's request factory so that it copes with every message.
+    """Wrap aiohttp's request factory so that it returns a request for every message.
 
     A path that is too long, or a target with an invalid host, becomes a path that no route has. An
     unknown Expect header is removed, which RFC 9110, section 10.1.1, allows.
@@ -36,7 +36,7 @@ def guarded(make: Make) -> Make:
         try:
             return make(message, *parts)
         except ValueError:
-            # aiohttp does not catch this, and would never answer the request.
+            # The target has an invalid host. aiohttp does not catch this, and would never answer.
             return make(message._replace(url=_UNREADABLE), *parts)
 
     return make_guarded

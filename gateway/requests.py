@@ -1,4 +1,4 @@
-"""Path, query and body of an HTTP request as the request message of a method."""
+"""Builds the request message of a method from the path, query and body of an HTTP request."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ _DECIMAL = re.compile("-?[0-9]{1,19}")
 _LONGEST_REASON = 300
 # No method takes a longer list. The contract has a lower limit for some lists.
 MAX_ITEMS = 1000
-# The contract's messages need three levels. Recursive parsers fail at some unknown depth.
+# The contract's messages need three levels. The parsers are recursive, and fail somewhere deeper.
 MAX_NESTING = 32
-# A list or object of n values has n - 1 commas; the longest batch of the contract has some 3,000.
-# With more, json would spend seconds on a body of the largest size.
+# A list or object of n values has n - 1 commas. The longest batch of the contract has some 3,000.
+# Without this limit, json could spend seconds on one body.
 MAX_COMMAS = 10_000
-# Commas in texts do not count. But finding the texts takes time too, and 1,000 texts of 280
-# characters hold fewer commas and fewer quotes than this.
+# Commas inside JSON strings do not count towards MAX_COMMAS, but finding strings takes time too. A
+# body with more commas or more quotes than this is refused without searching it. The longest batch
+# has fewer of both, even if its 1,000 texts of 280 characters consist of them.
 _MAX_IN_TEXTS = 400_000
-# A JSON string, or an unfinished one, so that no start is tried twice.
+# A JSON string. It may lack its end, so that the search tries no part of the body twice.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _TOO_DEEP = f"the body is nested deeper than {MAX_NESTING} levels"
 _INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
@@ -43,7 +44,12 @@ class RequestReader:
     """Reads the requests of one route."""
 
     def __init__(self, route: Route) -> None:
-        """Prepare to read; raise ValueError if the path or the query cannot hold a field's type."""
+        """Prepare to read requests.
+
+        Raises:
+            ValueError: a field of the path or the query has a type that they cannot hold.
+            KeyError: a variable of the path is not a field.
+        """
         descriptor = route.method.input_type
         self._class = GetMessageClass(descriptor)
         self._name = descriptor.name
@@ -68,8 +74,9 @@ class RequestReader:
             body: the HTTP body; b"" if there is none.
 
         Raises:
-            MalformedRequestError: the request does not have the form of the message.
-            InvalidRequestError: a value in the path or the query does not fit its field.
+            MalformedRequestError: the body or the query cannot be read as the request message.
+            InvalidRequestError: a value in the path or the query does not fit its field, the path
+                and the body contradict each other, or a list has more than MAX_ITEMS items.
         """
         message = self._class()
         document: dict[str, Any] = {}
@@ -89,13 +96,13 @@ class RequestReader:
     def _fill(self, message: Message, document: dict[str, Any]) -> None:
         for names in self._names:
             for value in map(document.get, names):
-                # protobuf would take seconds to build messages from millions of items.
+                # protobuf would take seconds to build a message from millions of items.
                 if isinstance(value, list) and len(value) > MAX_ITEMS:
                     raise InvalidRequestError([(names[0], f"must have at most {MAX_ITEMS} items")])
         try:
             json_format.ParseDict(document, message)
         except json_format.ParseError as error:
-            # The first line has the reason; the others describe protobuf's Python objects.
+            # The first line has the reason. The others only describe protobuf's Python objects.
             reason = str(error).splitlines()[0][:_LONGEST_REASON].rstrip(".")
             raise MalformedRequestError(f"the body is not a {self._name}: {reason}") from None
 
@@ -134,7 +141,7 @@ class _Field:
             raise ValueError(f"{field.full_name} has a type that a path or a query cannot hold")
 
     def is_in(self, document: dict[str, Any]) -> bool:
-        """Return whether a JSON object sets this field, by its proto name or its JSON name."""
+        """Return whether a JSON object sets this field, under its proto name or its JSON name."""
         return any(document.get(name) is not None for name in self._names)
 
     def convert(self, text: str) -> int | str:
@@ -158,7 +165,7 @@ def _integer(bits: int) -> Callable[[str], int]:
 
 
 def _text(text: str) -> str:
-    # JSON escapes can produce lone surrogates, on which protobuf fails with a SystemError.
+    # JSON escapes can produce lone surrogates, for which protobuf raises a SystemError.
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -180,7 +187,7 @@ def _parse(body: bytes) -> dict[str, Any]:
         raise MalformedRequestError(f"the body is not JSON: {reason}") from None
     if not isinstance(document, dict):
         raise MalformedRequestError("the body is JSON, but not an object: send {…}")
-    # Most bodies have too few brackets to be nested too deep, and need no closer look.
+    # Counting brackets is cheap, and shows for most bodies that they cannot be nested too deep.
     if body.count(b"{") + body.count(b"[") > MAX_NESTING and _is_too_deep(document):
         raise MalformedRequestError(_TOO_DEEP)
     return document

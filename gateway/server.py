@@ -1,4 +1,4 @@
-"""The HTTP server that a service mounts beside its gRPC server."""
+"""The HTTP server that a service runs beside its gRPC server."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ LOG = logging.getLogger(__name__)
 
 CALL_SECONDS = 10.0
 DRAIN_SECONDS = 10.0
-# During a drain an idle connection stays open this long for its next request, whose answer tells
-# the client to connect again. A request that arrives just as its connection closes would fail.
+# During a drain, an idle connection stays open this long. If a request arrives in that time, its
+# answer tells the client to connect again. On a connection closed at once, the request would fail.
 LINGER_SECONDS = 2.0
 LINGER_POLL_SECONDS = 0.02
 BODY_SECONDS = 30.0
-# grpc's default limit for a message. The JSON of a valid request is never larger than this, as
-# its lists are short.
+# As large as grpc's default limit for a message. The JSON of a valid request is never larger, since
+# the contract limits the lengths of lists and strings.
 MAX_BODY_BYTES = 4 * 1024 * 1024
-# How long a connection may be without a complete request. Longer than the proxies in front keep
-# theirs, so that it is the proxy that closes an idle connection.
+# How long a connection may be without a complete request. This is longer than the idle timeout of
+# proxies in front: a request that a proxy sends just as this side closes the connection would fail.
 IDLE_SECONDS = 75.0
 # Room for 1,000 ids of 19 digits in a query.
 MAX_URL_BYTES = 64 * 1024
-# Larger bodies are parsed in a thread: 4 MiB of tiny objects take seconds.
+# Larger bodies are parsed in a thread, because parsing them would block the event loop for long.
 INLINE_BODY_BYTES = 64 * 1024
 TOKEN_FIELD = "consistency_token"  # noqa: S105 -- a field's name
 TOKEN_HEADER = "Fanfare-Consistency-Token"  # noqa: S105 -- a header's name
@@ -74,14 +74,14 @@ class RestServer:
             listener: where to listen.
             handlers: the methods to serve.
             is_serving: returns the health of the process, for /health.
-            cors: which pages of other origins may call.
+            cors: the origins whose pages may call.
         """
         self._listener = listener
         self._handlers = handlers
         self._is_serving = is_serving
         self._cors = cors
         self._is_draining = False
-        # One thread, so that only one body at a time competes for the interpreter with the event
+        # A single thread, so that no more than one body competes for the interpreter with the event
         # loop, which also serves gRPC.
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="rest-parsing")
         application = web.Application(
@@ -123,15 +123,15 @@ class RestServer:
     async def drain(self) -> None:
         """Free the port, and close each connection after its next answer.
 
-        Health reports NOT_SERVING. Requests under way finish, within DRAIN_SECONDS. Does nothing
+        /health answers NOT_SERVING. Requests under way have DRAIN_SECONDS to finish. Does nothing
         if the server was not started.
         """
         self._is_draining = True
         self._listener.close()
         until = time.monotonic() + LINGER_SECONDS
-        # Sleep at least once: the HTTP server learns of a connection that was just accepted.
+        # Sleep at least once, so that the HTTP server learns of connections just accepted.
         await asyncio.sleep(LINGER_POLL_SECONDS)
-        while self._listener.count and time.monotonic() < until:  # noqa: ASYNC110 - no event tells
+        while self._listener.count and time.monotonic() < until:  # noqa: ASYNC110 - a count
             await asyncio.sleep(LINGER_POLL_SECONDS)
         self._listener.abort()
         await self._runner.cleanup()
@@ -139,7 +139,7 @@ class RestServer:
 
     async def _health(self, _request: web.Request) -> web.Response:
         is_serving = self._is_serving() and not self._is_draining
-        # The status is named as in grpc.health.v1.
+        # The names of the status are those of grpc.health.v1.
         status = {
             "status": "SERVING" if is_serving else "NOT_SERVING",
             "authentication": "on" if self._handlers.requires_authentication else "off",
@@ -223,14 +223,14 @@ def _refuse_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web
 async def _read_body(request: web.Request, *, takes_json: bool) -> bytes:
     if not request.can_read_body:
         return b""
-    # aiohttp's content_type takes a second to parse some headers, and fails on others.
+    # Not aiohttp's content_type, which takes a second to parse some headers and fails on others.
     given = request.headers.get(hdrs.CONTENT_TYPE, "application/octet-stream")
     kind = given.partition(";")[0].strip().lower()
     if takes_json and kind != "application/json":
         raise UnsupportedMediaTypeError(f"the body is {excerpt(kind)}: send application/json")
     if coding := request.headers.get(hdrs.CONTENT_ENCODING):
         raise UnsupportedMediaTypeError(f"the body is encoded as {excerpt(coding)}: send it plain")
-    # aiohttp would wait without a limit, even after a malformed chunk.
+    # Without a timeout, aiohttp would wait for ever, even after a malformed chunk.
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await request.read()

@@ -1,9 +1,9 @@
-"""Messages as proto3 JSON, by one printing function for each message type.
+"""Prints messages as proto3 JSON, with one printing function (a printer) for each message type.
 
 json_format looks at the descriptor of every field of every message that it prints, which takes half
 of its time for a page of tweets. A printer looks at the descriptor once, when it is built. Its
-output equals json_format's byte for byte. A type with a field that is not covered here, such as
-google.protobuf.Any, is left to json_format (decision 0015).
+output equals json_format's byte for byte. Types that this module does not cover, such as
+google.protobuf.Any, are printed by json_format (decision 0015).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 Printer = Callable[[Any], str]
 
 _TIMESTAMP = "google.protobuf.Timestamp"
-# The first second of the year 10000, the first that RFC 3339 cannot express.
+# The first second of the year 10000, which RFC 3339 can no longer express.
 _END_SECONDS = 253_402_300_800
 
 
@@ -47,10 +47,10 @@ _SCALARS: dict[int, Printer] = {
 
 @cache
 def printer(descriptor: Descriptor) -> Printer:
-    """Return a function from a message to its proto3 JSON.
+    """Return a function that returns the proto3 JSON of a message of this type.
 
-    The JSON has the contract's field names and prints empty fields; non-ASCII characters are not
-    escaped. The function raises what json_format raises for a message without a JSON form.
+    The JSON has the field names of the protos, includes empty fields, and does not escape non-ASCII
+    characters. For a message that has no JSON form, the function raises what json_format raises.
     """
     if descriptor.full_name == _TIMESTAMP:
         return _timestamp
@@ -58,7 +58,7 @@ def printer(descriptor: Descriptor) -> Printer:
         return _any_message
     by_number = sorted(descriptor.fields, key=lambda field: field.number)
     fields = [_field(field) for field in by_number]
-    # Like json_format: empty fields come last, in the order of the contract.
+    # As in json_format's output, empty fields come last, in the order in which they are declared.
     empty = [
         (by_number.index(field), f'"{field.name}": {"[]" if field.is_repeated else _empty(field)}')
         for field in descriptor.fields
@@ -88,7 +88,7 @@ def _empty(field: FieldDescriptor) -> str:
 
 
 def _field(field: FieldDescriptor) -> Callable[[Message], str]:
-    """Return a function from a message to the field's name and value, or "" if it is empty."""
+    """Return a function that returns a message's field as "name": value, or "" if it is empty."""
     name = field.name
     start = f'"{name}": '
     print_value = _value_printer(field)
@@ -117,7 +117,7 @@ def _value_printer(field: FieldDescriptor) -> Printer:
         return _SCALARS[field.type]
     built: list[Printer] = []
 
-    # Built at its first use, since a message may contain messages of its own type.
+    # Build the printer at its first use, because a message may contain messages of its own type.
     def print_message(message: Message) -> str:
         if not built:
             built.append(printer(field.message_type))
@@ -133,7 +133,7 @@ def _timestamp(value: Any) -> str:
     return f'"{value.ToJsonString()}"'
 
 
-# Most tweets have equal created_at and updated_at, and the same tweets are in many timelines.
+# Cached, because most tweets have equal created_at and updated_at, and are in many timelines.
 @lru_cache(maxsize=16_384)
 def _instant(seconds: int, nanos: int) -> str:
     start = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

@@ -6,7 +6,7 @@ is the key's thumbprint (RFC 7638).
 
 Keys are replaced without a restart. Processes scan the folder every RESCAN_SECONDS. A new key is
 first used for signing when it is SETTLE_SECONDS old, because by then every process has its public
-half. A token is refused within RESCAN_SECONDS after its key was removed.
+half. Once a key is removed, its tokens are refused within RESCAN_SECONDS.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ISSUER = AUDIENCE = "fanfare"
 LIFE_SECONDS = 600
 SETTLE_SECONDS = 60.0
 RESCAN_SECONDS = 5.0
-# A service whose clock is behind the signer's must accept the newest tokens.
+# For `iat`: a service whose clock is behind the signer's must accept the newest tokens.
 LEEWAY_SECONDS = 5
 MAX_TOKEN_BYTES = 2048
 CACHED_TOKENS = 50_000
@@ -57,7 +57,7 @@ _CLAIMS = ["iss", "aud", "sub", "exp", "iat", "jti"]
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a call: a user, a service, or nobody known."""
+    """Who makes a call: a user, a service, or an unknown caller."""
 
     user_id: int | None = None
     """None unless the caller is a user."""
@@ -68,7 +68,7 @@ class Caller:
 
 
 def public_bytes(key: Ed25519PublicKey) -> str:
-    """Return the key's 32 bytes as a JWK holds them: in base64url without padding."""
+    """Return the key's 32 bytes as in a JWK: in base64url without padding."""
     raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
@@ -87,7 +87,7 @@ def create_key(folder: Path) -> str:
     public = private.public_key()
     kid = thumbprint(public)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # The public key first: a process that finds the private key may sign with it at once.
+    # Write the public key first: a process that finds the private key may sign with it at once.
     _write(
         folder / f"{kid}{_PUBLIC}",
         public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
@@ -102,7 +102,7 @@ def create_key(folder: Path) -> str:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    # Renamed when it is complete, so that no process reads half of a key.
+    # Rename the file when it is complete, so that no process reads half of a key.
     temporary = path.with_suffix(".new")
     temporary.touch(mode=mode)
     temporary.write_bytes(content)
@@ -110,7 +110,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 class _KeyFolder(ABC, Generic[Key]):
-    """The private or the public keys of a folder, which is scanned every RESCAN_SECONDS at most."""
+    """The private or the public keys of a folder, scanned at most once in RESCAN_SECONDS."""
 
     _suffix: ClassVar[str]
 
@@ -131,7 +131,7 @@ class _KeyFolder(ABC, Generic[Key]):
             )
 
     def all(self) -> dict[str, Key]:
-        """Return the keys by kid; the same dict object until a key is added or removed."""
+        """Return the keys by kid: the same dict object until a key file changes."""
         if time.monotonic() - self._scanned_at >= RESCAN_SECONDS:
             self._scanned_at = time.monotonic()
             try:
@@ -143,7 +143,7 @@ class _KeyFolder(ABC, Generic[Key]):
                 LOG.warning("cannot read key folder, keeping its keys: error=%r", str(error))
                 return self._keys
             paths = [path for path in found if path.name.endswith(self._suffix)]
-            # If a file is still being written, its state changes again, and so it is read again.
+            # A file that is still being written changes its state again, and is then read again.
             files = [(path, *_state(path)) for path in paths]
             if files != self._files:
                 self._files = files
@@ -152,7 +152,7 @@ class _KeyFolder(ABC, Generic[Key]):
         return self._keys
 
     def _read(self, path: Path) -> Key | None:
-        """Return the key in a file; None if it is not usable or gone."""
+        """Return the key in a file; None if the file is unusable or gone."""
         try:
             key, public = self._parse(path.read_bytes())
             if f"{thumbprint(public)}{self._suffix}" == path.name:
@@ -170,7 +170,7 @@ class _KeyFolder(ABC, Generic[Key]):
 
     @abstractmethod
     def _parse(self, pem: bytes) -> tuple[Key, Ed25519PublicKey]:
-        """Return the key in a PEM file, and its public half.
+        """Return the key in the content of a PEM file, and the key's public half.
 
         Raises:
             ValueError, TypeError, UnsupportedAlgorithm: it is not an Ed25519 key.
@@ -218,7 +218,7 @@ class Signer(_KeyFolder[Ed25519PrivateKey]):
         Raises:
             RuntimeError: every key was removed.
         """
-        # By the age of the files, which also shows which keys were removed since the last scan.
+        # Look at the files themselves, because a key may have been removed since the last scan.
         paths = {kid: self._folder / f"{kid}{self._suffix}" for kid in self.all()}
         written = {kid: at for kid, path in paths.items() if (at := _written_at(path)) is not None}
         if not written:
@@ -226,7 +226,7 @@ class Signer(_KeyFolder[Ed25519PrivateKey]):
         settled = [kid for kid, at in written.items() if time.time() - at >= SETTLE_SECONDS]
         if settled:
             return max(settled, key=written.__getitem__)
-        # All keys are new, as on the first start. The oldest one is the best known.
+        # All keys are new, as on the first start. Most processes know the oldest one.
         return min(written, key=written.__getitem__)
 
     def _parse(self, pem: bytes) -> tuple[Ed25519PrivateKey, Ed25519PublicKey]:
@@ -237,7 +237,7 @@ class Signer(_KeyFolder[Ed25519PrivateKey]):
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """Return values that change with a file's content, owner and mode; () if it is gone."""
+    """Return values that change with a file's content, owner or mode; () if it is gone."""
     try:
         found = path.stat()
     except OSError:
@@ -254,12 +254,13 @@ def _written_at(path: Path) -> float | None:
 
 
 class Verifier:
-    """Verifies access tokens, and remembers the callers of valid ones until the tokens expire."""
+    """Verifies access tokens, and remembers the callers of valid tokens."""
 
     def __init__(self, keys: PublicKeys) -> None:
         self._keys = keys
         self._known = keys.all()
-        # Caller and expiry by the hash of the token: no token stays in memory after its call.
+        # Caller and expiry (in seconds since 1970) by the hash of the token. Hashes are the keys so
+        # that no token stays in memory after its call.
         self._callers: dict[bytes, tuple[Caller, int]] = {}
 
     def caller(self, token: str) -> Caller:
@@ -286,7 +287,7 @@ class Verifier:
 
 
 def _verify(token: str, keys: dict[str, Ed25519PublicKey]) -> tuple[Caller, int]:
-    """Return the caller, and the expiry in seconds since 1970."""
+    """Return the token's caller, and its expiry in seconds since 1970."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
         if not isinstance(kid, str) or kid not in keys:

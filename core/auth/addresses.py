@@ -1,4 +1,4 @@
-"""The address of a client, which may call through proxies."""
+"""The address of a client that may call through proxies."""
 
 from __future__ import annotations
 
@@ -35,27 +35,28 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def peer_address(peer: str) -> str:
-    """Return the IP address in a peer as gRPC writes it, such as ipv4:127.0.0.1:50051."""
+    """Return the IP address in gRPC's name of a peer, such as ipv4:127.0.0.1:50051."""
     kind, _, rest = unquote(peer).partition(":")
     return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else _UNKNOWN
 
 
 def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
-    """Return the address of the client itself.
+    """Return the address of the client, seen through the trusted proxies.
 
-    This is the last address on the way here that is not a trusted proxy. If all of them are, it
-    is the first one.
+    A call passes the addresses in `forwarded`, then `peer`. The client is the last of them that is
+    not a trusted proxy, or the first if all of them are trusted proxies.
 
     Args:
         peer: the address at the other end of the connection.
-        forwarded: X-Forwarded-For as it arrived. An entry is believed only if a trusted proxy
-            wrote it, and only the last MAX_HOPS entries are read.
+        forwarded: the X-Forwarded-For header. An entry is believed only if a trusted proxy wrote
+            it, and only the last MAX_HOPS entries are read.
         trusted: the networks of trusted proxies.
     """
     return _client_address(peer, forwarded[-MAX_FORWARDED:], trusted)
 
 
-# The header is cut before it becomes a key of this cache, so clients cannot fill the memory.
+# The caller shortens the header, which is part of the cache's key: a client could otherwise fill
+# the memory with long headers.
 @lru_cache(maxsize=10_000)
 def _client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
     hops = [part.strip() for part in forwarded.rsplit(",", MAX_HOPS)[-MAX_HOPS:] if part.strip()]
@@ -71,7 +72,7 @@ def _client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> st
 def owner_of(address: str) -> str:
     """Return what calls are counted by: an IPv4 address, or the /64 network of an IPv6 address.
 
-    Whoever has one IPv6 address usually has all addresses of its /64 network.
+    A client with one IPv6 address can usually use every address of its /64 network.
     """
     return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
 

@@ -1,8 +1,8 @@
 """The authorizer: enforces the contract's access rules before a method runs.
 
 Each RPC in the protos has an option `fanfare.auth.v1.access`, its access rule. The authorizer finds
-out who calls (a user or a service by an access token, or a service by its TLS certificate), counts
-the call against the rule's rate limit, and lets it pass or raises.
+out who calls: a user or a service by an access token, or a service by its TLS certificate. It then
+counts the call against the rule's rate limit, and raises an error if the rule forbids the call.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IsAdmin = Callable[[int], Awaitable[bool]]
 
 
 class Accounts(Protocol):
-    """What access rules need from the Postgres primary."""
+    """Looks up in the Postgres primary what access rules depend on."""
 
     async def tweet_author(self, tweet_id: int) -> int | None:
         """Return the user id of a tweet's author; None if there is no such tweet."""
@@ -37,7 +37,7 @@ class Accounts(Protocol):
 Check = Callable[[Message, Context], Awaitable[None]]
 
 METADATA_KEY = "authorization"
-# A name in the health service: SERVING means that authentication is on.
+# A name in the health service, which reports it as SERVING if authentication is on.
 AUTHENTICATION = "fanfare.auth.v1.access"
 _SCHEME = "bearer "
 _UNKNOWN_CALLER = Caller()
@@ -66,7 +66,7 @@ def rule_of(method: MethodDescriptor) -> access_pb2.AccessRule:
 
 
 def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
-    """Return the fields that a path of names with dots leads through, from the request on."""
+    """Return the fields along a dotted path of names that starts at the request message."""
     fields = []
     message: Descriptor | None = method.input_type
     for name in path.split("."):
@@ -97,9 +97,9 @@ class Authorizer:
             verifier: verifies access tokens.
             limits: counts calls.
             trusted: the proxies whose X-Forwarded-For is believed.
-            services: the common names of certificates whose holders act as services. They do so
-                only in calls without a token that are not forwarded for somebody else.
-            accounts: needed if a method's rule names a tweet or administrators.
+            services: the common names of certificates whose holders act as services. A call with
+                a token, or with X-Forwarded-For, never counts as such a service's own call.
+            accounts: needed if the rule of a method names a tweet or administrators.
         """
         self._verifier = verifier
         self._limits = limits
@@ -108,9 +108,10 @@ class Authorizer:
         self._accounts = accounts
 
     def check(self, method: MethodDescriptor) -> Check:
-        """Return a coroutine function that returns if the caller may make the call.
+        """Return a coroutine function that checks one call of the method.
 
-        Otherwise it raises UnauthenticatedError, PermissionDeniedError or RateLimitedError.
+        It returns if the caller may make the call. Otherwise it raises UnauthenticatedError,
+        PermissionDeniedError or RateLimitedError.
 
         Raises:
             ValueError: the method has no usable access rule, which is a mistake in the contract.
@@ -132,8 +133,8 @@ class Authorizer:
                 return
             if caller.user_id is None:
                 raise PermissionDeniedError
-            # Asked again, because what administrators do cannot be undone, and a token may be ten
-            # minutes old.
+            # The token, which may be ten minutes old, is not enough: an administrator's deletions
+            # cannot be undone.
             if is_admin and caller.admin and await is_admin(caller.user_id):
                 return
             if kind == "nobody":
@@ -148,7 +149,7 @@ class Authorizer:
     def _lookups(
         self, method: MethodDescriptor, rule: access_pb2.AccessRule
     ) -> tuple[AuthorOf | None, IsAdmin | None]:
-        """Return the look-ups that the rule needs; None for those that it does not need."""
+        """Return the two look-ups in Postgres; None in place of one that the rule does not need."""
         if not (rule.tweet_field or rule.admins):
             return None, None
         if self._accounts is None:
@@ -159,7 +160,11 @@ class Authorizer:
         )
 
     def _caller(self, context: Context, *, optional: bool) -> Caller:
-        """Return who calls; if that is optional, an invalid token counts like no token."""
+        """Return who calls.
+
+        If authentication fails, this is an unknown caller where authentication is optional.
+        Otherwise the method raises UnauthenticatedError.
+        """
         try:
             return self._verifier.caller(_token(context.metadata))
         except _NoTokenError:
@@ -174,7 +179,8 @@ class Authorizer:
             raise
 
     def _service(self, context: Context) -> str | None:
-        # A proxy that forwards somebody else's call must not lend them its own identity.
+        # A client must not act as a service just because a proxy with such a certificate forwards
+        # its call.
         if not self._services or any(key == FORWARDED_KEY for key, _ in context.metadata):
             return None
         return min(self._services.intersection(context.certificate_names), default=None)
@@ -189,12 +195,12 @@ def _token(metadata: Metadata) -> str:
 
     Raises:
         _NoTokenError: the call has no token.
-        UnauthenticatedError: the call has something else than one bearer token.
+        UnauthenticatedError: the call has anything other than one bearer token.
     """
     given = [value for key, value in metadata if key == METADATA_KEY]
     if not given:
         raise _NoTokenError
-    # With two headers, a proxy on the way could have read another one than we would.
+    # If there are two headers, a proxy may have checked a different one from the one used here.
     if len(given) != 1 or not isinstance(given[0], str):
         raise UnauthenticatedError
     if given[0][: len(_SCHEME)].lower() != _SCHEME:
@@ -203,7 +209,7 @@ def _token(metadata: Metadata) -> str:
 
 
 def _values(message: Message, fields: Sequence[FieldDescriptor]) -> Iterator[int]:
-    """Yield every id that a path of fields leads to."""
+    """Yield every id at the end of a path of fields, some of which may be repeated."""
     first, *rest = fields
     value = getattr(message, first.name)
     for item in value if first.is_repeated else (value,):

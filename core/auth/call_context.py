@@ -1,4 +1,4 @@
-"""What is known about a call, whichever protocol it came by."""
+"""What the authorizer and the methods know about a call, over gRPC or REST."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Context(Protocol):
 
     @property
     def metadata(self) -> Metadata:
-        """The gRPC metadata, or the HTTP headers that stand for it; keys are in lower case."""
+        """The gRPC metadata, or the HTTP headers that replace it; keys are in lower case."""
 
     @property
     def address(self) -> str:
@@ -21,4 +21,4 @@ class Context(Protocol):
 
     @property
     def certificate_names(self) -> Sequence[str]:
-        """The common names in the client's certificate; empty without one."""
+        """The common names in the client's certificate; empty if it sent none."""

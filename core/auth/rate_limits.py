@@ -1,12 +1,12 @@
 """Rate limits: how many calls of a method each caller may make per minute.
 
-Redis counts the calls of all processes together, by the minutes of the clock. A process leases a
-tenth of a minute's calls at a time and counts those itself, so that most calls do not ask Redis.
-What it has leased and not used is lost when the minute ends. With several processes a caller may
-therefore be refused early, by up to a tenth of the limit for each process.
+Redis counts the calls of all processes together, for each minute of the clock. A process leases a
+tenth of the limit at a time and counts those calls itself, so that most calls do not ask Redis.
+Leased calls that a process does not use are lost when the minute ends. With several processes a
+caller may therefore be refused early, by up to a tenth of the limit for each process.
 
 While Redis does not answer, calls are not limited, because a lost cache must not stop the service.
-Password hashing, which costs most, has a limit of its own.
+Password hashing, the most expensive work, is limited separately, without Redis.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class RateLimiter:
 
         Args:
             url: the address of Redis.
-            prefix: how all keys begin.
+            prefix: the prefix of all keys.
             clock: returns seconds since 1970.
         """
         self._prefix = prefix
         self._redis: Redis = Redis.from_pool(
-            # A lease waits for a free connection; an error would let its calls pass uncounted.
+            # A lease waits for a free connection: after an error its calls would pass uncounted.
             BlockingConnectionPool.from_url(
                 url,
                 max_connections=CONNECTIONS,
@@ -88,7 +88,7 @@ class RateLimiter:
                     if window == self._window:
                         self._left[key] = leased or None
         if window != self._window:
-            return  # the minute ended meanwhile, and so did the lease
+            return  # the minute ended meanwhile, and the lease with it
         left = self._left[key]
         if left is None:
             raise RateLimitedError(per_minute, WINDOW_SECONDS - now % WINDOW_SECONDS)
@@ -120,6 +120,6 @@ class RateLimiter:
 
 
 def _note_open_breaker(error: Exception) -> None:
-    # The error's text would repeat the command, which names the caller.
+    # The error's text may repeat the Redis command, whose key names the caller.
     kind = type(error).__name__
     LOG.warning("Redis circuit breaker opened; calls are not rate limited: error=%s", kind)

@@ -17,13 +17,14 @@ MAX_CALLS = 2000
 
 
 class Calls:
-    """Counts gRPC and REST calls against one limit; health checks and reflection do not count."""
+    """Counts gRPC and REST calls against one limit, except health checks and reflection."""
 
     def __init__(self) -> None:
         self._contexts: dict[asyncio.Task[Any], grpc.aio.ServicerContext[Any, Any]] = {}
         self._rest_count = 0
         self._refuses_grpc = False
-        # By the client's port: when the drain first refused a call on that connection.
+        # When the drain first refused a call on a connection, in time.monotonic() seconds, by the
+        # client's port.
         self.refused_at: dict[int, float] = {}
 
     @property
@@ -34,7 +35,7 @@ class Calls:
     def enter_grpc(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Count a gRPC call until the current task ends.
 
-        grpc's task also sends the answer, so it outlives the method.
+        grpc runs each call in a task, which also sends the answer and so outlives the method.
 
         Raises:
             TooManyCallsError: MAX_CALLS are under way.
@@ -82,8 +83,8 @@ class Calls:
 def _port(context: grpc.aio.ServicerContext[Any, Any]) -> int:
     """Return the client's port, from a peer such as ipv4:127.0.0.1:50051.
 
-    Two clients on different machines may have the same port. Then a drain closes a connection later
-    than it could, and does no harm.
+    Two clients on different machines may have the same port. A drain then closes one of their
+    connections later than it could, which does no harm.
     """
     port = context.peer().rpartition(":")[2]
     return int(port) if port.isdigit() else 0

@@ -1,8 +1,8 @@
 """The handler around each method, which the gRPC server and the REST shim both call.
 
 A handler parses and validates the request, authorizes the caller, runs the method and turns every
-failure into a FanfareError. What differs between the protocols stays with them: how a request
-arrives, how an answer or an error is sent, and when a call counts against the limit.
+failure into a FanfareError. The server of each protocol does what differs between gRPC and REST: it
+receives requests, sends answers and errors, and counts calls against the limit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.rpc.validation import validate
 LOG = logging.getLogger(__name__)
 _UNEXPECTED = "call failed method=%s"
 
-# A method may answer with the serialised message itself.
+# A method returns the response message, or that message already serialised.
 Method = Callable[[Any, Context], Awaitable[Message | bytes]]
 
 
@@ -32,7 +32,7 @@ class MethodHandler:
     """Answers the calls of one method."""
 
     def __init__(self, descriptor: MethodDescriptor, method: Method, check: Check | None) -> None:
-        """Put a handler around a method.
+        """Wrap a method.
 
         Args:
             descriptor: the method in the contract.
@@ -82,7 +82,7 @@ class MethodHandler:
         return await self._method(request, context)
 
     def _parse(self, request: bytes) -> Message:
-        # grpc would answer INTERNAL to bytes that its own deserialiser cannot parse.
+        # If grpc deserialised the request, it would answer INTERNAL to bytes that it cannot parse.
         try:
             return self._request_class.FromString(request)
         except DecodeError:
@@ -96,7 +96,11 @@ class Handlers:
     """The handlers of all methods that a process serves, over gRPC and over REST."""
 
     def __init__(self, authorizer: Authorizer | None = None) -> None:
-        """Start without any service; authorizer: None where authentication is off."""
+        """Start without any service.
+
+        Args:
+            authorizer: authorizes the calls of all methods; None where authentication is off.
+        """
         self._authorizer = authorizer
         self._by_service: dict[str, dict[str, MethodHandler]] = {}
         self.services: list[ServiceDescriptor] = []
@@ -124,5 +128,5 @@ class Handlers:
         }
 
     def of(self, method: MethodDescriptor) -> MethodHandler:
-        """Return the handler of a method of a service that was added."""
+        """Return the handler of a method, whose service must have been added."""
         return self._by_service[method.containing_service.full_name][method.name]

@@ -1,4 +1,4 @@
-"""Reporting NOT_SERVING for as long as something that a process needs is in trouble."""
+"""Reports NOT_SERVING while something that the process needs is in trouble."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def reporting(server: GrpcServer, *troubles: Trouble, part: str = "") -> A
     try:
         yield
     finally:
-        # A drain reports NOT_SERVING afterwards; a check still running could undo that.
+        # The drain that follows reports NOT_SERVING, which a check still running could undo.
         task.cancel()
         await asyncio.wait([task])
 

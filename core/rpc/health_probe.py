@@ -1,7 +1,7 @@
 """Check the health of a process: `python -m core.rpc.health_probe HOST:PORT [SERVICE]`.
 
-Exits with status 0 if it is SERVING, otherwise with status 1 and one sentence on stderr. Meant for
-the health checks of containers.
+Exits with status 0 if the process is SERVING, otherwise with status 1 and one sentence on stderr.
+Meant for the health checks of containers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def probe(target: str, service: str = "", tls_dir: Path | None = None) -> str | 
 
     Args:
         target: host:port of the process.
-        service: the name of the service, or of another part; "" for the process as a whole.
+        service: the name of a service or of another part; "" for the process as a whole.
         tls_dir: the folder of certificates; None where TLS is off.
     """
     with open_channel(target, tls_dir) as channel:
@@ -42,10 +42,10 @@ def probe(target: str, service: str = "", tls_dir: Path | None = None) -> str | 
 
 
 def rest_serves(port: int, tls_dir: Path | None = None) -> bool:
-    """Return whether /health at this REST port of this machine answers that the process serves."""
+    """Return whether /health on this port of 127.0.0.1 reports that the process is SERVING."""
     scheme = "http" if tls_dir is None else "https"
     try:
-        # The address is this machine's.
+        # S310 warns of URLs from outside; this one is always on this machine.
         with urllib.request.urlopen(  # noqa: S310
             f"{scheme}://127.0.0.1:{port}/health",
             timeout=TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""Building protobuf messages: users and tweets, and messages from serialised parts."""
+"""Builds protobuf messages: users and tweets, and messages out of serialised parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def timestamp(time: datetime) -> Timestamp:
     """Return the Timestamp of an aware datetime, exact to the microsecond."""
-    # Ten times as fast as Timestamp.FromDatetime; every new tweet has two.
+    # Ten times as fast as Timestamp.FromDatetime, which matters because every new tweet has two.
     since = time - _EPOCH
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
@@ -42,7 +42,7 @@ def tweet(
 
 
 def delimited(message: bytes) -> bytes:
-    """Return a serialised message preceded by its length, the encoding of a field's value."""
+    """Return a serialised message after its length, which is how a field's value is encoded."""
     size = len(message)
     prefix = bytearray()
     while size > 0x7F:
@@ -53,7 +53,7 @@ def delimited(message: bytes) -> bytes:
 
 
 def field_tag(field_number: int) -> bytes:
-    """Return the tag that precedes each value of a field of messages or strings.
+    """Return the tag that precedes each value of a field that holds messages or strings.
 
     Args:
         field_number: less than 16, since the tag is one byte.

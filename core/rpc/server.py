@@ -34,8 +34,9 @@ DRAIN_SECONDS = 10.0
 # During a drain, a connection is closed this long after its first refused call. By then its client
 # has read the refusal and stopped using the connection.
 REFUSED_SECONDS = 0.1
-# During a drain, a connection without calls is closed after this time. The longer it is, the less
-# likely is a call that arrives just as its connection closes, and gets no answer.
+# During a drain, a connection without calls or refusals is closed after SILENT_SECONDS plus
+# REFUSED_SECONDS. The longer this is, the less likely it is that a call arrives just as its
+# connection closes, and gets no answer.
 SILENT_SECONDS = 1.0
 DRAIN_POLL_SECONDS = 0.02
 # How often the server pings its clients, and how long it waits for their answer before it closes
@@ -54,7 +55,7 @@ _GrpcContext = grpc.aio.ServicerContext[Any, Any]
 
 
 class GrpcServer:
-    """A gRPC server with health and reflection, for any number of services (also for none)."""
+    """A gRPC server with health and reflection, for any number of services, even none."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class GrpcServer:
             bind: the address to listen on.
             port: the port to listen on; 0 for any free one, which `port` holds after start().
             handlers: the methods to serve.
-            certificates: of TLS; None where it is off.
+            certificates: the certificates for TLS; None where it is off.
             shared: whether other processes may listen on the port too.
         """
         self._options = [
@@ -79,7 +80,7 @@ class GrpcServer:
             ("grpc.so_reuseport", int(shared)),
             ("grpc.keepalive_time_ms", int(KEEPALIVE_SECONDS * 1000)),
             ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
-            # The timeout that takes effect; it is a minute by default, whatever keepalive's is.
+            # This timeout takes effect. By default it is a minute, whatever the one above is.
             ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", int(CLIENT_PING_SECONDS * 1000)),
@@ -104,9 +105,9 @@ class GrpcServer:
         self.port = port
 
     def add_part(self, name: str) -> None:
-        """Also report the health of a part of the process, under a name that is no service's.
+        """Also report the health of a part of the process, under a name that no service has.
 
-        The part is SERVING from the start on, and only set_serving(part=name) changes that.
+        The part is SERVING after start(), until set_serving(part=name) or drain() changes that.
         """
         self._parts.append(name)
 
@@ -138,7 +139,7 @@ class GrpcServer:
         """Free the port, refuse new calls, let those under way finish, and close all connections.
 
         Health reports NOT_SERVING. New calls get ShuttingDownError, which says that nothing was
-        done. Takes DRAIN_SECONDS at most. Does nothing if the server was not started.
+        done. It takes DRAIN_SECONDS at most, and does nothing if the server was not started.
         """
         for part in ("", *self._parts):
             await self.set_serving(serving=False, part=part)
@@ -146,8 +147,8 @@ class GrpcServer:
             return
         self._keeping_open.cancel()
         await asyncio.wait([self._keeping_open])
-        # Free the port before refusing calls: a refused client reconnects, and must reach another
-        # process.
+        # Free the port before refusing calls: a client that is refused reconnects, and must then
+        # reach another process.
         stop_listening(self.port)
         self._calls.refuse_grpc()
         LOG.info("draining port=%d calls=%d", self.port, self._calls.grpc_count)
@@ -170,7 +171,12 @@ class GrpcServer:
             connection.shutdown(socket.SHUT_RDWR)
 
     def _close_quiet_connections(self, began: float, now: float) -> int:
-        """Close the connections that are due; return how many there were."""
+        """Close the connections that are due; return how many were open before.
+
+        Args:
+            began: when the drain began, in time.monotonic() seconds.
+            now: the current time.monotonic().
+        """
         count = 0
         busy = self._calls.ports()
         refused_at = self._calls.refused_at
@@ -204,8 +210,8 @@ class GrpcServer:
     async def _keep_open(self, server: grpc.aio.Server) -> None:
         """Open the port again whenever grpc's server has stopped by itself.
 
-        It stops when its own code fails, as it does for a path that is not UTF-8. Calls that it
-        has begun go on, but it takes no others.
+        It stops when an error occurs in its own code, as for a path that is not UTF-8. Calls that
+        are under way go on, but it accepts no new ones.
         """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -222,19 +228,19 @@ class GrpcServer:
             server = self._server = opened
 
     async def _end(self, server: grpc.aio.Server) -> None:
-        """Let the calls of a server that has stopped by itself finish, then release it.
+        """Let the calls of a server that has stopped by itself finish, then release the server.
 
-        Otherwise it would keep its memory, and every connection that its client does not close.
+        Otherwise it would keep its memory, and each connection until the client closes it.
         """
         until = time.monotonic() + DRAIN_SECONDS
-        while self._calls.grpc_count and time.monotonic() < until:  # noqa: ASYNC110 - counted for each call
+        while self._calls.grpc_count and time.monotonic() < until:  # noqa: ASYNC110 - a count
             await asyncio.sleep(LOOK_SECONDS)
-        # Without a grace period: grpc crashes when several servers end with one.
+        # No grace period: grpc crashes when several servers stop with a grace period.
         await server.stop(None)
 
 
 class _CallContext:
-    """A gRPC call as the authorizer and the method see it; each value is looked up when needed."""
+    """A gRPC call as the authorizer and the method see it; looks up each value when it is read."""
 
     __slots__ = ("_context",)
 
@@ -267,7 +273,7 @@ def _generic_handler(service: ServiceDescriptor, handlers: Handlers) -> grpc.Gen
 def _grpc_method(
     handler: MethodHandler, calls: Calls
 ) -> Callable[[bytes, _GrpcContext], Awaitable[bytes]]:
-    """Return the handler as grpc calls it; a call above the limit is refused unparsed."""
+    """Return the function that grpc calls; it refuses a call above the limit without parsing it."""
 
     async def handle(request: bytes, context: _GrpcContext) -> bytes:
         try:
@@ -282,7 +288,7 @@ def _grpc_method(
 
 
 class _UnknownMethod(grpc.GenericRpcHandler):
-    """Refuses methods that no service has, with the details that every error carries."""
+    """Fails calls of methods that no service has, with ErrorInfo as in every other error."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return a handler that fails the call."""

@@ -1,7 +1,7 @@
 """The sockets of this process that belong to a TCP port.
 
-grpc has no function to stop listening, or to close one connection. Its sockets are found in the
-process's table of file descriptors instead (decision 0020).
+grpc has no function that only stops listening, or that closes one connection. Therefore its sockets
+are found in the process's table of file descriptors (decision 0020).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FAMILIES = {socket.AF_INET, socket.AF_INET6}
 
 
 def stop_listening(port: int) -> None:
-    """Free the port: new connections go to another process that listens there, or are refused."""
+    """Free the port: new connections reach another process that listens on it, or are refused."""
     for number, found in _sockets(port):
         if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             # Replace the socket behind grpc's descriptor by one that nobody can connect to.
@@ -29,7 +29,8 @@ def stop_listening(port: int) -> None:
 def connections(port: int) -> Iterator[tuple[int, socket.socket]]:
     """Yield the client's port and the socket of each connection that was accepted at the port.
 
-    The socket is a copy, closed after the iteration step. Its shutdown() ends the connection.
+    The socket is a copy that is closed when the iteration goes on. Its shutdown() ends the
+    connection.
     """
     for _, found in _sockets(port):
         with suppress(OSError):  # a listening socket, or a connection that has just ended
@@ -37,7 +38,7 @@ def connections(port: int) -> Iterator[tuple[int, socket.socket]]:
 
 
 def _sockets(port: int) -> Iterator[tuple[int, socket.socket]]:
-    """Yield the descriptor, and a copy, of each socket with this local port."""
+    """Yield the file descriptor and a copy of each socket with this local port."""
     for path in Path("/dev/fd").iterdir():
         number = int(path.name)
         with suppress(OSError), _copy(number) as found:

@@ -1,8 +1,8 @@
 """Mutual TLS between Fanfare's processes, and the certificates for HTTPS.
 
 FANFARE_TLS_DIR is a folder with `tls.crt` (the process's certificate, followed by any intermediate
-certificates), `tls.key` and `ca.crt` (the certificate of the authority), as in a Kubernetes secret.
-The files are read again when they change: later handshakes use the new ones without a restart.
+certificates), `tls.key` (its private key) and `ca.crt` (the authority's certificate), as in a
+Kubernetes secret. Files that change are read again, and apply to later handshakes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ LOG = logging.getLogger(__name__)
 CERTIFICATE, KEY, AUTHORITY = "tls.crt", "tls.key", "ca.crt"
 LOOK_SECONDS = 5.0
 
-# For channels to Fanfare's processes. By default grpc never checks an idle connection.
+# For channels to Fanfare's processes. By default grpc never checks whether a connection is alive.
 CHANNEL_OPTIONS = [
-    # The servers allow a ping every 5 s. After the timeout the channel reconnects.
+    # The servers allow a ping every 5 s. If one is not answered in time, the channel reconnects.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # The timeout that takes effect; it is a minute by default, whatever keepalive's is.
+    # This timeout takes effect. By default it is a minute, whatever the one above is.
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    # By default grpc waits up to two minutes before it tries a service again, and 20 s for a
-    # service that accepts the connection and does not answer.
+    # By default grpc waits up to two minutes before it tries to connect again, and 20 s for a
+    # service that accepts the connection but does not answer.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -56,7 +56,7 @@ class Certificates:
     """The current certificates of this process."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the files; raise SettingsError if one is missing or they do not fit each other."""
+        """Read the files; raise SettingsError if one is missing or they do not match."""
         self._folder = folder
         self._looked = time.monotonic()
         try:
@@ -69,9 +69,9 @@ class Certificates:
             ) from error
 
     def files(self) -> Files:
-        """Return the contents of the files; the same object for as long as they do not change.
+        """Return the contents of the files: the same object until they change.
 
-        While the files are being replaced and do not fit each other, the previous ones stay.
+        While the files are being replaced and do not match, the previous contents are returned.
         """
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
@@ -81,7 +81,7 @@ class Certificates:
                     self._context()
                     self._files = found
             except OSError as error:
-                # Logged at every check, since the certificates in use will expire.
+                # Log this at every check, because the certificates in use will expire.
                 LOG.warning(
                     "cannot load certificates from %s; keeping the previous ones error=%s",
                     self._folder,
@@ -90,7 +90,7 @@ class Certificates:
         return self._files
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """Return credentials for a server that requires client certificates of the authority."""
+        """Return credentials for a server that requires client certificates from the authority."""
         used: list[Files] = [self.files()]
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -102,7 +102,7 @@ class Certificates:
 
         return grpc.dynamic_ssl_server_credentials(
             _configuration(used[0]),
-            fetch,  # type: ignore[arg-type]  # the stubs lack None, which means no change
+            fetch,  # type: ignore[arg-type]  # grpc-stubs omit None, which means no change
             require_client_authentication=True,
         )
 
@@ -117,14 +117,14 @@ class Certificates:
                 used[0] = (files, self._context())
             connection.context = used[0][1]
 
-        # Called in every handshake, even if the client names no server.
+        # OpenSSL calls this in every handshake, even if the client names no server.
         first.sni_callback = choose
         return first
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self._folder / CERTIFICATE, self._folder / KEY)
-        # Loaded only to check the file: this context does not verify client certificates.
+        # Load this file only to check it: the context does not verify client certificates.
         context.load_verify_locations(self._folder / AUTHORITY)
         return context
 
@@ -137,7 +137,7 @@ class Certificates:
 
 
 def certificates(folder: Path | None) -> Certificates | None:
-    """Return the certificates in the folder, or None without a folder; may raise SettingsError."""
+    """Return the certificates in the folder; None if `folder` is None. May raise SettingsError."""
     return None if folder is None else Certificates(folder)
 
 
@@ -147,7 +147,15 @@ def client_context(folder: Path | None) -> ssl.SSLContext | None:
 
 
 def open_channel(target: str, folder: Path | None) -> grpc.Channel:
-    """Return a channel to one of Fanfare's processes; folder: of certificates, None without TLS."""
+    """Return a channel to one of Fanfare's processes.
+
+    Args:
+        target: host:port of the process.
+        folder: the folder of certificates; None where TLS is off.
+
+    Raises:
+        SettingsError: the certificates cannot be loaded.
+    """
     if folder is None:
         return grpc.insecure_channel(target, CHANNEL_OPTIONS)
     credentials = Certificates(folder).files().channel_credentials

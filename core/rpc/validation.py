@@ -1,4 +1,4 @@
-"""Checking a request against the protovalidate rules of the contract."""
+"""Checks requests against the protovalidate rules of the contract."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from google.protobuf.message import Message
 
 from core.errors import InvalidRequestError
 
-# In a larger request only the first broken rule is reported: finding a million would take minutes.
+# For a larger request only the first violation is reported: finding a million would take minutes.
 DETAILED_BYTES = 2048
 # More violations than this would not fit into gRPC's trailing metadata.
 MAX_VIOLATIONS = 20
 
 
 def violations(message: Message, *, only_first: bool = False) -> list[tuple[str, str]]:
-    """Return the broken rules, as pairs of the field's path and what the field must be.
+    """Return the violations of rules, as pairs of the field's path and what the field must be.
 
     Args:
         message: the request to check.
-        only_first: stop at the first broken rule; otherwise MAX_VIOLATIONS are returned at most.
+        only_first: whether to stop at the first violation instead of at MAX_VIOLATIONS.
     """
     found = []
     broken = protovalidate.collect_violations(message, fail_fast=only_first)
@@ -33,7 +33,11 @@ def violations(message: Message, *, only_first: bool = False) -> list[tuple[str,
 
 
 def validate(message: Message, size: int) -> None:
-    """Check a request whose serialised form has this many bytes.
+    """Check a request.
+
+    Args:
+        message: the request.
+        size: how many bytes its serialised form has.
 
     Raises:
         InvalidRequestError: the request breaks at least one rule.

@@ -15,7 +15,7 @@ from .fakes import Client, Fake, rest
 
 @pytest.fixture(autouse=True)
 def _closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a drain close idle connections at once; the tests' client keeps some open."""
+    """Let drains close idle connections at once, because the tests' client keeps some open."""
     monkeypatch.setattr("gateway.server.LINGER_SECONDS", 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Fake services below the REST shim, and an HTTP client in front of it."""
+"""Fake services behind the REST shim, and an HTTP client in front of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Answer = Callable[[Any, Context], Awaitable[Message]]
 
 
 class Fake:
-    """A service whose methods note the request and give an empty or a canned answer."""
+    """A service whose methods record the request and return an empty or a canned answer."""
 
     def __init__(self, descriptor: ServiceDescriptor) -> None:
         self.requests: list[Message] = []
@@ -40,7 +40,7 @@ class Fake:
     def rest_server(
         self, cors: Cors, port: int = 0, tls: ssl.SSLContext | None = None
     ) -> RestServer:
-        """Return a REST server for the service; it is not started."""
+        """Return a REST server for the service, not started yet."""
         listener = Listener("127.0.0.1", port, tls)
         return RestServer(listener, self.handlers, lambda: self.is_serving, cors)
 
@@ -96,7 +96,7 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body as JSON; the content type must be JSON, too."""
+        """The body, parsed; the content type must be JSON."""
         assert self.headers["Content-Type"].startswith("application/json")
         return json.loads(self.body)
 
@@ -117,7 +117,7 @@ class Client:
         self.port = port
 
     async def send(self, verb: str, path: str, body: object = None, **headers: str) -> Reply:
-        """Send a request; a body that is not bytes, str or a stream goes as JSON."""
+        """Send a request; a body other than bytes, a str or a stream is sent as JSON."""
         if body is not None:
             headers.setdefault("Content-Type", "application/json")
             if not isinstance(body, bytes | str | AsyncIterator):
@@ -125,9 +125,9 @@ class Client:
             if isinstance(body, str):
                 body = body.encode()
             if isinstance(body, bytes):
-                # aiohttp warns of large bodies as bytes.
+                # aiohttp logs a warning if a large body is passed as bytes.
                 body = io.BytesIO(body)
-        # Encoded: the path goes out as it is written here.
+        # encoded=True, so that the path is sent exactly as the test gives it.
         url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
         async with self._session.request(
             verb, url, data=body, headers=headers, skip_auto_headers=["Content-Type"]

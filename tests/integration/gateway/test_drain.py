@@ -1,4 +1,4 @@
-"""A REST server that stops."""
+"""How a REST server drains."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_clients_are_told_to_connect_again(
 
 
 async def test_requests_under_way_finish(write: Fake, session: aiohttp.ClientSession) -> None:
-    """A drain waits for them; their answers close their connections."""
+    """A drain waits for requests under way, whose answers close their connections."""
     held = write.answers["DeleteUser"] = Held(write_pb2.DeleteUserResponse())
     server = write.rest_server(Cors(""))
     await server.start()
@@ -65,7 +65,7 @@ async def test_requests_under_way_finish(write: Fake, session: aiohttp.ClientSes
 async def test_health_tells_of_a_drain(
     read: Fake, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is still open is told NOT_SERVING, whatever gRPC's health says."""
+    """On a connection that is still open, /health is NOT_SERVING, whatever gRPC's health is."""
     monkeypatch.setattr("gateway.server.LINGER_SECONDS", 2 * DEADLINE_SECONDS)
     server = read.rest_server(Cors(""))
     await server.start()
@@ -82,7 +82,7 @@ async def test_health_tells_of_a_drain(
 async def test_a_process_that_drains_refuses_grpc_and_answers_rest(
     read: Fake, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GRPC callers retry elsewhere by their service config; REST callers need no retries."""
+    """Clients of gRPC retry elsewhere by their service config; REST clients need no retries."""
     monkeypatch.setattr("gateway.server.LINGER_SECONDS", 2 * DEADLINE_SECONDS)
     held = read.answers["GetTweet"] = Held(read_pb2.GetTweetResponse())
     grpc_server = GrpcServer("127.0.0.1", 0, read.handlers)

@@ -1,4 +1,4 @@
-"""Hostile HTTP clients of a service, whose gRPC calls must go on being answered meanwhile."""
+"""A service must answer gRPC calls while hostile HTTP clients attack its REST port."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from helpers.fanfare import Fanfare
 from helpers.waiting import wait_until
 
 BODY_BYTES = 4 * 1024 * 1024
-# Far above what a call takes, even on a busy machine where each of the callers below has to wait.
+# Far longer than a call takes, even on a busy machine where all the threads below have to wait.
 CALL_SECONDS = 10.0
 CALLS = 30
 ATTACK_SECONDS = 200.0
-# Of each kind of request that never ends.
+# How many connections to hold open for each kind of request that never ends.
 HELD_CONNECTIONS = 100
 PATHS = {"write": "/tweets:batchCreate", "read": "/users:batchGet"}
 
@@ -40,7 +40,7 @@ def _large(start: bytes, item: bytes, separator: bytes, end: bytes) -> bytes:
 
 
 def _requests(path: str) -> dict[str, bytes]:
-    """Return what is refused, by what is odd about it."""
+    """Return requests that must be refused, by the name of what is wrong with them."""
     return {
         "tiny objects": _post(path, _large(b'{"user_ids": [', b"{}", b",", b"]}")),
         "numbers": _post(path, _large(b'{"requests": [', b"1", b",", b"]}")),
@@ -54,7 +54,7 @@ def _requests(path: str) -> dict[str, bytes]:
 
 
 def _held(path: str) -> dict[str, bytes]:
-    """Return the beginnings of requests that never end."""
+    """Return beginnings of requests that never end, by name."""
     return {
         "nothing": b"",
         "half a head": b"GET /users/1 HTTP/1.1\r\nHost:",
@@ -76,7 +76,7 @@ def _ask(fanfare: Fanfare, service: str) -> Callable[[], object]:
 def test_grpc_calls_are_answered_while_http_clients_misbehave(
     fanfare: Fanfare, service: str
 ) -> None:
-    """Slow heads and bodies, large and deep bodies, long paths: no gRPC call stands still."""
+    """No gRPC call stalls because of slow or large requests, deep bodies or long paths."""
     port = getattr(fanfare.settings, f"rest_{service}_port")
     ask = _ask(fanfare, service)
     stopping = threading.Event()

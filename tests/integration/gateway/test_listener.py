@@ -1,4 +1,4 @@
-"""Where REST is served."""
+"""The addresses that a REST server listens on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .fakes import Fake
 async def test_addresses_that_the_machine_lacks_are_skipped(
     read: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Like ::1 of localhost where IPv6 is off; if none is left, the server does not start."""
+    """An example is ::1 where IPv6 is off. If no address is left, the server does not start."""
     names = {
         name: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 0)) for each in addresses]
         for name, addresses in {"both": ("192.0.2.1", "127.0.0.1"), "none": ("192.0.2.1",)}.items()

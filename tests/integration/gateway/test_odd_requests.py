@@ -1,4 +1,4 @@
-"""Requests that no honest client sends, each of which must be answered as the client's error."""
+"""Requests that no honest client sends; no answer to them may be a server error."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def _reader(verb: str, path: str) -> RequestReader:
 
 @pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"requests": ', b"}")])
 def test_nesting_of_every_depth_is_refused(left: bytes, right: bytes) -> None:
-    """This holds at every depth, including those at which only one of two parsers fails."""
+    """At every depth the error is a MalformedRequestError; above 32 it says that this is too deep.
+
+    This includes depths that only one of the two parsers, json and protobuf, can parse.
+    """
     reader = _reader("POST", "/tweets:batchCreate")
     for depth in (*range(3, 1100), 100_000):
         body = b'{"requests": ' + left * (depth - 1) + b"1" + right * (depth - 1) + b"}"
@@ -80,7 +83,7 @@ def test_nesting_of_every_depth_is_refused(left: bytes, right: bytes) -> None:
 
 @pytest.mark.parametrize("character", [",", '"', "\\", "{"])
 def test_the_largest_batch_is_read_whatever_its_texts_hold(character: str) -> None:
-    """1,000 tweets of 280 characters, each of which means something in JSON."""
+    """A batch of 1,000 tweets is read even if all their 280 characters are JSON syntax."""
     item = {"user_id": str(2**62), "content": character * 280, "request_id": str(uuid.UUID(int=0))}
     body = json.dumps({"requests": [item] * 1000}).encode()
     message = _reader("POST", "/tweets:batchCreate").read({}, [], body)
@@ -101,7 +104,7 @@ def test_the_largest_batch_is_read_whatever_its_texts_hold(character: str) -> No
 def test_a_body_of_too_many_values_is_not_parsed(
     monkeypatch: pytest.MonkeyPatch, body: bytes
 ) -> None:
-    """Parsing it would take the interpreter from all other calls of the process."""
+    """Parsing such a body would block the interpreter for all other calls of the process."""
     monkeypatch.setattr(json, "loads", None)
     with pytest.raises(MalformedRequestError, match="more than 10000 values"):
         _reader("POST", "/tweets:batchCreate").read({}, [], body)
@@ -140,7 +143,7 @@ async def _raw(port: int, request: bytes) -> bytes:
 
 
 async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
-    """Bytes that are not ASCII in path or query are not HTTP."""
+    """HTTP allows only ASCII in the path and the query, so other bytes are answered with 400."""
     for target in (b"/users/username/\xff", b"/users?page_token=\xff", b"/users?\xff=1"):
         request = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         assert (await _raw(queries.port, request)).split()[1] == b"400"
@@ -150,7 +153,7 @@ async def test_bytes_that_are_not_utf8_in_the_target(queries: Client) -> None:
     "headers", [b"X: " + b"a" * 9000, b"\r\n".join(b"X%d: a" % n for n in range(200))]
 )
 async def test_too_many_and_too_long_headers_are_400(queries: Client, headers: bytes) -> None:
-    """They are refused before the request is read."""
+    """Such headers are refused before the request is read."""
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers
     answer = await _raw(queries.port, request + b"\r\n\r\n")
     assert answer.split()[1] == b"400"
@@ -158,7 +161,7 @@ async def test_too_many_and_too_long_headers_are_400(queries: Client, headers: b
 
 @pytest.mark.parametrize("headers", [1, 100])
 async def test_more_authorization_than_grpc_takes_is_401(queries: Client, headers: int) -> None:
-    """In one header or in many, it is the caller's error, since no token is that long."""
+    """This holds for one long header and for many short ones, since no token is that long."""
     line = b"Authorization: Bearer " + b"a" * (4000 if headers == 1 else 200) + b"\r\n"
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + line * headers
     answer = await _raw(queries.port, request + b"\r\n")
@@ -178,7 +181,7 @@ async def test_a_connection_without_a_request_is_closed(
 async def test_one_connection_too_many_is_told_so(
     queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It gets 503; open connections go on, and a place that becomes free is taken again."""
+    """It gets 503; open connections go on, and when one closes, a new one is accepted."""
     monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 1)
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
@@ -204,7 +207,7 @@ async def test_one_connection_too_many_is_told_so(
 async def test_handshakes_are_bounded_too(
     read: Fake, cors: Cors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that connects and does not speak TLS counts as a connection, for a short time."""
+    """A client that connects and does not speak TLS counts as a connection, until a timeout."""
     monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 3)
     monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 60.0)
     Authority().issue(tmp_path, "fanfare")
@@ -220,11 +223,11 @@ async def test_handshakes_are_bounded_too(
                 served, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
                 break
             except ConnectionError:
-                pass  # the places are not free yet
+                pass  # the silent connections still count
         writer.write(b"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await served.readline()).split()[1] == b"200"
         monkeypatch.setattr("gateway.listener.HANDSHAKE_SECONDS", 0.05)
-        # Closed when its handshake has taken too long.
+        # The server closes this connection when its handshake has taken too long.
         assert await _raw(port, b"") == b""
         writer.close()
 
@@ -233,7 +236,7 @@ async def test_handshakes_are_bounded_too(
 async def test_a_client_that_does_not_read_is_let_go(
     read: Fake, cors: Cors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection is closed, and its answer is discarded."""
+    """The server closes the client's connection, and discards its answer."""
     monkeypatch.setattr("gateway.listener.MAX_CONNECTIONS", 1)
     monkeypatch.setattr("gateway.listener.UNREAD_MILLISECONDS", 100)
     request = b"GET /users/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -242,9 +245,9 @@ async def test_a_client_that_does_not_read_is_let_go(
         with socket.create_connection(("127.0.0.1", port)) as silent:
             silent.sendall(request)
             while not (await _raw(port, request)).startswith(b"HTTP/1.1 503 "):
-                pass  # it is not there yet
+                pass  # the silent connection has not been accepted yet
             while not (await _raw(port, request)).startswith(b"HTTP/1.1 200 "):
-                pass  # it is still there
+                pass  # the silent connection has not been closed yet
 
 
 @pytest.mark.parametrize(
@@ -262,7 +265,7 @@ async def test_a_client_that_does_not_read_is_let_go(
 async def test_odd_messages_are_answered(
     queries: Client, monkeypatch: pytest.MonkeyPatch, target: str, header: str, status: int
 ) -> None:
-    """This includes messages on which aiohttp fails, or which it routes for half a second."""
+    """This includes messages on which aiohttp fails, or which it needs half a second to route."""
     resolve = UrlDispatcher.resolve
 
     async def resolve_short(self: UrlDispatcher, request: web.Request) -> web.UrlMappingMatchInfo:
@@ -290,7 +293,7 @@ ODD_KINDS = [
 async def test_parameters_of_a_content_type_are_not_looked_at(
     commands: Client, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Python's parser of them takes a second for some, and fails on others."""
+    """Python's parser takes a second for some parameters, and fails on others."""
     monkeypatch.setattr("email.message.Message.get_params", None)
     body = b'{"username": "alice", "email": "a@example.com", "password": "pass123"}'
     head = f"POST /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}\r\n"
@@ -302,7 +305,7 @@ async def test_parameters_of_a_content_type_are_not_looked_at(
 async def test_a_list_that_no_method_takes_is_not_read(
     queries: Client, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A million items would take protobuf seconds before the caller is authenticated."""
+    """Reading a million items would take protobuf seconds, before the caller is authenticated."""
     assert (await queries.send("POST", "/users:batchGet", {name: [*range(1, 1001)]})).status == 200
     monkeypatch.setattr("google.protobuf.json_format.ParseDict", None)
     reply = await queries.send("POST", "/users:batchGet", {name: [*range(1, 1002)]})

@@ -1,4 +1,4 @@
-"""The REST ports of the services' processes, as their operator sees them."""
+"""The REST ports of the services' processes, as an operator sees them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_drain_lets_requests_finish(fanfare: Fanfare) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_taken_port_ends_the_process_with_one_sentence(fanfare: Fanfare, service: str) -> None:
-    """The operator reads which port it is and which setting changes it, and no traceback."""
+    """The sentence names the port and the setting that changes it; there is no traceback."""
     environment = fanfare.system._environment | {
         f"FANFARE_{service.upper()}_PORT": str(free_ports(1)[0])
     }
@@ -104,13 +104,13 @@ def test_an_address_that_others_reach_is_refused_at_start(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_log_says_that_authentication_is_off(fanfare: Fanfare, service: str) -> None:
-    """An operator who starts a service without protection reads so, with the address."""
+    """A service that starts without authentication logs a warning with its address."""
     log = fanfare.system.processes[service].log_path.read_text()
     assert "WARNING core.runtime.process: authentication is off: anyone who can reach 127" in log
 
 
 def test_port_0_turns_rest_off(fanfare: Fanfare) -> None:
-    """The service is there over gRPC alone; it takes no other port for REST either."""
+    """The service then serves gRPC alone. For gRPC, port 0 means any free port instead."""
     service, _ = fanfare.system.another_write_service()
     try:
         log = service.log_path.read_text()

@@ -1,4 +1,4 @@
-"""HTTP requests to a fake service, and its answers as HTTP."""
+"""HTTP requests to a fake service, and the HTTP responses made from its answers."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ async def test_a_query(queries: Client, read: Fake) -> None:
 
 @pytest.mark.parametrize("verb", ["PUT", "PATCH"])
 async def test_a_path_and_a_body_fill_one_request(commands: Client, write: Fake, verb: str) -> None:
-    """The body may repeat the id; an optional field that is sent empty is set."""
+    """The body may repeat the id from the path; an optional field sent as "" counts as set."""
     reply = await commands.send(verb, "/users/1", {"user_id": "1", "bio": ""})
     assert reply.status == 200
     assert write.requests == [write_pb2.UpdateUserRequest(user_id=1, bio="")]
 
 
 async def test_a_deletion_has_no_body(commands: Client, write: Fake) -> None:
-    """DELETE answers 204 without a body; the consistency token is in the header."""
+    """DELETE answers 204 without a body; the consistency token is in a header."""
     write.answers["UnfollowUser"] = write_pb2.UnfollowUserResponse(consistency_token="t2")
     reply = await commands.send("DELETE", "/followers/1/2")
     assert (reply.status, reply.body) == (204, b"")
@@ -85,7 +85,7 @@ async def test_an_empty_token_is_no_header(commands: Client) -> None:
 
 
 async def test_a_name_beside_an_id(queries: Client, read: Fake) -> None:
-    """/users/username/alice and /users/7 are two paths, and so is /users:batchGet."""
+    """/users/username/alice, /users/7 and /users:batchGet are paths of three methods."""
     for path in ("/users/username/alice", "/users/7", "/users:batchGet?user_ids=1&user_ids=2"):
         assert (await queries.send("GET", path)).status == 200
     assert read.requests == [
@@ -96,7 +96,7 @@ async def test_a_name_beside_an_id(queries: Client, read: Fake) -> None:
 
 
 async def test_the_largest_batches_pass(commands: Client, write: Fake, queries: Client) -> None:
-    """1,000 tweets of 280 escaped emoji, and a query of 1,000 long ids."""
+    """The batches are 1,000 tweets of 280 escaped emoji, and a query of 1,000 long ids."""
     item = {"user_id": str(2**62), "content": "👋" * 280}
     reply = await commands.send("POST", "/tweets:batchCreate", {"requests": [item] * 1000})
     assert reply.status == 200
@@ -181,7 +181,7 @@ async def test_a_body_over_the_limit_is_413(commands: Client) -> None:
 
 
 async def test_a_compressed_body_is_415(commands: Client) -> None:
-    """It is refused without being decompressed, since a small body could become a large one."""
+    """The body is not decompressed, since a small one could become a large one."""
     reply = await commands.send("POST", "/tweets", b"{}", **{"Content-Encoding": "deflate"})
     assert (reply.status, reply.reason) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
@@ -233,7 +233,7 @@ async def test_too_much_work_is_429_with_retry_after(queries: Client, read: Fake
 async def test_a_bug_in_the_service_keeps_its_secrets(
     queries: Client, read: Fake, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client gets INTERNAL, the log the method and the traceback."""
+    """The client gets only INTERNAL; the log has the method and the traceback."""
     read.answers["GetUser"] = ValueError("the password is hunter2")
     reply = await queries.send("GET", "/users/7")
     assert (reply.status, reply.json["code"], reply.reason) == (500, 13, "INTERNAL")
@@ -245,7 +245,7 @@ async def test_a_bug_in_the_service_keeps_its_secrets(
 async def test_a_bug_in_the_shim_keeps_its_secrets(
     queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client gets INTERNAL, the log the traceback."""
+    """The client gets only INTERNAL; the log has the traceback."""
     monkeypatch.setattr("gateway.server.answer", None)
     reply = await queries.send("GET", "/users/7")
     assert (reply.status, reply.json["code"], reply.reason) == (500, 13, "INTERNAL")
@@ -254,7 +254,7 @@ async def test_a_bug_in_the_shim_keeps_its_secrets(
 
 
 async def test_health_follows_the_service(commands: Client, write: Fake) -> None:
-    """The health that the process reports over gRPC is that of /health too."""
+    """/health reports the same health as the process does over gRPC."""
     reply = await commands.send("GET", "/health")
     assert (reply.status, reply.json) == (200, {"status": "SERVING", "authentication": "off"})
     write.is_serving = False
@@ -265,7 +265,7 @@ async def test_health_follows_the_service(commands: Client, write: Fake) -> None
 async def test_calls_above_the_limit_are_503(
     queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are refused at once, and a place that is given back is taken again."""
+    """They are refused at once; when a call ends, another is accepted."""
     monkeypatch.setattr("core.rpc.calls.MAX_CALLS", 1)
     held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -282,7 +282,7 @@ async def test_calls_above_the_limit_are_503(
 async def test_a_slow_service_is_504(
     queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call has a bounded time, and is cancelled when it is over."""
+    """A call that takes longer than CALL_SECONDS is cancelled."""
     monkeypatch.setattr("gateway.server.CALL_SECONDS", 0.05)
     held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -303,7 +303,7 @@ async def test_a_client_that_leaves_cancels_its_call(queries: Client, read: Fake
 
 
 async def test_cross_origin_pages(queries: Client) -> None:
-    """A configured origin may call and read the token; another origin may not."""
+    """Pages of a configured origin may call and read the consistency token; others may not."""
     ours = await queries.send("GET", "/users/1", Origin="https://app.example")
     assert ours.headers["Access-Control-Allow-Origin"] == "https://app.example"
     assert "Fanfare-Consistency-Token" in ours.headers["Access-Control-Expose-Headers"]

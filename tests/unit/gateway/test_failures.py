@@ -19,7 +19,7 @@ def _json(response: web.Response) -> Any:
 
 
 def test_every_code_has_an_http_status() -> None:
-    """There is one for each code that a method can fail with."""
+    """HTTP_STATUSES has an entry for each code that a call can fail with."""
     assert set(HTTP_STATUSES) == set(grpc.StatusCode) - {grpc.StatusCode.OK}
 
 
@@ -43,7 +43,7 @@ def test_every_code_has_an_http_status() -> None:
     ],
 )
 def test_an_error_has_its_http_status(error: errors.FanfareError, status: int) -> None:
-    """Where HTTP has a more specific status than gRPC's code gives, it is used."""
+    """Some errors have a more specific HTTP status than their gRPC code alone would give."""
     response = error_response(error)
     assert response.status == status
     assert ("Retry-After" in response.headers) == (status in {429, 503})
@@ -61,7 +61,7 @@ def test_the_body_is_the_status_of_grpc() -> None:
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "0"), (1e-9, "1"), (1.0, "1"), (2.5, "3")])
 def test_retry_after_is_rounded_up(seconds: float, header: str) -> None:
-    """A client that waits as long as told is never too early."""
+    """A client that waits for that many seconds does not retry too early."""
     error = errors.OverloadedError()
     error.retry_after = seconds
     assert error_response(error).headers["Retry-After"] == header

@@ -80,7 +80,7 @@ def _service(rule: HttpRule | None) -> ServiceDescriptor:
     ids=str,
 )
 def test_an_unsupported_option_is_refused_at_the_start(rule: HttpRule | None) -> None:
-    """A mistake in the contract is an error that names the method, and not a 404 later."""
+    """A mistake in the contract raises an error that names the method, instead of a 404 later."""
     with pytest.raises(ValueError, match=r"odd\.OddService\.GetOdd has"):
         list(routes(_service(rule)))
 

@@ -82,7 +82,7 @@ def _oracle(message: Message) -> str:
     )
 
 
-# The first text takes Hypothesis a second: it reads all of Unicode.
+# Hypothesis needs a second for its first text, because it loads a table of all of Unicode.
 @given(message=st.sampled_from(ANSWERS).flatmap(_messages))
 def test_every_answer_of_the_contract(message: Message) -> None:
     """For every response of the contract, the output is json_format's, byte for byte."""
@@ -95,7 +95,7 @@ def test_every_answer_of_the_contract(message: Message) -> None:
 @example(Timestamp(seconds=1, nanos=10_000_000))
 @given(TIMESTAMPS)
 def test_times(time: Timestamp) -> None:
-    """Times have 0, 3, 6 or 9 decimals, and lie between the years 1 and 9999."""
+    """Printed times have 0, 3, 6 or 9 decimals, and lie between the years 1 and 9999."""
     assert printer(time.DESCRIPTOR)(time) == _oracle(time)
 
 
@@ -133,7 +133,7 @@ def _any_type(draw: st.DrawFn) -> Descriptor:
 
 @given(data=st.data())
 def test_any_type(data: st.DataObject) -> None:
-    """The output is json_format's for oneofs, recursion and unordered field numbers, too."""
+    """Oneofs, recursion and unordered field numbers are printed as json_format prints them."""
     descriptor = data.draw(_any_type())
     values: Any = {}
     for field in descriptor.fields:
@@ -157,14 +157,14 @@ def test_any_type(data: st.DataObject) -> None:
 
 
 def test_a_time_beyond_the_calendar_has_no_json() -> None:
-    """Printing it fails, as with json_format, instead of printing a wrong date."""
+    """The printer raises ValueError, as json_format does, instead of printing a wrong date."""
     for time in (Timestamp(seconds=LAST_SECOND + 1), Timestamp(nanos=-1)):
         with pytest.raises(ValueError, match="Timestamp is not valid"):
             printer(time.DESCRIPTOR)(time)
 
 
 def test_what_is_left_to_json_format() -> None:
-    """Details of a status, durations, enums and maps are printed by json_format."""
+    """json_format prints Any (as in a status's details), durations, enums and maps."""
     status = Status(code=14, message="why", details=[_packed(RetryInfo()), AnyMessage()])
     serving = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
     for message in (status, serving, RetryInfo(), ErrorInfo(metadata={"a": "b"})):

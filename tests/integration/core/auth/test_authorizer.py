@@ -57,7 +57,7 @@ UNKNOWN = grpc.StatusCode.UNAUTHENTICATED
 
 
 class _Accounts:
-    """A primary with one tweet and one administrator."""
+    """A fake Postgres primary that knows one tweet and one administrator."""
 
     async def tweet_author(self, tweet_id: int) -> int | None:
         return OWNER if tweet_id == TWEET else None
@@ -90,7 +90,7 @@ def _bearer(token: str) -> list[tuple[str, str]]:
 
 
 def _unsigned(token: str, **header: object) -> str:
-    """Return the token with another header, and the same claims and signature."""
+    """Return the token with this header instead of its own, and the same claims and signature."""
     _, claims, signature = token.split(".")
     text = json.dumps(header).encode()
     return f"{base64.urlsafe_b64encode(text).rstrip(b'=').decode()}.{claims}.{signature}"
@@ -203,7 +203,7 @@ async def test_every_method_for_every_caller(
     broken: dict[str, list[tuple[str, str]]],
     method: MethodDescriptor,
 ) -> None:
-    """Callers whom the rule does not name are refused, and an invalid token counts like none."""
+    """Callers whom the rule does not name are refused; an invalid token counts as no token."""
     request = _fill(method.input_type, VALUES)
     assert violations(request) == []
     rule = rule_of(method)
@@ -218,7 +218,7 @@ async def test_every_method_for_every_caller(
 async def test_all_in_a_batch_must_be_the_callers(
     channel: grpc.aio.Channel, known: dict[str, list[tuple[str, str]]]
 ) -> None:
-    """A batch with one item of another user is refused as a whole."""
+    """A batch is refused as a whole if one of its items is another user's."""
     batch = write_pb2.BatchCreateTweetsRequest(
         requests=[
             write_pb2.CreateTweetRequest(user_id=user, content="x") for user in (OWNER, STRANGER)
@@ -257,7 +257,7 @@ async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
 async def test_a_former_administrators_token_is_a_users(
     channel: grpc.aio.Channel, folder: Path
 ) -> None:
-    """Deletions by administrators ask the primary whether the user is still one."""
+    """Before an administrator's deletion, Postgres is asked whether the user still is one."""
     token, _ = Signer(folder).sign(Caller(STRANGER, admin=True))
     for name, request in (
         ("DeleteTweet", write_pb2.DeleteTweetRequest(tweet_id=TWEET)),

@@ -1,4 +1,4 @@
-"""Rate limits, counted in a real Redis for several processes."""
+"""Rate limits that several processes count together in a real Redis."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def _passed(limits: RateLimiter, caller: str, calls: int, per_minute: int)
 
 
 async def test_processes_share_the_limit_of_a_caller(fanfare: Fanfare) -> None:
-    """Calls above the limit are refused, with the time that is left, until the minute ends."""
+    """Calls above the limit are refused until the minute ends; the error says when that is."""
     now = NOW
     one, two = (
         RateLimiter(fanfare.settings.redis_address(), "test:", lambda: now) for _ in range(2)
@@ -58,7 +58,7 @@ async def test_processes_share_the_limit_of_a_caller(fanfare: Fanfare) -> None:
 
 
 async def test_a_burst_does_not_exceed_the_limit(fanfare: Fanfare) -> None:
-    """Calls are counted even if there are more at once than connections to Redis."""
+    """Calls are counted even if more arrive at once than there are connections to Redis."""
     limits = RateLimiter(fanfare.settings.redis_address(), "test:", lambda: NOW)
     caller = uuid.uuid4().hex
     try:
@@ -69,7 +69,7 @@ async def test_a_burst_does_not_exceed_the_limit(fanfare: Fanfare) -> None:
 
 
 async def test_without_redis_calls_pass() -> None:
-    """While Redis is down, calls are not limited, and do not wait long for it."""
+    """While Redis is down, calls are neither limited nor delayed for long."""
     limits = RateLimiter("redis://127.0.0.1:1/0", "test:")
     try:
         started = time.monotonic()

@@ -23,7 +23,7 @@ from helpers.http2 import START, frame
 from core.auth.call_context import Context
 from core.rpc import server as core_server
 
-# Less than DRAIN_SECONDS: a drain that waits for its end fails the test.
+# Less than DRAIN_SECONDS, so that a test fails if its drain only ends by its time limit.
 DEADLINE_SECONDS = 8.0
 READ = pb.DESCRIPTOR.services_by_name["ReadService"]
 REQUEST = pb.GetUserRequest(user_id=1)
@@ -42,7 +42,7 @@ class _Brief:
 
 
 def _channel(port: int) -> grpc.aio.Channel:
-    # With its own connection instead of one shared with other channels to the port.
+    # The option gives the channel its own connection. By default, channels to one port share one.
     options = [("grpc.use_local_subchannel_pool", 1)]
     return grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options)
 
@@ -57,7 +57,7 @@ def _bind(port: int) -> bool:
 
 
 async def test_calls_under_way_finish_and_later_ones_are_refused() -> None:
-    """The refusals say that nothing was done, and the port is free at once."""
+    """The refusal says that nothing was done; the port is free at once."""
     held = Held()
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
@@ -68,14 +68,14 @@ async def test_calls_under_way_finish_and_later_ones_are_refused() -> None:
         under_way = stub.GetUser(REQUEST)
         await held.entered.acquire()
         draining = asyncio.create_task(server.drain())
-        while not _bind(server.port):  # noqa: ASYNC110 - the port tells nobody
+        while not _bind(server.port):  # noqa: ASYNC110 - a port sets no event
             await asyncio.sleep(0.01)
-        # Also later than REFUSED_SECONDS: the connection is needed for the call under way.
+        # The connection stays open for longer than REFUSED_SECONDS, for the call under way.
         for _ in range(3):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await stub.GetUser(REQUEST)
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-            # The stubs ask for a Call, of which an AioRpcError has all that is used.
+            # The type stubs want a grpc.Call, but an AioRpcError has the methods that are used.
             status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
             assert status is not None
             assert details(status)[0] == "SHUTTING_DOWN"
@@ -88,7 +88,7 @@ async def test_calls_under_way_finish_and_later_ones_are_refused() -> None:
 
 
 async def test_no_call_is_cancelled() -> None:
-    """Each call is answered, refused, or UNAVAILABLE because its connection ends."""
+    """Each call is answered, refused, or fails with UNAVAILABLE as its connection closes."""
     codes: Counter[grpc.StatusCode] = Counter()
 
     async def call_until_the_end(port: int, stopped: asyncio.Event) -> None:
@@ -140,7 +140,7 @@ async def test_a_drain_does_not_wait_for_watches_and_idle_connections() -> None:
 async def test_a_drain_has_an_end(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A call that takes too long is UNAVAILABLE without details, since its outcome is unknown."""
+    """A call that is cut off is UNAVAILABLE without details, because its outcome is unknown."""
     monkeypatch.setattr(core_server, "DRAIN_SECONDS", 0.2)
     held = Held()
     async with (
@@ -160,7 +160,7 @@ async def test_a_drain_has_an_end(
 
 
 async def test_clients_may_ping_without_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients need such pings to notice a dead connection; by default grpc disconnects them."""
+    """Such pings show clients a dead connection. By default grpc disconnects clients for them."""
     monkeypatch.setattr(core_server, "CLIENT_PING_SECONDS", 0.01)
     async with asyncio.timeout(DEADLINE_SECONDS), serving(READ) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -1,4 +1,4 @@
-"""The health of a process, changed by the trouble that it finds."""
+"""How trouble in a process changes the health that the process reports."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ READ = pb.DESCRIPTOR.services_by_name["ReadService"]
 
 
 async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are UNAVAILABLE with RetryInfo; health goes on, and a free place is taken again."""
+    """The refusal has RetryInfo; health still answers; when a call ends, another is accepted."""
     monkeypatch.setattr("core.rpc.calls.MAX_CALLS", 2)
     held = Held()
     request = pb.GetUserRequest(user_id=1)
@@ -46,7 +46,7 @@ async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.Mon
             await stub.GetUser(request)
         health: Any = health_pb2_grpc.HealthStub(channel)
         answer = await health.Check(health_pb2.HealthCheckRequest())
-        # A caller that goes away gives its place back.
+        # A cancelled call no longer counts.
         under_way[0].cancel()
         with pytest.raises(asyncio.CancelledError):
             await under_way[0]
@@ -56,7 +56,7 @@ async def test_calls_above_the_limit_are_refused_at_once(monkeypatch: pytest.Mon
 
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    # The stubs ask for a Call, of which an AioRpcError has all that is used.
+    # The type stubs want a grpc.Call, but an AioRpcError has the methods that are used.
     status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
     assert status is not None
     info, retry = ErrorInfo(), RetryInfo()
@@ -71,8 +71,8 @@ async def test_a_path_that_ends_grpcs_server_does_not_end_ours(
 ) -> None:
     """When grpc's server stops, as it does for a path that is not UTF-8, the port is reopened.
 
-    A call under way is still answered, even if a drain begins meanwhile. Then the connection that
-    made the server stop is closed.
+    A call under way is still answered, even if a drain begins meanwhile. Afterwards the connections
+    that made the server stop are closed.
     """
     held = Held()
     folder, context = None, None
@@ -120,7 +120,7 @@ def _channel(port: int, folder: Path | None) -> grpc.aio.Channel:
 
 
 async def _until_taken(stub: Any, request: pb.GetUserRequest, held: Held) -> Any:
-    """Return a call that was accepted; the server learns of the cancelled one a little later."""
+    """Call until a call is accepted, and return it; until then the cancelled one still counts."""
     while True:
         call = stub.GetUser(request)
         entered = asyncio.ensure_future(held.entered.acquire())
@@ -133,7 +133,7 @@ async def _until_taken(stub: Any, request: pb.GetUserRequest, held: Held) -> Any
 
 
 async def test_more_metadata_than_grpc_takes_is_refused() -> None:
-    """RESOURCE_EXHAUSTED comes from grpc itself; a token of the largest size passes."""
+    """Refused by grpc itself with RESOURCE_EXHAUSTED; a token of the largest size passes."""
     held = Held()
     held.release.set()
     request = pb.GetUserRequest(user_id=1)
@@ -151,7 +151,7 @@ async def test_more_metadata_than_grpc_takes_is_refused() -> None:
 
 @pytest.mark.timeout(30)
 async def test_a_request_with_a_million_mistakes_is_one_short_answer() -> None:
-    """Checking it takes little longer than parsing it; a small request gets all its mistakes."""
+    """A large request is told only its first mistake, a small one all its mistakes up to 20."""
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
         serving(READ) as server,
@@ -163,7 +163,7 @@ async def test_a_request_with_a_million_mistakes_is_one_short_answer() -> None:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await stub.BatchGetUsers(pb.BatchGetUsersRequest(user_ids=[0] * ids))
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-            # The stubs ask for a Call, of which an AioRpcError has all that is used.
+            # The type stubs want a grpc.Call, but an AioRpcError has the methods that are used.
             status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
             assert status is not None
             told.append(details(status)[1])

@@ -1,4 +1,4 @@
-"""Certificates that are required, and replaced while processes run."""
+"""Certificates: clients need one, and they can be replaced while a process runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _look_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with a certificate by an authority of its own."""
+    """Return a folder with a certificate and the new authority that signed it."""
     Authority().issue(tmp_path / "tls", "fanfare")
     return tmp_path / "tls"
 
@@ -51,7 +51,7 @@ def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[GrpcSe
 
 @pytest.fixture
 async def server(tmp_path: Path, folder: Path) -> AsyncIterator[GrpcServer]:
-    """Yield a server that requires certificates, and treats the holder of `feed` as a service."""
+    """Yield a server that requires certificates; the common name `feed` makes a service."""
     async with _serving(tmp_path, folder) as server:
         yield server
 
@@ -79,7 +79,7 @@ async def test_only_named_certificates_make_a_service(
         authority.issue(tmp_path / name, name)
         files = Certificates(tmp_path / name).files()
         assert await _code(server, files) is code
-        # A proxy that forwards a call is not its caller.
+        # A proxy's certificate says nothing about the client whose call it forwards.
         refused = await _code(server, files, ("x-forwarded-for", "203.0.113.9"))
         assert refused is grpc.StatusCode.UNAUTHENTICATED
 
@@ -87,7 +87,7 @@ async def test_only_named_certificates_make_a_service(
 async def test_certificates_are_replaced_while_the_server_runs(
     server: GrpcServer, folder: Path
 ) -> None:
-    """The next connection is verified by the new authority, and no longer by the old one."""
+    """The next connection needs a certificate from the new authority."""
     old = Certificates(folder).files()
     assert await _code(server, old) is grpc.StatusCode.UNAUTHENTICATED
     Authority().issue(folder, "fanfare")
@@ -99,7 +99,7 @@ async def test_certificates_are_replaced_while_the_server_runs(
 async def test_a_connection_of_before_ends(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise the holder of a revoked certificate could stay connected."""
+    """Otherwise the holder of a replaced certificate could stay connected for ever."""
     monkeypatch.setattr(core_server, "CONNECTION_SECONDS", 0.2)
     old = Certificates(folder).files()
     async with (
@@ -139,7 +139,7 @@ async def test_https_takes_new_certificates(folder: Path) -> None:
 def test_files_that_do_not_fit_each_other_are_passed_over(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While files are being replaced, the previous ones stay; at the start they are an error."""
+    """While a process runs, its previous files stay in use; at its start, this is an error."""
     certificates = Certificates(folder)
     before = certificates.files()
     Authority().issue(tmp_path / "other", "fanfare")
