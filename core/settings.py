@@ -264,8 +264,9 @@ def _secret_files(folder: str | None) -> list[tuple[str, str]]:
 def _refuse_unknown(variables: Iterable[str]) -> None:
     names = {_variable(name) for name in Settings.model_fields} | {SECRETS_DIR}
     for variable in variables:
-        if variable.startswith(PREFIX) and variable not in names:
-            near = difflib.get_close_matches(variable, names, n=1)
+        # The settings themselves are found whatever their case, so a typo is one in any case.
+        if variable.upper().startswith(PREFIX) and variable.upper() not in names:
+            near = difflib.get_close_matches(variable.upper(), names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(names))}"
             raise SettingsError(f"{variable} is not a setting of Fanfare; {hint}")
 

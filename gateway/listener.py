@@ -67,11 +67,17 @@ class Listener:
         """Listen, and hand each connection to the server.
 
         Raises:
-            StartError: the port is taken, or the address is not this machine's.
+            StartError: the port is taken, the address is not this machine's, or the name is of no
+                machine.
         """
         self._server = server
         try:
             self._listen()
+        except socket.gaierror as error:
+            raise StartError(
+                f"cannot listen on {self._bind}: {error.strerror}; set FANFARE_BIND to an address "
+                "of this machine"
+            ) from error
         except OSError as error:
             raise StartError(
                 f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "
@@ -94,6 +100,7 @@ class Listener:
                 if error.errno not in _ABSENT:
                     for each in self._sockets:
                         each.close()
+                    self._sockets.clear()
                     raise
                 absent = error
             else:

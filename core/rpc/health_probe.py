@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from core.rpc.tls import client_context, open_channel
-from core.runtime.process import start_errors
+from core.runtime.process import StartError, start_errors
 from core.settings import load_settings
 
 TIMEOUT_SECONDS = 3.0
@@ -58,5 +58,7 @@ def rest_serves(port: int, tls_dir: Path | None = None) -> bool:
 
 if __name__ == "__main__":
     with start_errors():
-        _target, _service = [*sys.argv[1:3], ""][:2]
+        if not 2 <= len(sys.argv) <= 3:
+            raise StartError("call it as python -m core.rpc.health_probe HOST:PORT [SERVICE]")
+        _target, _service = [*sys.argv[1:], ""][:2]
         sys.exit(probe(_target, _service, load_settings().tls_dir))

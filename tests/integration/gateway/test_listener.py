@@ -32,3 +32,32 @@ async def test_addresses_that_the_machine_lacks_are_skipped(
             await none.start()
     socket.create_connection(("127.0.0.1", both.port)).close()
     await both.drain()
+
+
+async def test_a_taken_port_leaves_nothing_open(
+    read: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If one of several addresses is taken, the others are closed, and a drain does no harm."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        addresses = [("127.0.0.2", 0), taken.getsockname()]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", each) for each in addresses]
+        server = RestServer(Listener("two", 0), read.handlers, lambda: True, Cors(""))
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            with pytest.raises(StartError, match="another process has the port"):
+                await server.start()
+    await server.drain()
+
+
+async def test_a_name_that_is_unknown_is_named(read: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator who misspells FANFARE_BIND is not told that a port is taken."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    server = RestServer(Listener("nowhere", 0), read.handlers, lambda: True, Cors(""))
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", unknown)
+        with pytest.raises(StartError, match="cannot listen on nowhere: Name or service not known"):
+            await server.start()
+    await server.drain()

@@ -94,14 +94,15 @@ def test_the_operators_guide_lists_every_setting() -> None:
     assert listed == variables | {SECRETS_DIR}
 
 
+@pytest.mark.parametrize("variable", ["FANFARE_POSTGRES_DNS", "fanfare_postgres_dns"])
 def test_a_misspelt_variable_is_refused_with_the_right_name(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    """A typo cannot leave a setting at its default unnoticed."""
-    monkeypatch.setenv("FANFARE_POSTGRES_DNS", "x")
+    """A typo cannot leave a setting at its default unnoticed, whatever its case."""
+    monkeypatch.setenv(variable, "x")
     with pytest.raises(SettingsError, match=r"did you mean FANFARE_POSTGRES_DSN\?$"):
         load_settings()
-    monkeypatch.delenv("FANFARE_POSTGRES_DNS")
+    monkeypatch.delenv(variable)
     monkeypatch.setenv("FANFARE_ZZZZZZZZZZZZZZ", "x")
     with pytest.raises(SettingsError, match="known are FANFARE_ALLOW"):
         load_settings()
