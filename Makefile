@@ -25,7 +25,7 @@ demo: $(BIN)/.run ## Show what Fanfare does, on a throw-away system; AUTH=on wit
 up: $(BIN)/.run ## Run everything on the fixed ports until Ctrl-C; AUTH=on with authentication
 	@fanfare up $(if $(filter on,$(AUTH)),--auth)
 
-# Without the plugin of schemathesis, which takes a second to import and which only tests/fuzz needs.
+# Without the plugin of schemathesis, which only tests/fuzz needs, and whose import takes a second.
 .PHONY: unit
 unit: $(BIN)/.dev ## Run the unit tests: no servers, under 20 seconds
 	@pytest -p no:schemathesis tests/unit
@@ -34,7 +34,7 @@ unit: $(BIN)/.dev ## Run the unit tests: no servers, under 20 seconds
 test: $(BIN)/.dev lint ## Run all checks and all tests, those with real servers too
 	@pytest --durations=10
 
-# Prints the seed. A story that fails is printed as a list of steps; SEED=n plays it again.
+# Prints the seed. If a run fails, its steps are printed; SEED=n repeats the same steps.
 .PHONY: torture
 torture: export PYTHONPATH := $(PYTHONPATH):$(CURDIR)/tests
 torture: $(BIN)/.dev ## Run random commands and faults for MINUTES=30, drawn from SEED=n

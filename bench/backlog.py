@@ -1,4 +1,4 @@
-"""Backlogs: tweets written directly into Postgres, to measure what comes after that."""
+"""Backlogs: tweets written directly into Postgres, to measure only the relay and the worker."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def write_tweets(
     Args:
         dsn: the primary.
         tweets: (author id, content).
-        ago: dates the tweets so many seconds before now.
-        pulled: whether the events say that the tweets are pulled.
+        ago: how many seconds before now the tweets are dated.
+        pulled: whether the events say that the authors are pull authors.
     """
     now = datetime.now(UTC) - timedelta(seconds=ago)
-    # A thousand a millisecond: there are 8,192 ids for each.
+    # A thousand tweets per millisecond, for which there are 8,192 ids.
     times = [now + timedelta(milliseconds=number // 1000) for number in range(len(tweets))]
-    # Two backlogs that are dated back may share a millisecond and, as the sequence wraps around, an
-    # id. Then new ids are drawn.
+    # Two backdated backlogs may have tweets in the same millisecond. Because the sequence wraps
+    # around, two such tweets may get the same id; then new ids are drawn.
     while True:
         with suppress(psycopg.errors.UniqueViolation):
             return _write_tweets(dsn, tweets, times, pulled=pulled)
@@ -78,7 +78,7 @@ def wait_sent(dsn: str) -> None:
     """Wait until all events are in Kafka.
 
     Raises:
-        BenchError: that takes too long.
+        BenchError: some are not there within DRAIN_SECONDS.
     """
     deadline = time.monotonic() + DRAIN_SECONDS
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -99,13 +99,13 @@ def wait_applied(redis: Redis, keys: Keys, offsets: Sequence[int]) -> float:
     Args:
         redis: where the checkpoints are.
         keys: the names of the keys.
-        offsets: for each partition.
+        offsets: the offset to reach in each partition.
 
     Returns:
         When they were reached, by time.time().
 
     Raises:
-        BenchError: that takes too long.
+        BenchError: some have not within DRAIN_SECONDS.
     """
     deadline = time.monotonic() + DRAIN_SECONDS
     while True:

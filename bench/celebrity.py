@@ -1,4 +1,4 @@
-"""A tweet by somebody with a million followers, pushed to each timeline, and pulled by readers."""
+"""A tweet by an author with a million followers: once pushed to them, once pulled by readers."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _crowd(bench: Bench, redis: Redis, crowd: Sequence[int]) -> Iterator[None]:
 
 
 def _repeat_pushes(bench: Bench, crowd: Sequence[int], tweet_id: int) -> float:
-    """Push the id to all timelines once more, by prepared commands; return the seconds it took."""
+    """Push the id to all timelines again, with prepared commands; return the seconds it took."""
     id_ = str(tweet_id)
     commands = [
         f"*3\r\n$6\r\nLPUSHX\r\n${len(key)}\r\n{key}\r\n${len(id_)}\r\n{id_}\r\n"

@@ -95,7 +95,7 @@ def _figures(
         limit,
         tuple(map(_p95, sql_only)),
     )
-    # The median of each user's repetitions, so that a hiccup does not count.
+    # The median of each user's repetitions, so that one slow repetition does not count.
     of_users = [median(times) for times in zip(*reads, strict=True)]
     sql_of_users = [median(times) for times in zip(*sql_only, strict=True)]
     within = sum(

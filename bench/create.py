@@ -45,7 +45,7 @@ COMMIT;
 
 
 def create(bench: Bench) -> list[Figure]:
-    """Measure CreateTweet calls per second, against the same inserts by pgbench."""
+    """Measure CreateTweet calls per second, against the same inserts with pgbench."""
     bench.warm()
     calls = bench.size(12_000, quick=4000, smoke=100)
     requests = _requests(bench, 5000)
@@ -142,7 +142,7 @@ def create_batch(bench: Bench) -> list[Figure]:
 
 
 def _requests(bench: Bench, count: int) -> list[w.CreateTweetRequest]:
-    # Some of the real posts have control characters, which the contract refuses.
+    # Some of the real posts contain control characters, which the contract forbids.
     posts = [post for post in bench.graph.posts if post[1].isprintable()][-count:]
     return [w.CreateTweetRequest(user_id=author, content=text) for author, text in posts]
 
@@ -182,7 +182,7 @@ def _pgbench(bench: Bench, transactions: int) -> float:
 
 
 def _as_plain_sql(script: Path) -> str:
-    """Return the statements of a pgbench script, for the author 1."""
+    """Return the statements of a pgbench script, with 1 as the author."""
     lines = script.read_text().splitlines()
     statements = [line for line in lines if not line.startswith("\\")]
     return "\n".join(statements).replace(":author", "1")

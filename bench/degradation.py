@@ -33,7 +33,7 @@ UNSENT_EVENTS = "SELECT count(*) FROM outbox WHERE sent_at IS NULL"
 
 @dataclass
 class MaxSampler:
-    """Runs a query again and again, and keeps the highest number that it returned."""
+    """Runs a query repeatedly, and remembers the highest number that it returned."""
 
     value: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -50,7 +50,7 @@ class MaxSampler:
 
 
 def stampede(bench: Bench) -> list[Figure]:
-    """Measure reads by all readers at once, right after FLUSHALL, against the same when warm."""
+    """Measure reads by all readers at once right after FLUSHALL, against the same when warm."""
     calls = bench.size(8000, quick=1500, smoke=200)
     callers = bench.size(500, quick=200, smoke=20)
     requests = home_requests(bench.graph.readers, seed=4)
@@ -195,7 +195,7 @@ def _sample_max(bench: Bench, query: str) -> Iterator[MaxSampler]:
 
 
 def _count_wrong_timelines(bench: Bench, count: int, seed: int) -> int:
-    """Return how many of some random readers get a page that differs from Postgres."""
+    """Choose random readers; return how many of them get a page that differs from Postgres."""
     readers = bench.graph.readers
     chosen = random.Random(seed).sample(readers, min(count, len(readers)))  # noqa: S311 - not a secret
     wrong = 0

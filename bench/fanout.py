@@ -28,12 +28,13 @@ from ops.feed_status import Feed
 from ops.verify import compare_timelines
 
 STALE_SECONDS = 600.0
-# How many tweets of an old backlog are written at a time: few, as a relay that keeps up sends them.
+# How many tweets of an old backlog are written at a time. A relay that keeps up sends small batches
+# like these.
 STALE_BATCH = 250
 LOG_TIME = "%Y-%m-%d %H:%M:%S,%f"
 # The worker logs this before its first fetch.
 RESUMED = "consuming from the checkpoints"
-# One of so many tweets is looked for, because looking costs more than writing.
+# Only every STEADY_SAMPLE-th tweet is looked for, because a look costs more than a write.
 STEADY_SAMPLE = 15
 POLL_SECONDS = 0.001
 RAW = "the same commands, replayed from a file over one socket"
@@ -64,11 +65,11 @@ def _measure_drains(  # noqa: PLR0913 - each is a plain fact about the case
     weights = [len(bench.graph.followers[author]) for author in authors]
     texts = [text for _, text in bench.graph.posts]
     worker = bench.system.processes["worker"]
-    # Before the worker stops: timelines can only be built once it has created its checkpoints.
+    # Before the worker stops, because timelines can only be built after it created its checkpoints.
     bench.warm()
     worker.stop()
     for number in range(1, bench.repetitions + 1):
-        # The last repetition pushed more ids than a list holds, so its lists have to be rebuilt.
+        # The previous repetition pushed more ids than a list holds, so lists have to be rebuilt.
         bench.warm()
         bench.step(f"writing a backlog of {tweets:,} tweets, {number}")
         chosen = chance.choices(authors, weights, k=tweets)
@@ -85,7 +86,8 @@ def _measure_drains(  # noqa: PLR0913 - each is a plain fact about the case
             limits.append(deliveries / replay_commands(copy_url, recorder.commands()))
     size = worker.log_path.stat().st_size
     worker.start()
-    # A worker that is stopped while it joins its consumer group would stay a member for seconds.
+    # If the worker were stopped while it joins its consumer group, it would stay a member for
+    # seconds.
     _wait_resumed(worker, size)
     _check_timelines(bench)
     figure = Figure(name, case, "deliveries", "1/s", tuple(rates), RAW, tuple(limits))
@@ -117,8 +119,8 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
     """Start workers, wait until they have applied the backlog, and stop them.
 
     Returns:
-        The seconds from before the first fetch until the last checkpoint is at its end, and the CPU
-        seconds of the first worker and of Valkey.
+        The seconds from just before the first fetch until the last checkpoint has reached its end
+        offset, and the CPU seconds of the first worker and of Valkey.
     """
     worker, valkey = bench.system.processes["worker"], bench.system.stack.valkey
     size = worker.log_path.stat().st_size
@@ -143,14 +145,14 @@ def _drain(bench: Bench, workers: int) -> tuple[float, float, float]:
 
 
 def _wait_resumed(worker: ServerProcess, size: int) -> float:
-    """Wait until the worker is about to fetch; return when it was, by time.time().
+    """Wait until the worker is about to fetch; return the time of that, as by time.time().
 
     Args:
-        worker: is starting.
-        size: how much of its log to skip.
+        worker: a worker that is starting.
+        size: how many bytes of its log to skip.
 
     Raises:
-        BenchError: that takes too long.
+        BenchError: that takes longer than DRAIN_SECONDS.
     """
     deadline = time.monotonic() + backlog.DRAIN_SECONDS
     while time.monotonic() < deadline:
@@ -211,8 +213,8 @@ async def _measure_visibility(
     Args:
         bench: the system.
         rate: tweets per second.
-        authors: of the tweets.
-        readers: for each tweet a follower of its author, who looks for it.
+        authors: the author of each tweet.
+        readers: for each tweet, the follower of its author who looks for it.
 
     Raises:
         BenchError: a tweet does not become visible.
@@ -230,7 +232,8 @@ async def _measure_visibility(
             acknowledged = time.perf_counter()
             if number % STEADY_SAMPLE:
                 return None
-            # The longest page: later tweets soon fill a short one of a reader who follows many.
+            # The longest page, because later tweets soon fill a short page of a reader who follows
+            # many authors.
             page = GetHomeTimelineRequest(user_id=readers[number], limit=100)
             while True:
                 answer = await reading.GetHomeTimeline(page, timeout=CALL_SECONDS)
@@ -244,7 +247,7 @@ async def _measure_visibility(
         tasks = []
         started = time.perf_counter()
         for number in range(len(authors)):
-            # When it is due, whether or not earlier tweets have been acknowledged.
+            # Each tweet is written when it is due, even if earlier ones are not acknowledged yet.
             await asyncio.sleep(started + number / rate - time.perf_counter())
             tasks.append(asyncio.create_task(tweet(number)))
         return [took for took in await asyncio.gather(*tasks) if took is not None]

@@ -28,7 +28,7 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Group:
-    """Readers of one size of the data."""
+    """The readers at one size of the data."""
 
     case: str
     readers: Sequence[int]
@@ -55,7 +55,7 @@ def growth(bench: Bench) -> list[Figure]:
 
 
 def _measure_series(bench: Bench, groups: Sequence[Group], calls: int) -> list[Figure]:
-    """Measure reads by each group, against those by the first."""
+    """Measure the reads of each group, against those of the first group."""
     taken: dict[str, list[float]] = {group.case: [] for group in groups}
     requests = {}
     for group in groups:

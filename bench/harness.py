@@ -46,7 +46,7 @@ class BenchError(Exception):
 
 
 class Bench:
-    """A running system and the tools to measure it, which every benchmark is given."""
+    """A running system and the tools to measure it; the argument of every benchmark."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Bench:
         self.folder = folder
         """For files of benchmarks; deleted after the run."""
         self.step = step
-        """Shows the person who waits what is being done."""
+        """Shows the user what is being done."""
 
     @property
     def settings(self) -> Settings:
@@ -80,7 +80,7 @@ class Bench:
         return self.profile.value
 
     def size(self, full: _Size, *, quick: _Size, smoke: _Size) -> _Size:
-        """Return the one of three sizes that is for this run's profile."""
+        """Return the size for the profile of this run."""
         return {Profile.FULL: full, Profile.QUICK: quick, Profile.SMOKE: smoke}[self.profile]
 
     def cpu(self, **others: ServerProcess) -> AbstractContextManager[dict[str, float]]:
@@ -101,7 +101,7 @@ class Bench:
         """Wait until every event in the outbox and in Kafka has been applied to Redis.
 
         Raises:
-            BenchError: that takes longer than so many seconds.
+            BenchError: that takes longer than the given seconds.
         """
         deadline = time.monotonic() + seconds
         with Feed(self.settings) as feed:
@@ -164,8 +164,8 @@ def start_bench(
 ) -> Iterator[Bench]:
     """Start a system with the graph loaded; stop and delete it at the end of the context.
 
-    Its data are below FANFARE_STATE_DIR, and not in the machine's folder for temporary files. That
-    may be in memory, where it costs nothing to make a commit durable.
+    Its data are below FANFARE_STATE_DIR, and not in the machine's folder for temporary files: that
+    folder may be in memory, where making a commit durable costs nothing.
 
     Args:
         graph: what to load.
@@ -176,7 +176,7 @@ def start_bench(
     parts_dir = default_parts_dir()
     state_dir = parts_dir.parent
     state_dir.mkdir(parents=True, exist_ok=True)
-    # Ignores servers that the environment names: their data belong to somebody.
+    # Servers that the environment names are not used, because somebody needs their data.
     no_servers = Settings.model_construct()
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=state_dir) as name,

@@ -1,4 +1,4 @@
-"""Load by compiled programs: gRPC calls by ghz, with large answers by h2load, and REST by wrk.
+"""Load from compiled programs: ghz for gRPC, h2load for gRPC with large answers, wrk for REST.
 
 If a program is not installed, a client in Python takes its place.
 """
@@ -59,7 +59,7 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
     may_fail: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> LoadResult:
-    """Make gRPC calls by ghz, and return the outcome.
+    """Make gRPC calls with ghz, and return the outcome.
 
     Args:
         folder: for temporary files.
@@ -69,8 +69,8 @@ def ghz(  # noqa: PLR0913 - each is a plain fact about the load
         calls: how many calls to make.
         callers: how many calls are in progress at a time (closed loop), unless there is a rate.
         connections: how many connections the callers share.
-        rate: start so many calls a second, whether or not earlier ones have been answered (open
-            loop), so that queueing counts as latency.
+        rate: how many calls to start per second, whether or not earlier ones have been answered
+            (open loop), so that queueing counts as latency.
         may_fail: whether failed calls are part of the outcome instead of an error.
         metadata: sent with each call.
 
@@ -111,7 +111,7 @@ def _ghz(
             *("--data-file", str(data)),
             *("--disable-template-data", "--disable-template-functions"),
             *("--max-recv-message-size", "32MB", "--format", "json", "--output", str(out)),
-            # One thread and rare garbage collection (GOGC) cut its CPU to a third.
+            # One thread and rare garbage collection (GOGC) reduce the CPU of ghz to a third.
             *("--cpus", "1"),
         ]
         _run([*command, *options], {"GOGC": "400"})
@@ -125,7 +125,7 @@ def _ghz(
 def h2load(
     folder: Path, target: str, method: MethodDescriptor, request: Message, calls: int
 ) -> int:
-    """Make the same gRPC call so many times by h2load; return the bytes of all answers.
+    """Make the same gRPC call repeatedly with h2load; return the number of bytes of all answers.
 
     For large answers h2load uses far less CPU than ghz, because it does not parse them. For the
     same reason it does not notice errors: compare the size with that of the expected answer.
@@ -139,7 +139,7 @@ def h2load(
     url = f"http://{target}/{method.containing_service.full_name}/{method.name}"
     with tempfile.NamedTemporaryFile(dir=folder) as body:
         message = request.SerializeToString()
-        # The framing of gRPC: not compressed, and the length.
+        # The framing of gRPC: a flag, 0 for not compressed, and the length.
         body.write(b"\0" + len(message).to_bytes(4, "big") + message)
         body.flush()
         output = _run(
@@ -157,7 +157,7 @@ def h2load(
 
 
 def wrk(folder: Path, url: str, paths: Sequence[str], seconds: int) -> LoadResult:
-    """Fetch random ones of the paths over HTTP by wrk (closed loop), and return the outcome.
+    """Fetch the paths at random over HTTP with wrk (closed loop), and return the outcome.
 
     Raises:
         BenchError: an answer has a status other than 200, or a connection failed.

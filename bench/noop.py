@@ -1,4 +1,4 @@
-"""A read service that does no work: the lowest cost of any answer with this server.
+"""A read service that does no work, to measure the lowest cost of an answer with this server.
 
 `python -m bench.noop FILE` serves the ReadService on FANFARE_READ_PORT, with the same server,
 options, validation and error handling as the read service. FILE holds a
@@ -23,7 +23,7 @@ from core.settings import Settings
 
 
 class NoopReadService:
-    """The ReadService, of which only GetHomeTimeline is implemented, by stored answers."""
+    """A ReadService that implements only GetHomeTimeline, and answers it with stored bytes."""
 
     def __init__(self, answers: r.BatchGetHomeTimelinesResponse) -> None:
         """Serialise the answers."""

@@ -1,4 +1,4 @@
--- For wrk: fetches the paths of a file at random, and says at the end how it went, as JSON.
+-- For wrk: fetches the paths in a file at random, and prints the outcome as JSON at the end.
 
 local paths = {}
 

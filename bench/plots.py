@@ -36,7 +36,7 @@ def draw(folder: Path, results: Results, order: Sequence[str], works: dict[str, 
     Args:
         folder: where the files go.
         results: what to draw.
-        order: of the benchmarks.
+        order: the names of the benchmarks, in order.
         works: what each benchmark does, in words.
     """
     figures = [
@@ -152,7 +152,7 @@ def _draw_growth(path: Path, figures: Sequence[Figure], where: str) -> None:
 
 
 def _percentile(figure: Figure) -> str:
-    """Return which percentile a latency figure is, such as "p50", or "" if it is none."""
+    """Return which percentile a latency figure is, such as "p50", or "" if it is not one."""
     return next((name for name in MARKS if figure.metric.endswith(name)), "")
 
 

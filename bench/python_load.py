@@ -39,7 +39,7 @@ class LoadResult:
     failed: int = 0
     """How many of the calls failed."""
     codes: str = ""
-    """How many calls ended with which status, for people."""
+    """How many calls ended with each status, as text for people."""
 
 
 def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
@@ -50,7 +50,7 @@ def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
     callers: int,
     metadata: Mapping[str, str],
 ) -> LoadResult:
-    """Make so many gRPC calls, taking the requests in turn, and return the outcome."""
+    """Make the given number of gRPC calls, taking the requests in turn, and return the outcome."""
     with grpc.insecure_channel(target) as channel:
         stub = _stub(channel, method)
 
@@ -65,7 +65,7 @@ def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
 
 
 def answer_bytes(target: str, method: MethodDescriptor, request: Message, calls: int) -> int:
-    """Make the same call so many times; return the bytes of all answers with their framing."""
+    """Make the same call repeatedly; return the bytes of all answers with their framing."""
     with grpc.insecure_channel(target) as channel:
         stub = _stub(channel, method)
         return sum(
@@ -88,7 +88,7 @@ def fetch(url: str, paths: Sequence[str], callers: int) -> LoadResult:
 
 
 def execute(dsn: str, statements: str, times: int) -> float:
-    """Execute SQL statements so many times; return the executions per second."""
+    """Execute SQL statements repeatedly; return the executions per second."""
     started = time.perf_counter()
     with psycopg.connect(dsn, autocommit=True) as connection:
         for _ in range(times):
@@ -106,7 +106,7 @@ def _stub(channel: grpc.Channel, method: MethodDescriptor) -> Callable[..., Mess
 
 
 def _run_load(one: Callable[[_Item], bool], items: Sequence[_Item], callers: int) -> LoadResult:
-    """Call one with each item, from so many threads; one returns whether the call succeeded."""
+    """Call `one` with each item, in `callers` threads; it returns whether the call succeeded."""
 
     def timed(item: _Item) -> tuple[float, bool]:
         started = time.perf_counter()

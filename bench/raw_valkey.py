@@ -53,7 +53,7 @@ class CommandRecorder:
     def __init__(self, bench: Bench) -> None:
         """Begin to record, and keep a copy of the data as they are now.
 
-        Valkey rewrites its append-only file first, so that what is appended later is the recording.
+        Valkey first rewrites its append-only file, so whatever is appended later is the recording.
         """
         self._folder = bench.folder / "valkey" / "data"
         self._copy = bench.folder / "valkey-copy"

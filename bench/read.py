@@ -190,7 +190,7 @@ def read_batch(bench: Bench) -> list[Figure]:
 def _request_batches(
     bench: Bench, target: str, batches: Sequence[Sequence[int]], calls: int
 ) -> float:
-    """Request each batch so many times; return the timelines per second."""
+    """Request each batch `calls` times; return the timelines per second."""
     requests = [r.BatchGetHomeTimelinesRequest(user_ids=ids, limit=20) for ids in batches]
     with bench.read_stub() as stub:
         sizes = [
@@ -248,7 +248,7 @@ def _raw_ranges(bench: Bench, batches: Sequence[Sequence[int]], calls: int) -> f
 
 @contextmanager
 def noop_server(bench: Bench, processes: int = 1) -> Iterator[tuple[ServerProcess, str]]:
-    """Start no-op servers that give the present answers of the read service.
+    """Start no-op servers that give the answers that the read service gives now.
 
     Args:
         bench: the system.

@@ -112,7 +112,7 @@ Results = dict[str, tuple[Environment, list[Figure]]]
 
 
 def load_results(path: Path) -> Results:
-    """Return the saved results, none if the file does not exist."""
+    """Return the saved results; empty if the file does not exist."""
     if not path.exists():
         return {}
     found = {}
@@ -155,9 +155,9 @@ def write_page(path: Path, results: Results, order: Sequence[str]) -> None:
     """Write a Markdown page with all results.
 
     Args:
-        path: of the page.
+        path: the file to write.
         results: what to write.
-        order: of the benchmarks.
+        order: the names of the benchmarks, in order.
     """
     lines = [
         "# Results",

@@ -1,4 +1,4 @@
-"""Warm home timelines through the REST shim, beside the same over gRPC."""
+"""Warm home timelines through the REST shim, against the same calls over gRPC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GO_BEST = 1890
 
 
 def rest_read(bench: Bench) -> list[Figure]:
-    """Return how many GET /timeline/{id} a second are answered, beside gRPC's number."""
+    """Measure GET /timeline/{id} requests per second, against the same calls over gRPC."""
     bench.warm()
     calls = bench.size(10_000, quick=1500, smoke=100)
     seconds = bench.size(5, quick=1, smoke=1)

@@ -22,7 +22,7 @@ from ops.system import ROOT
 RESULTS = ROOT / "bench" / "results" / "latest.json"
 DOCS = ROOT / "docs"
 DATA = ROOT.parent / "shared" / "data"
-# How many follows and posts of the real graph are used; None is all of them.
+# How many follows and posts of the real graph are used; None means all of them.
 SIZES: dict[Profile, tuple[int | None, int | None]] = {
     Profile.FULL: (None, None),
     Profile.QUICK: (100_000, 30_000),
@@ -51,7 +51,7 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
     figure against the raw limit of the layer beneath it. Writes every repetition to
     bench/results/latest.json, and the results page and its plots to docs.
     """
-    # SIGTERM ends it as Ctrl-C does: what was measured is shown, and nothing is left running.
+    # SIGTERM ends the run as Ctrl-C does: the figures so far are shown, and everything is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     profile = Profile.SMOKE if smoke else Profile.QUICK if quick else Profile.FULL
     console = Console()
@@ -123,7 +123,7 @@ def _measured(bench: Bench, row: Benchmark, console: Console) -> list[Figure]:
 
 def _show(figures: Sequence[Figure], console: Console) -> None:
     if figures:
-        # In a file no line of the table should be wrapped.
+        # No line of the table should be wrapped when the output is a file.
         wide = console if console.is_terminal else Console(width=report.WIDTH)
         wide.print(report.table(figures))
 

@@ -11,8 +11,8 @@ from core.settings import SettingsError
 from embedded.errors import StackError
 from ops.errors import OpsError
 
-# Where each command is. A module is imported only when its command is used: the container image
-# lacks the packages of the embedded stack, and needs none of them to migrate.
+# Where each command is. A module is imported only when its command is used, because the container
+# image lacks the packages of the embedded stack, which commands such as `migrate` do not need.
 COMMANDS = {
     "up": "cli.up:up",
     "demo": "cli.up:demo",

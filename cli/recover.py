@@ -45,7 +45,7 @@ def command(*, dry_run: bool) -> None:
             removed = remove_other_keys(settings, history)
             click.echo(f"Removed {removed:,} keys of other histories from Redis.")
     except OpsError as error:
-        # Not a failure of the command: nobody reads these keys, they only take memory.
+        # The command has not failed: nobody reads these keys, and they only take memory.
         click.echo(
             f"Keys of other histories may be left in Redis, where they only take memory: {error}. "
             "To remove them, run this command again.",

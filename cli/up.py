@@ -72,7 +72,7 @@ def demo(*, auth: bool) -> None:
         + ("on the fixed ports ..." if fixed else "on free ports, since a fixed port is taken ...")
     )
     try:
-        # A folder of its own, so that the database is empty also after `make up` was used.
+        # A folder of its own, so that the database is empty even if `make up` has been used.
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix="demo-", dir=settings.state_dir) as folder,
@@ -117,7 +117,7 @@ def _places(settings: Settings) -> str:
 
 
 def _rest(scheme: str, port: int) -> str:
-    """Return where REST is served, or "" where the port is 0 and REST is off."""
+    """Return where REST is served, or "" if the port is 0, which means that REST is off."""
     return f"{scheme}://localhost:{port} and " if port else ""
 
 

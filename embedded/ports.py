@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from embedded.errors import StackError
 
 HOST = "127.0.0.1"
-# Below the ephemeral ports of Linux and macOS. Otherwise a client that reconnects again and again
-# while its server restarts could get the server's own port as its source port.
+# Below the ephemeral ports of Linux and macOS. Otherwise a client that reconnects repeatedly while
+# its server restarts could get the server's port as its own source port.
 FIRST, COUNT = 10_000, 20_000
-# Each process begins at another number, so that runs that start together pick different ports.
+# Each process begins at a different number, so that processes that start together pick different
+# ports.
 _numbers = itertools.count(os.getpid() * 61)
 
 
@@ -64,7 +65,7 @@ def check_port(port: int, owner: str) -> None:
         StackError: another process listens on it.
     """
     with socket.socket() as probe:
-        # As the servers do: lingering connections of an earlier server do not count.
+        # As the servers do, so that lingering connections of an earlier server do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))

@@ -37,10 +37,10 @@ CANNOT_FOLLOW = re.compile(
 
 
 def load_password(folder: Path) -> str:
-    """Return the password of the server in the folder; a new one if it has none yet.
+    """Return the password of the server in the folder, or a new one if there is none yet.
 
-    There is a password although the server listens on this machine only: the machine may have other
-    users, and one who logs in as superuser could run programs as the user that Postgres runs as.
+    The server listens on this machine only, but the machine may have other users. One who could log
+    in as superuser of Postgres could run programs as the user that Postgres runs as.
     """
     try:
         return _password_file(folder).read_text()
@@ -88,8 +88,9 @@ def prepare_postgres(folder: Path, port: int, password: str) -> ServerProcess:
 class PostgresReplica(ServerProcess):
     """A streaming replica of a Postgres on this machine.
 
-    When it is launched, it first copies the primary, which must run, if the replica has no data or
-    those of another database, or if it could no longer follow the primary in its last run.
+    When it is launched, it first copies the primary, which must run, in three cases: it has no
+    data, it has the data of another database, or in its last run it could no longer follow the
+    primary.
     """
 
     def __init__(
@@ -169,10 +170,10 @@ def _server_options(data: Path, port: int) -> list[str]:
         *("-D", str(data), "-p", str(port)),
         *("-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories="),
         *("-c", "max_connections=200", "-c", "timezone=UTC", "-c", "log_timezone=UTC"),
-        # Otherwise the log would have the values that violate a constraint: users' data.
+        # Otherwise the log would contain the values that violate a constraint: users' data.
         *("-c", "log_error_verbosity=terse"),
         *("-c", "shared_buffers=256MB"),
-        # For the replica, which may be away until this much WAL has been written.
+        # The replica can continue as long as it has missed no more than this much WAL.
         *("-c", "wal_level=replica", "-c", "wal_keep_size=256MB"),
         # Keeps shared memory in the data folder, so a killed server leaves nothing in /dev/shm.
         *("-c", "dynamic_shared_memory_type=mmap"),
@@ -215,7 +216,7 @@ def _system_identifier(data: Path) -> bytes:
 def _remove(data: Path) -> None:
     """Remove a data folder.
 
-    It is renamed first, so that an interruption cannot leave a folder with half of its data.
+    The folder is renamed first, so that an interruption cannot leave half of its data in place.
     """
     old = data.with_name("data.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -226,7 +227,7 @@ def _remove(data: Path) -> None:
 def _make_fresh_folder(folder: Path) -> Path:
     """Return an empty folder for new data, to be renamed to `data` when they are complete.
 
-    So a first start that is interrupted starts from the beginning the next time.
+    If the first start is interrupted, the next one therefore begins again with an empty folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / FRESH
@@ -244,7 +245,7 @@ def _write_secret(path: Path, text: str) -> None:
 
 
 def _chown(path: Path) -> None:
-    """Make the user that Postgres runs as the owner of a path."""
+    """Change the owner of a path to the user that Postgres runs as."""
     if os.geteuid() == 0:
         os.chown(path, *_unprivileged_user())
 
@@ -280,7 +281,7 @@ def _replica_readiness_check(port: int, password: str) -> Callable[[], bool]:
 
 
 def _readiness_check(port: int, password: str) -> Callable[[], bool]:
-    """Return a function that returns whether Postgres answers, and then creates its database."""
+    """Return a function that returns whether Postgres answers, and creates an absent database."""
     maintenance = make_conninfo(dsn(port, password), dbname="postgres", connect_timeout=1)
 
     def is_ready() -> bool:

@@ -55,7 +55,7 @@ def package_file(package: str, pattern: str) -> Path:
 
 
 class ServerProcess:
-    """A process that serves, or does its work and ends; it can be started again and again."""
+    """A process that serves, or that does its work and ends; it can be started repeatedly."""
 
     def __init__(  # noqa: PLR0913 - each is a plain fact about the process
         self,
@@ -76,8 +76,8 @@ class ServerProcess:
             command: the program and its arguments.
             log_path: where its output is appended.
             is_ready: returns whether this process, and not another one on its port, serves.
-            environment: its environment variables; None for PATH and LC_ALL only, so that it does
-                the same for every user.
+            environment: its environment variables; None for PATH and LC_ALL only, so that it
+                behaves the same for every user.
             stop_signal: what makes it stop in an orderly way.
             user: the user and group ids to run as; None for those of this process.
             ports: the ports that it listens on; they must be free when it is started.
@@ -130,7 +130,7 @@ class ServerProcess:
     def launch(self) -> None:
         """Start the process without waiting until it is ready.
 
-        First waits for what is left of an earlier run, of this or another parent, to end.
+        First waits until all processes of an earlier run have ended, even those of another parent.
 
         Raises:
             StackError: it cannot be run, or one of its ports is taken.
@@ -185,7 +185,7 @@ class ServerProcess:
         return status
 
     def stop(self) -> None:
-        """Stop the process by its stop signal, and wait until it is gone."""
+        """Stop the process with its stop signal, and wait until it is gone."""
         with self._changing:
             keeper = self._keeper
             if keeper is not None and keeper.stdin is not None:
@@ -240,9 +240,9 @@ class ServerProcess:
     def _lock(self) -> Iterator[int]:
         """Yield a lock that the process and its children inherit; the last of them releases it.
 
-        A crash leaves processes behind for a while: Postgres' backends first finish their query,
-        and the servers of a killed parent shut down in order. Until they have ended, they use their
-        data and their ports.
+        After a crash, some processes go on for a while: Postgres' backends first finish their
+        queries, and the servers of a killed parent shut down in an orderly way. Until they have
+        ended, they use their data and ports.
         """
         path = self.log_path.with_suffix(".lock")
         deadline = time.monotonic() + STOP_SECONDS + START_SECONDS

@@ -1,6 +1,6 @@
 """The embedded stack: starts and stops Postgres, Valkey and Kafka as one.
 
-A server whose address is given in the settings is used instead of one of its own.
+If the settings give the address of a server, that server is used, and the stack starts none.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Stack:
             state_dir: the folder of its data and logs; start() creates it.
             parts_dir: the folder of Kafka's jars; see default_parts_dir().
             ports: where the servers listen; None for free ports.
-            given: settings; a server whose address is set there is not started.
+            given: settings; a server whose address is set in them is used and not started.
             progress: called with a line for each step that takes time.
             replica: whether to run a streaming replica of Postgres too; ignored where the address
                 of Postgres is given.
@@ -110,7 +110,7 @@ class Stack:
 
     @property
     def postgres(self) -> ServerProcess:
-        """The Postgres of this stack; raises KeyError if it was not started, as the others do."""
+        """The Postgres of this stack. Like the next three: KeyError if it was not started."""
         return self._servers["postgres"]
 
     @property
@@ -158,7 +158,7 @@ class Stack:
                 write_addresses(self._state_dir, self.addresses)
             except BaseException:
                 self._cancelled.set()
-                # Again and again, because a task may just be about to launch its server.
+                # Repeatedly, because a task may be just about to launch its server.
                 while wait(tasks, POLL_SECONDS).not_done:
                     self._stop_servers()
                 self.stop()
@@ -217,7 +217,7 @@ class Stack:
             ) from error
         self._progress(f"{server.name} is ready")
         if key == "postgres" and self._has_replica:
-            # Only now, because it is copied from the primary.
+            # Only now, because the replica is copied from the primary.
             self._start_one("replica", self._replica)
 
     def _stop_servers(self) -> None:

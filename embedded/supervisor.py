@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from embedded.errors import StackError
 
-# How often a server is looked at. A death must be reported within two seconds.
+# The time between two checks of a server. A death must be reported within two seconds.
 POLL_SECONDS = 0.25
 # A server is restarted at most MAX_RESTARTS times within the window. The pause before a restart
 # doubles with each one.
@@ -34,7 +34,7 @@ class SupervisedServer(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, with which a sentence can begin."""
+        """Its name, capitalised so that it can begin a sentence."""
 
     @property
     def log_path(self) -> Path:
@@ -81,7 +81,8 @@ class Supervisor:
     def watch(self) -> None:
         """Watch the servers until stop() is called, or an exception such as Ctrl-C arrives.
 
-        When it returns or raises, no server is being restarted: one that was is stopped.
+        When it returns or raises, no server is being restarted: a server in the middle of a restart
+        has been stopped.
 
         Raises:
             StackError: a server died again after its last restart.
@@ -98,8 +99,8 @@ class Supervisor:
                     task.result()
             finally:
                 self._stopping.set()
-                # A watcher that does not end now is starting its server, and waits until it is
-                # ready.
+                # A watcher that has not ended by now is starting its server and waiting until the
+                # server is ready. Stopping the server makes start() raise.
                 while starting := wait(tasks, 1.0).not_done:
                     for task in starting:
                         tasks[task].stop()

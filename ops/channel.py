@@ -1,4 +1,4 @@
-"""How operator's commands call the services: with access tokens of their own."""
+"""How the operator's commands call the services: with access tokens that they sign themselves."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CALLER = Caller(service="fanfare")
 def service_channel(settings: Settings, target: str) -> grpc.Channel:
     """Return a channel whose calls are authenticated as a service, if authentication is on.
 
-    This gives the operator no new rights: one who can read the private keys can already sign any
-    access token.
+    This gives the operator no new rights: anybody who can read the private keys can already sign
+    any access token.
     """
     channel = open_channel(target, settings.tls_dir)
     if settings.auth_keys is None:
@@ -27,7 +27,7 @@ def service_channel(settings: Settings, target: str) -> grpc.Channel:
 
 
 class _AccessTokens(grpc.UnaryUnaryClientInterceptor):
-    """Signs an access token for each call, since a command may outlast any one token."""
+    """Signs an access token for each call, because a command may outlast a token's validity."""
 
     def __init__(self, signer: Signer) -> None:
         self._signer = signer

@@ -1,4 +1,4 @@
-"""Connections to Postgres for operators' commands, and the SQL that they run."""
+"""Connections to Postgres for the operator's commands, and the SQL that they run."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STATEMENT_SECONDS = 3600.0
 def connect(dsn: str) -> Iterator[BlockingConnection]:
     """Yield an autocommit connection whose statements may take up to STATEMENT_SECONDS.
 
-    Connecting is bounded as in the services. TCP keepalives notice a server that is gone within
-    seconds, however long a statement may take.
+    Connecting has the same time limit as in the services. TCP keepalives detect within seconds that
+    the server is gone, however long a statement may take.
     """
     with postgres.connect(dsn, "cli", DEFAULT_SILENCE_SECONDS) as connection:
         connection.execute(SQL["remove_timeouts"])

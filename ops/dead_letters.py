@@ -1,7 +1,7 @@
 """Dead letters: the records that a worker could not read.
 
-The worker copies each such record to the dead-letter topic, with the place it had in the feed and
-the reason.
+The worker copies each such record to the dead-letter topic, with its place in the feed (the topic
+of events) and the reason why it could not be read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ops.feed_status import KAFKA_SECONDS
 
 # The committed offset of this group says which letters have been replayed.
 REPLAY_GROUP = "fanfare.dlq"
-# Headers that are about the letter and not about the event.
+# Headers that describe the dead letter, not the event in it.
 LETTER_HEADERS = {PLACE_HEADER, REASON_HEADER, REPLAYED_HEADER}
 
 
@@ -53,7 +53,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What became of the dead letters that were to be replayed."""
+    """The outcome of a replay."""
 
     sent: int
     unreadable: list[str]
@@ -73,12 +73,12 @@ def list_dead_letters(settings: Settings) -> list[DeadLetter]:
 
 @failures_as_ops_errors()
 def replay_dead_letters(settings: Settings, place: str | None) -> ReplayResult:
-    """Send dead letters to the feed again, those that this version can read.
+    """Send the dead letters that this version can read to the feed again.
 
     Args:
         settings: where Postgres and Kafka are.
-        place: only the letter with this place, even if it was replayed before; None for all that
-            have not been replayed.
+        place: the place of the one letter to send, even if it was replayed before; None for all
+            letters that have not been replayed.
 
     Raises:
         OpsError: a server does not answer, or the database has no valid history yet.
@@ -106,14 +106,14 @@ def replay_letters(topic: DeadLetterTopic, moment: Moment, place: str | None) ->
         if not unreadable:
             replayed_end = letter.offset + 1
     topic.flush()
-    # Only up to the first letter that cannot be read: it and those after it are tried next time.
+    # Only up to the first letter that cannot be read. The next replay begins with that letter.
     if place is None and replayed_end:
         topic.mark_replayed(replayed_end)
     return ReplayResult(sent, unreadable)
 
 
 class DeadLetterTopic:
-    """The dead-letter topic, which has one partition, and the feed as its way back."""
+    """The dead-letter topic, which has one partition, and a producer that sends to the feed."""
 
     def __init__(self, settings: Settings) -> None:
         self._feed_topic = settings.topic
@@ -122,8 +122,8 @@ class DeadLetterTopic:
             client_settings(settings.kafka_address())
             | {"group.id": REPLAY_GROUP, "enable.auto.commit": False, "log_level": 0}
         )
-        # Not idempotent: a replayed record does no harm if it arrives twice or out of order, so it
-        # need not fail when Kafka has lost the state by which it recognises idempotent producers.
+        # Not idempotent: a replayed record does no harm if it arrives twice or out of order. An
+        # idempotent producer would fail if Kafka had lost the state of its producers.
         self._producer = Producer(
             producer_settings(settings.kafka_address())
             | {"enable.idempotence": False, "log_level": 0}
@@ -166,8 +166,8 @@ class DeadLetterTopic:
             UnreadableEventError: this version cannot read it either.
         """
         event = parse(letter.value)
-        # Concatenated protobuf messages are merged, the last one wins. The LSN of the letter itself
-        # would be too low: what is built from Postgres from now on must have the present one.
+        # In concatenated protobuf messages the last value of a field counts. The LSN in the letter
+        # is too low: what is read from Postgres after the replay must not be older than it.
         stamp = FeedEvent(wal_position=moment.lsn, history=moment.history)
         self._producer.produce(
             self._feed_topic,

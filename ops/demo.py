@@ -34,7 +34,7 @@ Answer = dict[str, Any]
 
 
 class Demo:
-    """Takes the steps of the demo on a running system, and prints them."""
+    """Makes the calls of the demo on a running system, and prints them."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
@@ -232,7 +232,7 @@ class Demo:
 
 
 def poll(condition: Callable[[], bool], seconds: float, failure: Callable[[], str]) -> None:
-    """Wait until the condition holds; else raise OpsError with what failure() says."""
+    """Wait until the condition holds; raise OpsError with the text of failure() if it does not."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -245,5 +245,5 @@ def _new_user(name: str, password: str) -> Answer:
 
 
 def _short(token: str) -> str:
-    """Return the beginning of a token; whoever sees a whole one could use it."""
+    """Return the beginning of a token: anybody who sees a whole token could use it."""
     return f"{token[:8]}..."

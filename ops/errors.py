@@ -1,4 +1,4 @@
-"""The one exception by which an operator's command fails."""
+"""The one exception that an operator's command raises when it fails."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from core.feed.history import OtherHistoryError
 from ops.errors import OpsError
 
-# What a command's calls to the rest of the system raise.
+# The exceptions that a command's calls to the rest of the system can raise.
 FAILURES = (psycopg.Error, KafkaException, RedisError, grpc.RpcError, OtherHistoryError)
 
 # SQLSTATEs of a table, column or function that does not exist.
 _NO_SCHEMA = {"42P01", "42703", "42883"}
-# How SQLSTATEs begin that end the connection, such as those of a shutdown.
+# Prefixes of the SQLSTATEs that mean that the connection has ended, such as those of a shutdown.
 _CONNECTION_ENDED = ("08", "57P")
 
 
@@ -35,13 +35,13 @@ def failures_as_ops_errors() -> Iterator[None]:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return what is wrong according to one of FAILURES, on one line."""
+    """Return what is wrong, on one line; error: one of FAILURES."""
     problem, _ = _explain(error)
     return problem
 
 
 def _explain(error: BaseException) -> tuple[str, str]:
-    """Return what is wrong and what to do about it; the latter is empty if the former says it."""
+    """Return what is wrong and what to do about it; the advice is empty if there is none."""
     match error:
         case psycopg.Error():
             return _explain_postgres(error)

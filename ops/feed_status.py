@@ -1,4 +1,4 @@
-"""How far the feed has come: the outbox, each partition in Kafka, and what Redis has applied."""
+"""How far events have come: in the outbox, in each partition of Kafka, and applied to Redis."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class PartitionStatus:
     applied: int | None
     """The first offset that some shard of Redis still lacks; None if it is not known.
 
-    It is not known while a shard has no checkpoint, or one that names another topic or an offset
-    beyond the end: then the worker will find that Kafka has lost records.
+    It is not known if a shard has no checkpoint, or has one with another topic id or an offset
+    beyond the end. Such a checkpoint means that Kafka has lost records, as the worker will notice.
     """
 
     @property
@@ -54,7 +54,7 @@ class PartitionStatus:
 
 
 class Feed:
-    """The feed of a running system, looked at from outside; consumes nothing."""
+    """The way of events from the outbox through Kafka to Redis, observed without consuming any."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -62,7 +62,7 @@ class Feed:
         self._current = KafkaTopicInspector(settings.kafka_address(), settings.topic)
         self._dsn = settings.primary_dsn()
         self._redis = Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS)
-        # It never subscribes, so it does not become a member of the group.
+        # This consumer never subscribes, so it does not become a member of the group.
         self._consumer = Consumer(
             client_settings(settings.kafka_address()) | {"group.id": GROUP, "log_level": 0}
         )
@@ -118,14 +118,14 @@ class Feed:
         Raises:
             KafkaException, redis.RedisError, psycopg.Error: a server does not answer.
         """
-        # The outbox first: an event that the relay sends meanwhile is counted twice, never missed.
+        # The outbox is read first: an event that is sent meanwhile is counted twice, never missed.
         waiting = self.outbox_backlog().events
         lags = [partition.lag for partition in self.partitions()]
         known = [lag for lag in lags if lag is not None]
         return waiting + sum(known) if len(known) == len(lags) else None
 
     def _applied_offsets(self, topic_id: str) -> list[int | None]:
-        """Return, by partition, the lowest offset in the shards' checkpoints of this topic."""
+        """Return each partition's lowest offset in the shards' checkpoints; None if not known."""
         lowest: list[int | None] = [None] * PARTITIONS
         try:
             keys = current_keys(self._settings)

@@ -1,10 +1,10 @@
 """Loads a community into a running system: users, follows and posts, from files.
 
-Users and follows go straight into Postgres by COPY, as when an operator migrates a community. They
-enqueue the same events as FollowUser, so that timelines that are already cached stay right. Posts
-go through BatchCreateTweets, and so through the relay, Kafka and the workers. An account that has
-an e-mail or a password belongs to somebody, whatever its name: it gets no follows and no tweets.
-Loading the same files again adds nothing twice.
+Users and follows are copied straight into Postgres, as an operator would migrate a community. The
+load enqueues the same events for them as FollowUser does, so that cached timelines stay right.
+Posts go through BatchCreateTweets, and so through the relay, Kafka and the workers. An account that
+has an e-mail or a password belongs to somebody: it gets no follows and no tweets, even if its name
+is that of an imported user. Loading the same files again adds nothing twice.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Loader:
         self._print_rejected(rejected)
 
     def _user_ids(self, authors: dict[int, int]) -> dict[int, int]:
-        """Return the id in the database for each author; authors: by author, the matched user."""
+        """Return the id in the database for each author; authors: the matched user of each."""
         names = {username(user): author for author, user in authors.items()}
         with connect(self._settings.primary_dsn()) as connection:
             rows = connection.execute(SQL["imported_user_ids"], {"usernames": list(names)})
@@ -198,7 +198,7 @@ def insert_follows(
 
     Args:
         connection: a connection to the primary.
-        edges: (follower, followed), by their ids in the file.
+        edges: pairs of follower and followed, as their ids in the file.
         rejected: gets the follows from or to an account that belongs to somebody.
 
     Returns:
@@ -219,7 +219,7 @@ def insert_follows(
 
 
 def _count_posts(path: Path) -> Counter[int]:
-    """Return the number of posts by author; rejected lines are reported when they are loaded."""
+    """Return the number of posts of each author, ignoring the lines that will be rejected."""
     counts: Counter[int] = Counter()
     for number, line in read_lines(path, lambda _: None):
         if (post := parse_post(number, line, RejectedLines())) is not None:
@@ -230,7 +230,7 @@ def _count_posts(path: Path) -> Counter[int]:
 def _create_tweets(
     stub: WriteServiceStub, posts: Sequence[Post], users: dict[int, int], rejected: RejectedLines
 ) -> int:
-    """Create the tweets of a batch; return how many of them exist now."""
+    """Create the tweets of a batch; return how many of them exist afterwards."""
     items = []
     for post in posts:
         if post.author not in users:
@@ -257,10 +257,10 @@ def _create_tweets(
 def _create_batch(
     stub: WriteServiceStub, request: w.BatchCreateTweetsRequest
 ) -> w.BatchCreateTweetsResponse:
-    """Call BatchCreateTweets until no tweet fails with an error that may pass.
+    """Call BatchCreateTweets until no tweet fails with a temporary error.
 
     Raises:
-        OpsError: the call was refused, or errors did not pass within UNAVAILABLE_SECONDS.
+        OpsError: the call was refused, or temporary errors lasted for UNAVAILABLE_SECONDS.
     """
     deadline = time.monotonic() + UNAVAILABLE_SECONDS
     pause = 0.1
@@ -285,7 +285,7 @@ def _create_batch(
 
 
 def _is_retryable(code: int) -> bool:
-    # Retrying is safe whatever the first call did, because of the request_ids.
+    # A retry is safe even if the first call took effect, because of the request_ids.
     return code in {
         grpc.StatusCode.UNAVAILABLE.value[0],
         grpc.StatusCode.RESOURCE_EXHAUSTED.value[0],

@@ -1,8 +1,8 @@
 """Reads the files of `fanfare load`: follows and posts, line by line.
 
-The formats are those of the project's example data: a follow is a line `A B` (A follows B), a post
-is a line with one JSON object of `author`, `created_ms` and `text`. Lines that are not usable are
-counted and skipped.
+The formats are those of the project's example data. A follow is a line `A B`: A follows B. A post
+is a line with a JSON object that has `author`, `created_ms` and `text`. Lines that cannot be used
+are counted and skipped.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RejectedLines:
 
 @dataclass(frozen=True)
 class Post:
-    """A post as its file has it."""
+    """A post as it stands in its file, with HTML entities decoded."""
 
     line: int
     author: int
@@ -116,7 +116,7 @@ def parse_post(number: int, line: str, rejected: RejectedLines) -> Post | None:
     if type(author) is not int or not isinstance(text, str):
         rejected.add("not a post", f"line {number}: {line[:40]}")
         return None
-    # UTF-8 cannot encode a lone surrogate. isprintable() is the fast answer for most lines.
+    # UTF-8 cannot encode a lone surrogate. isprintable() is fast, and rules it out for most lines.
     if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
         rejected.add("half a surrogate pair", f"line {number}")
         return None
@@ -129,7 +129,7 @@ def parse_post(number: int, line: str, rejected: RejectedLines) -> Post | None:
 
 
 def match_authors(posts_by_author: Counter[int], followers_by_user: Counter[int]) -> dict[int, int]:
-    """Return the user of the follows file as whom each author of the posts file posts.
+    """Match each author of the posts file to the user of the follows file who gets the posts.
 
     The two files may come from different sources, so authors are matched to users by rank: the
     author with the most posts becomes the user with the most followers, and so on; ties are

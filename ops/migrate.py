@@ -17,7 +17,7 @@ from ops.failures import failures_as_ops_errors
 # An arbitrary number, which must be the same in every `fanfare migrate` of a database.
 MIGRATION_LOCK = 0x4D494752
 KAFKA_SECONDS = 30.0
-# Long enough to repair a worker, and no longer than the outbox keeps its sent events.
+# Long enough to repair a worker, and not longer than the outbox keeps sent events.
 RETENTION_MILLISECONDS = 7 * 86_400_000
 
 
@@ -47,7 +47,7 @@ def apply_migrations(dsn: str) -> list[str]:
     )
     done = []
     with connect(dsn) as connection:
-        # Held until the connection is closed: two runs would apply the same file twice.
+        # Held until the connection is closed. Without it, two runs could apply the same file.
         connection.execute(SQL["lock_migrations"], {"lock": MIGRATION_LOCK})
         connection.execute(SQL["create_schema_migrations"])
         known = {name for (name,) in connection.execute(SQL["applied_migrations"])}
@@ -57,7 +57,7 @@ def apply_migrations(dsn: str) -> list[str]:
                     connection.execute(file.read_bytes())
                     connection.execute(SQL["note_migration"], {"name": file.name})
                 done.append(f"applied {file.name}")
-        # Otherwise other processes would wait until a write service begins the history.
+        # Otherwise other processes would have to wait until a write service begins a history.
         connection.execute(SQL["begin_history"], {"forced": False})
     return done
 
@@ -70,7 +70,7 @@ def create_topics(bootstrap_servers: str, topic: str) -> list[str]:
     """
     admin = AdminClient(client_settings(bootstrap_servers))
     replicas = min(3, len(admin.list_topics(timeout=KAFKA_SECONDS).brokers))
-    # Set explicitly, because the defaults are the broker's and differ between installations.
+    # Set explicitly, because the broker's defaults differ between installations.
     config = {"cleanup.policy": "delete", "unclean.leader.election.enable": "false"}
     if replicas >= MANY_REPLICAS:
         config["min.insync.replicas"] = str(MIN_IN_SYNC)

@@ -1,7 +1,7 @@
 """Begins a new history, for damage that Fanfare cannot notice by itself.
 
 A history is an unbroken line of commits of the primary. Everything that is cached belongs to one
-history, so a new one has all of it built again.
+history, so in a new history all of it is built again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class HistoryState:
     history: str
     """The newest history; empty if none has begun."""
     is_valid: bool
-    """Whether it goes on; a restart, restore or failover of Postgres ends it."""
+    """Whether the history goes on; a restart, restore or failover of Postgres ends it."""
     heartbeat_seconds: float
     """Time since the last heartbeat of a relay."""
     ended: int
@@ -101,5 +101,5 @@ def _open_redis(settings: Settings) -> Redis:
 
 
 def _key_pattern(prefix: str) -> re.Pattern[bytes]:
-    """Return what matches the beginning of a history's key, with the history as its group."""
+    """Return a pattern for the beginning of a key; its group is the history of the key."""
     return re.compile(re.escape(prefix.encode()) + rb"([0-9a-f]{10}):")

@@ -19,8 +19,8 @@ def resend_events(settings: Settings, hours: float) -> int:
         OpsError: Postgres does not answer.
     """
     with connect(settings.primary_dsn()) as connection, connection.transaction():
-        # A relay in the middle of a batch can no longer mark it as sent, and sends it again after
-        # the older events that are marked here. Otherwise its batch would come before them.
+        # With the next epoch, a relay that is in the middle of a batch can no longer mark the batch
+        # as sent. It sends the batch again after the older events that become unsent here.
         connection.execute(SQL["next_epoch"])
         marked = connection.execute(SQL["resend_events"], {"hours": hours}).rowcount
         wake_relay(connection)

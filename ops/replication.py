@@ -10,7 +10,8 @@ import psycopg
 
 from ops.database import SQL, connect
 
-# A healthy replica replays what the primary has within this time, also when the primary is idle.
+# A healthy replica replays everything that the primary has written within this time, even if the
+# primary is idle.
 CATCH_UP_SECONDS = 2.0
 POLL_SECONDS = 0.1
 COPY_AGAIN = "copy it from the primary again (`fanfare up` does that by itself)"
@@ -18,7 +19,7 @@ COPY_AGAIN = "copy it from the primary again (`fanfare up` does that by itself)"
 
 @dataclass(frozen=True)
 class ReplicaState:
-    """How a replica stands to its primary; the defaults are those of a healthy one."""
+    """The state of a replica compared with its primary; the defaults are those of a healthy one."""
 
     is_primary: bool = False
     """Whether the replica's address leads to the primary itself."""
@@ -29,7 +30,7 @@ class ReplicaState:
     is_streaming: bool = True
     """Whether it is connected to its primary and receives WAL."""
     is_wal_removed: bool | None = False
-    """Whether the primary has removed WAL that the replica needs; None if that cannot be seen."""
+    """Whether the primary has removed WAL that the replica needs; None if it is not known."""
     bytes_behind: int = 0
     """How much WAL it has yet to replay; negative if it has more than the primary."""
     seconds_behind: float | None = 0.0
@@ -64,7 +65,7 @@ def describe_replica(state: ReplicaState, max_seconds: float) -> tuple[str, bool
 
 
 def check_replica(primary_dsn: str, replica_dsn: str) -> ReplicaState:
-    """Return how a replica stands to its primary; takes CATCH_UP_SECONDS if it is behind.
+    """Compare a replica with its primary; takes up to CATCH_UP_SECONDS if the replica is behind.
 
     Raises:
         psycopg.Error: one of the two does not answer.
@@ -77,7 +78,8 @@ def check_replica(primary_dsn: str, replica_dsn: str) -> ReplicaState:
         if _query(primary, "system_identifier") != _query(replica, "system_identifier"):
             return ReplicaState(is_same_database=False)
         catch_up_seconds = _wait_caught_up(primary, replica)
-        # In this order: the primary's LSN, which only grows, must not be read before the replica's.
+        # The replica's LSN is read first. The primary's only grows, so a negative difference means
+        # that the primary has lost WAL.
         lsn, committed_at = _query(replica, "replayed")
         bytes_behind, seconds_behind = _query(
             primary, "distance_behind", lsn=lsn, committed_at=committed_at
@@ -87,7 +89,7 @@ def check_replica(primary_dsn: str, replica_dsn: str) -> ReplicaState:
             is_streaming=is_streaming,
             is_wal_removed=None if is_streaming else _is_wal_removed(primary, replica),
             bytes_behind=bytes_behind,
-            # The age of the last commit would be wrong where nothing has been committed since.
+            # The age of the last commit is not the lag if nothing has been committed since.
             seconds_behind=seconds_behind if catch_up_seconds is None else catch_up_seconds,
         )
 
@@ -109,9 +111,9 @@ def _wait_caught_up(primary: psycopg.Connection, replica: psycopg.Connection) ->
 
 
 def _is_wal_removed(primary: psycopg.Connection, replica: psycopg.Connection) -> bool | None:
-    """Return whether the primary lacks the WAL that the replica needs; None if it cannot be seen.
+    """Return whether the primary lacks the WAL that the replica needs; None if it is not known.
 
-    Only members of pg_monitor can see it.
+    Only members of pg_monitor can list the WAL of the primary.
     """
     (lsn,) = _query(replica, "next_needed_lsn")
     try:

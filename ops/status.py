@@ -1,4 +1,4 @@
-"""The state of a running system, one row for each thing, and whether each is right."""
+"""The state of a running system: a row for each thing that is checked, and whether it is right."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ops.replication import check_replica, describe_replica
 
 # The relay sends an event within milliseconds, and within some 15 s of a restart of Kafka.
 MAX_OUTBOX_SECONDS = 30.0
-# A worker makes progress in every partition that has lag well within this time, even with its
-# pauses after a failure.
+# Even with its pauses after a failure, a worker makes progress in every partition that has lag well
+# within this time.
 MAX_STALL_SECONDS = 10.0
 POLL_SECONDS = 0.5
 REDIS_SECONDS = 5.0
@@ -26,7 +26,7 @@ REDIS_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class StatusRow:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     label: str
     text: str
@@ -66,7 +66,7 @@ def partition_row(partition: PartitionStatus, *, is_stalled: bool) -> StatusRow:
     """Return the row of a partition.
 
     Args:
-        partition: how far it is.
+        partition: its status.
         is_stalled: whether it has lag and made no progress within MAX_STALL_SECONDS.
     """
     lag = "no checkpoint yet" if partition.lag is None else f"lag {partition.lag:,}"
@@ -83,15 +83,15 @@ def watch_partitions(
 ) -> Rows:
     """Yield the row of each partition, after watching whether those with lag make progress.
 
-    Lag is normal under load, and right as long as it is being worked off.
+    Lag is normal under load. It is wrong only if the worker applies nothing.
 
     Args:
         read_partitions: returns the present status of all partitions.
         sleep: waits for a number of seconds.
     """
     partitions = read_partitions()
-    # What was applied at first, by partition, of those that have made no progress since. One whose
-    # lag is not known must make progress too: it must get its checkpoints.
+    # The partitions that have made no progress so far, each with its applied offset at the start. A
+    # partition whose lag is not known counts too: progress means that it gets its checkpoints.
     stalled = {status.number: status.applied for status in partitions if status.lag != 0}
     seconds_left = MAX_STALL_SECONDS
     while stalled and seconds_left > 0:
@@ -133,7 +133,7 @@ def _replica_rows(settings: Settings) -> Rows:
 
 def _cached_rows(settings: Settings) -> Rows:
     with Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS) as redis:
-        # SCAN goes through all keys, in steps too short to hold up other clients.
+        # SCAN visits all keys, in steps that are too short to delay other clients.
         pattern = current_keys(settings).home_lists_pattern
         count = sum(1 for _ in redis.scan_iter(pattern, count=10_000))
         yield StatusRow("cached timelines", f"{count:,}")

@@ -52,7 +52,7 @@ class System:
         Args:
             state_dir: the folder of its data, logs, keys and certificates.
             parts_dir: the folder of Kafka's jars.
-            given: settings; a server whose address is set there is not started.
+            given: settings; a server whose address is set in them is used and not started.
             fixed_ports: whether to use the fixed ports of the servers and the ports in `given`;
                 otherwise free ports are used.
             environment: more environment variables for the processes.
@@ -180,13 +180,15 @@ class System:
 
         Args:
             processes: how many processes share its port.
-            auth_keys: the folder of keys, to require access tokens; None to require none.
+            auth_keys: the folder of the keys, to require access tokens; None for the system's own
+                setting.
         """
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
         keys = {"auth_keys": str(auth_keys)} if auth_keys else {}
         service = self._process(
-            # Different names, because both may run at the same time, each with its log and lock.
+            # Different names, because both kinds may run at the same time, and the log and the lock
+            # are named after the process.
             "asking-read" if auth_keys else "second-read",
             "read_service",
             self._serving(target),
@@ -199,7 +201,7 @@ class System:
         return service, target
 
     def _serving(self, target: str, rest_port: int = 0) -> Callable[[], bool]:
-        """Return a function that tells whether a process serves; rest_port: 0 without REST."""
+        """Return a function that returns whether a process serves; rest_port: 0 if REST is off."""
         tls_dir = self.settings.tls_dir
         return lambda: (
             probe(target, tls_dir=tls_dir) is None

@@ -1,4 +1,4 @@
-"""Compares home timelines, as readers get them, with the SQL query that defines them."""
+"""Compares home timelines, as the read service serves them, with the SQL that defines them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DRAIN_SECONDS = 120.0
 CALL_SECONDS = 30.0
 EXAMPLES = 5
 
-# What must agree of a tweet: its id, its author and its content.
+# What is compared of each tweet: its id, its author and its content.
 Row = tuple[int, int, str]
 
 

@@ -83,12 +83,12 @@ def _name(file: Any, path: list[int]) -> str:
 
 
 def printed(message: Descriptor) -> list[str]:
-    """Return the fields that a response always has: those without presence, even if empty."""
+    """Return the fields that a response always has, even if empty: those without presence."""
     return [field.name for field in message.fields if field.is_repeated or not field.has_presence]
 
 
 def needed(message: Descriptor) -> list[str]:
-    """Return the fields that a request must have: those that an empty request is refused for."""
+    """Return the fields that a request must have: an empty request is refused because of them."""
     violations = protovalidate.collect_violations(GetMessageClass(message)())
     paths = [violation.proto.field for violation in violations]
     refused = {path.elements[0].field_name for path in paths if path is not None}
@@ -141,7 +141,7 @@ class Document:
         if route.has_body:
             body = self._reference(
                 method.input_type,
-                # A field in the path is not required in the body.
+                # A field that is in the path is not required in the body.
                 lambda message: [name for name in needed(message) if name not in route.variables],
             )
             operation["requestBody"] = {"required": True, "content": _json(body)}

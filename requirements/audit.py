@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 LOCKS = [Path(__file__).with_name(f"{name}.txt") for name in ("serve", "run", "dev")]
-# A package whose vulnerabilities have been known since 2019. A mirror without the database answers
-# too, as if no package had any; so an answer counts only if it finds these.
+# A package whose vulnerabilities have been known since 2019. A mirror that lacks the database
+# answers as if no package had any vulnerability, so an answer counts only if it reports this one.
 KNOWN_VULNERABLE = "urllib3==1.24.1"
 
 

@@ -102,7 +102,7 @@ def test_up_serves_until_it_is_told_to_stop(
 
 
 def _killed(parent: int, module: str) -> bool:
-    """Kill the process of a module that this `fanfare up` started; return whether there was one.
+    """Kill the process of a module that a `fanfare up` has started; return whether there was one.
 
     The process is a child of a keeper, which is a child of `fanfare up`.
     """
@@ -122,7 +122,7 @@ def _killed(parent: int, module: str) -> bool:
 def test_up_restarts_what_dies_and_gives_up_with_status_1(
     fanfare: Fanfare, tmp_path: Path, restarts: int
 ) -> None:
-    """Up reports what died; if it may not restart it, it stops everything and exits with 1."""
+    """Up reports what died. If it has no restarts left, it stops everything and exits with 1."""
     settings = {
         "postgres_dsn": fanfare.settings.primary_dsn(),
         "redis_url": fanfare.settings.redis_address(),

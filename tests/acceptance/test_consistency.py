@@ -33,7 +33,7 @@ def halted(start_system: Callable[..., System]) -> Iterator[Fanfare]:
 
 
 def test_a_timeline_with_a_token_shows_what_redis_does_not_know_yet(halted: Fanfare) -> None:
-    """Every kind of change shows at once in a read with the token of its command."""
+    """A read with the token of a command shows its change at once, for every kind of change."""
     bob, carol = halted.user(), halted.user()
     alice = halted.user(bob)
     first = halted.tweet(bob)
@@ -94,7 +94,7 @@ def test_every_command_gives_a_token_that_every_query_takes(fanfare: Fanfare) ->
 
 
 def test_rest_passes_the_token_in_a_header_and_a_parameter(fanfare: Fanfare) -> None:
-    """The header of a command, also of one without a body, can be passed as a parameter."""
+    """The token in the header of a response, even one without a body, works as a parameter."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     tweet = {"user_id": bob.id, "content": "x"}
@@ -124,7 +124,7 @@ def test_no_query_answers_before_its_token(fanfare: Fanfare) -> None:
         "followed_id": bob.id,
         "consistency_token": encode_token(_at(fanfare, 2**62)),
     }
-    # BatchGetHomeTimelines is below; GetAccount needs a session, so test_sessions.py asks it.
+    # BatchGetHomeTimelines is below; GetAccount needs a session, so test_sessions.py calls it.
     elsewhere = {"BatchGetHomeTimelines", "GetAccount"}
     asked = 0
     for method in r.DESCRIPTOR.services_by_name["ReadService"].methods:
@@ -144,7 +144,7 @@ def test_no_query_answers_before_its_token(fanfare: Fanfare) -> None:
 
 
 def test_a_token_that_nobody_gave_out_is_refused(fanfare: Fanfare) -> None:
-    """A mangled token is an invalid argument; one from the future is not consistent yet."""
+    """A mangled token is an invalid argument; one with a future LSN is not consistent yet."""
     alice = fanfare.user()
     token = encode_token(_at(fanfare, 10**6))
     mangled = token[:-2] + ("A" if token[-2] != "A" else "B") + token[-1]

@@ -125,7 +125,7 @@ def test_a_retried_tweet_is_created_once(fanfare: Fanfare) -> None:
 
 
 def test_a_request_id_cannot_be_reused_for_other_content(fanfare: Fanfare) -> None:
-    """In a batch, only the later item with other content fails."""
+    """In a batch, only the item that reuses the request_id with other content fails."""
     user = fanfare.user()
     rid = str(uuid.uuid4())
     items = [

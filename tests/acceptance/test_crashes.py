@@ -30,7 +30,7 @@ MAX_BATCH = 1000
 # Writes that must be acknowledged before the kill, and again after the restart.
 ENOUGH = 150
 CALL_SECONDS = 10.0
-# The write service needs these to work, and no other.
+# Commands need these parts, and no others.
 NEEDED = ("write", "postgres")
 
 
@@ -42,7 +42,7 @@ def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
 
 
 class Load:
-    """Clients that create tweets one by one, in batches and by REST, and that follow the author.
+    """Clients that create tweets one by one, in batches and over REST, and that follow the author.
 
     An acknowledged write is logged to disk before the next call, as by a client that relies on it.
     A failed call is not repeated; the test finds out whether it took effect.
@@ -235,7 +235,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_half_there(
         shown = own.whole_timeline(reader)
         assert shown == own.oracle(reader)
         assert set(shown) >= set(tweets.values())
-    # A client that got no answer retries, and both calls together have created one tweet.
+    # A client that got no answer retries. Its two calls together have created one tweet.
     unanswered = [request_id for request_id in load.sent if request_id not in tweets]
     for start in range(0, len(unanswered), MAX_BATCH):
         ids = unanswered[start : start + MAX_BATCH]

@@ -65,7 +65,7 @@ def test_an_unreadable_record_becomes_a_dead_letter(own: Fanfare, value: bytes) 
 
 
 def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfare) -> None:
-    """Everything that an unreadable event may concern is removed from Redis and the worker."""
+    """All that an unreadable event may concern is removed from Redis and the worker's memory."""
     bob, alice = own.cached_pair()
     carol = own.user()
     own.wait_exact(carol)
@@ -81,7 +81,7 @@ def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfar
     own.wait_drained()
     assert own.whole_timeline(alice) == own.oracle(alice)
     assert own.whole_timeline(carol) == own.oracle(carol)
-    tweet = own.tweet(bob)  # pushed by the follower index, which was read again
+    tweet = own.tweet(bob)  # pushed to the followers, which the worker has read again
     own.wait_drained()
     for reader in (alice, carol):
         assert own.whole_timeline(reader) == own.oracle(reader)
@@ -118,7 +118,7 @@ def test_records_before_a_dead_letter_do_not_come_back(own: Fanfare) -> None:
 
 
 def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
-    """A replayed record has what it concerns removed from Redis, so that it is built again."""
+    """For a replayed record, the worker removes what it concerns from Redis, to be built again."""
     before = own.metrics()
     bob, alice = own.cached_pair()
     newest = own.timeline(alice).tweets[0]
@@ -197,7 +197,7 @@ def test_a_temporary_failure_loses_nothing(own: Fanfare) -> None:
 
 
 def test_a_worker_without_postgres_waits_for_it(own: Fanfare) -> None:
-    """A worker that cannot read an author's followers waits, and pushes no tweet to nobody."""
+    """A worker that cannot read an author's followers waits, instead of pushing to no one."""
     before = own.metrics()
     bob, alice = own.cached_pair()
     worker = own.system.processes["worker"]

@@ -53,7 +53,7 @@ def _service_config() -> str:
 
 
 class _Load:
-    """Callers that create tweets and read timelines, each one call after another."""
+    """Callers that create tweets and read timelines; each makes one call after another."""
 
     def __init__(self, clients: Fanfare, author: User, reader: User) -> None:
         self._settings = clients.settings
@@ -168,7 +168,7 @@ def _replace(clients: Fanfare, name: str, run: str) -> None:
 
 
 def test_every_process_is_replaced_without_a_failed_call(own: Fanfare) -> None:
-    """No call fails, neither of gRPC clients with the recommended config nor of REST clients."""
+    """No call fails, whether by gRPC clients with the recommended config or by REST clients."""
     author = own.user()
     reader = own.user(author)
     with _Load(own, author, reader) as load:

@@ -31,7 +31,7 @@ def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
 
 
 def test_reads_go_on_while_redis_is_down(own: Fanfare) -> None:
-    """Postgres answers, new tweets included, and timelines are exact after Redis is back."""
+    """Reads from Postgres show new tweets, and timelines are exact after Redis is back."""
     before = own.metrics()
     bob = own.user()
     alice = own.user(bob)
@@ -74,7 +74,7 @@ def test_writes_go_on_while_kafka_is_down(own: Fanfare) -> None:
 
 
 def test_commands_are_unavailable_while_postgres_is_down(own: Fanfare) -> None:
-    """They work again once Postgres is back, without a restart; cached timelines are served."""
+    """Cached timelines are served; commands work once Postgres does again, with no restart."""
     bob, alice = own.cached_pair(3)
     cached = [own.keys.tweet(tweet) for tweet in own.oracle(alice)]
     wait_until(lambda: own.redis.exists(*cached) == len(cached), "the tweets are in Redis")
@@ -120,7 +120,7 @@ def test_no_call_fails_after_postgres_restarted(own: Fanfare) -> None:
 
 @pytest.mark.parametrize("name", ["worker", "write", "read"])
 def test_a_killed_process_loses_nothing(own: Fanfare, name: str) -> None:
-    """After SIGKILL under load and a restart, every acknowledged tweet is there once."""
+    """After SIGKILL under load and a restart, every acknowledged tweet shows exactly once."""
     bob = own.user()
     readers = [own.user(bob) for _ in range(5)]
     own.wait_exact(*readers)
@@ -180,7 +180,7 @@ def test_sigterm_drains(own: Fanfare) -> None:
 
 
 def test_every_process_reports_its_health(own: Fanfare) -> None:
-    """By grpc.health.v1 for each service by name, and over HTTP at /health."""
+    """Health is reported by grpc.health.v1, for each service by name, and over HTTP at /health."""
     settings = own.settings
     worker = f"127.0.0.1:{settings.worker_port}"
     assert probe(settings.write_service_target(), "fanfare.write.v1.WriteService") is None

@@ -12,7 +12,8 @@ from core.rpc.health_probe import probe
 from ops.system import System
 from write_service.relay import HEALTH_NAME
 
-# After how long processes give up a silent connection, which is when they notice; 20 by default.
+# Processes notice that a server is gone when they give up a silent connection, after this time. The
+# default is 20.
 SILENCE_SECONDS = 4
 NOTICED_SECONDS = 120.0
 
@@ -58,7 +59,7 @@ def test_without_kafka_the_worker_and_the_relay_are_not_serving(own: Fanfare) ->
 
 @pytest.mark.parametrize("server", ["valkey", "postgres"])
 def test_without_redis_or_postgres_the_worker_is_not_serving(own: Fanfare, server: str) -> None:
-    """It serves again once it has applied the waiting events."""
+    """The worker serves again once it has applied the waiting events."""
     bob, alice = own.cached_pair()
     process = getattr(own.system.stack, server)
     worker = own.system.processes["worker"]

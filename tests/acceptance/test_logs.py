@@ -24,7 +24,7 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("request_", UNREADABLE, ids=range(len(UNREADABLE)))
 def test_no_log_repeats_a_request_that_is_not_http(fanfare: Fanfare, request_: bytes) -> None:
-    """It may contain an access token, next to the byte that is wrong."""
+    """Such a request may contain an access token, next to the byte that is wrong."""
     with _connect(fanfare.settings.rest_write_port) as connection:
         connection.sendall(request_)
         assert b" 400 " in _read(connection, b"\r\n\r\n")
@@ -32,7 +32,7 @@ def test_no_log_repeats_a_request_that_is_not_http(fanfare: Fanfare, request_: b
 
 
 def test_no_log_repeats_bytes_after_a_request(fanfare: Fanfare) -> None:
-    """They may be the end of a body, with a password, whose Content-Length was too small."""
+    """Such bytes may be the end of a body with a password, if its Content-Length was too small."""
     with _connect(fanfare.settings.rest_write_port) as connection:
         connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
         _read(connection, b"}]}")
@@ -42,7 +42,7 @@ def test_no_log_repeats_bytes_after_a_request(fanfare: Fanfare) -> None:
 
 
 def test_no_log_repeats_metadata_that_is_not_text(fanfare: Fanfare) -> None:
-    """It may be an access token, or a path, with a byte of another encoding."""
+    """Such metadata may be an access token, or a path, with a byte of another encoding."""
     path = b"/fanfare.write.v1.WriteService/DeleteUser"
     for call in (opening(path, (b"authorization", WORD + b"\xff")), opening(b"/" + WORD + b"\xff")):
         with _connect(fanfare.settings.write_port) as connection:

@@ -106,7 +106,7 @@ def test_no_tweet_is_lost_with_kafkas_data(own: Fanfare) -> None:
 
 
 def test_dead_letters_are_written_after_kafka_lost_its_data(own: Fanfare) -> None:
-    """The producer that wrote them no longer works, and the worker replaces it."""
+    """The producer of dead letters no longer works, and the worker replaces it."""
     bob, alice = own.cached_pair()
     kafka = own.system.stack.kafka
     for lost in (False, True):
@@ -131,7 +131,7 @@ def test_dead_letters_are_written_after_kafka_lost_its_data(own: Fanfare) -> Non
 
 
 def test_a_recreated_topic_is_noticed(own: Fanfare) -> None:
-    """Even if it has the offset that the worker expects next."""
+    """The worker notices a recreated topic even if it has the offset that is expected next."""
     before = own.metrics()
     bob, alice = own.cached_pair(5)
     worker = own.system.processes["worker"]
@@ -151,7 +151,7 @@ def test_a_recreated_topic_is_noticed(own: Fanfare) -> None:
 
 
 def test_another_record_before_the_checkpoint_is_noticed(own: Fanfare) -> None:
-    """Kafka was restored from an older copy, so lists may lack tweets and are dropped."""
+    """Such a record shows that Kafka was restored from an older copy, so all lists are dropped."""
     before = own.metrics()
     bob, alice = own.cached_pair(5)
     number = _send_foreign_record(own, bob)
@@ -197,7 +197,7 @@ def _send_foreign_record(own: Fanfare, user: User) -> int:
 
 
 def test_records_of_another_history_are_skipped(own: Fanfare) -> None:
-    """Whatever event they contain, and even if their relay epoch is the highest."""
+    """Such records are skipped whatever they contain, even if their relay epoch is the highest."""
     before = own.metrics()
     bob, alice = own.cached_pair(3)
     _send_foreign_record(own, bob)
@@ -239,7 +239,7 @@ def test_a_zombie_worker_does_no_harm(own: Fanfare) -> None:
             second.stop()
     finally:
         os.kill(zombie.pid, signal.SIGCONT)
-    # The follows that it remembers have changed meanwhile.
+    # The follows that the paused worker remembers have changed meanwhile.
     own.tweet(carol)
     own.tweet(bob)
     own.wait_drained()
@@ -306,7 +306,7 @@ def _reset_offsets(own: Fanfare, where: str) -> None:
 @pytest.mark.parametrize("where", ["beginning", "end"])
 @pytest.mark.parametrize("emptied", [False, True])
 def test_reset_group_offsets_change_nothing(own: Fanfare, where: str, *, emptied: bool) -> None:
-    """Only checkpoints count; if they are lost as well, timelines are exact all the same."""
+    """Only checkpoints count; even if they are lost as well, timelines are exact."""
     before = own.metrics()
     bob, carol = own.user(), own.user()
     alice = own.user(bob)
@@ -332,7 +332,7 @@ def test_reset_group_offsets_change_nothing(own: Fanfare, where: str, *, emptied
 
 
 def test_records_deleted_before_they_were_read_are_noticed(own: Fanfare) -> None:
-    """Retention passes a paused worker: Redis is emptied, and lists are built from Postgres."""
+    """If retention overtakes a paused worker, Redis is emptied and lists are built again."""
     before = own.metrics()
     bob, alice = own.cached_pair(5)
     worker = own.system.processes["worker"]
@@ -356,7 +356,7 @@ def test_records_deleted_before_they_were_read_are_noticed(own: Fanfare) -> None
 
 
 def test_a_tweet_to_many_followers_is_written_in_chunks(own: Fanfare) -> None:
-    """A transaction that would block Redis for long is cut, and moves the checkpoint once."""
+    """A transaction that would block Redis for long is split, but moves the checkpoint once."""
     before = own.metrics()
     star = own.user()
     readers = own.sql(

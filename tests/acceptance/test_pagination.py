@@ -40,7 +40,7 @@ class Scene:
     reader: User
     authors: Sequence[User]
     tweets: dict[int, int] = field(default_factory=dict)
-    """Of each tweet that has existed since the first page: the author's id."""
+    """The author's id of each tweet that has existed since the first page, by tweet id."""
     shown: list[int] = field(default_factory=list)
 
     def change(self, what: str, which: int) -> None:

@@ -50,7 +50,7 @@ def test_all_processes_serve(own: Fanfare) -> None:
     served: set[int] = set()
     while len(served) < 2:
         before = {pid: _cpu(pid) for pid in processes}
-        # With a connection of its own: channels to the same target otherwise share one.
+        # Each channel gets its own connection; channels to the same target share one by default.
         options = [("grpc.use_local_subchannel_pool", 1)]
         target = own.settings.read_service_target()
         with grpc.insecure_channel(target, options=options) as channel:
@@ -63,7 +63,7 @@ def test_all_processes_serve(own: Fanfare) -> None:
 
 
 def test_all_copies_serve_rest(own: Fanfare) -> None:
-    """Each listens on the REST port, too, and answers what gRPC answers."""
+    """Each process also listens on the REST port, and gives the same answers as over gRPC."""
     log = own.system.processes["read"].log_path.read_text()
     assert log.count(f"serving REST port={own.settings.rest_read_port}\n") == 2
     author = own.user()

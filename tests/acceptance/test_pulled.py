@@ -19,7 +19,7 @@ THRESHOLD = 2
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system in which the tweets of authors are pushed to two followers."""
+    """Return clients of a system in which authors with more than THRESHOLD followers are pulled."""
     with Fanfare(start_system(FANFARE_PULL_FOLLOWERS=str(THRESHOLD))) as clients:
         yield clients
 
@@ -54,7 +54,7 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     assert encode_separator([]) in pushed
     last = own.user(author)
     own.wait_exact(last)
-    assert not _pulled(own, author.id)  # it is decided when the author tweets
+    assert not _pulled(own, author.id)  # crossing is decided when the author tweets
     crossing = own.tweet(author)
     assert _pulled(own, author.id)
     for path in (Metric.AUTHOR_CROSSED, Metric.CROSSING_DROPPED):

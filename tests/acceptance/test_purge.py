@@ -23,7 +23,7 @@ BATCHES = 5
 
 @pytest.fixture(scope="module")
 def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system of its own, whose outbox is filled with old events."""
+    """Return clients of a separate system, whose outbox these tests fill with old events."""
     with Fanfare(start_system()) as clients:
         yield clients
 
@@ -106,7 +106,7 @@ def test_a_row_that_is_being_replayed_is_skipped(own: Fanfare, outbox: PostgresO
 
 
 def test_a_relay_purges_many_old_events(own: Fanfare) -> None:
-    """It purges without pauses until all expired events are gone."""
+    """The relay purges without pauses until all expired events are gone."""
     _add_events(own, 120_000, SENT_RETENTION_SECONDS)
     wait_until(lambda: _expired(own) == 0, "the old events are gone", 60)
     bob, alice = own.cached_pair()

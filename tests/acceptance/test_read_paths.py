@@ -1,4 +1,4 @@
-"""What a read rarely meets: each case is forced on the running system, and counted by a metric."""
+"""Rare cases of reads: each is forced in a running system, and a metric counts it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from read_service.list_building import MAX_BUILDERS
 
 
 def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:
-    """A tweet is pushed to a list that is already in Redis, which is not built again."""
+    """A tweet is pushed to a list that is already in Redis; the list is not built again."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     fanfare.wait_drained()  # the event of the follow drops the list
@@ -116,7 +116,7 @@ def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_again(
 
 
 def test_a_build_is_refused_when_its_list_was_dropped(fanfare: Fanfare, alice: User) -> None:
-    """A list is not stored if it was dropped meanwhile: what was read may lack the change."""
+    """A list that was dropped while it was built is not stored, since it may lack the change."""
     before = fanfare.metrics()
     key = fanfare.keys.for_list(home_list(alice.id))
     fanfare.redis.delete(key)
@@ -148,7 +148,7 @@ def test_a_fill_is_refused_when_its_lease_was_lost(fanfare: Fanfare, alice: User
 
 
 def test_an_absent_tweet_is_filled_in(fanfare: Fanfare, alice: User) -> None:
-    """A reader stores the tweet that it read from Postgres for the next one."""
+    """A read that takes a tweet from Postgres stores it in Redis for the next read."""
     before = fanfare.metrics()
     key = fanfare.keys.tweet(fanfare.oracle(alice)[0])
     value = fanfare.redis.get(key)
@@ -159,7 +159,7 @@ def test_an_absent_tweet_is_filled_in(fanfare: Fanfare, alice: User) -> None:
 
 
 def test_the_list_of_a_builder_that_died_is_removed(fanfare: Fanfare, alice: User) -> None:
-    """A reader removes a list that has been in the making for too long, whatever its TTL."""
+    """A reader removes a list that has been under construction for too long, whatever its TTL."""
     before = fanfare.metrics()
     key = fanfare.keys.for_list(home_list(alice.id))
     fanfare.redis.delete(key)

@@ -40,7 +40,7 @@ def _restart_postgres(own: Fanfare, *, killed: bool) -> None:
 
 
 def test_rows_put_back_into_a_running_server_show_after_recover(own: Fanfare) -> None:
-    """Recover repairs what leaves no trace; its dry run changes nothing."""
+    """Recover repairs damage that leaves no trace; its dry run changes nothing."""
     bob, alice = own.cached_pair(5)
     newest, second, *_ = own.oracle(alice)
     own.sql("UPDATE tweets SET content = 'before the edit' WHERE id = %s", second)
@@ -73,7 +73,7 @@ def test_rows_put_back_into_a_running_server_show_after_recover(own: Fanfare) ->
 
 
 def test_recover_needs_no_redis(own: Fanfare) -> None:
-    """Without Redis a new history begins too; the keys that stay in Redis are reported."""
+    """A new history begins even if Redis is down; a message says that old keys may remain."""
     bob, alice = own.cached_pair(2)
     before = _history(own)
     own.system.stack.valkey.kill()
@@ -166,7 +166,7 @@ def test_nothing_of_another_history_is_read(own: Fanfare) -> None:
 
 
 def test_a_history_begins_without_any_write(own: Fanfare) -> None:
-    """An idle relay too notices that the history is no longer valid."""
+    """Even an idle relay notices that the history is no longer valid."""
     _, alice = own.cached_pair(2)
     before = _history(own)
     own.sql("UPDATE relay_state SET server = 'another'")

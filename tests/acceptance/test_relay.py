@@ -1,4 +1,4 @@
-"""The relay: late commits, takeovers, kills before events are marked, and a Kafka that refuses."""
+"""The relay: late commits, takeovers, kills before events are marked, and refusals by Kafka."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_event_that_commits_late_is_not_passed_over(own: Fanfare) -> None:
 
 
 def test_another_relay_takes_over_from_a_killed_one(own: Fanfare) -> None:
-    """Of two write services one relays; when it is killed, the other one does."""
+    """Only one of two write services runs the relay; when it is killed, the other takes over."""
     before = own.metrics()
     bob, alice = own.cached_pair()
     second, target = own.system.another_write_service()
@@ -110,7 +110,7 @@ def test_events_that_were_not_marked_are_sent_again(own: Fanfare) -> None:
 
 
 def test_a_stalled_relay_does_no_harm_after_a_takeover(own: Fanfare) -> None:
-    """A relay that was paused in the middle of a batch wakes when another one is active."""
+    """A relay that wakes in the middle of a batch, while another is active, does no harm."""
     before = own.metrics()
     bob, alice = own.cached_pair()
     carol = own.user()
@@ -148,7 +148,7 @@ def test_a_stalled_relay_does_no_harm_after_a_takeover(own: Fanfare) -> None:
 
 
 def test_a_relay_of_an_old_epoch_may_not_mark(own: Fanfare) -> None:
-    """It takes a new epoch and sends the events again."""
+    """A relay whose epoch is no longer current takes a new epoch and sends the events again."""
     before = own.metrics()
     bob, alice = own.cached_pair()
     own.sql("UPDATE relay_state SET epoch = epoch + 1")  # as another relay does

@@ -121,7 +121,7 @@ def test_a_list_is_not_built_from_a_replica_that_lags(replicated: Fanfare) -> No
 
 
 def test_after_flushall_nothing_is_built_from_a_replica_that_lags(replicated: Fanfare) -> None:
-    """New checkpoints begin at the primary's LSN, whatever is still to come from Kafka."""
+    """New checkpoints have the primary's LSN, so a replica that lags is not read to build lists."""
     bob = replicated.user()
     alice = replicated.user(bob)
     wait_until(lambda: _caught_up(replicated), "the replica has caught up")
@@ -161,7 +161,7 @@ def test_the_change_of_a_dead_letter_is_not_read_from_a_replica_that_lags(
 
 
 def test_pages_below_the_list_are_as_new_as_the_list(replicated: Fanfare) -> None:
-    """A replica that lags would still show what was already removed from the list above."""
+    """A replica that lags would still show tweets that are already removed from the list above."""
     bob = replicated.user()
     alice = replicated.user(bob)
     oldest = replicated.tweets(bob, 850)[0]
@@ -182,7 +182,7 @@ def test_pages_below_the_list_are_as_new_as_the_list(replicated: Fanfare) -> Non
 
 
 def test_a_tweet_is_not_filled_in_from_a_replica_that_lags(replicated: Fanfare) -> None:
-    """Updated, new and deleted tweets are filled in as they are on the primary."""
+    """Updated, new and deleted tweets are filled in as the primary has them."""
     before = replicated.metrics()
     bob = replicated.user()
     alice = replicated.user(bob)

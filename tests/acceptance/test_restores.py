@@ -127,7 +127,7 @@ def dump_into_the_same_tables(drill: Drill) -> None:
     drill.note_copy()
     file = backups.dump(drill.system, drill.folder)
     drill.write_what_is_lost()
-    # Before the command Fanfare cannot notice the restore, and events get the ids of lost ones.
+    # Until `fanfare recover` runs, the restore goes unnoticed, and events get the ids of lost ones.
     drill.event_ids_may_repeat = True
     with drill.restoring():
         backups.reload_rows(drill.system, file)
@@ -152,9 +152,9 @@ def kafka_alone(drill: Drill) -> None:
 
 
 def kafka_alone_unnoticeable(drill: Drill) -> None:
-    """Restore Kafka from a copy that was taken while it had unread records; `fanfare recover`.
+    """Restore Kafka from a copy with unread records, and run `fanfare recover`.
 
-    The topic agrees with the worker's checkpoints, so it cannot notice that later records are lost.
+    The topic agrees with the checkpoints, so the worker cannot notice that later records are lost.
     """
     drill.write_what_is_lost()
     drill.pause_worker()
@@ -169,7 +169,7 @@ def kafka_alone_unnoticeable(drill: Drill) -> None:
 def redis_and_kafka(drill: Drill) -> None:
     """Restore Redis and Kafka from copies of the same moment, and run `fanfare recover`.
 
-    They agree with each other, so the worker cannot notice that both lack later events.
+    The two agree with each other, so the worker cannot notice that both lack later events.
     """
     copies = backups.snapshot(drill.system, drill.folder, REDIS, KAFKA)
     drill.write_what_is_lost()
@@ -188,7 +188,7 @@ def everything_of_one_moment(drill: Drill) -> None:
 
 
 def everything_of_moments(drill: Drill, order: Sequence[str]) -> None:
-    """Restore Postgres, Redis and Kafka from copies of three moments, the oldest first in order."""
+    """Restore Postgres, Redis and Kafka from copies of three moments; order: the oldest first."""
     copies: dict[str, Path] = {}
     for name in order:
         if name == POSTGRES:
@@ -262,7 +262,7 @@ LONG: dict[str, Scenario] = {
     "Redis and Kafka": redis_and_kafka,
     **dict(list(MOMENTS.items())[1:]),
 }
-# In a system with a replica.
+# These run in a system with a replica.
 REPLICATED: dict[str, Scenario] = {"failover": failover}
 LONG_REPLICATED: dict[str, Scenario] = {"a replica with lost commands": replica_with_lost_commands}
 if os.environ.get("RESTORE_DRILLS") == "all":
@@ -343,5 +343,5 @@ def test_answers_are_right_again(systems: Systems, tmp_path: Path, name: str) ->
 def test_answers_are_right_again_beside_a_replica(
     systems: Systems, tmp_path: Path, name: str
 ) -> None:
-    """The same for a system whose queries go to a replica."""
+    """All answers are right again in a system whose queries go to a replica."""
     _drill(systems, tmp_path, name, REPLICATED[name], replica=True)

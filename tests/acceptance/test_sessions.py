@@ -97,7 +97,7 @@ def test_a_session_ends(people: People) -> None:
 
 
 def test_a_user_has_a_limited_number_of_sessions(people: People) -> None:
-    """One more session ends the one that was refreshed the longest ago."""
+    """One session too many ends the session that was refreshed least recently."""
     person = people.person()
     people.fanfare.sql(
         "INSERT INTO sessions (id, user_id, secret_sha256, expires_at)"
@@ -117,7 +117,7 @@ def test_a_user_has_a_limited_number_of_sessions(people: People) -> None:
 
 
 def test_an_outdated_hash_is_replaced_once(people: People) -> None:
-    """Everybody who signs in at the same time with the right password gets a session."""
+    """Several simultaneous sign-ins with the right password all get a session."""
     person = people.person()
     old = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(person.password)
     (hash_now,) = people.fanfare.sql(

@@ -44,7 +44,7 @@ from ops.system import System
 SILENCE_SECONDS = 2.0
 # How long a temporary fault lasts.
 FAULT_SECONDS = SILENCE_SECONDS + 1
-# On an idle machine everything needs a few times SILENCE_SECONDS.
+# On an idle machine, recovery takes a few times SILENCE_SECONDS.
 LIMIT_SECONDS = 60.0
 # A call that takes longer counts as failed.
 CALL_SECONDS = 1.0
@@ -135,7 +135,7 @@ def _wait_replicated(clients: Fanfare, replica: str) -> None:
 
 
 def _clients_of(own: Proxied, **changed: Any) -> Fanfare:
-    """Return clients of the same system by other addresses."""
+    """Return clients of the same system that use other addresses."""
     system = copy(own.clients.system)
     system.settings = _with(system.settings, **changed)
     return Fanfare(system)
@@ -265,10 +265,14 @@ def _prepare(own: Proxied) -> User:
 def _wait_working(own: Proxied, author: User, title: str, *, in_redis: bool = True) -> None:
     """Wait until everything works, and print how many seconds each part took.
 
-    in_redis: whether the list in Redis is still used, so that it shows the worker's push.
+    Args:
+        own: the system.
+        author: the author of the tweet that must arrive.
+        title: names the fault in the output.
+        in_redis: whether the list in Redis is still in use, so that the worker's push shows in it.
     """
     began = time.monotonic()
-    # By SQL, so that the relay and the worker have an event even if commands do not work yet.
+    # With SQL, so that the relay and the worker get an event even if commands do not work yet.
     tweet_id, event_id = _tweet_by_sql(own.clients, author)
     probes: dict[str, Callable[[], bool]] = {
         "commands": lambda: _commands(own),
@@ -334,7 +338,8 @@ def _is_pushed(own: Proxied, tweet_id: int) -> bool:
 
 
 def _drained(own: Proxied) -> bool:
-    # By new clients: Kafka sends these to the proxy, too, where old connections may be silent.
+    # With new clients each time: Kafka directs these to the proxy too, where older connections may
+    # be silent.
     with suppress(KafkaException, RedisError), Feed(own.clients.settings) as feed:
         return feed.remaining() == 0
     return False

@@ -67,7 +67,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
 
 
 def test_servers_that_die_are_reported_and_restarted(watched: Supervised) -> None:
-    """All servers may die at once, as without memory, and no acknowledged tweet is lost."""
+    """All servers may die at once, as when memory runs out, and no acknowledged tweet is lost."""
     author = watched.user()
     reader = watched.user(author)
     watched.tweets(author, 10)

@@ -37,7 +37,7 @@ def fanfare(
 
 
 def test_a_timeline_has_the_followed_authors_tweets(fanfare: Fanfare) -> None:
-    """Newest first, and without the reader's own tweets."""
+    """A timeline is newest first, and does not contain the reader's own tweets."""
     bob, carol = fanfare.user(), fanfare.user()
     alice = fanfare.user(bob, carol)
     first, second = fanfare.tweet(bob, "first"), fanfare.tweet(carol, "second")
@@ -78,7 +78,7 @@ def test_offset_pages_equal_slices_of_the_oracle(fanfare: Fanfare, offset: int) 
 
 
 def test_the_last_page_has_no_token(fanfare: Fanfare) -> None:
-    """Not even if it is full and ends exactly at the oldest tweet."""
+    """The last page has no token even if it is full and ends exactly at the oldest tweet."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     fanfare.tweets(bob, 20)
@@ -105,7 +105,7 @@ def test_deleted_tweets_leave_and_the_page_stays_full(fanfare: Fanfare) -> None:
 
 
 def test_an_updated_tweet_shows_its_new_text(fanfare: Fanfare) -> None:
-    """An update changes no list, and readers see it all the same."""
+    """Readers see an update, although it changes no list."""
     bob = fanfare.user()
     alice = fanfare.user(bob)
     tweet = fanfare.tweet(bob, "old")
@@ -117,7 +117,7 @@ def test_an_updated_tweet_shows_its_new_text(fanfare: Fanfare) -> None:
 
 
 def test_a_follow_adds_earlier_tweets_and_an_unfollow_removes_them(fanfare: Fanfare) -> None:
-    """Also if the timeline list is in Redis already."""
+    """Follows and unfollows take effect even if the timeline list is already in Redis."""
     bob, carol = fanfare.user(), fanfare.user()
     alice = fanfare.user(bob)
     fanfare.tweets(bob, 5)
@@ -168,7 +168,7 @@ def _not_found(call: Callable[[], object]) -> bool:
 
 
 def test_a_batch_of_timelines_answers_each_alone(fanfare: Fanfare) -> None:
-    """In the order of the request, without duplicates; only a missing user has an error."""
+    """Answers keep the order of the request, each once; only a missing user has an error."""
     bob = fanfare.user()
     alice, carol = fanfare.user(bob), fanfare.user()
     tweets = fanfare.tweets(bob, 3)

@@ -47,7 +47,7 @@ def _evicting(own: Fanfare) -> Iterator[None]:
 
 @contextmanager
 def _acknowledging_early(own: Fanfare) -> Iterator[None]:
-    # For this role, so that new connections of Fanfare have it.
+    # Set for the role, so that every new connection of Fanfare has it.
     own.sql("ALTER ROLE fanfare SET synchronous_commit = off")
     yield
     own.sql("ALTER ROLE fanfare RESET synchronous_commit")
@@ -108,7 +108,7 @@ def _refusal(own: Fanfare, package: str) -> str:
 
 
 def test_the_embedded_servers_have_good_settings(own: Fanfare) -> None:
-    """Nothing at all is found."""
+    """The checks of the embedded servers find nothing."""
     assert _findings(own) == []
 
 
@@ -132,7 +132,7 @@ def test_the_embedded_servers_have_good_settings(own: Fanfare) -> None:
 def test_an_unsafe_setting_is_refused_at_start_and_logged_while_running(
     own: Fanfare, broken: dict[str, Broken], refused: set[str], troubled: set[str]
 ) -> None:
-    """What depends on a misconfigured server is NOT_SERVING until the setting is corrected."""
+    """Processes that need a misconfigured server are NOT_SERVING until the setting is corrected."""
     assert all(_serves(own).values())
     with ExitStack() as stack:
         for spoil in broken.values():

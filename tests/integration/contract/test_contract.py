@@ -26,7 +26,7 @@ import openapi  # noqa: E402
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the contract as buf takes it."""
+    """Return the path of the contract as an image, which buf can read."""
     path = tmp_path_factory.mktemp("contract") / "image.binpb"
     generate.build_image(ROOT / "protos", path)
     return path
@@ -48,7 +48,7 @@ def _git(*arguments: str) -> bytes | None:
 
 
 def _base() -> str | None:
-    """Return the commit to stay compatible with: where this left main, or what came before it."""
+    """Return the commit to stay compatible with: where this branch left main, or the one before."""
     head = (_git("rev-parse", "HEAD") or b"").strip()
     for main in ("origin/main", "main"):
         base = _git("merge-base", "HEAD", main)
@@ -72,7 +72,7 @@ def test_the_contract_breaks_no_client(image: Path, tmp_path: Path) -> None:
     archive = _git("archive", base, "protos") if base else None
     if archive is None:
         pytest.skip("no earlier commit here to compare the contract with")
-    # By the program: Python's own module has safe filters only from 3.11.4 on.
+    # The program tar is used, because Python's tarfile has safe filters only from 3.11.4 on.
     subprocess.run(["tar", "-xf", "-", "-C", str(tmp_path)], input=archive, check=True)
     against = tmp_path / "base.binpb"
     generate.build_image(tmp_path / "protos", against)
@@ -106,7 +106,7 @@ def test_the_openapi_document_is_that_of_the_protos() -> None:
 
 
 def test_every_method_has_a_rest_path_of_its_own() -> None:
-    """No RPC is without REST, and no two share verb and path."""
+    """Every RPC can be called by REST, and no two RPCs share verb and path."""
     seen: dict[tuple[str, str], str] = {}
     for module in (write_pb2, read_pb2, auth_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():

@@ -1,4 +1,4 @@
-"""docker-compose.yml, as read by Compose's own parser, and what its services promise."""
+"""docker-compose.yml, read with Compose's own parser, and the rules for its services."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Check = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
-    """Return a function that reads the file by Compose's parser, with these secrets set."""
+    """Return a function that reads the file with Compose's parser and the given secrets."""
     if shutil.which("go") is None:
         pytest.skip("Go is not installed: Compose's own parser was not asked")
     folder = tmp_path_factory.mktemp("composecheck")
@@ -106,7 +106,7 @@ def test_no_secret_is_written_in_the_file(name: str) -> None:
         if re.search(r"PASSWORD|SECRET|TOKEN|AUTH$", variable):
             assert re.fullmatch(r"\$\{[^}]+\}", value), variable
         elif variable.startswith(PREFIX) and "://" in value:
-            # The sentence within ${…} would cut the address short.
+            # The message within ${…} would break the URL.
             plain = urlsplit(re.sub(r"\$\{(\w+)[^}]*\}", r"_\1_", value))
             assert plain.password in {f"_{secret}_" for secret in SECRETS}, variable
 
@@ -162,7 +162,7 @@ def test_containers_get_no_privileges(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_settings_exist(name: str) -> None:
-    """Every FANFARE_ variable in the file is a setting; a process does not start with others."""
+    """Every FANFARE_ variable in the file is a setting; no process starts with an unknown one."""
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
     assert set(environment(SERVICES[name])) <= known
 
@@ -198,7 +198,7 @@ def test_mounted_files_exist() -> None:
 
 
 def test_the_image_is_given_every_package_of_the_wheel() -> None:
-    """.dockerignore lets through what the wheel is made of, and not the secrets."""
+    """.dockerignore admits what the wheel is made of, but not the secrets."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
     rules = (ROOT / ".dockerignore").read_text().splitlines()

@@ -62,7 +62,7 @@ def test_every_service_is_transcoded_and_routed_to_its_port() -> None:
 
 
 def test_the_descriptor_set_is_complete() -> None:
-    """It can be read on its own, with the routes of each method and the details of errors."""
+    """The set can be read alone, and has the routes of all methods and the details of errors."""
     pool = DescriptorPool()
     for file in descriptor_set().file:
         pool.Add(file)

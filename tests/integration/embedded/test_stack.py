@@ -168,7 +168,7 @@ def _status(pid: int) -> dict[str, str]:
 
 
 def test_postgres_requires_its_password(stack: Stack) -> None:
-    """Other users of the machine cannot connect, nor read the files that have the password."""
+    """Other users of the machine can neither connect nor read the files with the password."""
     without = make_conninfo(stack.addresses.postgres_dsn, password="other")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(without)
@@ -178,7 +178,7 @@ def test_postgres_requires_its_password(stack: Stack) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> None:
-    """Any user can read a command line, so the environment is passed in another way."""
+    """Any user can read a command line, so the environment is passed through stdin."""
     server = ServerProcess(
         "sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True, environment={"A": "hidden"}
     )

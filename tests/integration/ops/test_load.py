@@ -68,7 +68,7 @@ def test_loading_twice_loads_once_and_the_timelines_are_right(
 
 
 def test_an_account_that_belongs_to_somebody_gets_nothing(fanfare: Fanfare, tmp_path: Path) -> None:
-    """An account with an e-mail gets no follows and no tweets, even if its case differs."""
+    """An account with an e-mail gets no follows and no tweets, whatever the case of its name."""
     first = random.Random(11).randrange(10**12, 10**13)
     ids = [first, first + 1, first + 2]
     owned = [_register(fanfare, f"u{ids[0]}"), _register(fanfare, f"U{ids[1]}")]

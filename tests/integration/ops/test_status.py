@@ -34,7 +34,7 @@ def test_a_healthy_system_is_right(own: Fanfare) -> None:
 
 
 def test_a_worker_that_is_gone_is_not_right(own: Fanfare) -> None:
-    """Without a worker, the worker and the partitions that have events are wrong."""
+    """If no worker runs, the rows of the worker and of the partitions that have lag are wrong."""
     own.wait_drained()
     own.system.processes["worker"].kill()
     try:
@@ -52,7 +52,7 @@ def test_a_worker_that_is_gone_is_not_right(own: Fanfare) -> None:
 
 
 def test_a_kafka_that_is_gone_is_not_right(own: Fanfare) -> None:
-    """Without Kafka, Kafka and the outbox whose events are old are wrong."""
+    """If Kafka is down, its row is wrong, and so is that of the outbox once its events are old."""
     own.system.stack.kafka.kill()
     try:
         author = own.user()
@@ -100,7 +100,7 @@ def test_a_replica_whose_wal_is_gone_is_not_right(own: Fanfare) -> None:
     replica = own.system.stack.replica
     replica.stop()
     own.user()
-    for _ in range(20):  # of 16 MB each: more than the primary keeps
+    for _ in range(20):  # segments of 16 MB each: more than the primary keeps
         own.sql("SELECT pg_logical_emit_message(false, 'test', 'to switch from')")
         own.sql("SELECT pg_switch_wal()")
     own.sql("CHECKPOINT")
@@ -109,7 +109,7 @@ def test_a_replica_whose_wal_is_gone_is_not_right(own: Fanfare) -> None:
     assert (status, wrong) == (1, "Not right: replica.")
     assert "does not stream" in table
     assert "the WAL that it needs is gone: copy it from the primary again" in table
-    # The supervisor of `fanfare up` would restart it for this.
+    # For this reason the supervisor of `fanfare up` would restart it.
     assert "has already been removed" in (replica.restart_reason() or "")
     replica.start()
     wait_until(lambda: _status(own)[0] == 0, "the replica streams", 60)

@@ -16,7 +16,7 @@ BROKEN = 'echo "Traceback" >&2; echo "ConnectionError: no such host" >&2; exit 1
 
 
 def audit(folder: Path, canary: str, locks: str) -> subprocess.CompletedProcess[str]:
-    """Run the audit with a fake pip-audit; canary and locks: what it does when asked for each."""
+    """Run the audit with a fake pip-audit; canary, locks: its shell commands for each."""
     auditor = folder / "pip-audit"
     auditor.write_text(
         f'#!/bin/sh\ncase "$*" in *--no-deps*) {canary};; *serve.txt*dev.txt*) {locks};; esac\n'
@@ -44,7 +44,7 @@ def test_a_known_vulnerability_fails(tmp_path: Path) -> None:
 
 
 def test_a_package_that_cannot_be_looked_up_fails(tmp_path: Path) -> None:
-    """If the database answers, a package that it does not know is a failure."""
+    """If the database answers but does not know a package, the audit fails."""
     assert audit(tmp_path, FOUND, UNKNOWN).returncode == 1
 
 
@@ -59,7 +59,7 @@ def test_a_package_that_cannot_be_looked_up_fails(tmp_path: Path) -> None:
 def test_an_unreachable_database_is_reported_and_is_no_failure(
     tmp_path: Path, canary: str, reason: str
 ) -> None:
-    """The audit says that nothing was audited, also for a mirror that has no database."""
+    """The audit says that nothing was audited, even if a mirror without the database answers."""
     answer = audit(tmp_path, canary, "exit 1")
     assert answer.returncode == 0
     assert answer.stderr.startswith("NOT AUDITED: ")

@@ -12,7 +12,7 @@ from cli.bench import command
 
 
 def test_missing_data_are_named(tmp_path: Path) -> None:
-    """Without the graph there is one sentence, which names the option for it."""
+    """If the graph is missing, one sentence names the folder and the option to set it."""
     result = CliRunner().invoke(command, ["--quick", "--data", str(tmp_path / "none"), "idle"])
     assert result.exit_code == 1
     assert "--data" in result.output

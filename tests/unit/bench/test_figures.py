@@ -8,7 +8,7 @@ from bench.figures import Figure
 
 
 def test_ratio_is_taken_within_each_repetition() -> None:
-    """Each value is compared with the limit of the same repetition, on an equally busy machine."""
+    """Each value is compared with the limit of its own repetition, when the machine was as busy."""
     figure = Figure("row", "", "what", "1/s", (10.0, 40.0, 9.0), "limit", (20.0, 80.0, 20.0))
     assert figure.ratio == 0.5
     assert figure.median == 10.0
@@ -23,6 +23,6 @@ def test_ratio_is_unknown_without_a_limit() -> None:
 
 
 def test_each_value_has_its_limit() -> None:
-    """A figure with more values than limits is refused, as a mistake of the benchmark."""
+    """A figure with more values than limits is a mistake of the benchmark, and is refused."""
     with pytest.raises(ValueError, match="what"):
         Figure("row", "", "what", "1/s", (10.0, 11.0), "limit", (20.0,))

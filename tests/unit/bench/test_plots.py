@@ -20,7 +20,7 @@ GROWN = [
 
 
 def test_a_plot_explains_itself(tmp_path: Path) -> None:
-    """It contains the work, figure, limit, goal, machine and date, as text."""
+    """A plot contains the work, figure, limit, goal, machine and date as text."""
     results = {"one": (WHERE, [GOAL, WAIT]), "growth": (WHERE, GROWN)}
     plots.draw(tmp_path, results, ["one", "growth"], {"one": "reading much"})
     rows = (tmp_path / "benchmarks-rows.svg").read_text()
@@ -33,7 +33,7 @@ def test_a_plot_explains_itself(tmp_path: Path) -> None:
 
 
 def test_same_results_give_the_same_file(tmp_path: Path) -> None:
-    """Drawing the same results again makes no difference to commit."""
+    """Drawing the same results again writes the same bytes, so there is nothing to commit."""
     drawn = []
     for name in ("first", "second"):
         folder = tmp_path / name

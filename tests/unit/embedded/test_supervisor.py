@@ -44,7 +44,7 @@ class FakeServer:
         return self.lines
 
     def start(self) -> None:
-        """Run, after what the test wants to happen first."""
+        """Call on_start(), then run."""
         self.starts += 1
         self.on_start()
         self.running, self.reason = True, None
@@ -61,7 +61,7 @@ class FakeServer:
 
 
 class FakeClock(threading.Event):
-    """An event whose wait() moves a clock instead of waiting; it is set when the script ends."""
+    """An event whose wait() advances a clock instead of waiting; it is set when the script ends."""
 
     def __init__(self, script: Callable[[], bool]) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class FakeClock(threading.Event):
         return self.seconds
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Move the clock; in a pause between two looks at the server, run a step of the script."""
+        """Advance the clock; if this is the pause between two checks, run a step of the script."""
         assert timeout is not None
         self.seconds += timeout
         if timeout == POLL_SECONDS:
@@ -190,7 +190,7 @@ def test_an_exception_in_one_watcher_ends_the_watch_of_all() -> None:
 
 
 def test_the_end_of_the_watch_stops_a_server_that_is_being_started() -> None:
-    """The end of the watch does not wait until a server is ready, up to a minute."""
+    """The end of the watch does not wait until the server is ready, which may take a minute."""
     server = FakeServer()
     starting, stopped = threading.Event(), threading.Event()
 

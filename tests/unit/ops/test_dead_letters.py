@@ -19,7 +19,7 @@ class FakeTopic:
     def __init__(self, count: int, replayed: int = 0, unreadable: int | None = None) -> None:
         self._count = count
         self.replayed = replayed
-        """The end of the letters that have been replayed."""
+        """The offset after the last replayed letter."""
         self._unreadable = unreadable
         self.sent: list[int] = []
         self.flushed = 0
@@ -38,7 +38,7 @@ class FakeTopic:
         self.sent.append(letter.offset)
 
     def flush(self) -> None:
-        """Note what Kafka has by now."""
+        """Note how many letters Kafka has now."""
         self.flushed = len(self.sent)
 
     def mark_replayed(self, end: int) -> None:
@@ -69,7 +69,7 @@ def test_an_unreadable_letter_and_those_after_it_are_tried_again() -> None:
 
 
 def test_one_place_is_replayed_even_again() -> None:
-    """A letter that is asked for by its place is sent, and the others are left as they are."""
+    """A letter that is chosen by its place is sent, and the others stay as they are."""
     topic = FakeTopic(3, replayed=2)
     assert _replay(topic, "feed/0/1") == (1, [])
     assert (topic.sent, topic.replayed) == ([1], 2)

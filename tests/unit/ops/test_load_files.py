@@ -63,7 +63,7 @@ def test_half_a_surrogate_pair_is_rejected() -> None:
 
 
 def test_a_text_that_no_request_could_carry_is_rejected() -> None:
-    """The limit is in bytes, after HTML entities are decoded."""
+    """The limit counts the bytes of the text after its HTML entities are decoded."""
     rejected = RejectedLines()
     assert parse_post(1, json.dumps({"author": 1, "text": "\u00e9" * 4097}), rejected) is None
     assert rejected.counts == {"text longer than 8,192 bytes": 1}
@@ -122,7 +122,7 @@ def test_a_broken_gzip_is_an_error_of_the_file_and_names_it(harm: str, tmp_path:
 
 
 def _read(content: bytes, suffix: str) -> list[tuple[int, str]]:
-    # tmp_path would be one folder for all of Hypothesis's examples.
+    # Not tmp_path, because all of Hypothesis's examples would share that folder.
     with tempfile.NamedTemporaryFile(suffix=suffix) as file:
         file.write(content)
         file.flush()

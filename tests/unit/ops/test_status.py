@@ -1,4 +1,4 @@
-"""The rules by which `fanfare status` calls a part of the system right or wrong."""
+"""The rules that decide whether `fanfare status` shows a part of the system as wrong."""
 
 from __future__ import annotations
 
