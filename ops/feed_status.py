@@ -7,7 +7,6 @@ from typing import Self
 
 from confluent_kafka import Consumer, TopicPartition
 from psycopg.rows import class_row
-from redis import Redis
 
 from core.feed.checkpoints import Checkpoint
 from core.feed.history import OtherHistoryError
@@ -17,9 +16,9 @@ from core.settings import Settings
 from core.storage.kafka import GROUP, client_settings
 from fanout_worker.topic import KafkaTopicInspector
 from ops.database import SQL, connect
+from ops.redis import open_redis
 
 KAFKA_SECONDS = 10.0
-REDIS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Feed:
         self._topic = settings.topic
         self._current = KafkaTopicInspector(settings.kafka_address(), settings.topic)
         self._dsn = settings.primary_dsn()
-        self._redis = Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS)
+        self._redis = open_redis(settings)
         # This consumer never subscribes, so it does not become a member of the group.
         self._consumer = Consumer(
             client_settings(settings.kafka_address()) | {"group.id": GROUP, "log_level": 0}

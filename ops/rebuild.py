@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from redis import Redis
-
 from core.feed.timeline_lists import author_list, home_list
 from core.settings import Settings
 from core.storage.redis_scan import unlink_all
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import current_keys
-
-REDIS_SECONDS = 10.0
+from ops.redis import open_redis
 
 
 @failures_as_ops_errors()
@@ -28,7 +25,7 @@ def remove_cached_timelines(settings: Settings, user_id: int | None) -> int:
         OpsError: Postgres or Redis does not answer.
     """
     keys = current_keys(settings)
-    with Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS) as redis:
+    with open_redis(settings) as redis:
         if user_id is None:
             return unlink_all(redis, keys.home_lists_pattern, keys.author_lists_pattern)
         return int(redis.unlink(*map(keys.for_list, (home_list(user_id), author_list(user_id)))))

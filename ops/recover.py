@@ -11,16 +11,15 @@ from collections import Counter
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
-from redis import Redis
 
 from core.settings import Settings
 from core.storage.redis_scan import unlink_all
 from ops.database import SQL, connect
 from ops.errors import OpsError
 from ops.failures import failures_as_ops_errors
+from ops.redis import open_redis
 from write_service.outbox import wake_relay
 
-REDIS_SECONDS = 10.0
 SCAN_COUNT = 10_000
 
 
@@ -74,7 +73,7 @@ def count_keys(settings: Settings) -> Counter[str]:
         OpsError: Redis does not answer.
     """
     pattern = _key_pattern(settings.redis_prefix)
-    with _open_redis(settings) as redis:
+    with open_redis(settings) as redis:
         keys = redis.scan_iter(f"{settings.redis_prefix}*", count=SCAN_COUNT)
         return Counter(match[1].decode() for match in map(pattern.match, keys) if match)
 
@@ -92,12 +91,8 @@ def remove_other_keys(settings: Settings, history: str) -> int:
         match = pattern.match(key)
         return match is not None and match[1] != history.encode()
 
-    with _open_redis(settings) as redis:
+    with open_redis(settings) as redis:
         return unlink_all(redis, f"{settings.redis_prefix}*", only=is_other)
-
-
-def _open_redis(settings: Settings) -> Redis:
-    return Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS)
 
 
 def _key_pattern(prefix: str) -> re.Pattern[bytes]:

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from redis import Redis
-
 from core.rpc.health_probe import probe, rest_serves
 from core.settings import Settings
 from ops.database import SQL, connect
 from ops.failures import FAILURES, describe_failure
 from ops.feed_status import Feed, OutboxBacklog, PartitionStatus, current_keys
+from ops.redis import open_redis
 from ops.replication import check_replica, describe_replica
 
 # The relay sends an event within milliseconds, and within some 15 s of a restart of Kafka.
@@ -21,7 +20,6 @@ MAX_OUTBOX_SECONDS = 30.0
 # within this time.
 MAX_STALL_SECONDS = 10.0
 POLL_SECONDS = 0.5
-REDIS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def _replica_rows(settings: Settings) -> Rows:
 
 
 def _cached_rows(settings: Settings) -> Rows:
-    with Redis.from_url(settings.redis_address(), socket_timeout=REDIS_SECONDS) as redis:
+    with open_redis(settings) as redis:
         # SCAN visits all keys, in steps that are too short to delay other clients.
         pattern = current_keys(settings).home_lists_pattern
         count = sum(1 for _ in redis.scan_iter(pattern, count=10_000))

@@ -11,7 +11,6 @@ from itertools import zip_longest
 
 from fanfare.read.v1.read_pb2 import GetHomeTimelineRequest
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
-from redis import Redis
 from rich.console import Console
 from rich.progress import track
 
@@ -22,6 +21,7 @@ from ops.database import SQL, connect
 from ops.errors import OpsError
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import Feed, current_keys
+from ops.redis import open_redis
 
 PAGE_LIMIT = 100
 THREADS = 4
@@ -116,7 +116,7 @@ def _wait_drained(settings: Settings, console: Console) -> None:
 
 def _remove_cached_timelines(settings: Settings, readers: Sequence[int]) -> None:
     keys = current_keys(settings)
-    with Redis.from_url(settings.redis_address()) as redis:
+    with open_redis(settings) as redis:
         for reader in readers:
             redis.unlink(keys.for_list(home_list(reader)))
 
