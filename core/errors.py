@@ -71,7 +71,7 @@ class RetryableError(FanfareError):
 
 
 class InvalidRequestError(FanfareError):
-    """Fields break the contract's rules; the status carries a BadRequest that lists them."""
+    """Fields break the contract's rules; a BadRequest lists the violations that it is given."""
 
     reason = ErrorReason.ERROR_REASON_INVALID_REQUEST
     code = grpc.StatusCode.INVALID_ARGUMENT

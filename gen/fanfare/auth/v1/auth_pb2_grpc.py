@@ -87,7 +87,8 @@ class AuthServiceServicer:
 
     def RefreshSession(self, request, context):
         """Exchanges a refresh token for a new access token and a new refresh token. A refresh token that
-        was used before ends its session, because somebody other than the user may have a copy.
+        was used before ends its session, because somebody other than the user may have a copy. After an
+        answer that was lost, create a new session.
         Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -49,7 +49,8 @@ class AuthServiceStub:
     """
     RefreshSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RefreshSessionRequest, _auth_pb2.RefreshSessionResponse]
     """Exchanges a refresh token for a new access token and a new refresh token. A refresh token that
-    was used before ends its session, because somebody other than the user may have a copy.
+    was used before ends its session, because somebody other than the user may have a copy. After an
+    answer that was lost, create a new session.
     Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
     """
     RevokeSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]
@@ -80,7 +81,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """
     RefreshSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RefreshSessionRequest, _auth_pb2.RefreshSessionResponse]  # type: ignore[assignment]
     """Exchanges a refresh token for a new access token and a new refresh token. A refresh token that
-    was used before ends its session, because somebody other than the user may have a copy.
+    was used before ends its session, because somebody other than the user may have a copy. After an
+    answer that was lost, create a new session.
     Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
     """
     RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]  # type: ignore[assignment]
@@ -120,7 +122,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RefreshSessionResponse, _abc.Awaitable[_auth_pb2.RefreshSessionResponse]]:
         """Exchanges a refresh token for a new access token and a new refresh token. A refresh token that
-        was used before ends its session, because somebody other than the user may have a copy.
+        was used before ends its session, because somebody other than the user may have a copy. After an
+        answer that was lost, create a new session.
         Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
         """
 

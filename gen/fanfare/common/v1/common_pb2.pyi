@@ -31,7 +31,9 @@ class User(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """A positive number from a sequence that starts at 1. The id of a deleted user is not used again."""
+    """A positive number from a sequence that starts at 1. The id of a deleted user is not used again;
+    that of a user who was lost when the database was restored may be.
+    """
     username: _builtins.str
     """1 to 32 characters of A-Z, a-z, 0-9 and underscore. Unique ignoring case, and kept as it was
     written.

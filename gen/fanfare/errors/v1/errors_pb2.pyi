@@ -26,8 +26,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Never sent."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 1
     """INVALID_ARGUMENT: one or more fields break a rule of the contract. A google.rpc.BadRequest
-    lists every violation; the metadata names the first field, and is empty where a rule is about
-    several fields.
+    lists up to 20 violations, and only the first one if the request has more than 2,048 bytes. The
+    metadata names the first field, and is empty where a rule is about several fields.
 
     Example: CreateUser with the username "no spaces please".
 
@@ -218,7 +218,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed.
 
-    Every non-OK status carries a google.rpc.ErrorInfo. Its domain is "fanfare", and its reason is
+    Every non-OK status that Fanfare's services send carries a google.rpc.ErrorInfo; those of the health
+    and reflection services do not. Its domain is "fanfare", and its reason is
     one of the names below without the prefix ERROR_REASON_. Its metadata says what the error is
     about, so that a client never has to parse the message, whose wording may change. All values are
     strings, and a reason whose comment shows no metadata has none.
@@ -231,8 +232,8 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
 """INVALID_ARGUMENT: one or more fields break a rule of the contract. A google.rpc.BadRequest
-lists every violation; the metadata names the first field, and is empty where a rule is about
-several fields.
+lists up to 20 violations, and only the first one if the request has more than 2,048 bytes. The
+metadata names the first field, and is empty where a rule is about several fields.
 
 Example: CreateUser with the username "no spaces please".
 

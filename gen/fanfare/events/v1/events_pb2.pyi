@@ -125,9 +125,9 @@ class TweetCreated(_message.Message):
     PULLED_FIELD_NUMBER: _builtins.int
     BECAME_PULLED_FIELD_NUMBER: _builtins.int
     pulled: _builtins.bool
-    """Whether this tweet is not pushed into the followers' cached timelines, so that reads merge it
-    in from the author's list. That is so for every tweet of an author with very many followers,
-    from the tweet at which the author became a pull author.
+    """True if reads merge this tweet in from the author's list, and false if the worker pushes it into
+    the followers' cached timelines. It is true for every tweet of a pull author, who has very many
+    followers, beginning with the tweet at which the author became one.
     """
     became_pulled: _builtins.bool
     """Whether the author became a pull author with this tweet. The followers' cached timelines do not

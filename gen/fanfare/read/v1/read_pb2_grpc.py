@@ -31,8 +31,9 @@ class ReadServiceStub:
 
     A request can carry a consistency token. The query then shows the effect of the command that
     returned the token, and of all commands before it. If no database that answers can do that yet,
-    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
-    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost, because the
+    database was restored, failed over or restarted since, it fails with CONSISTENCY_TOKEN_LOST. If no
+    command returned the token, it fails with INVALID_CONSISTENCY_TOKEN.
     A query without a token may lag behind by some milliseconds.
 
     Lists have pages. A page token continues exactly after the last item of the page before, even if
@@ -120,8 +121,9 @@ class ReadServiceServicer:
 
     A request can carry a consistency token. The query then shows the effect of the command that
     returned the token, and of all commands before it. If no database that answers can do that yet,
-    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
-    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost, because the
+    database was restored, failed over or restarted since, it fails with CONSISTENCY_TOKEN_LOST. If no
+    command returned the token, it fails with INVALID_CONSISTENCY_TOKEN.
     A query without a token may lag behind by some milliseconds.
 
     Lists have pages. A page token continues exactly after the last item of the page before, even if
@@ -318,8 +320,9 @@ class ReadService:
 
     A request can carry a consistency token. The query then shows the effect of the command that
     returned the token, and of all commands before it. If no database that answers can do that yet,
-    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
-    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost, because the
+    database was restored, failed over or restarted since, it fails with CONSISTENCY_TOKEN_LOST. If no
+    command returned the token, it fails with INVALID_CONSISTENCY_TOKEN.
     A query without a token may lag behind by some milliseconds.
 
     Lists have pages. A page token continues exactly after the last item of the page before, even if

@@ -32,8 +32,9 @@ class ReadServiceStub:
 
     A request can carry a consistency token. The query then shows the effect of the command that
     returned the token, and of all commands before it. If no database that answers can do that yet,
-    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
-    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost, because the
+    database was restored, failed over or restarted since, it fails with CONSISTENCY_TOKEN_LOST. If no
+    command returned the token, it fails with INVALID_CONSISTENCY_TOKEN.
     A query without a token may lag behind by some milliseconds.
 
     Lists have pages. A page token continues exactly after the last item of the page before, even if
@@ -104,8 +105,9 @@ class ReadServiceAsyncStub(ReadServiceStub):
 
     A request can carry a consistency token. The query then shows the effect of the command that
     returned the token, and of all commands before it. If no database that answers can do that yet,
-    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
-    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost, because the
+    database was restored, failed over or restarted since, it fails with CONSISTENCY_TOKEN_LOST. If no
+    command returned the token, it fails with INVALID_CONSISTENCY_TOKEN.
     A query without a token may lag behind by some milliseconds.
 
     Lists have pages. A page token continues exactly after the last item of the page before, even if
@@ -172,8 +174,9 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A request can carry a consistency token. The query then shows the effect of the command that
     returned the token, and of all commands before it. If no database that answers can do that yet,
-    the query fails with NOT_YET_CONSISTENT. If the command may have been lost in a failover, it fails
-    with CONSISTENCY_TOKEN_LOST, and if no command returned the token, with INVALID_CONSISTENCY_TOKEN.
+    the query fails with NOT_YET_CONSISTENT. If the command may have been lost, because the
+    database was restored, failed over or restarted since, it fails with CONSISTENCY_TOKEN_LOST. If no
+    command returned the token, it fails with INVALID_CONSISTENCY_TOKEN.
     A query without a token may lag behind by some milliseconds.
 
     Lists have pages. A page token continues exactly after the last item of the page before, even if
