@@ -62,7 +62,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 def _build_consumer(
     settings: Settings, watchdog: Watchdog, stack: AsyncExitStack
 ) -> FanoutConsumer:
-    """Return a consumer that is not started; the stack closes what it uses."""
+    """Return a consumer that is not started; the exit stack closes its connections."""
     timeout_seconds = settings.silence_seconds
     bootstrap_servers, topic = settings.kafka_address(), settings.topic
     store = PostgresFollowerStore(settings.primary_dsn(), settings.replica_dsn(), timeout_seconds)

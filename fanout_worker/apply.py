@@ -33,11 +33,12 @@ SERVER_ERRORS = (RedisError, OSError, psycopg.Error, OtherHistoryError)
 
 
 class BatchApplier:
-    """Applies messages, from the checkpoints on.
+    """Applies messages to Redis, starting at the checkpoints.
 
-    The last round of a batch may still be under way in Redis when the next batch is prepared. The
-    checkpoint table is ahead by that round. All methods raise CheckpointMismatch when Redis refuses
-    a round; the caller must then abandon() what is under way and resume() from the checkpoints.
+    The last round of a batch may still be under way in Redis while the next batch is prepared.
+    Until it is done, the checkpoint table is one round ahead of Redis. If Redis refuses a round, a
+    method raises CheckpointMismatch; the caller must then abandon() the batch under way and
+    resume() from the checkpoints.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
@@ -82,19 +83,19 @@ class BatchApplier:
         return {partition: earliest(row).offset for partition, row in rows.items()}
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """Forget the checkpoints of partitions, and the followers that were known as of there."""
+        """Forget the checkpoints of partitions, and the followers of the authors in them."""
         forgotten = list(partitions)
         self._checkpoints.forget(forgotten)
         for partition in forgotten:
             self._followers.drop(partition)
 
     def abandon(self, partitions: Iterable[Partition]) -> None:
-        """Forget the partitions and the batch under way, whatever becomes of it in Redis."""
+        """Forget the partitions and the batch under way, whether or not Redis applies it."""
         self._ends = {}
         self.forget(partitions)
 
     def reconnect(self, error: Exception) -> None:
-        """Close all connections after a failure. If Redis is out of memory, free some."""
+        """Close all connections after a failure. If Redis is out of memory, drop all caches."""
         self._shards.close()
         self._store.close()
         self._dead_letters.close()
@@ -125,16 +126,17 @@ class BatchApplier:
         if fetched.unreadable:
             self._pass_unreadable(fetched)
         if fetched.records:
-            # Records that _pass_unreadable() has applied are below the checkpoints now.
+            # Records that _pass_unreadable() applied are below the checkpoints now, and are
+            # skipped.
             self._advance(fetched, fetched.records, fetched.ends)
         self.forget(fetched.interrupted)
 
     def _pass_unreadable(self, fetched: FetchedBatch) -> None:
-        """Apply a batch up to its last unreadable records, and drop everything that is cached.
+        """Apply each partition up to its last unreadable record, then drop everything cached.
 
-        An unreadable record may have changed anything, so everything that is cached is dropped. The
-        records before it are applied first. Applied after the drop, they would bring back what the
-        unreadable record has ended: an older text, a deleted tweet, a follower.
+        An unreadable record may have changed anything, so nothing cached can be trusted. The
+        records before it are applied first. If they were applied after the drop, they would bring
+        back what the unreadable record has ended: an older text, a deleted tweet, a follower.
         """
         for message, reason in fetched.dead_letters:
             self._dead_letters.add(message, reason)
@@ -148,10 +150,10 @@ class BatchApplier:
         self._drop_everything(ends)
 
     def _drop_everything(self, partitions: Iterable[Partition]) -> None:
-        """Drop all that is cached, and the known followers of these partitions.
+        """Drop everything cached, and the known followers of the authors in these partitions.
 
-        The LSNs go into the checkpoints first: whatever is built from then on is read from a
-        Postgres that has the effect of the unreadable records.
+        The primary's current LSN is stored in the checkpoints first. Everything built afterwards is
+        then read from a Postgres that has the effect of the unreadable records.
         """
         now, _ = self._store.now()
         if now.history != self._checkpoints.history:

@@ -1,8 +1,8 @@
 """The checkpoint table: what a worker expects Redis to hold for its partitions.
 
-The table is loaded from Redis when the worker gets partitions, and moves on with each batch. Redis
-compares it with the stored checkpoints whenever a batch is applied. If they differ, for whatever
-reason, CheckpointMismatch goes up to the consumer, which loads the table again and seeks to it.
+The table is loaded from Redis when the worker gets partitions, and is updated with each batch. Each
+batch is applied only if the stored checkpoints are those of the table. If they differ, for whatever
+reason, the consumer gets a CheckpointMismatch, loads the table again, and seeks to its offsets.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _Located = tuple[Shard, Partition, Checkpoint]
 class CheckpointMismatch(Exception):  # noqa: N818 - it reports a state, as StopIteration does
     """A checkpoint in Redis, or what it refers to, is not what the worker expected.
 
-    Nothing is wrong with the data. The worker must load the checkpoints and seek to their offsets.
-    The text names the reason.
+    The worker can recover by itself: it must load the checkpoints and seek to their offsets. The
+    message gives the reason.
     """
 
 
@@ -104,8 +104,9 @@ class CheckpointTable:
     def verify(self) -> None:
         """Compare the table with the stored checkpoints, and the history with the database's.
 
-        Must not be called while a batch is under way. Does nothing while Postgres does not answer,
-        because timelines can still be read then.
+        Must not be called while a batch is under way. Does nothing while Postgres does not answer:
+        the worker could not load checkpoints then, but can still deliver to followers that it
+        knows.
 
         Raises:
             CheckpointMismatch: They differ.
@@ -128,7 +129,7 @@ class CheckpointTable:
     def verify_topic(self) -> None:
         """Compare the topic's id with the one that load() found.
 
-        Consuming does not reveal a recreated topic if it already has the next offset.
+        If a recreated topic already has the next offset, fetching from it does not raise an error.
 
         Raises:
             CheckpointMismatch: They differ.
@@ -149,11 +150,12 @@ class CheckpointTable:
     def _create_absent(
         self, found: _FoundRows, topic_id: str, ranges: Mapping[Partition, tuple[int, int]]
     ) -> None:
-        """Create the absent checkpoints at the end of the log.
+        """Create the absent checkpoints at the ends of their partitions.
 
-        The order of the steps matters. Cached data must go first, because lists that outlived their
-        checkpoint may lack anything. The end of the log must be read before the LSN: then every
-        Postgres that has reached the LSN has all events before that end.
+        The order of the steps matters. Cached data must be dropped first, because lists that
+        outlived their checkpoint may lack anything. The end offsets must be read before the LSN:
+        then every Postgres that has reached the LSN has the effect of all events below those
+        offsets.
         """
         self._remove_ended_histories()
         self._shards.drop_caches()
@@ -183,7 +185,8 @@ class CheckpointTable:
     ) -> list[_Located]:
         """Return the checkpoints whose next records Kafka has lost or replaced by others."""
         lost: list[_Located] = []
-        # Checkpoints to compare with the event before their offset, by partition and that offset.
+        # Checkpoints whose last event is still to be compared with the record before their offset,
+        # by partition and the offset of that record.
         unconfirmed: dict[tuple[Partition, int], list[_Located]] = {}
         for shard, partition, checkpoint in _each(found):
             start, end = ranges[partition]
@@ -193,7 +196,8 @@ class CheckpointTable:
                 before = (partition, checkpoint.offset - 1)
                 unconfirmed.setdefault(before, []).append((shard, partition, checkpoint))
         while unconfirmed:
-            # One offset per partition at a time. There are several only after a failure.
+            # event_ids() takes one offset per partition, so dict() leaves one of each. A partition
+            # has several only after a failure in the middle of a batch.
             offsets = dict(unconfirmed.keys())
             event_ids = self._topic.event_ids(offsets)
             for before in offsets.items():
@@ -211,10 +215,10 @@ class CheckpointTable:
 
 
 def earliest(row: Sequence[Checkpoint]) -> Checkpoint:
-    """Return a checkpoint from which every record counts that counts for one of the shards.
+    """Return a checkpoint to start from: a record that counts for any shard counts for it too.
 
-    It has the lowest offset and the lowest epoch of the row, which may be those of two shards: a
-    checkpoint that was created later may have a lower offset and a higher epoch.
+    It has the lowest offset and the lowest epoch of the row. These may come from different shards:
+    a checkpoint that was created later may have a lower offset and a higher epoch.
     """
     lowest = min(row, key=lambda checkpoint: checkpoint.offset)
     return replace(lowest, epoch=min(checkpoint.epoch for checkpoint in row))
@@ -226,7 +230,7 @@ def of_shard(rows: CheckpointRows, shard: Shard) -> dict[Partition, Checkpoint]:
 
 
 def group_shards(rows: CheckpointRows) -> dict[tuple[tuple[int, int], ...], list[Shard]]:
-    """Return the shards that are equally far, by their offset and epoch in each partition.
+    """Group the shards by their progress, which is their offset and epoch in each partition.
 
     There is more than one group only after a failure in the middle of a batch.
     """

@@ -35,9 +35,9 @@ def tweet_cache_command(record: Record, keys: Keys, ttl_seconds: int) -> tuple[i
 
 
 def dropped_lists(records: Iterable[Record]) -> dict[TimelineList, None]:
-    """Return the lists that are wrong after the records, so that their next readers rebuild them.
+    """Return the lists that the records make wrong. They are dropped, and rebuilt when next read.
 
-    Lists of an author's followers are not among them.
+    The lists of an author's followers are not among them; see rounds.py.
     """
     dropped: dict[TimelineList, None] = {}
     for record in records:
@@ -65,8 +65,8 @@ def push(key: bytes, packed_ids: bytes, count: int) -> Command:
 def _set_tweet(key: bytes, record: Record, ttl_seconds: int) -> bytes:
     ttl = b"%d" % ttl_seconds
     if record.kind == "tweet_created":
-        # The first version never replaces anything, so SET NX is enough. If a reader holds the
-        # fill lease, it reads this version or a newer one.
+        # The first version never replaces anything, so SET NX is enough. If the key holds a fill
+        # lease, its holder reads this version or a newer one.
         value = tweet_cache.encode_entry(1, record.change.tweet.SerializeToString())
         return pack(b"SET", key, value, b"NX", b"EX", ttl)
     value = tweet_cache.DELETED

@@ -1,7 +1,7 @@
 """The consumer: polls Kafka, follows rebalances, and starts again after failures.
 
-Where to consume is decided by the checkpoints in Redis alone. The offsets committed to the group
-are only for tools that show its lag.
+Only the checkpoints in Redis decide where to consume. The offsets committed to the consumer group
+are for tools that show its lag.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ RETRY_POLL_SECONDS = 0.1
 
 
 class FanoutConsumer:
-    """A thread that applies the partitions which the consumer group assigns to it."""
+    """A thread that applies the records of the partitions that the consumer group assigns to it."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class FanoutConsumer:
         progress: Progress,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Consume from the group; clock returns seconds from any start."""
+        """Consume from the group; clock returns seconds, as time.monotonic() does."""
         self._group = group
         self._checkpoints = checkpoints
         self._applier = applier
@@ -56,7 +56,7 @@ class FanoutConsumer:
         self._thread = threading.Thread(target=self._run, name="fanout")
 
     def start(self) -> None:
-        """Start the thread; it waits for its servers as long as it takes."""
+        """Start the thread, which waits for its servers without a time limit."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -114,8 +114,9 @@ class FanoutConsumer:
         """Return new messages; wait for them only if no batch is under way."""
         messages = self._group.fetch(0 if self._applier.is_busy else POLL_SECONDS)
         if self._group.take_disconnected():
-            # Kafka may have been restored from an older copy meanwhile, and the messages may be
-            # from before and after that. They are fetched again, once the checkpoints are loaded.
+            # Kafka may have been restored from an older copy meanwhile: some of the messages may be
+            # from before the restore, others from after it. All are dropped, and fetched again
+            # once the checkpoints are loaded.
             self._applier.forget(self._assigned)
             return []
         return messages
@@ -129,7 +130,7 @@ class FanoutConsumer:
     def _handle_error(self, partition: int | None, error: KafkaError) -> None:
         if error.code() != KafkaError._AUTO_OFFSET_RESET or partition is None:  # noqa: SLF001 - librdkafka's own name
             raise KafkaException(error)
-        # Kafka does not have the offset. Loading the checkpoints finds out what it has.
+        # Kafka does not have the offset. Loading the checkpoints shows which records are lost.
         METRICS.add(Metric.OFFSET_GONE, partition in self._checkpoints.partitions)
         self._applier.forget([Partition(partition)])
 
@@ -138,7 +139,7 @@ class FanoutConsumer:
         self._applier.settle()
         self._checkpoints.verify()
         try:
-            # poll() does not tell a Kafka that is away from one that has no new messages.
+            # An empty poll() may mean that Kafka is away, or that there are no new messages.
             self._checkpoints.verify_topic()
             self._kafka_answers = True
         except KafkaException as error:
@@ -149,11 +150,13 @@ class FanoutConsumer:
     def _reload(self, mismatch: CheckpointMismatch) -> None:
         """Forget all checkpoints, so that the next step loads them and seeks.
 
-        All partitions are concerned: what was fetched of them is thrown away with the batch.
+        All partitions are forgotten, because the batch that is thrown away may have messages of any
+        of them.
         """
         LOG.warning("checkpoint mismatch; reloading checkpoints from Redis: reason=%s", mismatch)
         self._applier.abandon(self._assigned)
-        # Polling must go on even if this repeats: it keeps the membership and reports rebalances.
+        # Polling must go on even if mismatches repeat: it keeps the worker in the group, and
+        # reports rebalances.
         self._group.discard(0)
 
     def _retry(self, error: Exception) -> None:
@@ -165,8 +168,8 @@ class FanoutConsumer:
         )
         self._applier.abandon(self._assigned)
         self._applier.reconnect(error)
-        # Polling keeps the membership in the group. Messages are dropped, because the next step
-        # seeks to the checkpoints anyway.
+        # Polling keeps the worker in the group. Messages are dropped, because the next step seeks
+        # to the checkpoints anyway.
         retry_at = self._clock() + seconds
         while self._clock() < retry_at and not self._stopping.is_set():
             self._group.discard(RETRY_POLL_SECONDS)
@@ -176,7 +179,7 @@ class FanoutConsumer:
         self._applier.forget(partitions)
 
     def _on_revoke(self, partitions: set[Partition]) -> None:
-        # A round under way takes effect or is refused, as the checkpoints say. The next owner of
-        # the partitions starts from the checkpoints, so either is right.
+        # A round under way may still take effect, or be refused if the next owner has moved the
+        # checkpoints. The next owner starts from the checkpoints, so both outcomes are correct.
         self._applier.forget(partitions)
         self._assigned -= partitions

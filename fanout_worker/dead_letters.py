@@ -28,7 +28,7 @@ class KafkaDeadLetterQueue:
     def close(self) -> None:
         """See DeadLetterQueue.
 
-        An idempotent producer never works again once the broker has lost its state.
+        Once the broker has lost the state of an idempotent producer, that producer fails for ever.
         """
         if self._producer is not None:
             self._producer.purge()

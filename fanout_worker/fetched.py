@@ -25,9 +25,9 @@ class FetchedBatch:
     dead_letters: list[tuple[Message, str]] = field(default_factory=list)
     """The unreadable records, each with the reason."""
     event_ids: dict[tuple[Partition, int], int] = field(default_factory=dict)
-    """By partition and offset."""
+    """The event ids of the readable records, by partition and offset."""
     interrupted: set[Partition] = field(default_factory=set)
-    """Partitions whose leader changed. Records of the new leader are left out."""
+    """Partitions whose leader changed. The batch does not have the records of the new leader."""
 
     def last_event_id(self, partition: Partition, end: int) -> int:
         """Return the event id of the record before an offset, or 0 if it is unknown."""
@@ -45,7 +45,7 @@ class RecordReader:
         self._leader_epochs: dict[Partition, int] = {}
 
     def reset(self) -> None:
-        """Accept the current leader of each partition; for after checkpoints were loaded."""
+        """Accept the current leader of each partition; call this after loading the checkpoints."""
         self._leader_epochs.clear()
 
     def read(
@@ -56,7 +56,7 @@ class RecordReader:
         Args:
             messages: Messages that report an error are skipped.
             partitions: Messages of other partitions are skipped.
-            history: Records of other histories are skipped, but count for the ends.
+            history: Records of other histories are skipped, but `ends` passes them.
         """
         fetched = FetchedBatch()
         for message in messages:

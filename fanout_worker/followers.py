@@ -4,9 +4,10 @@ An author's followers are read from Postgres once, no earlier than the batch tha
 that the index follows the follow and unfollow events in the author's partition. It forgets the
 authors of a partition whenever the worker forgets the partition's checkpoints.
 
-The index holds a limited number of user ids. When it would exceed the limit, it drops all authors
-that the batch does not need. An author who has too many followers even then is not held: each
-batch reads their followers from Postgres, page by page.
+The index limits how many user ids it holds. If an author that it has read would exceed the limit,
+it drops all authors that the batch does not need. If there is still no room, the author is not
+held: each batch reads their followers from Postgres, page by page. Follow events are not checked
+against the limit, and may take the index above it until the next author is read.
 """
 
 from __future__ import annotations
@@ -65,16 +66,17 @@ class FollowerIndex:
         """Apply a batch, and return the followers of the authors whose tweets need them.
 
         These are the authors with a tweet that is pushed, or that makes all followers' lists wrong.
-        All follows and unfollows of the batch count before any of its tweets. Otherwise a list
-        that an unfollow drops, and that is rebuilt at once, would get a tweet it must not have.
+        All follows and unfollows of the batch take effect before any of its tweets. Otherwise, if
+        an unfollow drops a list and a reader rebuilds it at once, a push would add a tweet that the
+        list must not have.
 
-        A replayed record does not change the index. The author is forgotten and read again, because
-        the index may be wrong about them.
+        A replayed follow or unfollow is not applied to the index. Instead the author is forgotten,
+        and read again when needed, because the index may be wrong about them.
 
         Args:
             records: The batch.
-            moment: Not before any of the records, nor before any checkpoint of the partitions.
-                Unknown authors are read from a Postgres that has reached it.
+            moment: A moment not before any of the records, nor before any checkpoint of the
+                partitions. Followers are read from a Postgres that has reached it.
 
         Raises:
             psycopg.Error, OtherHistoryError: See FollowerStore.followers().

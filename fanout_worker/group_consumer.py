@@ -26,9 +26,9 @@ class KafkaGroupConsumer:
         """Prepare to consume the topic.
 
         Args:
-            bootstrap_servers: FANFARE_KAFKA_BOOTSTRAP_SERVERS.
+            bootstrap_servers: The value of FANFARE_KAFKA_BOOTSTRAP_SERVERS.
             topic: The topic.
-            timeout_seconds: How long a connection may owe an answer.
+            timeout_seconds: How long a broker may take to answer.
             group: The consumer group to join.
         """
         self._topic = topic
@@ -41,7 +41,7 @@ class KafkaGroupConsumer:
                 "enable.auto.offset.store": False,
                 "session.timeout.ms": SESSION_MS,
                 "heartbeat.interval.ms": HEARTBEAT_MS,
-                # An offset that Kafka does not have is reported. Continuing elsewhere would skip
+                # Report an offset that Kafka does not have. Continuing at another offset would skip
                 # records without a trace.
                 "auto.offset.reset": "error",
                 "error_cb": self._note_error,

@@ -26,11 +26,11 @@ CheckpointRows = Mapping[Partition, Sequence[Checkpoint]]
 
 
 class TimelineShards(Protocol):
-    """The shards of Redis, to one worker.
+    """The shards of Redis, as one worker uses them.
 
-    Keys are those of one history at a time, see enter_history(). All methods raise
-    redis.RedisError or OSError when Redis does not answer or refuses a command; the caller must
-    then call close() before it uses the shards again.
+    The methods use the keys of one history, which enter_history() sets. They raise redis.RedisError
+    or OSError when Redis does not answer or refuses a command; the caller must then call close()
+    before it uses the shards again.
     """
 
     @property
@@ -53,7 +53,7 @@ class TimelineShards(Protocol):
         ...
 
     def remove_checkpoint(self, shard: Shard, partition: Partition, checkpoint: Checkpoint) -> None:
-        """Remove a checkpoint if it is still this one; another one stays as it is."""
+        """Remove a checkpoint if Redis still holds exactly this one; leave any other as it is."""
         ...
 
     def apply(self, rounds: Iterable[Round], before: CheckpointRows, after: CheckpointRows) -> None:
@@ -67,7 +67,7 @@ class TimelineShards(Protocol):
         On return the last round may not have been executed yet; settle() waits for it.
 
         Args:
-            rounds: Each shard that has chunks has one that is its last.
+            rounds: If a shard has chunks, the final one, and no other, has is_last set.
             before: The checkpoints that Redis must hold now.
             after: The checkpoints at the end of the rounds, of the same partitions.
 
@@ -82,7 +82,7 @@ class TimelineShards(Protocol):
 
         Raises:
             CheckpointMismatch: A checkpoint changed before the transaction was executed. The
-                chunk had no effect; chunks of other shards may have.
+                chunk had no effect; chunks of other shards may have taken effect.
         """
         ...
 
@@ -210,11 +210,11 @@ class GroupConsumer(Protocol):
         ...
 
     def discard(self, timeout_seconds: float) -> None:
-        """Poll without consuming, to stay in the group: the next message is dropped."""
+        """Poll once to stay in the group, and drop the message that the poll returns, if any."""
         ...
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
-        """Continue at these offsets, with exactly these partitions.
+        """Consume exactly these partitions, from these offsets on.
 
         An offset that Kafka does not have leads to a message with the error _AUTO_OFFSET_RESET.
         Such an error from before the call may still arrive after it; records from before do not.
@@ -222,7 +222,7 @@ class GroupConsumer(Protocol):
         ...
 
     def store_offsets(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit these offsets soon, for tools that show the group's lag."""
+        """Have these offsets committed soon, for tools that show the group's lag."""
         ...
 
     def take_disconnected(self) -> bool:
@@ -260,7 +260,7 @@ class DeadLetterQueue(Protocol):
     """The topic for records that the worker cannot read."""
 
     def add(self, message: Message, reason: str) -> None:
-        """Copy a record to the queue; it is safe there only after flush().
+        """Copy a record to the queue; only flush() makes sure that the copy is stored.
 
         Raises:
             KafkaException: The producer is broken; close() it.
@@ -268,13 +268,13 @@ class DeadLetterQueue(Protocol):
         ...
 
     def flush(self) -> None:
-        """Wait until all copies are safe.
+        """Wait until Kafka has stored all copies.
 
         Raises:
-            KafkaException: One is not; close() the queue and add the records again.
+            KafkaException: A copy may be lost; close() the queue and add the records again.
         """
         ...
 
     def close(self) -> None:
-        """Drop the producer and what it has not delivered; the next use makes a new one."""
+        """Drop the producer and its undelivered records; the next use creates a new producer."""
         ...

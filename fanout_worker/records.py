@@ -23,8 +23,8 @@ class Record(NamedTuple):
     offset: int
     event: FeedEvent
     is_replayed: bool
-    """Whether it is a dead letter that was sent again, perhaps long after its time. Such a record
-    only drops the cached data that it concerns."""
+    """Whether the record is a dead letter that was sent again, perhaps long after the first time.
+    Such a record only drops the cached data that it concerns."""
     epoch: int
     """The epoch of the relay that sent it."""
     lsn: Lsn
@@ -42,7 +42,7 @@ class Record(NamedTuple):
         return cls(offset, event, is_replayed, event.relay_epoch, lsn, kind, change)
 
     def is_of(self, history: str) -> bool:
-        """Return whether a record is of the history, or of a relay that did not know any yet."""
+        """Return whether the record is of the history, or from a relay that knew no histories."""
         return self.event.history in {history, ""}
 
 
@@ -57,7 +57,7 @@ def read_record(message: Message) -> Record:
 
 
 def select_effective(records: Sequence[Record], offset: int, epoch: int) -> list[Record]:
-    """Return the records that count for a shard.
+    """Return the records that count for a shard, which are those that it must apply.
 
     Records below the offset have been applied already. Records of a relay that was replaced are
     skipped: they may be out of order, and the new relay has sent the same events again. A replayed
@@ -88,7 +88,7 @@ def advance(
     Args:
         checkpoint: The checkpoint of one shard in a partition.
         records: Records of the partition.
-        end: The end offset. A checkpoint that is beyond it already does not move.
+        end: The end offset. A checkpoint beyond it stays as it is.
         last_event_id: The event id of the record before the end; 0 if unknown.
     """
     effective = select_effective(records, checkpoint.offset, checkpoint.epoch)

@@ -27,7 +27,7 @@ from fanout_worker.followers import FollowerPages
 from fanout_worker.protocols import Followers
 from fanout_worker.records import Record
 
-# How many pairs of author and follower are transposed together.
+# The most pairs of author and follower that are transposed together.
 MAX_PAIRS = 1_000_000
 
 # Returns the commands for one shard.
@@ -44,7 +44,7 @@ def make_rounds(
     """Yield rounds that apply the records to the shards.
 
     The tweet cache comes first, so that no list names a tweet before it is cached. Then wrong lists
-    are dropped, then tweets are pushed. A replayed record only drops.
+    are dropped, then tweets are pushed. A replayed record only drops cached data.
 
     Args:
         records: Records that count for all of these shards.
@@ -114,8 +114,9 @@ def _drop_lists_of_followers(
 ) -> Iterator[_CommandsOf]:
     """Yield commands that drop the followers' lists, where the author's records require it.
 
-    When an author becomes pulled, lists built before do not name the author among those to merge.
-    When a tweet is replayed, its followers' lists may lack it.
+    When an author becomes a pull author, lists built earlier do not name the author among those to
+    merge. When the creation of a tweet is replayed, the lists of its author's followers may lack
+    it.
     """
     authors: dict[int, None] = {}
     for record in records:
@@ -137,7 +138,7 @@ def _push_to_followers(
 ) -> Iterator[_CommandsOf]:
     """Yield commands that push tweets to the followers' lists.
 
-    A list gets one push from each item that is yielded, at most.
+    Each item that is yielded has at most one push per list.
 
     Args:
         pushed: Tweet ids by author.
@@ -163,11 +164,11 @@ def _push_to_followers(
 def _transpose(
     pages: Sequence[Followers], packed_ids: Sequence[tuple[bytes, int]], keys: Keys
 ) -> _CommandsOf:
-    """Return one push per follower, with the tweets of all authors that the follower has here.
+    """Return one push per follower, with the tweets of all authors on whose pages they are.
 
     Args:
         pages: Followers, each page of one author.
-        packed_ids: For each page, the author's tweet ids, packed, and how many they are.
+        packed_ids: For each page, the author's tweet ids, packed, and their number.
         keys: The keys of the current history.
     """
     followers = np.concatenate(pages)

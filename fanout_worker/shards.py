@@ -35,8 +35,9 @@ _ShardCheckpoints = Mapping[Partition, Checkpoint]
 class RedisShards:
     """The TimelineShards protocol on a Redis server, with one connection per shard.
 
-    The last round that was sent is under way until settle(): the caller prepares the next one while
-    Redis works. All other methods must be called only after settle().
+    After apply(), the last round is under way until settle(), so that the caller can prepare the
+    next one while Redis works. apply() settles that round itself, and close() gives it up; before
+    any other command the caller must call settle().
     """
 
     def __init__(self, url: str, prefix: str, timeline_length: int, timeout_seconds: float) -> None:
@@ -123,8 +124,8 @@ class RedisShards:
     def drop_caches_for_memory(self) -> None:
         """See TimelineShards.
 
-        Lists that could not be pushed to are wrong and must go. Removing keys needs no memory, and
-        may free enough for the fan-out to continue.
+        Lists to which a push failed are wrong, and must be removed. Removing keys needs no memory,
+        and may free enough for the fan-out to continue.
         """
         try:
             self.drop_caches()
@@ -156,8 +157,9 @@ class RedisShards:
             self._watch(round_, expected)
             for shard, chunk in round_.items():
                 end = ends[shard]
-                # A shard that has only a part of the batch needs the LSN of the batch already, for
-                # lists that are built before the rest. Redoing a chunk is harmless.
+                # A shard that has applied only a part of the batch must already have the batch's
+                # LSN: a list that is built now must have the effect of that part. Its offset stays,
+                # so the part is applied again after a failure, which is harmless.
                 expected[shard] = end if chunk.is_last else _with_lsns(expected[shard], end)
             self._send(round_, expected)
 
@@ -180,10 +182,10 @@ class RedisShards:
             _raise_mismatch(changed)
 
     def _watch(self, round_: Round, expected: Sequence[_ShardCheckpoints]) -> None:
-        """Have the round's transactions fail if a checkpoint is, or becomes, another one.
+        """Make the round's transactions fail if a checkpoint changes before they are executed.
 
         Raises:
-            CheckpointMismatch: One is another one already. Nothing is watched then.
+            CheckpointMismatch: A checkpoint is not the expected one. Nothing stays watched.
         """
         connections = self._open()
         for shard in round_:
@@ -215,7 +217,7 @@ class RedisShards:
     def _trim(
         self, connection: BlockingRedisConnection, chunk: Chunk, replies: Sequence[Any]
     ) -> None:
-        """Trim lists that outgrew their limit; nobody reads them, or a reader would compact them.
+        """Trim lists that are too long because no reader has compacted them for a while.
 
         Args:
             connection: The shard's connection.
@@ -236,7 +238,8 @@ class RedisShards:
             connection.send(b"".join(trims), ignored_replies=len(trims))
 
     def _open(self) -> list[BlockingRedisConnection]:
-        # One at a time: if one fails, close() must give back those that were opened before it.
+        # Appended one by one: if a connection fails, close() can return the earlier ones to the
+        # pool.
         while len(self._connections) < SHARDS:
             self._connections.append(BlockingRedisConnection(self._pool))
         return self._connections

@@ -20,8 +20,8 @@ KAFKA_SECONDS = 10.0
 class KafkaTopicInspector:
     """The TopicInspector protocol on a Kafka cluster.
 
-    Uses an admin client, because on a consumer's connection each question would wait for the fetch
-    that is under way.
+    The topic id and the offsets are requested with an admin client: on a consumer's connection each
+    request would wait for the fetch that is under way. Only event_ids() needs a consumer.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class KafkaTopicInspector:
         topic: str,
         timeout_seconds: float = DEFAULT_SILENCE_SECONDS,
     ) -> None:
-        """Inspect this topic; timeout_seconds is how long a connection may owe an answer."""
+        """Inspect this topic; timeout_seconds is how long a broker may take to answer."""
         self._topic = topic
         self._timeout_seconds = timeout_seconds
         self._bootstrap_servers = bootstrap_servers
@@ -69,7 +69,7 @@ class KafkaTopicInspector:
     def event_ids(self, offsets: Mapping[Partition, int]) -> dict[Partition, int]:
         """See TopicInspector."""
         found: dict[Partition, int] = {}
-        # It never joins its group: partitions are assigned by hand, and nothing is committed.
+        # This consumer never joins its group: it assigns partitions to itself, and commits nothing.
         consumer = Consumer(
             client_settings(self._bootstrap_servers, self._timeout_seconds)
             | {"group.id": f"{GROUP}.look", "enable.auto.commit": False}
@@ -99,7 +99,8 @@ class KafkaTopicInspector:
     def _client(self) -> Iterator[AdminClient]:
         """Yield the admin client, and replace it after a failure.
 
-        When Kafka comes back without its data, a client may wait for ever without an error.
+        After Kafka has come back without its data, an old client may wait for ever without an
+        error.
         """
         try:
             yield self._admin

@@ -1,4 +1,4 @@
-"""What a worker makes of a batch of records: see fanout_worker/rounds.py and followers.py."""
+"""How a worker turns records into commands; see fanout_worker/rounds.py and followers.py."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ RELAYS = ("relay A", "relay B")
 
 @dataclass
 class Actor:
-    """An actor whose step may be next."""
+    """An actor, and how likely it is to take the next step."""
 
     name: str
     steps: Steps[None]
@@ -46,7 +46,7 @@ class Chaos:
             self.world.figures[f"fault: {name}"] += 1
 
     def heal(self) -> None:
-        """Bring back the servers that are away."""
+        """Bring Redis back if it is away."""
         self.world.redis.up = True
 
     def flush(self) -> bool:
@@ -136,12 +136,12 @@ class Chaos:
         return False
 
     def clone_replica(self) -> bool:
-        """Have a new replica."""
+        """Replace the replica with a new clone of the primary."""
         forks.clone(self.world)
         return True
 
     def reset_postgres(self) -> bool:
-        """Replace the primary by an empty database."""
+        """Replace the primary with an empty database."""
         forks.reset_postgres(self.world)
         return True
 
@@ -151,7 +151,7 @@ class Chaos:
         return True
 
     def redis_away(self) -> bool:
-        """Have Redis stop answering, or answer again; its data stays."""
+        """Make Redis stop answering, or answer again; its data stays."""
         self.world.redis.up = not self.world.redis.up
         self.world.tell("chaos", "Redis is", "up" if self.world.redis.up else "away")
         return True
@@ -179,8 +179,9 @@ class Chaos:
         """Lose one checkpoint, but not the lists of its shard."""
         key = (self.world.rng.randrange(SHARDS), self.world.rng.randrange(PARTITIONS))
         self._space().remove_checkpoint(key)
-        # A copy without the key, restored between a worker's drop and its creation of the key,
-        # would need both faults in those two milliseconds.
+        # Copies are discarded, so that none without the key is restored after a worker has dropped
+        # the lists, and before it has created the key. In production only two milliseconds lie
+        # between these, and both faults would have to happen then.
         self._copies.redis.clear()
         self.world.tell("chaos", f"checkpoint {key[0]}/{key[1]} is lost")
         return True
@@ -200,7 +201,7 @@ class Chaos:
         return True
 
     def rebalance(self) -> bool:
-        """Give a partition to the other worker; neither learns it at once."""
+        """Give a partition to the other worker; the one that loses it may notice late."""
         partition = self.world.rng.randrange(PARTITIONS)
         other = [name for name in WORKERS if name != self.world.assigned[partition]]
         self._stall(self.world.assigned[partition])
@@ -248,7 +249,7 @@ class Chaos:
         return self.world.space(self.world.postgres.now.relay.history)
 
     def _stall(self, name: str) -> None:
-        """Let an actor take no step for a while, most of the time."""
+        """Let an actor take no step for a while; sometimes the while is empty."""
         for actor in self.actors:
             if actor.name == name:
                 actor.asleep = self.world.rng.choice((0, 50, 200, 600))

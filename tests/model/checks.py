@@ -59,14 +59,14 @@ def check_token(world: World, done: Acknowledged, viewer: int) -> Steps[None]:
 
 
 def _is_doubted(world: World) -> bool:
-    """Return whether an older state was loaded, and a server does not know it yet."""
+    """Return whether a server shows a loaded older state from which nobody has recovered yet."""
     return world.postgres.now.doubted or world.replica.now.doubted
 
 
 def _until_lost(
     world: World, commit: Snapshot, snapshots: Sequence[Snapshot], at: int
 ) -> Sequence[Snapshot]:
-    """Return the snapshots before an older state was loaded that lacks the commit."""
+    """Return the snapshots until one that loaded an older state without the commit."""
     for number, snapshot in enumerate(snapshots):
         for loaded, past in world.loaded:
             if snapshot is loaded and (len(past) <= at or past[at] is not commit):
@@ -75,11 +75,12 @@ def _until_lost(
 
 
 def check_pagination(world: World, viewer: int) -> Steps[None]:
-    """Check that a tweet which was there and drained, and stays, is on exactly one page.
+    """Check that a drained tweet that stays in the timeline is on exactly one page.
 
-    Nothing is checked if an older copy of Redis took over meanwhile, because it must drain again,
-    nor while not all actors know the current history. Tweets that the replica has not seen yet are
-    not required: while a checkpoint is absent, or Redis is away, pages may come from the replica.
+    Nothing is checked if an older copy of Redis or Kafka took over meanwhile, because events must
+    drain again, nor unless all actors know the current history. Tweets that the replica has not
+    seen yet are not required: while a checkpoint is absent, or Redis is away, pages may come from
+    the replica.
     """
     incarnation, restored = world.redis.incarnation, world.kafka.restored
     postgres, replica = world.postgres, world.replica
@@ -114,7 +115,7 @@ def _is_paged(world: World, history: str | None) -> bool:
 
 
 def _settled(world: World, viewer: int) -> set[int]:
-    """Return the ids in a timeline that every server knows."""
+    """Return the ids of a timeline whose events are drained, and that the replica has too."""
     postgres, replica = world.postgres, world.replica
     seen = {tweet.id for tweet in replica.now.timeline(viewer)}
     unsettled = set()
@@ -134,7 +135,8 @@ def _is_drained(world: World, row: Row) -> bool:
     history = world.postgres.valid_history()
     if row.sent_at is None or history is None:
         return False
-    # Checkpoints of this history were created after all events of earlier histories.
+    # An event of an earlier history counts as applied: the checkpoints of this history were created
+    # after it. Offset -1 is below all checkpoints.
     topic, offset = world.places.get((history, row.id), (world.kafka.topic_id, -1))
     for shard in range(SHARDS):
         checkpoint = world.space(history).checkpoints.get((shard, row.event.partition))

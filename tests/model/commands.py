@@ -1,7 +1,7 @@
 """The write service: each command is one transaction that also enqueues its events.
 
-See write_service/store.py. A command locks its rows, decides, draws ids for its events, and
-commits some time after.
+See write_service/store.py. A command locks its rows, decides what to change, draws ids for its
+events, and commits some time later.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Command:
-    """A command: the rows that it locks, and its effect; None if there is nothing to do."""
+    """A command: the rows that it locks, and its effect, which is None if nothing would change."""
 
     locks: Callable[[Snapshot], Locks]
     effect: Callable[[Snapshot], Effect | None]
@@ -72,7 +72,7 @@ def _transaction(world: World, who: str, command: Command) -> Steps[Acknowledged
     yield
     if lsn is None:
         return None
-    asked = world.postgres  # by a session of its own
+    asked = world.postgres  # the token is read in a session of its own
     token = asked.moment()
     if rules.token_of_the_commits_history and token.history != history:
         world.tell(who, f"answers nothing: committed in {history}, and it is {token.history} now")

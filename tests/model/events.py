@@ -11,7 +11,7 @@ SHARDS = 2
 
 
 class Tweet(NamedTuple):
-    """A tweet; its text is a new one in each version, and in each history that has the version."""
+    """A tweet. Each version has another text, also if two histories have the same version."""
 
     id: int
     author: int
@@ -36,7 +36,7 @@ class Event:
 
     kind: Kind
     user: int
-    """The author, or the followed user: the key, by which Kafka's partition is chosen."""
+    """The author, or the followed user. This is the key that decides the partition in Kafka."""
     tweet: Tweet | None = None
     follower: int = 0
     pulled: bool = False
@@ -44,7 +44,7 @@ class Event:
 
     @property
     def partition(self) -> int:
-        """Kafka's partition of the event."""
+        """The partition in Kafka to which the event is sent."""
         return self.user % PARTITIONS
 
     def __str__(self) -> str:

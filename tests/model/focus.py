@@ -18,14 +18,14 @@ COMMANDS: Mapping[str, float] = {
 
 @dataclass(frozen=True)
 class Focus:
-    """The circumstances from which a run draws its own."""
+    """The values from which a run draws its parameters, and the weights of commands and faults."""
 
     faults: Mapping[str, float] | None = None
     """The weights of the faults; None if each run draws its own."""
     commands: Mapping[str, float] = field(default_factory=lambda: COMMANDS)
     """The weights of the commands."""
     commands_each: Sequence[int] = (3, 8, 16)
-    """How many commands a client gives."""
+    """How many commands a client sends."""
     users: Sequence[int] = (3, 5)
     pull_followers: Sequence[int] = (0, 0, 1, 2)
     fault_rates: Sequence[float] = (0.0, 0.003, 0.01, 0.03)

@@ -15,7 +15,7 @@ from model.world import Steps, World
 
 @dataclass
 class Copies:
-    """The newest copies of each server, and how often Kafka had been restored before."""
+    """The last two copies of each server, and how often Kafka was restored before each of Redis."""
 
     redis: list[tuple[Copy, int]] = field(default_factory=list)
     kafka: list[KafkaCopy] = field(default_factory=list)
@@ -64,7 +64,7 @@ def is_applied(world: World) -> bool:
 
 
 def restore_postgres(world: World, copies: Copies) -> None:
-    """Replace the primary by one that was restored from a copy."""
+    """Replace the primary with one that was restored from a copy."""
     _start(world, world.rng.choice(copies.postgres))
     world.tell("chaos", "Postgres is restored from a copy at", world.postgres.lsn)
 
@@ -79,7 +79,7 @@ def restart_postgres(world: World) -> None:
 
 
 def reset_postgres(world: World) -> None:
-    """Replace the primary by an empty database, and create users and follows there."""
+    """Replace the primary with a database that has only the users and follows."""
     users, follows = world.postgres.now.users, world.postgres.now.follows
     _start(world, [Snapshot(users=users, follows=follows)])
     world.tell("chaos", "Postgres is emptied")
@@ -98,7 +98,7 @@ def put_back(world: World, copies: Copies) -> bool:
 
 
 def _start(world: World, past: Sequence[Snapshot]) -> None:
-    """Start Postgres on an older state; only its server number tells it from the one before."""
+    """Start Postgres on an older state; only the server number distinguishes it from the former."""
     world.postgres.stop()
     server = None if world.rules.restart_begins_history else world.postgres.server
     world.promote(Postgres(world.rules, world.clock, _written(world, past), server))

@@ -1,4 +1,4 @@
-"""One run: a seed decides which actor takes each step; then all is drained and compared."""
+"""One run: a seed decides who takes each step. At the end all is drained, and compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from model.world import Steps, ViolationError, World
 
 MAX_STEPS = 30_000
 TOKENS = 20
-"""How many consistency tokens are tried at the end."""
+"""How many commands have their consistency token checked at the end, at most."""
 ASKER = "asker"
 
 
@@ -114,7 +114,7 @@ class _History:
         self._compare()
 
     def _compare(self) -> None:
-        """Compare all timelines with the oracle, and try tokens."""
+        """Compare all timelines with the oracle, and check consistency tokens."""
         world, rng = self.world, self.world.rng
         self._expire_unfinished()
         users = sorted(world.postgres.now.users)

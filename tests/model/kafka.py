@@ -14,7 +14,7 @@ class Record:
     """A record of a partition."""
 
     id: int
-    """The event's."""
+    """The id of the event."""
     event: Event
     history: str
     lsn: Lsn
@@ -60,9 +60,9 @@ class Kafka:
         return len(self.partitions[partition])
 
     def last(self, partition: int, offset: int) -> int | None:
-        """Return the id of the event before the offset; None if Kafka does not have it.
+        """Return the id of the event before the offset; None if Kafka does not have its record.
 
-        0 if there cannot be a record, or it is unreadable.
+        Returns 0 if the offset is 0, or if the record is unreadable.
         """
         if not offset:
             return 0

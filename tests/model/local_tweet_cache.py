@@ -1,7 +1,7 @@
 """The read service's process: its one connection to Redis, and its local tweet cache.
 
 See core/storage/redis.py and read_service/local_tweet_cache.py. All readers share the process.
-What Redis sends on the connection is parsed in the order of sending, and perhaps long after it
+The process parses what Redis sends on the connection in the order of sending, perhaps long after it
 was sent.
 """
 
@@ -69,7 +69,7 @@ class LocalTweetCache:
         return dict(answer.entries)
 
     def put(self, history: str, entries: Mapping[int, CachedTweet | None]) -> None:
-        """Put entries here; leases are not kept."""
+        """Put entries here, except leases and absent ones."""
         for tweet_id, entry in entries.items():
             if isinstance(entry, Tweet | Deleted):
                 self.entries[self._key(history, tweet_id)] = entry

@@ -43,7 +43,8 @@ class RelayState:
     lsn: int = 0
     """An LSN of this history, from the relay's heartbeat."""
     ended: Mapping[str, int] = field(default_factory=dict)
-    """By ended history: the last LSN up to which all of it is in this database."""
+    """For each history that has ended: the last LSN up to which this database is known to have all
+    of its commits."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Snapshot:
     outbox: Mapping[int, Row] = field(default_factory=dict)
     """By id."""
     outbox_ids: int = 0
-    """How far the outbox's sequence was."""
+    """The last id drawn from the outbox's sequence."""
     relay: RelayState = RelayState()
     doubted: bool = False
     """Only for checks: older rows were loaded, and the operator has not recovered since."""
@@ -100,7 +101,7 @@ class Moment:
 
 
 class Clock:
-    """A clock that no restore sets back."""
+    """A clock that goes on after a restore."""
 
     def __init__(self) -> None:
         self._ticks = 0
@@ -123,7 +124,7 @@ class Postgres:
     def __init__(
         self, rules: Rules, clock: Clock, past: Sequence[Snapshot] = (), server: int | None = None
     ) -> None:
-        """Start after the past's last commit; server: its number, if it looks like a former one."""
+        """Start with the commits of a past; server is the number of a former server to pass for."""
         self.snapshots = list(past) or [Snapshot()]
         self.server = clock.tick() if server is None else server
         self.running = True
@@ -209,7 +210,7 @@ class Postgres:
         self.snapshots.append(replace(self.now, outbox={**self.now.outbox, **rows}))
 
     def next_epoch(self) -> tuple[str, int]:
-        """Return the valid history, begun if there is none, and a new epoch of it."""
+        """Return the valid history and a new epoch of it; begin a history if none is valid."""
         history = self.begin_history()
         self.take_epoch()
         return history, self.now.relay.epoch
@@ -233,7 +234,7 @@ class Postgres:
         return relay.history if relay.server == self.server else None
 
     def begin_history(self, *, forced: bool = False) -> str:
-        """Begin a new history, unless there is a valid one; return which it is."""
+        """Return the valid history. Begin a new one if none is valid, or if forced."""
         valid = self.valid_history()
         if valid is not None and not forced:
             return valid
@@ -256,7 +257,7 @@ class Postgres:
 
 
 class Replica:
-    """A replica, which shows what its primary was; it follows no other."""
+    """A replica of one primary, which shows an earlier state of it."""
 
     def __init__(self, source: Postgres) -> None:
         """Clone a primary."""
@@ -270,7 +271,7 @@ class Replica:
         return self.source.snapshots[self.replayed]
 
     def history(self, rules: Rules) -> str | None:
-        """Return its history; None if its server has not begun its own yet."""
+        """Return the replica's history; None if the server it follows has not begun one."""
         relay = self.now.relay
         if rules.replica_of_the_server and relay.server != self.source.server:
             return None

@@ -1,4 +1,4 @@
-"""The model's Postgres servers, as the production code of the read service asks them."""
+"""The model's Postgres servers, with the interface that the read service's own code needs."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class ReplicaSession(_Session):
 
 
 class Server:
-    """A server, of which each connection is a session on whatever has its role then."""
+    """A role, primary or replica: each connection is a session on the server that has it then."""
 
     def __init__(self, connect: Callable[[], _Session]) -> None:
         self._connect = connect

@@ -68,7 +68,7 @@ def page(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet
 def page_with_token(
     world: World, viewer: int, token: Moment, limit: int
 ) -> Steps[list[Tweet] | None]:
-    """Return the first page of a home timeline, as new as the token; None: it is refused."""
+    """Return the first page as of the token's moment or later; None if the read is refused."""
     freshness = TokenFreshness(histories.Moment(token.history, histories.Lsn(token.lsn)))
     try:
         return (yield from _page(world, viewer, FROM_THE_TOP, limit, freshness))
@@ -89,7 +89,7 @@ def _page(
 
 
 def _drive(coroutine: Awaitable[T]) -> Steps[T]:
-    """Run a coroutine, and yield wherever a server below lets others go on."""
+    """Run a coroutine, and yield wherever one of the servers ends an atomic step."""
     running = cast("Coroutine[None, None, T]", coroutine)
     while True:
         try:
@@ -116,13 +116,13 @@ def _home_timelines(world: World) -> HomeTimelines:
 
 
 class _Cache:
-    """Sends commands as CacheConnection does: for the history that is known at that moment."""
+    """Sends commands for the history that is known at that moment, as CacheConnection does."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     async def ask(self, command: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """Return the answer to one command, which is parsed after others may have gone on."""
+        """Return the answer to one command. Other actors may take steps before it is parsed."""
         known, local = self._world.known, self._world.local_cache
         try:
             connection = local.connect()
@@ -148,7 +148,7 @@ class _Cache:
         return self._world.space(self.history)
 
     async def applied_to(self, shards: Iterable[int]) -> histories.Moment | None:
-        """Return what has been applied to shards of production, of which the model has fewer."""
+        """Return what has been applied to these shards, mapped to the fewer shards of the model."""
         known = self.history
         found = [
             await self.ask(reader.applied, self._world, known, shard)
@@ -172,7 +172,7 @@ class _TimelineCache(_Cache):
         return heads
 
     async def touch(self, lists: Iterable[TimelineList]) -> None:
-        """Do nothing: what expires does so by chance here."""
+        """Do nothing: in the model, keys expire at random."""
 
     async def compact(self, list_: TimelineList, cap: int) -> None:
         assert cap == LENGTH
@@ -264,7 +264,7 @@ class _LocalTweetCache(LocalTweetCache):
         return TweetPage(ids, found) if len(found) == len(ids) else None
 
 
-# Both representations of the same -------------------------------------------------------
+# Conversions between the values of the model and those of production --------------------
 
 
 def _key(list_: TimelineList) -> ListKey:

@@ -1,8 +1,8 @@
 """The read service: pages from lists in Redis, else from Postgres.
 
 See home_timelines.py, lists.py, list_building.py and tweets.py in read_service/; the local tweet
-cache is in hot_bodies.py here. What a window of a list says is decided by
-core/feed/timeline_lists.py itself.
+cache is in local_tweet_cache.py here. Windows of lists are read by the production code in
+core/feed/timeline_lists.py.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from core.feed.timeline_lists import (
 )
 
 LOG_ROOM = 1
-"""How much longer than the page the first window is."""
+"""How many elements more than a page the first window has."""
 REFILL = 2
-"""How many tweets are read at least to refill a page."""
+"""The fewest tweets that are read at once to fill up a page that lacks some."""
 TRIES = 8
 
 
@@ -80,7 +80,7 @@ def _from_postgres(
 def page_with_token(
     world: World, viewer: int, token: Moment, limit: int
 ) -> Steps[list[Tweet] | None]:
-    """Return the first page of a home timeline, as new as the token; None if that is refused."""
+    """Return the first page as of the token's moment or later; None if the read is refused."""
     world.figures["pages with a token"] += 1
     replica, primary = world.replica, world.postgres
     on_replica = replica.history(world.rules) is not None or not world.rules.tokens_by_history
@@ -282,7 +282,7 @@ def _finish(
 
 
 def _tweets(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
-    """Return the tweets that still exist, of ids that were in a list a moment ago."""
+    """Return those tweets that still exist, for ids that were just read from a list."""
     entries: dict[int, CachedTweet | None] = {**world.local_cache.known(history, ids)}
     world.figures["tweets from the local cache"] += len(entries)
     if unknown := [id_ for id_ in ids if id_ not in entries]:
@@ -297,7 +297,7 @@ def _tweets(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, T
 
 
 def _fill(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
-    """Read tweets from Postgres, and put those into Redis that this reader has leased."""
+    """Read tweets from Postgres, and store those for which this reader has a fill lease."""
     redis, space = world.redis, world.space(history)
     token = world.new_token()
     redis.check()

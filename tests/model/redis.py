@@ -2,7 +2,7 @@
 
 The keys of a history are a `Space` of their own: all begin with the history's id. Each method is
 atomic, as a command or script of Redis is. The scripts are those of core/feed/timeline_lists.py and
-core/feed/tweet_cache.py, in Python; a list holds the elements that it holds there.
+core/feed/tweet_cache.py, in Python; lists have the same elements as in production.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ Copy = Mapping[str, SpaceCopy]
 
 
 class Redis:
-    """A server of Redis: the keys of all histories, and who is connected."""
+    """A Redis server: the keys of all histories, and the connection of the read service."""
 
     def __init__(self) -> None:
         self.up = True
         self.spaces: dict[str, Space] = {}
         self.incarnation = 0
-        """Connections to an earlier one are broken."""
+        """Goes up when a copy is restored. A connection to an earlier incarnation is broken."""
         self.connection = 0
         """How often the read service's connection has broken."""
         self.tracked: set[CacheKey] = set()
@@ -114,7 +114,7 @@ class Redis:
         """What was sent on that connection and is not parsed yet, in order."""
 
     def check(self, incarnation: int | None = None) -> None:
-        """Raise RedisAwayError if Redis is away, or a connection to it is of an earlier one."""
+        """Raise RedisAwayError if Redis is away, or if this is not its current incarnation."""
         if not self.up or (incarnation is not None and incarnation != self.incarnation):
             raise RedisAwayError
 
@@ -123,7 +123,7 @@ class Redis:
         return self.spaces.setdefault(history, Space(self, history))
 
     def flush(self) -> None:
-        """FLUSHALL."""
+        """Remove all keys, as FLUSHALL does."""
         for space in self.spaces.values():
             space.clear()
         self.tracked.clear()
@@ -179,7 +179,7 @@ class Space:
         self.lists = {key: list(elements) for key, elements in copy.lists.items()}
         self.tweet_cache = dict(copy.tweet_cache)
 
-    # Checkpoint ------------------------------------------------------------------------------
+    # Checkpoints ---------------------------------------------------------------------------
 
     def set_checkpoint(self, key: CheckpointKey, checkpoint: Checkpoint) -> None:
         """SET a checkpoint."""
@@ -191,7 +191,7 @@ class Space:
         return [self.checkpoints.get((shard, partition)) for partition in range(PARTITIONS)]
 
     def remove_checkpoint(self, key: CheckpointKey) -> None:
-        """Remove a checkpoint, or lose it."""
+        """Remove a checkpoint, as UNLINK or the loss of its key does."""
         self.checkpoints.pop(key, None)
         self.writes[key] = self.writes.get(key, 0) + 1
 
@@ -207,12 +207,12 @@ class Space:
         return len(elements)
 
     def trim(self, key: ListKey) -> None:
-        """LTRIM to the longest that a list may be."""
+        """LTRIM a list to its maximum length."""
         if key in self.lists:
             del self.lists[key][LENGTH + TRIM_SLACK :]
 
     def begin_build(self, key: ListKey, token: str) -> bool:
-        """Put a placeholder there if there is no list; return whether there was none."""
+        """Create a placeholder if there is no list; return whether there was none."""
         if key in self.lists:
             return False
         self.lists[key] = [SEPARATOR, _building(token)]
@@ -221,7 +221,7 @@ class Space:
     def finish_build(
         self, key: ListKey, token: str, ids: Iterable[int], separator: bytes, *, complete: bool
     ) -> bool:
-        """Replace this builder's placeholder by a base that has what was pushed meanwhile."""
+        """Replace this builder's placeholder with a base; return False if it is gone."""
         if not self.is_building(key, token):
             return False
         self.replace(key, ids, separator, complete=complete)
@@ -230,12 +230,12 @@ class Space:
     def replace(
         self, key: ListKey, ids: Iterable[int], separator: bytes, *, complete: bool
     ) -> None:
-        """Give a list a base that includes its log."""
+        """Replace a list with a base of these ids and those in its log."""
         log, _, _ = _parts(self.lists.get(key, []))
         self.lists[key] = [separator, *_base({*ids, *log}, complete=complete)]
 
     def abandon_build(self, key: ListKey, token: str) -> None:
-        """Remove a list that this builder does not finish."""
+        """Remove the placeholder of a build that this builder does not finish."""
         if self.is_building(key, token):
             del self.lists[key]
 
@@ -278,12 +278,12 @@ class Space:
         self.put_tweet(tweet_id, entry)
 
     def fill_tweet(self, tweet_id: int, token: str, entry: Tweet | Deleted | None) -> None:
-        """Replace this reader's fill lease by an entry, or remove it."""
+        """Replace this reader's fill lease with an entry; remove the lease if the entry is None."""
         if self.tweet_cache.get(tweet_id) == Lease(token):
             self.put_tweet(tweet_id, entry)
 
     def put_tweet(self, tweet_id: int, entry: CachedTweet | None) -> None:
-        """Set an entry, or remove it for None. Every change of a single entry is made here."""
+        """Set an entry; None removes it. Every change of a single entry is made here."""
         key = (self._history, tweet_id)
         if key in self._redis.tracked:
             self._redis.tracked.remove(key)
@@ -307,6 +307,6 @@ def _parts(elements: List) -> tuple[list[int], bytes | None, List]:
 
 
 def _base(ids: set[int], *, complete: bool) -> List:
-    """Return the newest of the ids, and a tail if they are all there are."""
+    """Return a base of the newest ids, with the tail if no id is left out of a complete list."""
     base = [b"%d" % id_ for id_ in sorted(ids, reverse=True)[:LENGTH]]
     return [*base, COMPLETE] if complete and len(ids) <= LENGTH else base

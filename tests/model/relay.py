@@ -48,7 +48,7 @@ class Relay:
     def _relay(self, postgres: Postgres, session: object) -> Steps[None]:
         rules = self.world.rules
         stamp = Stamp("", 0)
-        cursor = 0  # for the rule left out
+        cursor = 0  # used only if the rule unsent_rows is left out
         while True:
             if not stamp.epoch or rules.new_producer_new_epoch:
                 _check(postgres, session)
@@ -136,7 +136,7 @@ def _append(world: World, who: str, row: Row, stamp: Stamp) -> None:
 
 
 def _late(world: World, rows: Sequence[Row], stamp: Stamp) -> Steps[None]:
-    """Deliver what a producer had in flight when it was given up."""
+    """Deliver the records that a producer had in flight when the relay gave it up."""
     kafka = world.kafka
     connection = (kafka.topic_id, kafka.restored)
     for row in rows:

@@ -13,14 +13,14 @@ class Rules:
     """Outbox ids are drawn after the rows are locked. Otherwise a command that waited for another
     command draws the lower id, and events of one edge or tweet get the wrong order."""
     unsent_rows: bool = True
-    """The relay sends all unsent rows. If it sent the rows above the last id that it sent, it would
-    lose rows that are committed late."""
+    """The relay sends all unsent rows. If it sent only rows above the last id that it sent, it
+    would miss rows that are committed late."""
     lsn_after_selection: bool = True
     """The relay reads the LSN for its records after it has selected the rows. Otherwise the LSN may
     be before their commits, and what is built from a Postgres at that LSN lacks them."""
     newest_epoch_marks: bool = True
     """Rows are marked as sent only under the newest epoch. Otherwise a relay in the middle of a
-    batch marks it as sent although a replay of older events will follow it in Kafka."""
+    batch marks the batch as sent although a replay will put older events after it in Kafka."""
     replay_takes_epoch: bool = True
     """`fanfare replay` takes an epoch before it unmarks rows. Otherwise a relay continues to mark
     the rows that it sent before the replay, and old events become the last in Kafka."""
@@ -34,18 +34,18 @@ class Rules:
     """A batch is applied only if the stored checkpoints are the expected ones. Otherwise a worker
     that was paused while its partitions moved applies old events, and sets checkpoints back."""
     chunks_keep_offset: bool = True
-    """Only the last chunk of a batch moves offset and epoch. Otherwise a worker that is killed
-    between two chunks has skipped the rest."""
+    """Only the last chunk of a batch moves offset and epoch. Otherwise, if a worker is killed
+    between two chunks, the rest of the batch is never applied."""
     chunks_move_lsn: bool = True
     """Each chunk of a batch stores the batch's LSN. Otherwise a list can be built between two
     chunks from a Postgres that lacks what the first chunk has applied."""
     checkpoints_before_ranges: bool = True
     """A worker reads the checkpoints before it asks Kafka for the offset ranges. Otherwise another
-    worker moves on in between, its offset seems to be beyond the log, and all caches are
-    dropped."""
+    worker moves on in between, its offset seems to be beyond the partition's end, and all
+    caches are dropped."""
     topic_asked_again: bool = True
-    """A worker asks regularly whether the topic is still the one of its checkpoints. Otherwise a
-    topic that is recreated while checkpoints are loaded is taken for the former one."""
+    """A worker asks regularly whether the topic is still the one of its checkpoints. Otherwise, if
+    the topic is recreated while checkpoints are loaded, it is taken for the former one."""
     followers_dropped_with_checkpoints: bool = True
     """The follower index forgets a partition together with its checkpoints. Otherwise it lacks
     follows that another worker has applied."""
@@ -59,8 +59,9 @@ class Rules:
     """All lists and the tweet cache are dropped before an absent checkpoint is created. Otherwise
     those that outlived the checkpoint lack everything below the new offset."""
     created_at_end: bool = True
-    """An absent checkpoint is created at the end of the log, whatever offset the group has
-    committed. Otherwise, after a restore of Kafka, events are applied whose successors are lost."""
+    """An absent checkpoint is created at the end of its partition, whatever offset the group has
+    committed. Otherwise, after a restore of Kafka, old events are applied although the newer events
+    that followed them are lost."""
     unreadable_end_a_batch: bool = True
     """Records before an unreadable one are applied before everything is dropped because of it.
     Otherwise an older version, or a follow, is set after the drop, and nothing corrects it."""
@@ -84,29 +85,29 @@ class Rules:
     """Followers are read from a Postgres that has reached the batch's LSN. Otherwise the index
     lacks, for good, follows that were applied before."""
     wal_rule_for_tweet_cache: bool = True
-    """The tweet cache is filled from a Postgres that has reached the shard's LSN. Otherwise with a
-    version older than the one whose event has been applied."""
+    """The tweet cache is filled from a Postgres that has reached the shard's LSN. Otherwise it may
+    be filled with a version older than the one whose event has been applied."""
     lsn_checked_before_read: bool = True
-    """The LSN of a replica is checked before the read that relies on it. Checked afterwards, it may
-    have been reached in between."""
+    """The LSN of a replica is checked before the read that relies on it. If it is checked
+    afterwards, the replica may have reached the LSN only after the read."""
     placeholder_before_lsn: bool = True
-    """A builder puts its placeholder list there before it reads the LSN. Otherwise what is applied
-    in between finds no list, and is not in what the builder reads."""
+    """A builder puts its placeholder into Redis before it reads the LSN. Otherwise a tweet that is
+    applied in between finds no list to be pushed to, and the builder may not read it either."""
     builds_lose_to_drops: bool = True
     """A build is finished only if its build lease is still there. Otherwise it brings back a list
     that a follow has dropped since."""
     compaction_cuts_at_floor: bool = True
-    """Compaction drops ids below a base that is cut off. Otherwise the base claims that there is
-    nothing between its former end and an older tweet that was committed late."""
+    """Compaction of an incomplete list drops ids below its floor. Otherwise an older tweet that was
+    committed late becomes the floor, and tweets between it and the former floor are missing."""
     merged_to_highest_floor: bool = True
     """A merge of lists is complete only down to the highest of their floors. Otherwise tweets that
     one of the lists leaves to Postgres are missing."""
     crossing_drops_lists: bool = True
-    """When an author becomes pulled, the lists of all followers are dropped. Otherwise they do not
-    name the author, and lack all later tweets."""
+    """When an author becomes a pull author, the lists of all followers are dropped. Otherwise they
+    do not name the author, and lack all later tweets."""
     tweet_cache_under_lease: bool = True
     """Only the holder of the fill lease fills a tweet cache entry. Otherwise a slow reader replaces
-    the text that an event has set by an old one."""
+    a text that an event has set with an older text."""
     missing_asked_of_primary: bool = True
     """A tweet that a replica lacks is looked up on the primary. Otherwise one that is too new for
     the replica counts as deleted."""
@@ -115,7 +116,8 @@ class Rules:
     the next."""
     local_cache_put_when_parsed: bool = True
     """The read service puts a tweet into its local cache at the moment when it parses the reply of
-    the tracked read. One step later, it may put what a change parsed in between has made old."""
+    the tracked read. One step later, it may have parsed a change of the tweet in between, and would
+    put the old version."""
     local_cache_only_tracked: bool = True
     """Only the results of tracked reads go into the local cache. Otherwise Redis never reports the
     change of a tweet that a reader put there when it filled the tweet cache itself."""
@@ -124,7 +126,7 @@ class Rules:
     while nobody listened."""
     pages_at_lsn: bool = True
     """Pages from Postgres come from a server that has reached the shard's LSN. Otherwise a page
-    from a replica lacks what an earlier page, or the drained shard, has shown."""
+    from a replica lacks tweets that an earlier page has shown, or that the shard has applied."""
     tokens_need_lsn: bool = True
     """A read with a consistency token is answered by a Postgres that has reached its LSN. Otherwise
     the effect of the command may be missing."""
@@ -133,25 +135,25 @@ class Rules:
     """A history is valid on the server on which it began, until that server restarts. Otherwise a
     restored copy continues the history, and gives out its LSNs and ids again."""
     keys_by_history: bool = True
-    """The keys in Redis belong to a history. Otherwise lists and checkpoints of a lost one
-    count."""
+    """The keys in Redis belong to a history. Otherwise lists and checkpoints of a lost history are
+    used."""
     records_by_history: bool = True
-    """Workers count only records of their history. Otherwise a relay of a lost one is believed, and
-    the epochs of the current one are below those seen."""
+    """Workers apply only records of their history. Otherwise they apply those of a lost history,
+    whose relay may have a higher epoch, and then skip records of the current one."""
     history_checked_before_build: bool = True
-    """Cached data is built from a Postgres that says it is at the history. Otherwise from a replica
-    of another history, whose LSNs mean something else."""
+    """Cached data is built from a Postgres that says it is at the history. Otherwise it may be
+    built from a replica of another history, whose LSNs mean something else."""
     replica_of_the_server: bool = True
     """A replica is believed only while it follows the server on which its history began. Otherwise
     a replica of a server that has not begun its own history yet counts that server's WAL as the
     former history's."""
     marks_by_history: bool = True
     """Rows are marked as sent only under the relay's own history. Otherwise a relay of the former
-    history marks rows that it sent to workers which do not count them; its epoch may be the
-    newest."""
+    history marks rows that no worker applies, because it sent them under that history; its epoch
+    may be the newest."""
     event_ids_never_repeat: bool = True
-    """A history draws event ids from the clock on. Otherwise it gives out the ids of lost
-    events."""
+    """The event ids of a new history begin at the current time in microseconds. Otherwise it gives
+    out the ids of lost events again."""
     history_before_event_ids: bool = True
     """A command makes sure that the history is valid before it draws event ids. Otherwise the first
     ids on a restored copy are those of lost events."""
@@ -159,20 +161,21 @@ class Rules:
     """A worker that loads a checkpoint compares the record before the offset with the last one that
     was applied. Otherwise a restored Kafka may have given the offset to another record."""
     reload_after_disconnect: bool = True
-    """A worker whose connection to Kafka broke loads its checkpoints. Otherwise Kafka may have been
-    restored, and be beyond the worker's offset again, before the worker fetches."""
+    """A worker whose connection to Kafka broke loads its checkpoints. Otherwise, if Kafka was
+    restored and has grown beyond the worker's offset again, the worker misses the records below
+    it."""
     tokens_by_history: bool = True
-    """A token is honoured under its own history. Otherwise the token of a lost command is, once its
-    LSN comes again."""
+    """The LSN of a consistency token is compared within the token's history. Otherwise the token of
+    a lost command is honoured once the new history reaches the same LSN."""
     ended_lsn_bounds_tokens: bool = True
-    """A token of an ended history is honoured up to the last LSN that is known to be shared.
-    Otherwise the token of a lost command is."""
+    """A consistency token of an ended history is honoured only up to the last LSN that both
+    histories are known to share. Otherwise the token of a lost command is honoured too."""
     forced_end_refuses_tokens: bool = True
-    """No token of a history that was ended by force is honoured. Older rows were loaded into the
-    running database, so its heartbeat is after what was lost."""
+    """No consistency token of a history that was ended by force is honoured. Older rows were loaded
+    into the running database, so the LSN of its heartbeat does not exclude the lost commands."""
     token_of_the_commits_history: bool = True
-    """A command gets a token only if its transaction was at the token's history. Otherwise the
-    token is of a history that has lost the command."""
+    """A command returns a consistency token only if its transaction was committed in the token's
+    history. Otherwise the token may name a history that has lost the command."""
 
 
 ALL_RULES = Rules()

@@ -15,7 +15,8 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-# This folder's modules are a package's, and its redis.py must not be taken for the client's.
+# Import this folder's modules from their package. If the folder itself were on the path, its
+# redis.py would hide the Redis client's package.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from model.focus import FOCUSES  # noqa: E402 - after the path above

@@ -34,7 +34,7 @@ class Totals:
 
 
 def histories(first: int) -> Iterator[tuple[int, str]]:
-    """Yield (seed, focus) for ever, from the first seed on; every second run has all faults."""
+    """Yield (seed, focus) for ever, from the first seed on; every second focus is "all"."""
     names = [name for name in FOCUSES if name != "all"]
     seed = first
     while True:
@@ -45,7 +45,8 @@ def histories(first: int) -> Iterator[tuple[int, str]]:
 def failed_without(rule: str, focus: str, count: int, enough: int = 8) -> tuple[list[Result], int]:
     """Return the runs that failed without the rule, and how many were played.
 
-    Histories from seed 0 on; those that fail with all rules too would say nothing, and raise.
+    Plays the seeds from 0 on. A run that fails with all rules too raises AssertionError, because it
+    says nothing about the rule.
     """
     failed: list[Result] = []
     for seed in range(count):

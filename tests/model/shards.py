@@ -17,7 +17,7 @@ Checkpoints = dict[int, Checkpoint]
 
 
 class Shards:
-    """A worker's connections to Redis; all methods raise RedisAwayError."""
+    """A worker's connections to Redis. Methods raise RedisAwayError while Redis is away."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -125,7 +125,7 @@ class Shards:
         before: Checkpoints,
         after: Checkpoints,
     ) -> Steps[bool]:
-        """Run a transaction if the checkpoints are the expected ones, and nobody writes them."""
+        """Run a transaction if the checkpoints are the expected ones, and stay so until it runs."""
         space = self.space
         is_compared = self.world.rules.checkpoints_compared
         self.check()

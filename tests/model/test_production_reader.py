@@ -44,9 +44,9 @@ def test_production_keeps_the_promises(chunk: int, monkeypatch: pytest.MonkeyPat
 def test_model_and_production_do_the_same(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both give the same page, and leave the same lists and tweets in Redis and in the process.
 
-    In the states that the servers come to in the course of histories. While Redis is not used or
-    the replica is at another history, the model reads the primary, and production the replica: old
-    pages are allowed then.
+    They are compared in states that servers reach during runs. States in which Redis is away, or
+    the replica is at another history, are left out: the model then reads from the primary,
+    production from the replica, and both are right because old pages are allowed.
     """
     monkeypatch.setattr(checks, "page", _page_of_both)
     totals = _play(chunk)
@@ -81,8 +81,8 @@ def _page_of_both(world: World, viewer: int, before: int, limit: int) -> Steps[l
 def _frozen(world: World, chance: int) -> World:
     """Return a copy of the world for one reader, in which some lists and tweets have expired.
 
-    What expires is drawn from chance. Else most pages would be read from complete lists, and say
-    nothing about how these are built and filled.
+    The number `chance` decides what has expired. If nothing had, most pages would be read from
+    complete lists, and building and filling would not be compared.
     """
     frozen = copy.copy(world)
     frozen.redis, frozen.local_cache = copy.deepcopy((world.redis, world.local_cache))

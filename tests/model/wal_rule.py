@@ -24,7 +24,7 @@ def read_at(
     """Return the query's result from a Postgres that has reached the LSN of the history.
 
     Raises:
-        HistoryEndedError: there is none.
+        HistoryEndedError: No Postgres that answers is at the history.
     """
     rules = world.rules
     replica, primary = world.replica, world.postgres

@@ -61,7 +61,7 @@ class Worker:
             yield from self._verify_checkpoints()
 
     def _ask_history(self) -> Steps[None]:
-        """Ask the primary for its valid history, and move there."""
+        """Ask the primary for its valid history, and move to it if it is another one."""
         relay = self.world.postgres.now.relay
         history = self.world.postgres.valid_history()
         yield
@@ -74,7 +74,7 @@ class Worker:
                 yield from self._shards.remove_ended(relay.ended)
 
     def _poll(self) -> None:
-        """Learn from the group which partitions are this worker's now."""
+        """Ask the group which partitions this worker has now."""
         assigned = {p for p, worker in self.world.assigned.items() if worker == self.name}
         if assigned != self._assigned:
             self._forget(self._assigned | assigned)
@@ -115,7 +115,7 @@ class Worker:
                 yield from self._shards.drop_all()
             yield from self._create(absent, ranges, topic)
             found = yield from self._shards.look(partitions)
-            # Another worker, which knew the topic before this one, may have created some of them.
+            # Another worker, which still knew the former topic, may have created some of them.
             if any(
                 checkpoint and checkpoint.topic_id != str(topic) for checkpoint in found.values()
             ):
@@ -207,7 +207,7 @@ class Worker:
         return batch
 
     def _apply(self, batch: Mapping[int, list[Placed]]) -> Steps[None]:
-        """Apply a batch; one with unreadable records in steps, see `unreadable_end_a_batch`."""
+        """Apply a batch, in steps if it has unreadable records; see `unreadable_end_a_batch`."""
         readable = {p: _before_unreadable(records) for p, records in batch.items()}
         if readable != batch:
             if self.world.rules.unreadable_end_a_batch and any(readable.values()):
@@ -321,10 +321,10 @@ class Worker:
 
 
 def _earliest(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
-    """Return a checkpoint from which every record counts that counts for one of the shards.
+    """Return a checkpoint to start from: a record that counts for any shard counts for it too.
 
-    It has the lowest epoch, and not that of the shard with the lowest offset: a checkpoint that was
-    created later has the newest epoch, at an offset that others may have passed under an older one.
+    It has the lowest offset and the lowest epoch, which may come from different shards: a
+    checkpoint that was created later may have a lower offset and a higher epoch.
     """
     furthest_behind = min(checkpoints, key=lambda checkpoint: checkpoint.offset)
     return replace(furthest_behind, epoch=min(checkpoint.epoch for checkpoint in checkpoints))

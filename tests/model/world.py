@@ -17,7 +17,7 @@ from model.rules import Rules
 
 T = TypeVar("T")
 
-# What an actor does: each `yield` ends an atomic step, and any other actor may go on.
+# What an actor does. Each `yield` ends an atomic step, after which any actor may be next.
 Steps = Generator[None, None, T]
 
 
@@ -27,7 +27,7 @@ class ViolationError(Exception):
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """A command that was answered."""
+    """A command whose client got an answer."""
 
     server: Postgres
     """Where it was committed."""
@@ -42,7 +42,7 @@ class World:
     rules: Rules
     rng: random.Random
     pull_followers: int
-    """Authors with more followers are pulled; 0: never."""
+    """Authors with more followers become pull authors; 0 means that no author does."""
     unreadable: float = 0.0
     """How often a record is unreadable."""
     undelivered: float = 0.0
@@ -51,7 +51,7 @@ class World:
     """Whether the story is kept."""
     clock: Clock = field(default_factory=Clock)
     postgres: Postgres = field(init=False)
-    """The primary to which new sessions go; those of a former one may not have ended yet."""
+    """The primary to which new sessions go. Sessions on a former one may still be open."""
     replica: Replica = field(init=False)
     """The replica to which new sessions go; perhaps one of a former primary."""
     servers: list[Postgres] = field(default_factory=list)
@@ -66,14 +66,15 @@ class World:
     assigned: dict[int, str] = field(default_factory=dict)
     """Which worker the consumer group gives a partition to."""
     in_flight: list[Steps[None]] = field(default_factory=list)
-    """Records that a given-up producer had on their way to Kafka."""
+    """Actors that deliver what a producer had in flight when the relay gave it up."""
     places: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     """Only for checks, by history and event: (topic, offset) of the last copy in Kafka."""
     events: dict[int, Event] = field(default_factory=dict)
-    """Only for checks: which event has an id."""
+    """Only for checks: the event that has each id."""
     acknowledged: list[Acknowledged] = field(default_factory=list)
     unpaged: set[str] = field(default_factory=set)
-    """Only for checks: histories during which an older copy of Kafka took over."""
+    """Only for checks: histories whose pages are not checked, because Kafka was restored from an
+    older copy, or an older state was loaded into Postgres."""
     loaded: list[tuple[Snapshot, Sequence[Snapshot]]] = field(default_factory=list)
     """Only for checks: the commits that loaded an older state, and that state's past."""
     quiet: bool = False
@@ -87,12 +88,12 @@ class World:
         self.local_cache = LocalTweetCache(self.rules, self.redis)
 
     def promote(self, postgres: Postgres) -> None:
-        """Let this be the primary from now on."""
+        """Make this server the primary."""
         self.postgres = postgres
         self.servers.append(postgres)
 
     def space(self, history: str) -> Space:
-        """Return the keys in Redis of a history."""
+        """Return the keys of a history in Redis."""
         return self.redis.space(history if self.rules.keys_by_history else "")
 
     def tell(self, who: str, *what: object) -> None:
@@ -105,6 +106,6 @@ class World:
         return not self.quiet and self.rng.random() < probability
 
     def new_token(self) -> str:
-        """Return a token that no other lease has."""
+        """Return a name for a lease that no other lease has."""
         self._token += 1
         return str(self._token)

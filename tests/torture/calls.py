@@ -1,4 +1,4 @@
-"""Calls to a system in which faults happen, and the failures that the faults excuse."""
+"""Calls to a system in which faults happen. Some failures are expected because of the faults."""
 
 from __future__ import annotations
 

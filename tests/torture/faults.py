@@ -1,4 +1,4 @@
-"""The faults that a story may draw. Each returns whether it could happen now."""
+"""The faults that a story may draw. Each method returns whether the fault could happen now."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Faults(RestoreFaults):
     # The feed --------------------------------------------------------------------------------
 
     def stale_record(self, which: int) -> bool:
-        """Send an old event again, as a relay would that was replaced long ago."""
+        """Send an old event again, as a relay that was replaced long ago might."""
         rows = [] if self._world.records_refused else self._sent_rows()
         if rows:
             key, payload = rows[which % len(rows)]
@@ -74,7 +74,7 @@ class Faults(RestoreFaults):
         """Make the relay send its last events again, as if it had died before marking them."""
         if self._world.records_refused:
             return False
-        # Only after everything was sent: events that are still being sent would get out of order.
+        # Wait until everything is sent: otherwise newer events would come before the older ones.
         wait_until(self._all_sent, "the relay has sent everything", SETTLE_SECONDS)
         self._world.clients.sql(
             "UPDATE outbox SET sent_at = NULL WHERE id >= (SELECT min(id) FROM"
@@ -102,7 +102,7 @@ class Faults(RestoreFaults):
         return True
 
     def supersede_relay(self, _: int) -> bool:
-        """Raise the relay epoch, as another relay would that takes over."""
+        """Raise the relay epoch, as another relay does when it takes over."""
         self._world.clients.sql("UPDATE relay_state SET epoch = epoch + 1")
         return True
 
@@ -200,7 +200,7 @@ class Faults(RestoreFaults):
         return stopped
 
     def replace_worker(self, _: int) -> bool:
-        """Pause the worker and start a second one: the first is a zombie when it resumes."""
+        """Pause the worker and start a second one; when the first resumes, it must be fenced."""
         if self._world.second_worker is not None or not self._world.worker.running:
             return False
         if not self._world.worker_stopped:

@@ -12,7 +12,8 @@ from torture.world import CALL_SECONDS, Cast, World
 from core.feed.timeline_lists import home_list
 
 PAGE_SIZES = (3, 20, 1, 100)
-# A timeline is read in at most this many pages, so a long one in small pages only in part.
+# The most pages that are read of a timeline. With a small page size, the end of a long timeline is
+# not compared.
 MOST_PAGES = 70
 BATCH = 1000
 
@@ -46,7 +47,7 @@ def compare(world: World, cast: Cast) -> None:
     there = {row[0] for row in world.clients.sql(query, cast.deleted)}
     for user in cast.deleted:
         if user in there:
-            continue  # a restore has lost the user, and a new one has got the id
+            continue  # a restore has lost the user, and the id was given out again
         try:
             page = world.read.GetHomeTimeline(
                 r.GetHomeTimelineRequest(user_id=user), timeout=CALL_SECONDS

@@ -14,8 +14,8 @@ from core.feed.timeline_lists import author_list, home_list
 
 ABANDONED_SECONDS = 11
 
-# Copies all keys at one moment, since scripts are atomic. Copied one by one, the lists and the
-# checkpoints would be of different moments, as they never are in a copy of a server.
+# Copies all keys at one moment, since scripts are atomic. If keys were copied one by one, lists and
+# checkpoints could be of different moments, which does not happen in a copy of a server.
 _COPY = """
 local copy = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -51,7 +51,7 @@ class RedisFaults:
         return self._world.redis_up
 
     def restore_redis(self, which: int) -> bool:
-        """Fail over to the copy: with new connections, or with the old ones, as behind a proxy."""
+        """Replace all keys with the copy's; break connections, or keep them, as a proxy does."""
         if self._copy is None or not self._world.redis_up or self._world.redis_full:
             return False
         redis: Any = self._world.clients.redis

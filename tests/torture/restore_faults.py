@@ -56,8 +56,8 @@ class RestoreFaults(RedisFaults):
     def restore_servers(self, which: int) -> bool:
         """Kill the servers of which there are copies, and start them from the copies.
 
-        The replica, which still has what Postgres has lost, is copied again at once or at the end
-        of the story.
+        If Postgres is restored, the replica still has what the primary has lost. It is rebuilt at
+        once, or at the end of the story.
         """
         copies, self._copies = self._copies, {}
         if not copies:
@@ -76,7 +76,7 @@ class RestoreFaults(RedisFaults):
         elif dump is not None:
             self._reload(dump, which)
         elif KAFKA in copies:
-            # Fanfare cannot notice that records are lost which no worker had read.
+            # Fanfare cannot notice the loss of records that no worker had read.
             self._operator("recover")
         if POSTGRES in copies or dump is not None:
             self._adopt_restored_users()
@@ -93,7 +93,7 @@ class RestoreFaults(RedisFaults):
         return True
 
     def fail_over(self, _: int) -> bool:
-        """Lose the primary and promote the replica, whatever it has received."""
+        """Lose the primary and promote the replica, even if it has not received all commits."""
         world = self._world
         if not self._replica_streams() and world.held_sender is None:
             return False
@@ -125,7 +125,7 @@ class RestoreFaults(RedisFaults):
         return True
 
     def evict(self, which: int) -> bool:
-        """Let Redis run short of memory for a moment, in which it evicts and may refuse writes."""
+        """Limit the memory of Redis for a moment, so that it evicts keys and may refuse writes."""
         if not self._world.redis_up or self._world.redis_full:
             return False
         redis: Any = self._world.clients.redis
@@ -143,7 +143,7 @@ class RestoreFaults(RedisFaults):
     # Parts of the above ----------------------------------------------------------------------
 
     def _keep(self, copies: dict[str, Path]) -> None:
-        """Remember copies, the newest of each server, and of Postgres either a dump or a copy."""
+        """Remember the newest copy of each server; for Postgres, either a dump or a copy."""
         if POSTGRES in copies:
             self._copies.pop(DUMP, None)
         if DUMP in copies:
@@ -171,7 +171,7 @@ class RestoreFaults(RedisFaults):
         return bool(world.clients.sql("SELECT 1 FROM pg_stat_replication"))
 
     def _adopt_restored_users(self) -> None:
-        """Bring the cast to what is in the database now, with new users in place of lost ones."""
+        """Update the cast to what the database has now, and add users if too few are left."""
         world, cast = self._world, self._cast
         world.postgres_crashed_at = time.monotonic()
         world.forget_lost_crowd()

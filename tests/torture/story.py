@@ -27,12 +27,14 @@ from torture.restore_faults import LOSSY
 from torture.tokens import LastCommand, check_author, check_tweet, refuses_lost
 from torture.world import Cast, World
 
-# How long readers wait for Postgres: a third of it to get there, the rest for the worker to pass.
+# How long the worker has to overtake readers who wait for Postgres. Before that, the readers have a
+# third of this to get there.
 STALL_SECONDS = 0.15
 MAX_USERS = 7
 
 INDEXES = st.integers(0, 63)
-# Most tweets come alone. 70 exceed what a read takes from a list, 300 what a list may hold.
+# Most tweets are created alone. A batch of 70 exceeds what a read takes from a list, a batch of 300
+# what a list may hold.
 COUNTS = st.sampled_from((1, 1, 1, 1, 3, 10, 30, 70, 300))
 LIMITS = st.sampled_from((20, 1, 3, 7, 25, 100))
 COMMANDS = st.lists(
@@ -64,7 +66,7 @@ class Story(RuleBasedStateMachine):
 
     @initialize(users=st.integers(2, 5), followed=st.integers(0, 2), costly=BUDGETS, checks=CHECKS)
     def begin(self, users: int, followed: int, costly: int, checks: int) -> None:
-        """Create the users; all of them follow the first ones."""
+        """Create the users; all of them follow the first `followed` of them."""
         self._costly, self._checks = costly, checks
         self._cast.users += self._world.new_users(users)
         # Nothing about these users is cached yet, so the follows need no events.
@@ -239,7 +241,7 @@ class Story(RuleBasedStateMachine):
     @precondition(lambda self: self._cast.users)
     @rule(fault=st.sampled_from(CHEAP), which=INDEXES)
     def fault(self, fault: str, which: int) -> None:
-        """Make a fault happen that takes no time."""
+        """Make a fault happen that takes little time."""
         self._faults.happen(fault, which)
         if fault == "poison_event":
             # It wrote a tweet, which a read with the last command's token need not show.
@@ -257,7 +259,7 @@ class Story(RuleBasedStateMachine):
     @precondition(lambda self: self._costly > 1 and not self._cast.stars)
     @rule()
     def star(self) -> None:
-        """Create a user whom a crowd follows."""
+        """Create a star: a user whom the crowd follows."""
         self._costly -= 1
         (star,) = self._world.new_users(1)
         first, last = self._world.crowd()

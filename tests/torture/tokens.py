@@ -1,4 +1,4 @@
-"""What reads with a consistency token must show of the command that the token is from."""
+"""Checks of reads with a consistency token: they must show the effect of the token's command."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from torture.calls import CALL
 from torture.oracle import timelines
 from torture.world import World
 
-# How a read may fail whose token is of a command that a restore has lost.
+# The reasons with which a read may fail if a restore has lost the command of its token.
 REFUSALS = {"CONSISTENCY_TOKEN_LOST", "NOT_YET_CONSISTENT"}
 
 
 @dataclass(frozen=True)
 class LastCommand:
-    """The last command of a story, known only until something else changes the same tweets.
+    """The last command of a story, remembered until something else changes the same tweets.
 
-    A read with its token shows everything until the command; later changes it may show or not.
+    A read with its token shows this command and all earlier ones. It may lack later changes, so a
+    check needs to know that nothing else has changed the same tweets.
     """
 
     author: int
-    """Whose tweets it changed, or of whom a timeline now has other tweets."""
+    """The author whose tweets it changed, or whom somebody followed or unfollowed."""
     tweet: int | None
     token: str
     created: bool = False

@@ -61,7 +61,7 @@ class World:
     """A system that is kept from story to story, and replaced only when it cannot be repaired."""
 
     def __init__(self, start: Callable[[], System], figures: Figures) -> None:
-        """Start a system; start: returns one with a replica and a short FANFARE_TIMELINE_LENGTH."""
+        """Start a system; `start` makes one with a replica and a short FANFARE_TIMELINE_LENGTH."""
         self._start = start
         self.figures = figures
         self.pull_followers = NO_PULL
@@ -141,7 +141,7 @@ class World:
             self.held_sender = None
 
     def repair_replica(self) -> None:
-        """Copy the replica again from a primary that was restored."""
+        """Rebuild the replica from the primary, if that was restored."""
         if self.replica_lost:
             backups.rebuild_replica(self.system)
             self.replica_lost = self.replay_paused = False
@@ -191,7 +191,7 @@ class World:
         self.redis_full = full
 
     def crowd(self) -> tuple[int, int]:
-        """Return the first and the last id of the crowd, inserted the first time."""
+        """Return the first and the last id of the crowd, which the first call inserts."""
         if self._crowd is None:
             rows = self.clients.sql(
                 "WITH made AS (INSERT INTO users (username) SELECT 'crowd_' || n"
@@ -208,7 +208,7 @@ class World:
         if count != [(CROWD,)]:
             self._crowd = None
 
-    # The way back ----------------------------------------------------------------------------
+    # Repair ----------------------------------------------------------------------------------
 
     def repair(self) -> None:
         """Start what is down and resume what is paused, without waiting for the feed to drain."""
@@ -230,7 +230,7 @@ class World:
         if self.pull_followers != self.base_pull_followers:
             self.set_pull_followers(self.base_pull_followers)
         if self.second_worker is not None:
-            # The zombie must find all work done by the other worker.
+            # The paused worker resumes once the other one has done all of its work.
             self.settle()
             self.continue_worker()
             self.settle()
@@ -263,7 +263,7 @@ class World:
             self.broken = True
 
     def stop_worker(self) -> None:
-        """Pause the worker, as if its machine stood still."""
+        """Pause the worker with SIGSTOP, as if its machine had frozen."""
         os.kill(self.worker.pid, signal.SIGSTOP)
         self.worker_stopped = True
 

@@ -175,7 +175,7 @@ class TestTopicInspector:
         assert case.inspector.event_ids({P0: 0, P1: 0}) == {P1: 200}
 
     def test_the_topic_keeps_its_id(self, case: Case) -> None:
-        """Records do not change it."""
+        """A new record does not change the topic's id."""
         before = case.inspector.topic_id()
         case.send(0, _event(100))
         assert case.inspector.topic_id() == before
@@ -210,7 +210,7 @@ class TestGroupConsumer:
         assert (error.code(), message.partition()) == (KafkaError._AUTO_OFFSET_RESET, 0)
 
     def test_a_working_connection_is_not_reported_as_broken(self, case: Case) -> None:
-        """Each break would have all checkpoints loaded again."""
+        """For each reported break the worker loads all checkpoints again."""
         case.join()
         assert not case.group.take_disconnected()
 
@@ -219,7 +219,7 @@ class TestDeadLetterQueue:
     """What every DeadLetterQueue must do."""
 
     def test_flushed_records_are_kept_with_reason_and_place(self, case: Case) -> None:
-        """They can be found, and sent again."""
+        """With reason and place, dead letters can be found, and sent again."""
         case.dead_letters.add(FakeMessage((P1, 7), UNREADABLE), "first")
         case.dead_letters.add(FakeMessage((P0, 8), UNREADABLE), "second")
         case.dead_letters.flush()

@@ -38,14 +38,14 @@ END = Checkpoint(5, Lsn(40), 2, "topic", 77)
 
 @dataclass
 class Case:
-    """Two workers' shards on one server."""
+    """The shards of one server, as two workers use them."""
 
     shards: TimelineShards
     other: TimelineShards
     data: Data
 
     def cache(self, list_: TimelineList, *ids: int) -> str:
-        """Put a list there; return its key."""
+        """Store a list with these ids; return its key."""
         key = self.shards.keys.for_list(list_)
         self.data.make_list(key, [SEPARATOR, *(b"%d" % id_ for id_ in ids), b"0"])
         return key
@@ -90,7 +90,7 @@ def _rows(checkpoint: Checkpoint, *partitions: Partition) -> dict[Partition, lis
 
 
 def _round(commands: Mapping[int, list[Command]]) -> list[Round]:
-    """Return the rounds that apply commands, by shard; every shard is at the end after them."""
+    """Return rounds that apply the commands of each shard, with a last chunk for every shard."""
     by_shard = {shard: iter(commands.get(shard, [])) for shard in ALL_SHARDS}
     return list(cut_into_rounds(by_shard, is_last=True))
 
@@ -250,7 +250,7 @@ class TestTimelineShards:
         assert (case.data.get(key) or b"").startswith(b"2:")
 
     def test_lists_are_dropped_in_the_transaction(self, case: Case) -> None:
-        """A drop that comes before a push leaves no list to push to."""
+        """If a drop comes before a push, there is no list to push to."""
         case.create_checkpoints(P0)
         key = case.cache(home_list(21), 7)
         follow = pb.FeedEvent(user_followed=pb.UserFollowed(follower_id=21, followed_id=1))

@@ -19,7 +19,7 @@ PAGE_SIZE = 3
 
 @dataclass
 class Case:
-    """A store, and how to have somebody follow an author there."""
+    """A store, and a function that gives an author there a new follower."""
 
     store: FollowerStore
     follow: Callable[[int], int]
@@ -85,7 +85,7 @@ class TestFollowerStore:
         assert list(case.store.follower_pages(case.nobody, now)) == []
 
     def test_another_history_is_refused(self, case: Case) -> None:
-        """Its LSNs mean something else here."""
+        """An LSN of another history means something else on this server."""
         now, _ = case.store.now()
         other = replace(now, history="ffffffffff")
         with pytest.raises(OtherHistoryError):
@@ -94,7 +94,7 @@ class TestFollowerStore:
             list(case.store.follower_pages(case.author, other))
 
     def test_the_current_history_has_not_ended(self, case: Case) -> None:
-        """Its keys in Redis must not be removed."""
+        """The keys of the current history in Redis must not be removed."""
         now, _ = case.store.now()
         assert now.history not in case.store.ended_histories()
 

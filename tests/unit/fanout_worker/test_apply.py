@@ -34,7 +34,7 @@ def delivering(worker: FakeWorker) -> FakeWorker:
 
 
 def test_records_of_a_replaced_relay_are_skipped(delivering: FakeWorker, counted: Counted) -> None:
-    """They are out of order, and the new relay has sent the same events again."""
+    """Such records are out of order, and the new relay has sent the same events again."""
     kafka = delivering.servers.kafka
     kafka.send(0, created(100, AUTHOR, epoch=2))
     kafka.send(0, created(101, AUTHOR, epoch=1))
@@ -47,7 +47,7 @@ def test_records_of_a_replaced_relay_are_skipped(delivering: FakeWorker, counted
 
 
 def test_records_of_another_history_are_skipped(delivering: FakeWorker, counted: Counted) -> None:
-    """Their commits are lost; the checkpoint passes them, and their numbers say nothing."""
+    """The commits of such records are lost; the checkpoint passes them, without LSN and epoch."""
     foreign = created(100, AUTHOR, epoch=9, lsn=999)
     foreign.history = "fedcba9876"
     delivering.servers.kafka.send(0, foreign)
@@ -68,7 +68,7 @@ def test_followers_are_read_at_the_batchs_lsn(delivering: FakeWorker) -> None:
 
 
 def test_a_follow_drops_the_list_before_the_tweets_of_its_batch(delivering: FakeWorker) -> None:
-    """Rebuilt, the list gets what is pushed later; the index knows the new follower."""
+    """Once the list is rebuilt, it gets later tweets, because the index knows the new follower."""
     kafka = delivering.servers.kafka
     kafka.send(0, created(100, AUTHOR))
     delivering.drain()
@@ -87,7 +87,7 @@ def test_a_follow_drops_the_list_before_the_tweets_of_its_batch(delivering: Fake
 
 
 def test_an_unreadable_record_drops_everything(delivering: FakeWorker, counted: Counted) -> None:
-    """The record is kept as a dead letter; what comes after it is applied after the drop."""
+    """The record becomes a dead letter; the records after it are applied after the drop."""
     kafka = delivering.servers.kafka
     kafka.send(0, created(100, AUTHOR))
     kafka.send(0, UNREADABLE)
@@ -118,7 +118,7 @@ def test_an_unreadable_record_moves_the_lsn_before_the_drop(delivering: FakeWork
 
 
 def test_an_unreadable_record_drops_the_known_followers(delivering: FakeWorker) -> None:
-    """It may have been a follow: the followers are read again."""
+    """The record may have been a follow, so the followers are read again."""
     delivering.servers.kafka.send(0, created(100, AUTHOR))
     delivering.drain()
     delivering.servers.kafka.send(0, UNREADABLE)
@@ -128,7 +128,7 @@ def test_an_unreadable_record_drops_the_known_followers(delivering: FakeWorker) 
 
 
 def test_an_unreadable_record_is_not_passed_without_its_copy(delivering: FakeWorker) -> None:
-    """While the dead-letter topic refuses it, the worker stays before it."""
+    """While the dead-letter topic refuses the copy, the worker stays before the record."""
     kafka = delivering.servers.kafka
     kafka.send(0, UNREADABLE)
     kafka.failure = KafkaException("away")
@@ -141,9 +141,9 @@ def test_an_unreadable_record_is_not_passed_without_its_copy(delivering: FakeWor
 
 
 def test_a_crash_before_the_drop_repeats_it(delivering: FakeWorker, servers: FakeServers) -> None:
-    """The offset passes the unreadable record only with or after the drop of the caches.
+    """The offset passes the unreadable record only after the caches have been dropped.
 
-    Records are applied up to the unreadable one first, and the batch ends there if that fails.
+    If the drop fails, the offset stays at the unreadable record, and the worker starts there again.
     """
     servers.kafka.send(0, UNREADABLE)
     servers.kafka.send(0, created(101, AUTHOR))
@@ -162,7 +162,7 @@ def test_a_crash_before_the_drop_repeats_it(delivering: FakeWorker, servers: Fak
 
 
 def test_a_replayed_record_only_drops(delivering: FakeWorker, counted: Counted) -> None:
-    """It may be older than what is cached: neither the tweet nor a push of it is set."""
+    """The record may be older than what is cached, so the tweet is neither cached nor pushed."""
     kafka, redis = delivering.servers.kafka, delivering.servers.redis
     kafka.send(0, created(100, AUTHOR))
     kafka.send(0, updated(100, AUTHOR, 3, "newest"))
@@ -181,7 +181,7 @@ def test_a_replayed_record_only_drops(delivering: FakeWorker, counted: Counted) 
 def test_a_part_of_a_batch_moves_only_the_lsn(
     delivering: FakeWorker, monkeypatch: pytest.MonkeyPatch, counted: Counted
 ) -> None:
-    """A worker that dies between two chunks leaves the offset behind, so all is done again."""
+    """If a worker dies between two chunks, the offset has not moved, and the batch is repeated."""
     monkeypatch.setattr(chunks, "MAX_COMMANDS", 1)
     kafka = delivering.servers.kafka
     for number in range(3):
@@ -209,7 +209,7 @@ def test_a_part_of_a_batch_moves_only_the_lsn(
 
 
 def test_an_event_of_a_relay_without_a_history_counts(delivering: FakeWorker) -> None:
-    """Relays of the version before histories stamped none."""
+    """Relays of older versions, which had no histories, leave the field empty."""
     event = stamped(created(100, AUTHOR), 100)
     event.history = ""
     delivering.servers.kafka.send(0, event)

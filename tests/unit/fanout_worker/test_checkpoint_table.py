@@ -39,7 +39,7 @@ def _offsets(worker: FakeWorker) -> set[int]:
 
 
 def test_absent_checkpoints_are_created_at_the_end(worker: FakeWorker) -> None:
-    """They have the primary's LSN and epoch, and the id of the last event in Kafka."""
+    """A new checkpoint has the primary's LSN and epoch, and the id of the last event in Kafka."""
     worker.servers.kafka.send(0, created(100, 1))
     worker.servers.store.lsn, worker.servers.store.epoch = 70, 4
     worker.assign(0)
@@ -135,7 +135,7 @@ def test_an_unreadable_record_before_the_offset_counts_as_another(loaded: FakeWo
 
 
 def test_a_record_that_retention_deleted_counts_as_the_same(loaded: FakeWorker) -> None:
-    """The record before the offset is gone, and nothing that is needed is."""
+    """Only the record before the offset is gone, which has been applied."""
     loaded.servers.kafka.starts[P0] = 3
     loaded.checkpoints.load([P0])
     assert _offsets(loaded) == {3}
@@ -163,7 +163,7 @@ def test_checkpoints_of_a_recreated_topic_are_removed(loaded: FakeWorker) -> Non
 def test_another_workers_checkpoints_of_another_topic_are_refused(
     loaded: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two workers create checkpoints while the topic is recreated: the later one looks again."""
+    """Two workers create checkpoints while the topic is recreated: the later one loads again."""
     stale = Checkpoint(0, Lsn(0), 1, "topic-0")
     key = loaded.shards.keys.checkpoint(Shard(5), P0)
     loaded.servers.redis.unlink(key)

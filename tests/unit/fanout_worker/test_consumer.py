@@ -54,7 +54,7 @@ def test_all_partitions_are_loaded_after_a_rebalance(delivering: FakeWorker) -> 
 
 
 def test_a_revoked_batch_is_not_committed(delivering: FakeWorker, counted: Counted) -> None:
-    """A batch under way may belong to the partition's next owner; Kafka refuses its offset."""
+    """The partition may have another owner already, and Kafka would refuse to commit its offset."""
     delivering.servers.kafka.send(0, created(100, AUTHOR))
     delivering.step()
     assert delivering.applier.is_busy
@@ -113,7 +113,7 @@ def test_a_paused_worker_changes_nothing_when_it_wakes(servers: FakeServers) -> 
 
 
 def test_a_batch_is_not_sent_after_one_that_was_refused(delivering: FakeWorker) -> None:
-    """It was prepared as if the one before had been applied, so it must be thrown away too."""
+    """The second batch was prepared as if the first had been applied, so both are thrown away."""
     delivering.servers.kafka.send(0, created(100, AUTHOR))
     delivering.step()
     moved = delivering.stored(0).pop()
@@ -165,7 +165,7 @@ def test_a_bug_is_retried_too(delivering: FakeWorker, caplog: pytest.LogCaptureF
 
 
 def test_health_fails_while_a_server_is_away(delivering: FakeWorker) -> None:
-    """The watchdog has the reason, until the worker gets on again."""
+    """The watchdog reports the reason until the worker makes progress again."""
     delivering.servers.redis.failure = RedisConnectionError("Redis is away")
     for _ in range(8):
         delivering.step()
@@ -177,7 +177,7 @@ def test_health_fails_while_a_server_is_away(delivering: FakeWorker) -> None:
 
 
 def test_health_fails_while_kafka_is_away(delivering: FakeWorker) -> None:
-    """A poll that brings nothing says nothing about Kafka, so the worker asks for the topic."""
+    """An empty poll does not show that Kafka is away, so the worker asks for the topic's id."""
     delivering.servers.kafka.failure = KafkaException("Kafka is away")
     for _ in range(10):
         delivering.step()
@@ -199,7 +199,7 @@ def test_reads_and_deliveries_go_on_while_postgres_is_away(delivering: FakeWorke
 
 
 def test_caches_are_dropped_when_redis_is_out_of_memory(delivering: FakeWorker) -> None:
-    """Lists that could not be pushed to are wrong; dropping them frees memory."""
+    """Lists to which a push failed are wrong; dropping them frees memory."""
     delivering.servers.kafka.send(0, created(100, AUTHOR))
     delivering.servers.redis.failure = ResponseError("OOM command not allowed when used memory")
     delivering.step()
@@ -257,7 +257,7 @@ def test_other_errors_of_kafka_are_retried(delivering: FakeWorker, counted: Coun
 
 
 def test_a_recreated_topic_is_noticed_without_records(delivering: FakeWorker) -> None:
-    """The new topic may have the next offset, so fetching would not tell."""
+    """The new topic may have the next offset, so fetching alone would not reveal it."""
     delivering.servers.kafka.topic_id = "topic-2"
     for _ in range(6):
         delivering.step()
@@ -298,6 +298,6 @@ def test_a_stale_checkpoint_of_one_shard_is_brought_forward(delivering: FakeWork
 
 
 def test_an_assignment_always_starts_from_the_checkpoints(delivering: FakeWorker) -> None:
-    """Even if the partition was this worker's before: another one may have had it in between."""
+    """The worker may have had the partition before, and another worker in between."""
     delivering.consumer._on_assign({Partition(0)})
     assert delivering.checkpoints.partitions == set()

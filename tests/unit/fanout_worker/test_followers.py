@@ -1,4 +1,4 @@
-"""The follower index: read once, then changed by events; forgotten rather than too large."""
+"""The follower index: reads an author once, then applies events, and respects its limit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _after(
 
 
 def test_followers_are_read_once_and_then_changed_by_events() -> None:
-    """Follows and unfollows of a batch count before its tweets; the last one decides."""
+    """Follows and unfollows of a batch count before its tweets; the last of an edge decides."""
     store = FakeFollowerStore({1: [7, 8]})
     index = FollowerIndex(store, 1000)
     assert _after(index, {0: [_tweet(0)]}, _at(5)) == {1: [7, 8]}

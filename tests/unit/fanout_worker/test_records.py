@@ -28,7 +28,7 @@ def test_records_of_a_replaced_relay_are_skipped() -> None:
 
 
 def test_a_replayed_dead_letter_counts_whatever_its_epoch() -> None:
-    """It has the epoch of long ago, and must not lower the epoch for the records after it."""
+    """A dead letter has an old epoch, which must not lower the epoch for the records after it."""
     replayed = Record.of(1, pb.FeedEvent(relay_epoch=1), is_replayed=True)
     records = [_record(0, 3), replayed, _record(2, 2)]
     assert _offsets(select_effective(records, 0, 0)) == [0, 1]
@@ -41,9 +41,9 @@ def test_applied_records_do_not_count_again() -> None:
 
 
 def test_a_checkpoint_advances_past_skipped_records() -> None:
-    """LSN and epoch are the highest of the records that count; a skipped one only counts as read.
+    """A skipped record moves only the offset; LSN and epoch are the highest of those that count.
 
-    A checkpoint that is further already stays as it is.
+    A checkpoint that is already beyond the records stays as it is.
     """
     checkpoint = Checkpoint(0, Lsn(10), 1, "t")
     records = [_record(0, 2, 30), _record(1, 1, 99), _record(2, 2, 20)]

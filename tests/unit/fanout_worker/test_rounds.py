@@ -123,7 +123,7 @@ def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_shards_that_need_it_get_a_batch() -> None:
-    """After a failure in the middle of a batch, the other shards have it already."""
+    """After a failure in the middle of a batch, some shards have the batch already."""
     commands = _commands([_created(0, 50, 3)], {3: _array(range(1, 40))}, [Shard(2), Shard(5)])
     assert commands.keys() == {2, 5}
 
