@@ -88,7 +88,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             cors = Cors(settings.cors_origins)
             servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
 
-        # What the checks find is only logged: Postgres can answer every read.
+        # Unsafe settings of Redis are only logged, because Postgres can answer every read.
         await checks.start(refuse=False)
         await primary.open()
         if replica is not primary:

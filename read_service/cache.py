@@ -1,7 +1,7 @@
 """The connection to Redis for one history: every call is bounded in time.
 
-When Redis has failed several times in a row, it is not asked for a second. Callers then get their
-answers from Postgres at once instead of waiting for a timeout each.
+When Redis has failed several times in a row, it is not asked again for one second. Callers then get
+their answers from Postgres at once, instead of waiting for a timeout each.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ OPEN_SECONDS = 1.0
 class CacheConnection:
     """Sends commands to Redis about the keys of one history at a time.
 
-    Until enter() names a history, and whenever Redis does not answer, has no memory left, or
-    while its circuit breaker is open, every call raises CacheUnavailableError.
+    A call raises CacheUnavailableError until enter() names a history, while the circuit breaker is
+    open, and when Redis does not answer or has no memory left.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class CacheConnection:
     def enter(self, history: str | None) -> None:
         """Read the keys of another history from now on; None: trust nothing.
 
-        Calls that are under way fail with CacheUnavailableError. The connection is closed, so the
-        caller of tracked reads is told that any key may have changed.
+        Calls that are under way fail with CacheUnavailableError. The connection is closed, and
+        `changed` is called with None.
         """
         self.keys = Keys.of(self._prefix, history or "")
         self.history = history
@@ -77,10 +77,11 @@ class CacheConnection:
     async def ask_with_applied(
         self, commands: Sequence[Command], shards: Iterable[Shard]
     ) -> tuple[Replies, Moment | None]:
-        """Return the answers, and what the fan-out had applied to the shards after the commands.
+        """Return the answers, and the moment up to which events were applied to the shards.
 
-        Redis executes the commands first: what is applied after the returned moment finds what
-        they have done. The moment is None if a checkpoint of one of the shards is absent.
+        Redis executes the commands before it reads the checkpoints. So whatever the fan-out applies
+        after that moment meets the effects of the commands. The moment is None if a checkpoint of
+        one of the shards is absent.
         """
         history = self.history
         asked: list[Command] = [("MGET", *self.keys.checkpoints(shard)) for shard in sorted(shards)]
@@ -97,7 +98,7 @@ class CacheConnection:
 
         Args:
             commands: names and arguments.
-            parsed: called with the answers before anything that Redis sends later is looked at.
+            parsed: called with the answers before anything that Redis sends later is parsed.
 
         Raises:
             CacheUnavailableError: there are no answers, or they are of a former history.
@@ -114,14 +115,14 @@ class CacheConnection:
             answers = await self._redis.execute(commands, parsed_in_time)
         except (RedisError, OSError, TimeoutError) as error:
             if is_out_of_memory(error):
-                # It answers, and what it holds can still be read: no reason to leave it alone.
+                # Redis still answers, and can be read: no failure for the circuit breaker.
                 METRICS.add(Metric.CACHE_REFUSED)
                 raise CacheUnavailableError from error
             self._breaker.record_failure(error)
             raise CacheUnavailableError from error
         self._breaker.record_success()
         if self.history != history:
-            # enter() did not close the connection, which was still being made.
+            # enter() could not close the connection, because it was still being opened.
             raise CacheUnavailableError
         return answers
 

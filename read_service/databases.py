@@ -32,7 +32,7 @@ IdRow = TypeVar("IdRow", bound=RowWithId)
 
 
 class Databases:
-    """The primary, and a replica that takes the load of what it may answer.
+    """The primary, and a replica that answers the queries for which it is fresh enough.
 
     A query goes to the replica. The primary answers it when the replica is not fresh enough, does
     not answer, or is left out.
@@ -58,9 +58,9 @@ class Databases:
     async def rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> list[Row]:
-        """Return the rows, which are old ones if the replica lags.
+        """Return the rows, which may be old if the replica lags.
 
-        If no server may answer, the rows are read again with the fallback of the freshness.
+        If no server can answer, the query runs again with the fallback of the freshness.
         """
         try:
             return await self._rows(query, parameters, freshness, row)
@@ -82,7 +82,7 @@ class Databases:
     async def rows_by_id(
         self, query: str, ids: Sequence[int], freshness: Freshness, row: type[IdRow]
     ) -> dict[int, IdRow]:
-        """Return the rows with these ids, without those that the primary does not have either."""
+        """Return the rows with these ids, by id; an id is left out if the primary lacks it too."""
         found = {
             found.id: found for found in await self._rows(query, {"ids": [*ids]}, freshness, row)
         }

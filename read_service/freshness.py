@@ -18,8 +18,8 @@ HAS_TOKEN = load_queries("read_service")["has_token"]
 class Freshness:
     """No requirement: every server may answer, however far it lags.
 
-    The subclasses require something. Their checks are statements of their own, to be run on the
-    same connection before the read.
+    Each subclass requires something. Its checks are separate statements, to be run on the same
+    connection before the read.
     """
 
     fallback: Freshness | None = None
@@ -43,7 +43,7 @@ class TokenFreshness(Freshness):
     """The server has committed what a consistency token stands for."""
 
     moment: Moment
-    """What the token names."""
+    """The moment in the token."""
     unavailable_error = NotYetConsistentError
 
     async def is_met_by(self, replica: Connection) -> bool:
@@ -53,7 +53,7 @@ class TokenFreshness(Freshness):
     async def check(self, primary: Connection) -> None:
         """Raise an error if the primary may not answer.
 
-        A primary that took over from another one may lack what that one had acknowledged.
+        A primary that took over from another one may lack commits that the other acknowledged.
 
         Raises:
             ConsistencyTokenLostError: the token is of a former history, and what it stands for
@@ -77,7 +77,7 @@ class AppliedFreshness(Freshness):
     """
 
     moment: Moment
-    """What has been applied."""
+    """The moment up to which the fan-out has applied events."""
     fallback: Freshness | None = None
 
     async def is_met_by(self, replica: Connection) -> bool:

@@ -1,4 +1,4 @@
-"""Follows the history of the database, and leaves a replica out that lags too far."""
+"""Watches the history of the database, and leaves out a replica that lags too far."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RelayState:
 
 
 class HistoryWatch:
-    """Switches Redis to the history of the primary, and a replica that lags too far off and on."""
+    """Has reads use the primary's history in Redis, and leaves out a replica that lags too far."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class HistoryWatch:
             await asyncio.sleep(CHECK_SECONDS)
 
     async def check(self) -> None:
-        """Ask both servers. One that does not answer changes nothing."""
+        """Ask both servers. If one does not answer, what depends on its answer stays the same."""
         here = await _relay_state(self._primary, "current_history")
         if here is None:
             return

@@ -16,15 +16,15 @@ from read_service.pages import FROM_THE_TOP
 from read_service.protocols import CacheUnavailableError, TimelineCache, TimelineStore, TweetPage
 from read_service.tweets import TweetReader
 
-# How many elements more than the page has the first window is long: the log since the last
-# compaction must fit in.
+# How many elements the first window has in addition to those of the page. They make room for the
+# log, which holds the ids that were pushed since the last compaction.
 LOG_ROOM = 64
-# How many tweets at least are read at once to refill a page that lost deleted tweets.
+# At least this many tweets are read at once to refill a page that lost deleted tweets.
 MIN_REFILL = 50
-# How many elements one read takes at most from the lists of pull authors. Postgres merges more than
-# that sooner.
+# At most this many elements are read from the lists of pull authors for one page. Postgres merges
+# more than that faster.
 MAX_MERGED = 50_000
-# How many timelines of one batch are read at a time if they need more than their list in Redis.
+# How many timelines of one batch are read at a time, of those that the fast path cannot answer.
 BATCH_CONCURRENCY = 16
 
 
@@ -56,7 +56,7 @@ class HomeTimelines:
             before: only tweets with ids below this one.
             offset: how many of these to skip.
             limit: at most this many tweets.
-            freshness: ANY, or what a consistency token requires, which only Postgres can answer.
+            freshness: ANY, or what a consistency token requires; then only Postgres answers.
 
         Raises:
             UserNotFoundError: there is no such user.
@@ -72,9 +72,9 @@ class HomeTimelines:
     async def first_pages(
         self, user_ids: Sequence[int], limit: int, freshness: Freshness
     ) -> list[TweetPage | FanfareError]:
-        """Return the first pages of several home timelines, or for each why there is none.
+        """Return the first page of each home timeline, or the error that kept it from being read.
 
-        The arguments are like those of page(), which says what the errors mean.
+        See page() for the arguments and the errors.
         """
         pages: Sequence[TweetPage | None] = [None] * len(user_ids)
         if freshness is ANY and user_ids:
@@ -93,7 +93,7 @@ class HomeTimelines:
         return [next(others) if page is None else page for page in pages]
 
     async def _first_pages(self, user_ids: Sequence[int], limit: int) -> Sequence[TweetPage | None]:
-        """Return the first pages that can be had fast; None for each that needs _any_page().
+        """Return the first pages by the fast path; None for each that needs _any_page().
 
         This is the hot path: one round trip to Redis for all timelines, if the local tweet cache
         has the tweets.
@@ -131,10 +131,10 @@ class HomeTimelines:
         return page
 
     async def _freshness_of_redis(self, user_id: int) -> Freshness:
-        """Return what a page from Postgres must contain to follow one from Redis.
+        """Return the freshness of a page from Postgres that may follow a page from Redis.
 
-        A replica that lags would lack what the page before, from Redis, already contained, or
-        still have what that page did not contain any more.
+        A replica that lags could lack tweets that the page from Redis already showed, or still
+        have tweets that were already missing from it.
         """
         with contextlib.suppress(CacheUnavailableError):
             applied = await self._cache.applied(home_list(user_id).shard)
@@ -154,8 +154,8 @@ class HomeTimelines:
         wanted = offset + limit
         if wanted > self._length:
             return None
-        # Only a page from the top is known to be in the first elements of the list, and not even
-        # that one if it loses deleted tweets.
+        # A page from the top is usually in the first elements of the list, unless deleted tweets
+        # are missing from it. Any other page, and the second try, take the whole list.
         for length in (wanted + LOG_ROOM, None) if before == FROM_THE_TOP else (None,):
             window = await self._window(user_id, length)
             if window is None:
@@ -166,9 +166,9 @@ class HomeTimelines:
         return None
 
     async def _window(self, user_id: int, length: int | None) -> Window | None:
-        """Return what the user's list says, merged with those of the pull authors.
+        """Return a window on the user's list, merged with the lists of the pull authors.
 
-        None if these are too many to be merged here.
+        None if there are too many pull authors to be merged here.
         """
         own = home_list(user_id)
         (window,) = await self._lists.windows([own], length)
@@ -192,7 +192,7 @@ class HomeTimelines:
         page: dict[int, bytes] = {}
         at = 0
         while len(page) < wanted and at < len(ids):
-            # Some of those before were deleted. So may be many of the next.
+            # After the first chunk: some of it was deleted, and so may be many of the next.
             METRICS.add(Metric.PAGE_REFILLED, at > 0)
             chunk = ids[at : at + max(wanted - len(page), MIN_REFILL if at else 0)]
             at += len(chunk)

@@ -24,11 +24,11 @@ from read_service.protocols import (
 
 # Longer than any build takes. After this time another reader may take a list from its builder.
 BUILD_SECONDS = 10.0
-# How many lists one read builds. A reader who follows more pull authors whose lists are absent gets
-# the page from Postgres meanwhile.
+# How many lists one read builds at most. If more are absent, because a reader follows many pull
+# authors, the page comes from Postgres until later reads have built the rest.
 MAX_LISTS_PER_BUILD = 32
 # How many reads of this process build at a time. The others get their pages from Postgres, which
-# costs it less than building. So Postgres is not overloaded when all lists are lost at once.
+# costs Postgres less than a build. So it is not overloaded when all lists are lost at once.
 MAX_BUILDERS = 8
 
 
@@ -58,9 +58,9 @@ class ListBuilder:
         """Build absent lists.
 
         Raises:
-            ListNotReadyError: not all of them could be built. Another reader builds one, too many
-                builds are under way, one was dropped meanwhile, or a checkpoint is absent.
-            UserNotFoundError: one is the home timeline of a user who does not exist.
+            ListNotReadyError: some could not be built, because another reader is building them, too
+                many builds are under way, the fan-out dropped them, or a checkpoint is absent.
+            UserNotFoundError: a list is the home timeline of a user who does not exist.
         """
         if self._builders >= MAX_BUILDERS:
             raise ListNotReadyError
@@ -73,9 +73,9 @@ class ListBuilder:
             raise ListNotReadyError
 
     async def clear_if_abandoned(self, list_: TimelineList, build_lease: str) -> None:
-        """Remove a list that has been in the making for too long.
+        """Remove a list whose build has taken too long.
 
-        Its TTL is short, but a reader who touched the list before may have made it long.
+        A list that is being built has a short TTL, but a touch by another reader may extend it.
         """
         begun = int(build_lease.partition("-")[0])
         if self._clock() - begun > BUILD_SECONDS:
@@ -91,7 +91,7 @@ class ListBuilder:
         try:
             return await self._build_leased(leased, build_lease)
         except BaseException:
-            # A cancelled read gives the lists up too.
+            # BaseException, so that a cancelled read gives the lists up too.
             await self._cache.abandon_builds(leased.taken, build_lease)
             raise
 

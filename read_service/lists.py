@@ -9,7 +9,7 @@ from core.runtime.metrics import METRICS, Metric
 from read_service.list_building import ListBuilder, ListNotReadyError
 from read_service.protocols import TimelineCache
 
-# Others may change the lists between two tries. After this many tries Postgres answers.
+# Other processes may change the lists between two tries. After this many, Postgres answers.
 MAX_TRIES = 8
 
 
@@ -23,7 +23,7 @@ class ListReader:
         self._length = length
 
     async def windows(self, lists: Sequence[TimelineList], length: int | None) -> list[Window]:
-        """Return a readable window on each list, on at least length elements; None for all.
+        """Return a readable window on each list, of at least length elements; None for all of it.
 
         Raises:
             ListNotReadyError: a list cannot be read now.

@@ -1,8 +1,8 @@
 """The local tweet cache: tweets kept in the process until Redis says that they have changed.
 
-A tweet enters only with the answer to a tracked read, at the moment in which the answer is parsed.
-Redis announces a later change behind that answer on the same connection, and the tweet is then
-forgotten. So a tweet in here is at least as new as every answer of Redis that was parsed before.
+A tweet enters only from the answer to a tracked read, at the instant at which it is parsed. Redis
+announces a later change of the tweet after that answer, on the same connection, and the tweet is
+then forgotten. So a tweet in here is at least as new as every answer of Redis parsed so far.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from core.feed.tweet_cache import decode_entry, is_lease, tweet_id_of
 from core.rpc.messages import delimited
 from read_service.protocols import TweetPage
 
-# Of about 300 bytes each: 30 MB.
+# A tweet takes about 300 bytes, so this is about 30 MB.
 MAX_TWEETS = 100_000
 
 
 class LocalTweetCache:
-    """Tweets by id, as messages that each follow their length; None for a deleted tweet."""
+    """Serialised tweets by id, each preceded by its length; None for a deleted tweet."""
 
     def __init__(self, limit: int) -> None:
-        """Keep at most limit tweets, and drop first those that have been here longest."""
+        """Keep at most limit tweets; those that have been here longest are dropped first."""
         self._tweets: dict[int, bytes | None] = {}
         self._limit = limit
 
@@ -40,7 +40,7 @@ class LocalTweetCache:
         return {id_: self._tweets[id_] for id_ in ids if id_ in self._tweets}
 
     def remember(self, ids: Sequence[int], values: Sequence[bytes | None]) -> None:
-        """Keep the answer to a tracked read of these tweets; absent ones and leases are skipped."""
+        """Remember what a tracked read of these tweets returned, but no absent ones or leases."""
         for id_, value in zip(ids, values, strict=True):
             if value is not None and not is_lease(value):
                 tweet = decode_entry(value)

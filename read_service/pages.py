@@ -10,7 +10,7 @@ MAX_LIMIT = 100
 # The position before the first item of a list that is sorted in descending order.
 FROM_THE_TOP = 2**63 - 1
 
-# The position of the page's last item.
+# A page token holds the position of the last item of its page.
 _TOKENS = OpaqueTokenCodec(version=1, values="q", digest_size=8)
 
 
@@ -23,9 +23,9 @@ def encode_page_token(method: str, user_id: int, position: int) -> str:
     """Return the token of the page that begins after the item at this position.
 
     Args:
-        method: the RPC that lists; only this one accepts the token.
+        method: the RPC that returns the list; no other RPC accepts the token.
         user_id: whose list it is, or 0; the token is refused for any other user.
-        position: what the list is sorted by, of the last item that the client has.
+        position: the sort key of the last item that the client has.
     """
     return _TOKENS.encode(position, bound_to=(method, user_id))
 

@@ -30,7 +30,7 @@ class TweetPage(NamedTuple):  # cheaper to make than a dataclass, and each read 
 
     ids: Sequence[int]
     tweets: Sequence[bytes]
-    """The tweets with these ids: serialised messages, each after its length."""
+    """The tweets with these ids: serialised messages, each preceded by its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +58,24 @@ class Leased(Generic[Leasable]):
     """The answer to a request for leases."""
 
     taken: Sequence[Leasable]
-    """What the caller holds the lease of now, in the order of the request."""
+    """The lists or tweets whose leases the caller holds now, in the order of the request."""
     applied: Moment | None
-    """What the fan-out had applied to the shards of everything that was requested, as read after
-    the leases were taken. Whatever the caller stores must come from a Postgres that has reached it.
-    None if a checkpoint is absent: then nothing may be stored."""
+    """The moment up to which the fan-out had applied events to all shards of the request, read
+    after the leases were taken. What the caller stores must come from a Postgres server that has
+    reached this moment. None if a checkpoint is absent: then nothing may be stored."""
 
 
 class TimelineCache(Protocol):
     """The timeline lists in Redis, of one history. core/feed/timeline_lists.py has their format.
 
-    Other clients may change a list between any two calls. All methods raise
+    Other clients may change a list between any two calls. All methods may raise
     CacheUnavailableError.
     """
 
     async def heads(
         self, wanted: Collection[tuple[TimelineList, int | None]]
     ) -> Sequence[Sequence[bytes]]:
-        """Return the first elements of lists, at most as many as given with each; None for all.
+        """Return the first elements of lists: at most the number given with each, None for all.
 
         An absent list has no elements.
         """
@@ -89,8 +89,9 @@ class TimelineCache(Protocol):
     async def compact(self, list_: TimelineList, cap: int) -> None:
         """Sort the log of a list into its base, which then has at most cap ids.
 
-        Ids below the end of a base that does not reach the first tweet are dropped, because it has
-        no others there. A list without a base is deleted. A list being built stays as it is.
+        If there are older tweets below the base, ids in the log that are below its last id are
+        dropped: the list would be incomplete there. A list without a base is deleted. A list being
+        built stays as it is.
         """
 
     async def begin_builds(
@@ -98,8 +99,8 @@ class TimelineCache(Protocol):
     ) -> Leased[TimelineList]:
         """Take the build leases of those lists that are absent.
 
-        From then on the fan-out pushes to them. Everything that it applied before is covered by
-        the moment that is returned.
+        From then on the fan-out pushes to these lists. Everything that it had applied before is
+        covered by the moment that is returned.
         """
 
     async def finish_builds(
@@ -107,13 +108,14 @@ class TimelineCache(Protocol):
     ) -> list[TimelineList]:
         """Give lists their bases, and return the lists for which that was possible.
 
-        A list whose build lease is not held any more stays as it is: the fan-out has dropped it
-        meanwhile, and the base may lack the reason. What was pushed since the lease was taken
-        becomes part of the base. A base of fewer than cap ids is complete.
+        A list that no longer has this build lease stays as it is: the fan-out has dropped it in
+        the meantime, and the base may lack the change that made the fan-out do so. What was pushed
+        since the lease was taken becomes part of the base. A base with fewer than cap ids is
+        complete.
         """
 
     async def abandon_builds(self, lists: Iterable[TimelineList], build_lease: str) -> int:
-        """Remove those of the lists whose build lease this is; return how many there were."""
+        """Remove those of the lists that have this build lease; return how many there were."""
 
     async def applied(self, shard: Shard) -> Moment | None:
         """Return what the fan-out has applied to a shard; None if a checkpoint is absent."""
@@ -122,35 +124,35 @@ class TimelineCache(Protocol):
 class TweetCache(Protocol):
     """The tweets in Redis, of one history. core/feed/tweet_cache.py has their format.
 
-    All methods raise CacheUnavailableError.
+    All methods may raise CacheUnavailableError.
     """
 
     async def read(self, ids: Sequence[int]) -> Sequence[bytes | None]:
         """Return the values of tweets, in the order of the ids; None for each that is absent.
 
-        The local tweet cache remembers them, and forgets each before the answer of any later call
-        in which its change could be seen.
+        The local tweet cache remembers them. When one of them changes, the local tweet cache
+        forgets it before any later call returns an answer in which the change could be seen.
         """
 
     async def take_fill_leases(self, ids: Sequence[int], fill_lease: str) -> Leased[int]:
-        """Take the leases to fill in those of the tweets that are absent.
+        """Take the fill leases of those tweets that are absent.
 
-        A lease expires after some seconds, and gives way to whatever the fan-out applies.
+        A lease expires after some seconds, and is replaced by whatever the fan-out applies.
         """
 
     async def fill(self, values: Mapping[int, bytes], fill_lease: str) -> None:
         """Store the values of tweets whose fill leases are still held.
 
-        An empty value only gives the lease up.
+        An empty value gives the lease up, and stores nothing.
         """
 
 
 class TimelineStore(Protocol):
     """What timelines and tweets need of Postgres, read with the freshness that is given.
 
-    All methods raise DatabaseUnavailableError and OverloadedError. With the freshness of a
-    consistency token they raise NotYetConsistentError and ConsistencyTokenLostError, with that of
-    Redis OtherHistoryError.
+    All methods may raise DatabaseUnavailableError and OverloadedError. With TokenFreshness they may
+    also raise NotYetConsistentError and ConsistencyTokenLostError, with AppliedFreshness
+    OtherHistoryError.
     """
 
     async def user_exists(self, user_id: int, freshness: Freshness) -> bool:

@@ -1,9 +1,9 @@
 -- name: has_token
--- Whether this server has committed what a consistency token stands for. Null: the token is of another
--- history, and not known to be older than the current one, so what it stands for may be lost.
--- A replica has everything up to the relay's last heartbeat that it has replayed; its own LSN does not
--- count, because it may follow a restored primary. The same holds for a primary on which no history has
--- begun since it started.
+-- Whether this server has committed what a consistency token stands for. Null if that may be lost: the
+-- token is of another history, and its LSN is not known to be before the end of that history.
+-- On a replica, only the last LSN counts that the relay recorded and the replica has replayed. Its own
+-- LSN does not, because it may follow a restored primary. The same holds for a primary on which no
+-- history has begun since it started.
 SELECT CASE
     WHEN %(lsn)s <= (SELECT lsn FROM ended_histories WHERE id = %(history)s) THEN true
     WHEN history IS DISTINCT FROM %(history)s THEN NULL

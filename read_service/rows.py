@@ -90,6 +90,6 @@ class AuthorIdsRow:
 
 @dataclass(frozen=True, slots=True)
 class ExistsRow:
-    """A row that only says that there is one."""
+    """A row whose only purpose is to exist."""
 
     found: bool

@@ -1,4 +1,4 @@
-"""What the read service needs of a Postgres server; `core.storage.postgres.Database` is one."""
+"""What the read service needs of a Postgres server; core.storage.postgres.Database provides it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Server(Protocol):
         """Lend a connection.
 
         Raises:
-            DatabaseUnavailableError: the server is down, broke off, or is silent for too long;
-                also from a statement on the connection.
+            DatabaseUnavailableError: the server is down, broke off, or is silent for too long. A
+                statement on the connection may raise this too.
             OverloadedError: too many callers wait for a connection.
         """

@@ -1,4 +1,4 @@
-"""The servicer of fanfare.read.v1.ReadService: from requests to answers."""
+"""The gRPC ReadService."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from read_service.tweets import TweetReader
 
 MAX_BATCH_TWEETS = 2000
 
-# Answers with tweets are put together from the serialised tweets, which are never parsed here.
+# Answers with tweets are assembled from these tags and from serialised tweets, without parsing.
 _TWEET = field_tag(pb.GetTweetResponse.TWEET_FIELD_NUMBER)
 _TWEETS = field_tag(pb.BatchGetTweetsResponse.TWEETS_FIELD_NUMBER)
 _TIMELINES = field_tag(pb.BatchGetHomeTimelinesResponse.TIMELINES_FIELD_NUMBER)
@@ -45,7 +45,7 @@ _HOME_PAGE, _HOME_TIMELINE, _USER_PAGE = (
 
 
 class ReadService:
-    """Answers requests, which have been validated against the rules in the protos before."""
+    """The queries. Requests have already been validated against the rules in the protos."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ReadService:
         *,
         knows_callers: bool,
     ) -> None:
-        """Answer from these; knows_callers: whether the access rules are enforced."""
+        """Use these collaborators; knows_callers: whether the access rules are enforced."""
         self._store = store
         self._knows_callers = knows_callers
         self._tweets = tweets
@@ -153,7 +153,7 @@ class ReadService:
     async def BatchGetHomeTimelines(  # noqa: N802
         self, request: pb.BatchGetHomeTimelinesRequest, _context: Context
     ) -> bytes:
-        """Return the first pages of several home timelines, each of which may fail alone."""
+        """Return the first pages of several home timelines, each of which may fail by itself."""
         limit = page_size(request.limit)
         ids = list(dict.fromkeys(request.user_ids))
         if len(ids) * limit > MAX_BATCH_TWEETS:
@@ -200,7 +200,7 @@ class ReadService:
         method: str,
         read: Callable[[int, int, int, int, Freshness], Awaitable[list[FollowEdge]]],
     ) -> tuple[list[User], str]:
-        """Return a page of the users at the other ends of a user's follow edges, and its token."""
+        """Return a page of the users at the other ends of the edges, and the next page token."""
         before = _position(request, method, request.user_id)
         limit = page_size(request.limit)
         freshness = _freshness(request)
@@ -229,10 +229,10 @@ def _tweet_page(
     """Return the fields of a serialised message that hold tweets and next_page_token.
 
     Args:
-        tags: what stands before each tweet, and before the token.
+        tags: the field tags of a tweet and of next_page_token.
         page: the tweets; one more than limit if there is a next page.
-        method: which method returns the page; the token is good for it alone.
-        user_id: whose page it is; likewise.
+        method: the RPC that returns the page; no other RPC accepts the token.
+        user_id: whose page it is; the token is refused for any other user.
         limit: how many tweets the page may have.
     """
     tweet_tag, token_tag = tags
@@ -250,13 +250,13 @@ class _Paged(Protocol):
 
 
 def _freshness(request: _Consistent) -> Freshness:
-    """Return what the answer to a request must contain."""
+    """Return the freshness that the request's consistency token requires."""
     moment = decode_token(request.consistency_token)
     return ANY if moment is None else TokenFreshness(moment)
 
 
 def _position(request: _Paged, method: str, user_id: int, top: int = FROM_THE_TOP) -> int:
-    """Return the position after which a page begins: that of its page token, else the top."""
+    """Return the position after which a page begins: from its page token, or the top."""
     if not request.page_token:
         return top
     return decode_page_token(request.page_token, method, user_id)

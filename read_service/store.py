@@ -45,10 +45,9 @@ class FollowEdge:
 
 
 class PostgresStore:
-    """Every read of Postgres, as messages of the contract.
+    """All queries to Postgres; users and tweets are returned as protobuf messages.
 
-    The freshness of a method says what its answer must contain; `Databases` says which errors that
-    can raise.
+    The argument `freshness` says what the answer must contain. `Databases` lists the errors.
     """
 
     def __init__(self, databases: Databases) -> None:
@@ -139,7 +138,7 @@ class PostgresStore:
     async def following(
         self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
     ) -> list[FollowEdge]:
-        """Return whom a user follows, by edges below the given number, newest edge first."""
+        """Return the users that a user follows, by edges below the number, newest edge first."""
         return await self._edges("list_following", user_id, before, offset, limit, freshness)
 
     async def _edges(  # noqa: PLR0913, PLR0917 - a page, and what it must contain

@@ -1,4 +1,4 @@
-"""The timeline lists in Redis, by the scripts of core/feed/timeline_lists.py."""
+"""The timeline lists in Redis, changed by the scripts of core/feed/timeline_lists.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from core.storage.redis import Command
 from read_service.cache import CacheConnection
 from read_service.protocols import Leased, ListBase
 
-# A list's TTL is extended at most once in this fraction of it, as long as the process remembers.
+# A process extends a list's TTL at most once in this fraction of the TTL, while it remembers.
 TOUCH_FRACTION = 1 / 100
 MAX_REMEMBERED_TOUCHES = 100_000
 
@@ -48,7 +48,7 @@ class RedisTimelineCache:
     async def heads(
         self, wanted: Collection[tuple[TimelineList, int | None]]
     ) -> Sequence[Sequence[bytes]]:
-        """Return the first elements of lists, at most as many as given with each; None for all."""
+        """Return the first elements of lists: at most the number given with each, None for all."""
         key = self._connection.keys.for_list
         return await self._connection.ask(
             [
@@ -105,7 +105,7 @@ class RedisTimelineCache:
             commands.append(("EVAL", timeline_lists.FINISH_BUILD, 1, key, *arguments, *base.ids))
         answers = await self._connection.ask(commands)
         METRICS.add(Metric.BUILD_REFUSED, answers.count(0))
-        self._touched.update(keys)  # the script gives the whole TTL
+        self._touched.update(keys)  # the script sets the full TTL
         return [
             list_
             for list_, answer in zip(bases, answers, strict=True)
@@ -113,7 +113,7 @@ class RedisTimelineCache:
         ]
 
     async def abandon_builds(self, lists: Iterable[TimelineList], build_lease: str) -> int:
-        """Remove those of the lists whose build lease this is; return how many there were."""
+        """Remove those of the lists that have this build lease; return how many there were."""
         key = self._connection.keys.for_list
         return sum(
             await self._connection.ask(

@@ -1,4 +1,4 @@
-"""The tweets in Redis, and how the local tweet cache comes to know them."""
+"""The tweet cache in Redis; what is read from it is remembered by the local tweet cache."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RedisTweetCache:
         return found
 
     async def take_fill_leases(self, ids: Sequence[int], fill_lease: str) -> Leased[int]:
-        """Take the leases to fill in those of the tweets that are absent."""
+        """Take the fill leases of those tweets that are absent."""
         key = self._connection.keys.tweet
         value = tweet_cache.encode_lease(fill_lease)
         commands: list[Command] = [

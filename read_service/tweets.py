@@ -1,4 +1,4 @@
-"""Tweets by id: from Redis, and what is absent there from Postgres, which then fills Redis."""
+"""Reads tweets by id from Redis; those that are absent there are filled in from Postgres."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from read_service.protocols import CacheUnavailableError, TimelineStore, TweetCa
 
 
 class TweetReader:
-    """Reads tweets as serialised messages, each after its length."""
+    """Reads tweets as serialised messages, each preceded by its length."""
 
     def __init__(self, cache: TweetCache, local: LocalTweetCache, store: TimelineStore) -> None:
         self._cache = cache
@@ -36,9 +36,9 @@ class TweetReader:
     async def listed_tweets(self, ids: Sequence[int]) -> dict[int, bytes]:
         """Return those of the tweets that exist, by id; for ids just read from a list in Redis.
 
-        The local tweet cache is as new as that list, so it may answer. And each of these tweets
-        was created once: one that does not exist is deleted, and is stored as such, while a tweet
-        with any other id may still be created.
+        The local tweet cache is at least as new as that list, so it may answer. And each of these
+        tweets has existed: if Postgres does not have it, it was deleted, and Redis stores it as
+        deleted. A tweet with any other id may still be created.
         """
         known = self._local.known(ids)
         tweets = {id_: tweet for id_, tweet in known.items() if tweet is not None}
@@ -81,9 +81,9 @@ class TweetReader:
     async def _fill(self, ids: Sequence[int], *, is_listed: bool) -> dict[int, bytes]:
         """Read tweets from Postgres, and store them in Redis where a fill lease could be taken.
 
-        The lease is taken first, then the applied moment is read, then a Postgres that has reached
-        the moment. What changes the tweet later takes the lease away, and what changed it before is
-        in what is read.
+        First the lease is taken, then the applied moment is read, then the tweet from a Postgres
+        server that has reached that moment. A change that is applied later takes the lease away. A
+        change that was applied earlier is in what Postgres returns.
         """
         fill_lease = secrets.token_hex(8)
         leased = await self._cache.take_fill_leases(ids, fill_lease)

@@ -78,7 +78,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         tls = certificates(settings.tls_dir)
         shared = settings.share_ports
         grpc = GrpcServer(settings.bind, settings.write_port, handlers, tls, shared=shared)
-        # A part of its own: commands go on without the relay.
+        # The relay has a health entry of its own, because commands work without it.
         grpc.add_part(HEALTH_NAME)
         servers: list[GrpcServer | RestServer] = [grpc]
         if settings.rest_write_port:

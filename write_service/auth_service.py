@@ -32,7 +32,7 @@ class AuthService:
         self._signer.kid()  # fails before anything is done if there is no key
         account = await self._store.find_account(request.username)
         password_hash = account.password_hash if account else None
-        # Without a hash this takes as long: its time must not reveal who has an account.
+        # Takes equally long without a hash, so that the time does not reveal who has an account.
         is_right, renewed = await self._passwords.verify(password_hash, request.password)
         if account is None or password_hash is None or not is_right:
             raise InvalidCredentialsError

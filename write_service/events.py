@@ -21,7 +21,7 @@ class OutboxEvent:
     """An event to be enqueued."""
 
     key: int
-    """The id of a user, which becomes the key of the Kafka record: the author, or the followed."""
+    """The key of the Kafka record, a user id: that of the author, followed or deleted user."""
     type: str
     """The CloudEvents type, such as "tweet.created"."""
     payload: bytes
@@ -37,7 +37,7 @@ def tweet_created(tweet: Tweet, *, pulled: bool, became_pulled: bool) -> OutboxE
 
     Args:
         tweet: the new tweet.
-        pulled: whether readers pull the tweet from the author's list; else workers push it.
+        pulled: whether readers pull the tweet from the author's list; otherwise workers push it.
         became_pulled: whether this transaction was the one that made the author a pull author.
     """
     # Assembled from bytes: as nested messages, the tweet would be copied at each level.
@@ -47,7 +47,7 @@ def tweet_created(tweet: Tweet, *, pulled: bool, became_pulled: bool) -> OutboxE
 
 
 def tweet_updated(tweet: Tweet, version: int) -> OutboxEvent:
-    """Return the event of a new content for a tweet; version counts the contents from 1."""
+    """Return the event of a tweet's update; version is the one that the update made."""
     event = pb.FeedEvent(tweet_updated=pb.TweetUpdated(tweet=tweet, version=version))
     return _event("tweet.updated", event)
 
@@ -68,7 +68,7 @@ def user_followed(follower_id: int, followed_id: int) -> OutboxEvent:
 
 
 def user_unfollowed(follower_id: int, followed_id: int) -> OutboxEvent:
-    """Return the event of the end of a follow; its key is the followed user, as above."""
+    """Return the event of an unfollow; its key is the followed user, as for a new follow."""
     change = pb.UserUnfollowed(follower_id=follower_id, followed_id=followed_id)
     return _event("user.unfollowed", pb.FeedEvent(user_unfollowed=change))
 

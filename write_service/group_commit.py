@@ -22,6 +22,7 @@ from core.feed.history import Lsn, Moment
 from write_service.drafts import TweetDraft
 
 LOG = logging.getLogger(__name__)
+# Limits: tweets in a transaction, drafts in the queue, and transactions at a time.
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
@@ -39,7 +40,7 @@ class CreateTweets(Protocol):
         """Return the result for each draft, in order, and a moment at or after the commit.
 
         Raises:
-            FanfareError: nothing was created.
+            FanfareError: the tweets are not known to have been created.
         """
 
 
@@ -52,10 +53,10 @@ class _Waiting:
 
 
 class GroupCommit:
-    """A queue of drafts, from which up to two transactions at a time take all that wait."""
+    """A queue of drafts, which are committed in groups by up to two transactions at a time."""
 
     def __init__(self, create: CreateTweets) -> None:
-        """Prepare a queue that start() begins to work off."""
+        """Prepare the queue; start() begins to commit from it."""
         self._create = create
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()

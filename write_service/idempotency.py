@@ -43,7 +43,7 @@ async def claim_request_ids(
     """Claim the request_ids of tweets that are about to be created.
 
     Args:
-        connection: is in the transaction that creates the tweets.
+        connection: must be in the transaction that creates the tweets.
         drafts: a group of drafts.
         results: for each draft the tweet that is about to be created, or why it cannot be.
         created_at: the creation time of these tweets.
@@ -52,7 +52,7 @@ async def claim_request_ids(
         The answers to retries, by the index of the draft; these tweets must not be created.
 
     Raises:
-        DatabaseUnavailableError: a claim expired in the meantime; the client's retry will succeed.
+        DatabaseUnavailableError: a claim was purged meanwhile; the client's retry will succeed.
     """
     keys = {
         index: (draft.user_id, draft.request_id)
@@ -78,7 +78,7 @@ async def claim_request_ids(
         },
     )
     claimed_now = set(await inserted.fetchall())
-    # In a second statement, whose snapshot includes the claims that the first one waited for.
+    # A second statement, because its snapshot includes the claims that the first one waited for.
     rows = connection.cursor(row_factory=class_row(Claim))
     await rows.execute(SQL["claims_of_request_ids"], request_ids)
     claims = {(claim.user_id, claim.request_id): claim for claim in await rows.fetchall()}
@@ -93,14 +93,14 @@ def answer_retries(
 ) -> dict[int, Tweet | FanfareError]:
     """Return the answers to those drafts that repeat an earlier one, by their index.
 
-    The answer is the tweet that the request_id was first used for, or RequestIdReusedError if its
-    content differs.
+    The answer is the tweet that the request_id was first used for, or RequestIdReusedError if the
+    draft has another content than that tweet.
 
     Args:
         drafts: a group of drafts.
         keys: the user and request_id of each draft that has one, by ascending index.
-        claims: who used these request_ids first.
-        claimed_now: the tweets that this transaction claims a request_id for.
+        claims: the first use of each of these request_ids.
+        claimed_now: the ids of the tweets for which this transaction claimed a request_id.
 
     Raises:
         DatabaseUnavailableError: a claim was purged while it was looked up, so its request_id is

@@ -28,7 +28,7 @@ class KafkaPublisher:
     """A `Publisher` with a Kafka producer of its own.
 
     The producer is idempotent, and such a producer may stay broken after the broker lost its
-    state. So after a failure it is thrown away.
+    state. So the publisher is thrown away after a failure.
     """
 
     def __init__(self, address: str, topic: str, silence_seconds: float) -> None:
@@ -45,7 +45,7 @@ class KafkaPublisher:
             | {
                 "linger.ms": 1,
                 "message.timeout.ms": DELIVERY_SECONDS * 1000,
-                # flush() tells when all are delivered.
+                # Successes need no reports: flush() shows when all are delivered.
                 "delivery.report.only.error": True,
             }
         )
@@ -54,7 +54,7 @@ class KafkaPublisher:
         """Send the events, in order, and return when Kafka has confirmed all of them.
 
         Raises:
-            PublishError: some are not confirmed in time, or not before stopping was set.
+            PublishError: some events were not confirmed in time, or before stopping was set.
         """
         failures: list[KafkaError] = []
 
@@ -89,7 +89,7 @@ def kafka_record(event: UnsentEvent, lsn: Lsn, epoch: Epoch) -> Record:
     Args:
         event: the row of the outbox.
         lsn: an LSN at or after the event's commit.
-        epoch: that of the relay that sends it.
+        epoch: the epoch of the relay that sends the event.
     """
     stamp = FeedEvent(
         event_id=event.id,

@@ -25,8 +25,8 @@ CHANNEL = "fanfare_outbox"
 async def enqueue_events(connection: Connection, events: Sequence[OutboxEvent]) -> None:
     """Insert events in the transaction of the connection.
 
-    To be called after the statements that lock the changed rows: the ids that the events get here
-    are then in commit order for each tweet, follow and user. The relay is not woken.
+    Call it after the statements that lock the changed rows, so that the ids that the events get are
+    in commit order for each tweet, follow and user. It does not wake the relay.
     """
     await connection.execute(
         _SQL["enqueue_events"],

@@ -1,4 +1,4 @@
-"""Password hashes: argon2id, computed in threads so that the event loop goes on."""
+"""Password hashes: argon2id, computed in threads so that the event loop is not blocked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Passwords:
         self._hasher = PasswordHasher(
             time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES, type=Type.ID
         )
-        # For users without a hash. It has the same parameters, so verifying takes as long.
+        # Verified for users without a hash. With the same parameters this takes equally long.
         self._placeholder_hash = self._hasher.hash(secrets.token_hex())
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
         self._waiting = 0
@@ -49,7 +49,7 @@ class Passwords:
         """Check a password against its hash.
 
         Args:
-            password_hash: None if the user has none. That takes as long, and never matches.
+            password_hash: None if the user has none; the check takes equally long, and fails.
             password: what the caller entered.
 
         Returns:
@@ -61,7 +61,7 @@ class Passwords:
         return await self._run(lambda: self._verify(password_hash, password))
 
     def close(self) -> None:
-        """Stop the threads after the hashes that are queued."""
+        """Compute the hashes that are queued, then stop the threads."""
         self._executor.shutdown()
 
     def _verify(self, password_hash: str | None, password: str) -> tuple[bool, str | None]:

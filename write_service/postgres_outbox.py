@@ -24,11 +24,11 @@ from write_service.relay import Epoch, EventBatch, RelayFencedError, UnsentEvent
 LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")
 
-# The key of the advisory lock. Any number will do that is the same in every relay of a database.
+# The key of the advisory lock: any number, but the same in every relay of a database.
 RELAY_LOCK = 0x46414E46
 # Sent events are kept for `fanfare replay`, in case Kafka loses them.
 SENT_RETENTION_SECONDS = 7 * 86_400
-# request_ids are kept for so long after their tweet was deleted.
+# A request_id is kept for this long after its tweet was deleted.
 REQUEST_RETENTION_SECONDS = 86_400
 _RETENTION_SECONDS = {
     "purge_sent_events": SENT_RETENTION_SECONDS,
@@ -40,7 +40,7 @@ _RETENTION_SECONDS = {
 class _PurgedRows:
     count: int
     last_at: datetime | None
-    """When the retention of the last of them began."""
+    """When the last of them was sent, or its tweet deleted; None if there are no rows."""
 
 
 class PostgresOutbox:
@@ -58,7 +58,7 @@ class PostgresOutbox:
         """
         self._connection = connect(dsn, "relay", silence_seconds)
         self._silence_seconds = silence_seconds
-        # By query, where its last purge ended.
+        # By query, the last_at of its last purge, if that may have left expired rows.
         self._purged_up_to: dict[str, datetime] = {}
         # Marking events as sent need not wait for the disk. If a crash of Postgres undoes the
         # latest markings, the events are sent again in order, as after a crash of the relay.
@@ -79,9 +79,9 @@ class PostgresOutbox:
     def _terminate_silent_relay(self) -> None:
         """End the session that holds the relay lock, if it has been silent for too long.
 
-        Its relay is gone, but Postgres cannot know while a hung proxy keeps the connection open.
-        An active relay sends queries far more often. One that only stalled competes for the lock
-        again.
+        The relay of that session is gone, but Postgres does not notice this while a hung proxy
+        keeps the connection open. An active relay sends queries far more often. A relay that only
+        stalled connects and competes for the lock again.
         """
         seconds = 2 * self._silence_seconds
         cursor = self._connection.cursor(row_factory=scalar_row)
@@ -96,7 +96,7 @@ class PostgresOutbox:
         self._connection.execute(f"LISTEN {CHANNEL}")
 
     def wait_for_events(self, seconds: float) -> None:
-        """Wait until events have been committed, for at most so many seconds."""
+        """Wait until events have been committed, but no longer than this many seconds."""
         for _ in self._connection.notifies(timeout=seconds, stop_after=1):
             pass
 
@@ -111,10 +111,10 @@ class PostgresOutbox:
         return epoch
 
     def heartbeat(self, epoch: Epoch) -> None:
-        """Record the current LSN as one of the epoch's history.
+        """Record that the epoch's history has reached the current LSN.
 
-        A database whose epoch is lower than this one was put back to an older state while it ran.
-        Then a new history begins.
+        If the database has only older epochs, it was put back to an older state while it ran. Then
+        this begins a new history.
 
         Raises:
             RelayFencedError: the epoch is not the newest.
@@ -136,8 +136,8 @@ class PostgresOutbox:
         """Mark a batch as sent, and return the unsent events with the lowest ids, at most limit.
 
         Both take one round trip, since a relay that keeps up does this for every few events. The
-        query is never for "ids above the last one": ids are drawn before their transactions
-        commit, so a lower one may appear late.
+        query does not skip the ids up to the last one that was sent: ids are drawn before their
+        transactions commit, so a lower id may become visible later than a higher one.
 
         Raises:
             RelayFencedError: the epoch is not the newest; nothing was marked.
@@ -154,11 +154,11 @@ class PostgresOutbox:
                         "history": epoch.history,
                     },
                 )
-            # By position, in the order of the columns: by name would cost half a microsecond more
-            # for each event, a twelfth of what the whole relay takes.
+            # Fields are filled by position, in the order of the columns. By name would cost half a
+            # microsecond more per event, a twelfth of the time that the whole relay takes.
             unsent = self._connection.cursor(binary=True, row_factory=args_row(UnsentEvent))
             unsent.execute(SQL["unsent_events"], {"limit": limit})
-            # After the events: it must not be before the commit of any of them.
+            # Read after the events, so that it is not before the commit of any of them.
             lsn = self._connection.cursor(row_factory=scalar_row).execute(SQL["current_lsn"])
             is_fenced = marked is not None and marked.fetchone() is None
             if not is_fenced:
@@ -180,8 +180,8 @@ class PostgresOutbox:
                 )
                 for query, seconds in _RETENTION_SECONDS.items()
             }
-        # Once all are gone, the next purge begins at the oldest row again: some rows may have been
-        # locked, or the clock may have been set back.
+        # Once no expired rows are left, the next purge begins at the oldest row again: some rows
+        # may have been locked, or the clock may have been set back.
         self._purged_up_to = {}
         for query, cursor in cursors.items():
             purged = cursor.fetchone()

@@ -53,7 +53,7 @@ SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
 -- count stops above pull_followers. It is null if it does not matter: for pull authors, if
 -- pull_followers is 0, or if an upper bound shows that the author cannot have more than
 -- pull_followers. The bound is follower_bound plus the last number drawn by a follow, see
--- follower_counts.py. A follow that commits meanwhile may be missed; a later tweet will notice it.
+-- follower_counts.py. A follow that commits meanwhile may be missed; it counts for a later tweet.
 WITH locked AS MATERIALIZED (
     SELECT users.id, pulled, CASE
         WHEN pulled OR %(pull_followers)s = 0 THEN NULL
@@ -122,8 +122,8 @@ ON CONFLICT DO NOTHING
 DELETE FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s
 
 -- name: enqueue_events
--- Runs after the statements that lock the changed rows: the ids that are drawn here are in commit
--- order for each tweet, follow and user. begin_history makes sure that the history is valid,
+-- Runs after the statements that lock the changed rows, so that the ids that are drawn here are in
+-- commit order for each tweet, follow and user. begin_history() makes sure that the history is valid;
 -- otherwise the ids could repeat those of a lost history.
 INSERT INTO outbox (key, type, payload)
 SELECT key, type, payload
@@ -133,8 +133,8 @@ ORDER BY position
 
 -- name: insert_tweets_and_events
 -- Inserts new tweets and enqueues their events, in one statement to save a round trip. An earlier
--- statement has locked the authors, and nobody else knows the tweets yet. So the ids that are drawn
--- for the events are in commit order for each user, as in enqueue_events.
+-- statement has locked the authors, and no other transaction sees the tweets. So the ids drawn for the
+-- events are in commit order for each user, as in enqueue_events.
 WITH rows AS (
     SELECT * FROM unnest(
         %(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[], %(payloads)b::bytea[]
@@ -153,8 +153,8 @@ COPY outbox (key, type, payload) FROM STDIN
 SELECT pg_notify(%(channel)s, '')
 
 -- name: committed
--- Runs after a commit. Returns an LSN at or after the commit, the valid history, and the last number
--- drawn by a follow: last_value less one, because a sequence that was never used says 1.
+-- Runs after a commit. Returns an LSN at or after the commit, the valid history, and a number that the
+-- sequence of follows has reached: last_value minus one, because a sequence that was never used has 1.
 -- Also wakes the relay. Inside the transaction, pg_notify would make concurrent commits wait for one
 -- another, including their flush to disk. If the process dies before it runs this, the relay finds
 -- the events within a second.
@@ -165,8 +165,8 @@ SELECT
 FROM pg_notify(%(channel)s, '')
 
 -- name: terminate_silent_relay
--- idle_session_timeout would not do: it does not apply after a pipeline, which psycopg ends with a
--- Flush.
+-- Ends the session that holds the relay lock if it has been idle for too long. idle_session_timeout
+-- cannot do this: it does not apply after a pipeline, which psycopg ends with a Flush.
 SELECT pid, pg_terminate_backend(pid)
 FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND granted
@@ -180,8 +180,8 @@ SELECT begin_history(forced => %(forced)s)
 UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch AS number, history
 
 -- name: heartbeat
--- Returns whether the relay's epoch is the newest and its history valid. Null if the database has
--- only older epochs: it was put back to an older state while it ran.
+-- Records the current LSN, and returns whether the relay's epoch is the newest and its history valid.
+-- Returns null if the database has only older epochs: it was put back to an older state while it ran.
 WITH newest AS MATERIALIZED (
     SELECT epoch, history = %(history)s AND server = server_identity() AS is_at_history
     FROM relay_state FOR UPDATE
@@ -200,12 +200,12 @@ SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDE
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
 
 -- name: mark_sent
--- Marks events as sent and returns a row, or does nothing and returns none if the relay's epoch is
--- not the newest. The lock on relay_state makes a relay that begins the next epoch wait for the
--- marking, or the marking see that epoch. The history is compared as well, since epochs repeat after
--- older rows were put back.
--- Also records the batch's LSN as one of this history: a replica that has the row has every commit
--- up to it.
+-- Marks events as sent and returns a row. If the relay's epoch is not the newest, it does nothing and
+-- returns no row. Because of the lock on relay_state, either a relay that begins the next epoch waits
+-- for this statement, or this statement sees that epoch. The history is compared as well, since epochs
+-- repeat after older rows were put back.
+-- Also records that this history has reached the batch's LSN: a replica that has replayed the record
+-- has every commit up to that LSN.
 WITH newest AS MATERIALIZED (
     SELECT FROM relay_state
     WHERE epoch = %(epoch)s AND history = %(history)s AND server = server_identity()
@@ -222,10 +222,10 @@ marked AS (
 SELECT true FROM newest
 
 -- name: purge_sent_events
--- Deletes sent events whose retention has expired, the oldest first, at most limit. Returns how many,
--- and when the last of them was sent, which is the value of after for the next call. Without it, each
--- call would read the index from its beginning, through the entries of all rows that were deleted
--- since the last vacuum.
+-- Deletes sent events whose retention has expired, the oldest first, at most limit. Returns how many
+-- were deleted, and when the last of them was sent. The next call passes that time as after. Without
+-- it, each call would read the index from its beginning, through the entries of all rows that were
+-- deleted since the last vacuum.
 WITH expired AS MATERIALIZED (
     SELECT ctid AS place, sent_at FROM outbox
     WHERE sent_at >= coalesce(%(after)s, '-infinity'::timestamptz)
@@ -237,7 +237,7 @@ purged AS (DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT place FROM expired))
 SELECT count(*), max(sent_at) AS last_at FROM expired
 
 -- name: purge_requests
--- As purge_sent_events, for the request_ids of deleted tweets.
+-- Does the same as purge_sent_events for the request_ids of deleted tweets.
 WITH expired AS MATERIALIZED (
     SELECT ctid AS place, tweet_deleted_at FROM tweet_requests
     WHERE tweet_deleted_at >= coalesce(%(after)s, '-infinity'::timestamptz)
@@ -263,7 +263,8 @@ WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
 UPDATE users SET password_hash = %(new)s WHERE id = %(user_id)s AND password_hash = %(old)s
 
 -- name: insert_session
--- The foreign key takes a KEY SHARE lock on the user: no session outlives its user.
+-- A deletion and a password change end all sessions of the user. FOR SHARE and these exclude each
+-- other, so that no session is created beside them and survives.
 INSERT INTO sessions (id, user_id, secret_sha256, expires_at)
 SELECT %(id)s, id, %(sha256)s, now() + %(seconds)s * interval '1 second'
 FROM users WHERE id = %(user_id)s AND password_hash = %(password_hash)s
@@ -271,8 +272,8 @@ FOR SHARE
 RETURNING expires_at
 
 -- name: purge_sessions_of_user
--- Deletes expired sessions and all but the newest: otherwise anybody who knows a password could add
--- rows without limit. SKIP LOCKED: concurrent sign-ins would deadlock on each other's rows.
+-- Deletes expired sessions and all but the newest. Otherwise anybody who knows a password could add
+-- rows without limit. Without SKIP LOCKED, concurrent sign-ins could deadlock on each other's rows.
 DELETE FROM sessions WHERE id IN (
     SELECT id FROM sessions
     WHERE user_id = %(user_id)s AND (expires_at < now() OR id IN (

@@ -14,7 +14,7 @@ from core.errors import InvalidRefreshTokenError
 
 # A session ends when it is not refreshed for this long.
 LIFE_SECONDS = 30 * 86_400
-# How many sessions a user can have; one more ends the one that was refreshed the longest ago.
+# How many sessions a user can have. A further sign-in ends the least recently refreshed one.
 MAX_SESSIONS = 100
 
 _ID_BYTES = 16

@@ -3,10 +3,10 @@
 Every event is published at least once, in commit order for each tweet, follow and user.
 
 Each write process runs a relay, but only the one that holds an advisory lock in Postgres is active.
-A relay that stalls can lose the lock without noticing, so the lock is backed by fencing: an active
-relay takes an epoch, a number above all epochs before. It stamps the epoch on its records, and may
-mark events as sent only while its epoch is the newest. Workers skip records of an older epoch than
-they have seen; the successor has published those events again.
+A relay that stalls can lose the lock without noticing, so the lock is backed by fencing: a relay
+that becomes active takes an epoch, a number above all earlier epochs. It stamps the epoch on its
+records, and may mark events as sent only while its epoch is the newest. Workers skip records of an
+older epoch than they have seen; the relay of the newer epoch publishes those events again.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ BATCH_EVENTS = 10_000
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 1.0
-# Pause between the end of one purge, when no expired rows were left, and the next.
+# How long the relay waits to purge again once no expired rows are left.
 PURGE_INTERVAL_SECONDS = 10.0
-# Rows purged between two batches, which takes a few milliseconds. After a larger batch it is twice
-# the number of events sent, so that the outbox shrinks at any rate of events.
+# How many rows are purged between two batches; this takes a few milliseconds. After a large batch,
+# twice as many rows as it had events are purged, so that the outbox shrinks at any rate of events.
 PURGE_ROWS = 500
 # The relay's own name in the gRPC health service: commands work without it.
 HEALTH_NAME = "fanfare.relay"
@@ -98,7 +98,7 @@ class Outbox(Protocol):
         """Have wait_for_events() return early whenever events have been committed."""
 
     def wait_for_events(self, seconds: float) -> None:
-        """Wait until events have been committed, for at most so many seconds."""
+        """Wait until events have been committed, but no longer than this many seconds."""
 
     def begin_epoch(self) -> Epoch:
         """Begin a new epoch, durably: no later one has the same number and history.
@@ -107,9 +107,9 @@ class Outbox(Protocol):
         """
 
     def heartbeat(self, epoch: Epoch) -> None:
-        """Record the current LSN as one of the epoch's history.
+        """Record that the epoch's history has reached the current LSN.
 
-        A replica that shows the record has every commit up to that LSN.
+        A replica that has replayed the record has every commit up to that LSN.
 
         Raises:
             RelayFencedError: the epoch is not the newest.
@@ -140,8 +140,8 @@ class Publisher(Protocol):
         """Send the events, in order, and return when Kafka has confirmed all of them.
 
         Raises:
-            PublishError: some are not confirmed in time, or not before stopping was set. They may
-                still arrive. The publisher must not be used again.
+            PublishError: some events were not confirmed in time, or before stopping was set. They
+                may still arrive. The publisher must not be used again.
         """
 
 
@@ -212,7 +212,7 @@ class Relay:
             self.watchdog.worked()  # another relay is active
             if self._stopping.wait(IDLE_SECONDS):
                 return
-        # Before the first fetch, or a commit between the two would be noticed a second late.
+        # Before the first fetch. Otherwise a commit between the two would be noticed a second late.
         outbox.listen()
         METRICS.add(Metric.RELAY_STARTED)
         while not self._stopping.is_set():
@@ -233,7 +233,7 @@ class Relay:
         sent = NO_EVENTS
         last_heartbeat = -math.inf
         while sent.events or not self._stopping.is_set():
-            # When stopping, only the last batch is marked.
+            # When stopping, mark the last batch, and fetch no other.
             limit = 0 if self._stopping.is_set() else BATCH_EVENTS
             batch = outbox.mark_and_fetch(sent, limit, epoch)
             if batch.events:
@@ -252,7 +252,7 @@ class Relay:
 
         Args:
             outbox: where to purge.
-            sent: how many events were sent since the last purge.
+            sent: how many events the last batch had.
         """
         if self._clock() < self._next_purge:
             return False

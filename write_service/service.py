@@ -22,10 +22,10 @@ TURN_SECONDS = 0.01
 
 
 class WriteService:
-    """The commands. The server has validated every request before it comes here."""
+    """The commands. Requests have already been validated, except the items of a batch."""
 
     def __init__(self, store: CommandStore, tweets: GroupCommit, passwords: Passwords) -> None:
-        """Serve with these collaborators; tweets creates tweets, the store does all else."""
+        """Create tweets through tweets; run all other commands on the store."""
         self._store = store
         self._tweets = tweets
         self._passwords = passwords

@@ -48,7 +48,7 @@ class SessionStore:
         return Account(*row) if row else None
 
     async def replace_hash(self, user_id: int, old: str, new: str) -> bool:
-        """Replace the hash of an unchanged password; return whether it was still the old hash."""
+        """Store a new hash of the same password if old is still stored; return whether it was."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(
                 SQL["replace_password_hash"], {"user_id": user_id, "old": old, "new": new}
@@ -78,8 +78,8 @@ class SessionStore:
             row = await cursor.fetchone()
             if row is None:
                 raise InvalidCredentialsError
-            # After the INSERT, which locks the user: a change of the password also locks the user
-            # before the sessions.
+            # After the INSERT, which locks the user. A password change locks in the same order, the
+            # user before the sessions, so that the two cannot deadlock.
             await connection.execute(SQL["purge_sessions_of_user"], user | {"kept": MAX_SESSIONS})
             return Session(account.user_id, account.admin, token, row[0])
 

@@ -31,7 +31,7 @@ from write_service.tweet_creator import TweetCreator
 
 SQL = load_queries("write_service")
 
-# As long as the query allow_long_statements allows.
+# The timeout that the query allow_long_statements sets.
 LONG_STATEMENT_SECONDS = 120.0
 
 _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
@@ -58,7 +58,7 @@ class _Committed:
     history: str | None
     """None until a history has begun on this server."""
     follows_drawn: int
-    """The last number that was drawn from the sequence of follows."""
+    """A number that the sequence of follows has reached; it may be one less than the last."""
 
 
 _P = ParamSpec("_P")
@@ -70,8 +70,8 @@ def _command(
 ) -> Callable[Concatenate[CommandStore, _P], Awaitable[tuple[_T, Moment]]]:
     """Turn a method into a command: a transaction that returns a result and a moment.
 
-    The moment is at or after the commit. It is read on the connection of the transaction. Another
-    connection could lead to a server that took over after the commit and lost it.
+    The moment is at or after the commit. It is read on the connection of the transaction, because
+    another connection could lead to a server that took over after the commit and lost it.
     """
 
     async def run(self: CommandStore, /, *args: _P.args, **kwargs: _P.kwargs) -> tuple[_T, Moment]:
@@ -84,7 +84,7 @@ def _command(
 
 
 class CommandStore:
-    """The commands on the Postgres primary. Each returns its result and a moment after its commit.
+    """The commands on the Postgres primary. Each returns a result and a moment after its commit.
 
     Every method raises DatabaseUnavailableError when Postgres does not answer, and OverloadedError
     when too many callers wait for a connection.
@@ -95,7 +95,7 @@ class CommandStore:
 
         Args:
             database: the primary.
-            pull_followers: an author with more followers becomes a pull author; 0: nobody does.
+            pull_followers: an author with more followers becomes a pull author; 0 turns that off.
         """
         self._database = database
         self._tweets = TweetCreator(pull_followers)
@@ -163,7 +163,7 @@ class CommandStore:
         # A user with a million followers has a million events to enqueue.
         await connection.execute(SQL["allow_long_statements"])
         connection.silence_seconds += LONG_STATEMENT_SECONDS
-        # Waits for transactions that hold the user, and keeps out new tweets and follows.
+        # Waits for transactions that have locked the user, and blocks new tweets and follows.
         cursor = await connection.execute(SQL["lock_user_for_deletion"], user)
         if await cursor.fetchone() is None:
             raise UserNotFoundError(user_id)
@@ -184,15 +184,15 @@ class CommandStore:
     ) -> tuple[list[Tweet | FanfareError], Moment]:
         """Create tweets in one transaction.
 
-        Retries are recognised by their request_id, also within the drafts: the first draft with a
-        user's request_id decides.
+        Retries are recognised by their request_id. If several of the drafts have the same user and
+        request_id, the first is the original, and the others are its retries.
 
         Returns:
             For each draft, in order, the tweet or the reason why it was not created; and a moment
             at or after the commit.
         """
-        # In a pipeline, so that a statement is sent without waiting for the one before, unless it
-        # needs its result.
+        # In a pipeline, a statement is sent without waiting for the result of the previous one,
+        # unless it needs that result.
         async with self._database.connection() as connection, connection.pipeline():
             async with connection.transaction():
                 results = await self._tweets.create(connection, drafts)
@@ -281,7 +281,7 @@ class CommandStore:
         self._tweets.follows_drawn = committed.follows_drawn
         history = committed.history
         if history is None:
-            # After the LSN was read, so that the new history begins behind the commits.
+            # Only after the LSN was read, so that the new history begins after the commits.
             begun = connection.cursor(row_factory=scalar_row)
             await begun.execute(SQL["begin_history"], {"forced": False})
             (history,) = await begun.fetchall()

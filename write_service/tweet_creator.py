@@ -24,14 +24,14 @@ SQL = load_queries("write_service")
 
 @dataclass(frozen=True)
 class _LockedAuthors:
-    """The authors of a group of tweets, locked, and what Postgres chose for the tweets."""
+    """The row of lock_authors: the locked authors, and ids and a time for the new tweets."""
 
     user_ids: list[int] | None
-    """Those who exist; None if nobody does, as are the two lists below."""
+    """The authors who exist. If there are none, this list and the next two are None."""
     pulled: list[bool] | None
     """For each of them, whether they were a pull author before."""
     follower_counts: list[int | None] | None
-    """For each of them, the followers; None where they were not counted."""
+    """For each of them, how many followers were counted; None if none had to be."""
     tweet_ids: list[int]
     created_at: datetime
 
@@ -47,18 +47,18 @@ class _Author:
 
 
 class TweetCreator:
-    """Creates tweets in transactions of the caller, and decides who becomes a pull author."""
+    """Creates tweets in the caller's transaction, and decides who becomes a pull author."""
 
     def __init__(self, pull_followers: int) -> None:
-        """Remember no follower counts yet.
+        """Start without any follower counts.
 
         Args:
-            pull_followers: an author with more followers becomes a pull author; 0: nobody does.
+            pull_followers: an author with more followers becomes a pull author; 0 turns that off.
         """
         self._pull_followers = pull_followers
         self._follower_counts = FollowerCounts()
         self.follows_drawn = 0
-        """The last number known to be drawn by a follow. Later follows draw higher ones."""
+        """A number that the sequence of follows has reached; later follows draw higher ones."""
 
     async def create(
         self, connection: Connection, drafts: Sequence[TweetDraft]
@@ -66,7 +66,7 @@ class TweetCreator:
         """Insert tweets, with their events and the claims of their request_ids.
 
         Args:
-            connection: is in a transaction.
+            connection: must be in a transaction.
             drafts: the tweets to create.
 
         Returns:

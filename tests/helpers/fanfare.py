@@ -108,13 +108,13 @@ class Fanfare(GrpcClient):
         wait_until(lambda: self.metrics()[metric] > before[metric], f"{metric} is counted")
 
     def set_record_bytes(self, size: int) -> None:
-        """Make Kafka refuse records of more bytes."""
+        """Make Kafka refuse records of more than this many bytes."""
         set_record_bytes(self.settings, size)
 
     def wait_sent(self) -> None:
         """Wait until Kafka has every event that has been written so far."""
         ((last,),) = self.sql("SELECT coalesce(max(id), 0) FROM outbox")
-        # Not until the outbox is empty, which it may never be while other commands go on.
+        # This does not wait for an empty outbox, which there may never be while commands go on.
         unsent = "SELECT 1 FROM outbox WHERE sent_at IS NULL AND id <= %s LIMIT 1"
         wait_until(lambda: not self.sql(unsent, last), "the events so far are sent")
 

@@ -24,7 +24,7 @@ _READ_SECONDS = 120
 
 
 def set_record_bytes(settings: Settings, size: int) -> None:
-    """Make Kafka refuse records of more bytes; RECORD_BYTES is the default."""
+    """Make Kafka refuse records of more than this many bytes; RECORD_BYTES is the default."""
     entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
     topic = ConfigResource(ResourceType.TOPIC, settings.topic, incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": settings.kafka_address(), "log_level": 0})
@@ -46,7 +46,7 @@ def wrong_events(settings: Settings, *, ids_may_repeat: bool) -> list[str]:
         if end > low:
             ends[number] = end
     consumer.assign([TopicPartition(settings.topic, number, 0) for number in ends])
-    # By id: the records with each event.
+    # By event id: each distinct event with this id, and a description of its record.
     events: dict[str, dict[bytes, str]] = defaultdict(dict)
     without_history = 0
     deadline = time.monotonic() + _READ_SECONDS

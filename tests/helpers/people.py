@@ -46,7 +46,7 @@ class People:
         return self.noted(self.auth.RefreshSession(request).session)
 
     def noted(self, session: a.Session) -> a.Session:
-        """Remember the secrets of a session."""
+        """Remember the secrets of a session, and return the session."""
         self.secrets |= {session.access_token, session.refresh_token}
         return session
 

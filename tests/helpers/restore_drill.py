@@ -64,7 +64,7 @@ class Drill:
         self._worker_paused = False
         self._lost: list[Deed] = []
         self._killed_at = self._up_at = time.monotonic()
-        # When the oldest copy of Postgres began; it has all commands acknowledged before.
+        # When the oldest copy of Postgres began; it has every command acknowledged before that.
         self._copied_at: float | None = None
 
     @contextmanager
@@ -85,7 +85,7 @@ class Drill:
         self._copied_at = 0.0
 
     def write_what_is_lost(self) -> None:
-        """Let commands go on that the restore loses, and leave their effects in all caches."""
+        """Run commands that the restore will lose, and get their effects into all caches."""
         self.traffic.wait_for_more(COMMANDS)
         for _ in range(3):  # lost users, whose timelines are cached
             self.traffic.command("user")
@@ -106,9 +106,9 @@ class Drill:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Find out what is lost by the restore that happens meanwhile."""
+        """Find out which commands the restore in the body of the `with` statement loses."""
         self.traffic.only_tweets.set()
-        # Two more, so that no other command is still running.
+        # After two more, no command that began before only_tweets was set is still running.
         self.traffic.wait_for_more(2)
         self._killed_at = time.monotonic()
         yield
@@ -133,7 +133,7 @@ class Drill:
         self.traffic.only_tweets.clear()
 
     def write_after(self) -> None:
-        """Let commands come after the restore, and try their tokens."""
+        """Run commands after the restore, and try their tokens."""
         since = len(self.traffic.deeds)
         self.traffic.wait_for_more(2 * COMMANDS)
         new = self._sample(self.traffic.deeds[since:])
@@ -191,7 +191,7 @@ class Drill:
         for user in sorted(lost)[:2]:
             query = "INSERT INTO users (id, username, bio) VALUES (%s, 'again_' || %s, 'again')"
             self.clients.sql(query, user, time.monotonic_ns())
-        # Past these ids, or a later CreateUser would fail.
+        # Move the sequence past these ids. Otherwise a later CreateUser would fail.
         self.clients.sql("SELECT setval('users_id_seq', (SELECT max(id) FROM users) + 1)")
 
     def _questions(self) -> Questions:

@@ -58,7 +58,7 @@ class Traffic:
         """Prepare the traffic: begin() creates users and tweets, running() runs it."""
         self.clients = clients
         self.users: list[int] = []
-        """The users of whom commands are drawn, without those that a restore has lost."""
+        """The users that commands may be about; those that a restore has lost are removed."""
         self.names: list[str] = []
         """The names of all users whom a command created, whether it was acknowledged or not."""
         self.states: dict[Thing, list[str | None]] = defaultdict(list)
@@ -86,7 +86,7 @@ class Traffic:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Run commands and reads meanwhile."""
+        """Run commands and reads during the body of the `with` statement."""
         threads = [threading.Thread(target=run) for run in (self._write, self._read)]
         for thread in threads:
             thread.start()

@@ -67,7 +67,7 @@ class State:
 
 
 class FakePostgres:
-    """A server: a primary, or with `copy()` a replica that stays where it is."""
+    """A primary, or a replica that `copy()` made and that changes only by `replay()`."""
 
     def __init__(self, history: str, steps: Steps) -> None:
         self.state = State(history)
@@ -110,7 +110,7 @@ class FakePostgres:
         self.state.follows.add((follower, followed))
 
     def unfollow(self, follower: int, followed: int) -> None:
-        """End that."""
+        """Make one user unfollow another."""
         self._commit()
         self.state.follows.discard((follower, followed))
 
@@ -157,7 +157,7 @@ class FakePostgres:
 
     @property
     def name(self) -> str:
-        """What the steps call this server."""
+        """The name of this server in the steps."""
         return "replica" if self.is_replica else "primary"
 
     async def answer(self, query: str, parameters: Parameters) -> Rows:

@@ -31,7 +31,7 @@ class Reading:
     """A read service, its servers, and events that wait for the fan-out."""
 
     def __init__(self, *, length: int = 4, slack: int = 2, has_replica: bool = False) -> None:
-        """Begin with nothing; lists have at most length ids, and the fan-out trims beyond slack."""
+        """Begin empty; lists have at most length ids, or slack more until the fan-out trims."""
         self.length = length
         self._slack = slack
         self.local = LocalTweetCache(100)
@@ -50,7 +50,7 @@ class Reading:
         self._pending: deque[tuple[Lsn, Callable[[], None]]] = deque()
         self._followers: set[tuple[int, int]] = set()
 
-    # Commands: each commits, and leaves an event for the fan-out.
+    # Commands: each commits, and enqueues an event for the fan-out.
 
     def user(self) -> int:
         """Return the id of a new user."""
@@ -102,7 +102,7 @@ class Reading:
         self._leave(apply)
 
     def unfollow(self, follower: int, followed: int) -> None:
-        """End that."""
+        """Make one user unfollow another."""
         self.primary.unfollow(follower, followed)
 
         def apply() -> None:
@@ -147,7 +147,7 @@ class Reading:
     def _leave(self, apply: Callable[[], None]) -> None:
         self._pending.append((self.primary.state.lsn, apply))
 
-    # What is looked at.
+    # What tests look at.
 
     def oracle(self, reader: int) -> list[int]:
         """Return the ids of a home timeline as they are in the primary."""

@@ -9,7 +9,7 @@ from typing import Any
 
 @types.coroutine
 def others_run() -> Generator[None, None, None]:
-    """Let whatever drives the coroutine run others first: an event loop, or `Running`."""
+    """Yield to the driver, an event loop or `Running`, so that other coroutines run first."""
     yield
 
 

@@ -31,7 +31,7 @@ class FakeRedis:
         self.lists: dict[TimelineList, list[Element]] = {}
         self.tweets: dict[int, bytes] = {}
         self.applied: dict[int, Lsn] = {shard: Lsn(0) for shard in range(SHARDS)}
-        """What has been applied to each shard; a shard is missing if a checkpoint of it is."""
+        """What has been applied to each shard; a shard that lacks a checkpoint is not in here."""
         self.touched: list[TimelineList] = []
         self._local = local
         self._tracked: set[int] = set()
@@ -54,7 +54,7 @@ class FakeRedis:
             self.lists[list_][:0] = [b"%d" % id_ for id_ in reversed(ids)]
 
     def trim(self, list_: TimelineList, length: int) -> None:
-        """Cut a list off behind its first elements."""
+        """Cut a list off after its first elements."""
         if list_ in self.lists:
             del self.lists[list_][length:]
 
@@ -63,7 +63,7 @@ class FakeRedis:
         self.lists.pop(list_, None)
 
     def apply_tweet(self, tweet_id: int, value: bytes) -> None:
-        """Store the value of a tweet unless the one that is there is as new."""
+        """Store the value of a tweet unless the present value is at least as new."""
         old = self.tweets.get(tweet_id)
         if old == DELETED:
             return
@@ -113,7 +113,7 @@ class FakeRedis:
         self._local.forget(None)
 
     def read_tracked(self, ids: Sequence[int]) -> list[bytes | None]:
-        """Return the values of tweets, of which the local tweet cache is told when they change."""
+        """Return the values of tweets; when these change, the local tweet cache is told."""
         self._tracked.update(ids)
         values = [self.tweets.get(id_) for id_ in ids]
         self._local.remember(ids, values)

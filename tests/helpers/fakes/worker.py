@@ -63,7 +63,7 @@ class FakeWorker:
         self.consumer.subscribe()
 
     def assign(self, *partitions: int) -> None:
-        """Have these partitions, and load their checkpoints."""
+        """Assign these partitions to the worker, and load their checkpoints."""
         self.group.rebalance(*partitions)
         self.step()  # polls, and learns of the partitions
         self.step()  # loads

@@ -126,7 +126,7 @@ class FakeGroupConsumer:
         self._is_disconnected = False
 
     def rebalance(self, *numbers: int) -> None:
-        """Have exactly these partitions from the next poll on."""
+        """Assign exactly these partitions to the consumer at the next poll."""
         self._pending.append({Partition(number) for number in numbers})
 
     def disconnect(self) -> None:

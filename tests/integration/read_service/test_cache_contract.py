@@ -45,7 +45,7 @@ class Keyspace(Protocol):
         """Return the elements of a list."""
 
     def apply_tweet(self, tweet_id: int, value: bytes) -> None:
-        """Store the value of a tweet unless the one that is there is as new."""
+        """Store the value of a tweet unless the present value is at least as new."""
 
     def remove_tweet(self, tweet_id: int) -> None:
         """Remove a tweet."""
@@ -83,7 +83,7 @@ class RealKeyspace:
         return cast("list[bytes]", self._client.lrange(self._keys.for_list(list_), 0, -1))
 
     def apply_tweet(self, tweet_id: int, value: bytes) -> None:
-        """Store the value of a tweet unless the one that is there is as new."""
+        """Store the value of a tweet unless the present value is at least as new."""
         self._client.eval(SET_IF_NEWER, 1, self._keys.tweet(tweet_id), value, 60)
 
     def remove_tweet(self, tweet_id: int) -> None:
@@ -107,7 +107,7 @@ class RealKeyspace:
 
 @dataclass
 class Subject:
-    """What is tested."""
+    """One implementation of the caches, and access to its keys."""
 
     lists: TimelineCache
     tweets: TweetCache
@@ -157,7 +157,7 @@ async def test_heads_are_the_first_elements(subject: Subject) -> None:
 
 
 async def test_a_build_lease_is_taken_of_absent_lists_only(subject: Subject) -> None:
-    """Only one builder holds a list, and learns what had been applied to the shards."""
+    """Only one builder gets the lease, and learns what had been applied to the shards."""
     subject.keyspace.put_list(AUTHOR, b"=", b"0")
     leased = await subject.lists.begin_builds([HOME, AUTHOR], "1-a")
     assert leased.taken == [HOME]
@@ -214,7 +214,7 @@ async def test_the_base_names_the_pull_authors(subject: Subject) -> None:
 
 
 async def test_a_build_loses_to_a_drop(subject: Subject) -> None:
-    """A list that was dropped while it was being built is not stored, also if others build it."""
+    """A build of a dropped list is not stored, even if another builder holds the list by then."""
     await subject.lists.begin_builds([HOME, AUTHOR], "1-a")
     subject.keyspace.drop(HOME)
     bases = {HOME: ListBase([1]), AUTHOR: ListBase([1])}
@@ -245,7 +245,7 @@ async def test_a_build_is_abandoned_by_its_lease(subject: Subject) -> None:
         ([b"=", b"0"], [b"=", b"0"]),
         ([b"6", b"7", b"6", b"=12", b"5", b"0"], [b"=12", b"7", b"6", b"5", b"0"]),
         ([b"10", b"9", b"=", b"8", b"7", b"6", b"0"], [b"=", b"10", b"9", b"8", b"7"]),
-        # What is below the end of a base that is cut off must not get in.
+        # An id below the end of an incomplete base must not get in.
         ([b"9", b"3", b"=", b"8", b"7"], [b"=", b"9", b"8", b"7"]),
         ([b"9", b"3", b"=", b"8", b"7", b"0"], [b"=", b"9", b"8", b"7", b"3", b"0"]),
     ],
@@ -261,7 +261,7 @@ async def test_a_log_is_compacted(
 
 
 async def test_a_touch_changes_no_list(subject: Subject) -> None:
-    """Present and absent lists can be touched, also twice."""
+    """Present and absent lists can be touched, even twice."""
     subject.keyspace.put_list(HOME, b"=", b"0")
     for _ in range(2):
         await subject.lists.touch([HOME, AUTHOR])
@@ -273,7 +273,7 @@ async def test_a_touch_changes_no_list(subject: Subject) -> None:
 
 
 async def test_values_come_in_the_order_of_the_ids(subject: Subject) -> None:
-    """Tweets, deletions, fill leases and absent tweets are told apart; the local cache learns."""
+    """Tweets, deletions, leases and absences are told apart; the local cache learns the tweets."""
     subject.keyspace.apply_tweet(1, encode_entry(1, b"one"))
     subject.keyspace.apply_tweet(3, DELETED)
     await subject.tweets.take_fill_leases([4], "a")
@@ -294,7 +294,7 @@ async def test_changed_tweets_leave_the_local_cache(subject: Subject) -> None:
 
 
 async def test_a_fill_lease_is_taken_of_absent_tweets_only(subject: Subject) -> None:
-    """Only one reader fills a tweet in, and learns what had been applied to the shards."""
+    """Only one reader gets the lease, and learns what had been applied to the shards."""
     subject.keyspace.apply_tweet(1, encode_entry(1, b"one"))
     leased = await subject.tweets.take_fill_leases([1, 2], "a")
     assert (leased.taken, leased.applied) == ([2], Moment(HISTORY, Lsn(100)))

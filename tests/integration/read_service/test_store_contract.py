@@ -44,7 +44,7 @@ class Commands(Protocol):
         """Make one user follow another."""
 
     def unfollow(self, follower: int, followed: int) -> None:
-        """End that."""
+        """Make one user unfollow another."""
 
     def pull(self, author: int) -> None:
         """Make an author a pull author."""
@@ -54,7 +54,7 @@ class Commands(Protocol):
 
 
 class RealCommands:
-    """Commands by SQL, which leave no events."""
+    """The commands in plain SQL, without events."""
 
     def __init__(self, fanfare: Fanfare) -> None:
         self._sql = fanfare.sql
@@ -89,7 +89,7 @@ class RealCommands:
         self._sql(query, follower, followed)
 
     def unfollow(self, follower: int, followed: int) -> None:
-        """End that."""
+        """Make one user unfollow another."""
         query = "DELETE FROM follows WHERE follower_id = %s AND followed_id = %s"
         self._sql(query, follower, followed)
 
@@ -106,7 +106,7 @@ class RealCommands:
 
 @dataclass
 class Subject:
-    """What is tested."""
+    """A store, and the commands that change what it reads."""
 
     store: TimelineStore
     commands: Commands
@@ -127,13 +127,13 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 
 
 def _contents(tweets: Sequence[bytes]) -> list[str]:
-    """Return the texts of messages that each follow their length, which is one byte here."""
+    """Return the texts of messages, each preceded by its length, which is one byte here."""
     assert all(tweet[0] == len(tweet) - 1 for tweet in tweets)
     return [Tweet.FromString(tweet[1:]).content for tweet in tweets]
 
 
 async def test_a_home_timeline_is_the_join(subject: Subject) -> None:
-    """A page has the tweets of all followed users, newest first, below the id, by the offset."""
+    """A page has the tweets of all followed users below the id, newest first, after the offset."""
     commands, store = subject.commands, subject.store
     reader, one, two, stranger = (commands.create_user() for _ in range(4))
     commands.follow(reader, one)
@@ -152,7 +152,7 @@ async def test_a_home_timeline_is_the_join(subject: Subject) -> None:
 
 
 async def test_tweets_have_their_newest_version(subject: Subject) -> None:
-    """Tweets are found by id, deleted and unknown ones are not."""
+    """Tweets are found by id in their newest version; deleted and unknown ones are not found."""
     commands, store = subject.commands, subject.store
     author = commands.create_user()
     kept, gone = commands.create_tweet(author, "old"), commands.create_tweet(author, "gone")
@@ -187,7 +187,7 @@ async def test_a_base_has_the_newest_ids_and_the_pull_authors(subject: Subject) 
 
 
 async def test_whether_a_user_exists(subject: Subject) -> None:
-    """A user exists from the creation on; an id that was never given out does not."""
+    """A user exists once created; an id that was never given out does not."""
     user = subject.commands.create_user()
     assert await subject.store.user_exists(user, ANY)
     assert not await subject.store.user_exists(2**62, ANY)
@@ -217,7 +217,7 @@ async def test_a_token_of_a_lost_history_is_refused(subject: Subject) -> None:
 
 
 async def test_nothing_is_stored_from_another_history(subject: Subject) -> None:
-    """What Redis has applied of another history is never met, unless the read may fall back."""
+    """No server meets what Redis has of another history, but a read may have a fallback."""
     reader = subject.commands.create_user()
     moment = Moment(OTHER_HISTORY, Lsn(1))
     with pytest.raises(OtherHistoryError):

@@ -1,4 +1,4 @@
-"""Which Postgres server answers a read, and what a read fails with if none is fresh enough."""
+"""Which Postgres server answers a read, and the error if none is fresh enough."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER_HISTORY = "bbbbbbbbbb"
 
 @pytest.fixture
 def reading() -> Reading:
-    """Return a read service whose replica lags behind by the last tweet of user 1."""
+    """Return a read service whose replica lacks only the last tweet of user 1."""
     reading = Reading(has_replica=True)
     author = reading.user()
     reader = reading.reader_of(author)
@@ -36,7 +36,7 @@ async def _timeline(reading: Reading, freshness: Freshness) -> int:
 
 
 async def test_the_replica_answers_what_it_may(reading: Reading) -> None:
-    """A read without requirements sees the replica's past."""
+    """A read without requirements gets the replica's answer, even if it is old."""
     assert await _timeline(reading, ANY) == 1
     assert reading.steps_of("primary") == []
 
@@ -45,7 +45,7 @@ async def test_the_replica_answers_what_it_may(reading: Reading) -> None:
 async def test_the_primary_answers_what_is_too_new_for_the_replica(
     reading: Reading, kind: type[TokenFreshness | AppliedFreshness]
 ) -> None:
-    """A server is asked in a statement before the read; a replica that caught up answers."""
+    """A statement before the read asks the replica how far it is; it answers once it is there."""
     freshness = kind(reading.primary.moment())
     question = "has token" if kind is TokenFreshness else "has reached"
     assert await _timeline(reading, freshness) == 2
@@ -96,7 +96,7 @@ async def test_a_token_newer_than_every_server_is_refused(reading: Reading) -> N
 
 
 async def test_a_token_is_refused_while_the_primary_is_down(reading: Reading) -> None:
-    """The caller is told to retry, and the replica answers what it has already."""
+    """The caller is told to retry, but the replica still answers for tokens it has reached."""
     reading.primary.is_up = False
     with pytest.raises(NotYetConsistentError):
         await _timeline(reading, TokenFreshness(reading.primary.moment()))
@@ -116,7 +116,7 @@ async def test_a_token_of_a_lost_history_is_refused(reading: Reading) -> None:
 async def test_a_restarted_primary_is_not_trusted_before_its_history_begins(
     reading: Reading,
 ) -> None:
-    """It may be a restored copy: neither a consistency token nor what Redis has is met."""
+    """It may be a restored copy, so it meets no consistency token and no checkpoint of Redis."""
     moment = reading.primary.moment()
     reading.primary.is_history_valid = False
     with pytest.raises(OtherHistoryError):
@@ -149,7 +149,7 @@ async def test_a_page_falls_back_to_an_old_answer(reading: Reading) -> None:
 
 
 async def test_a_read_fails_when_no_server_answers(reading: Reading) -> None:
-    """Also with a fallback."""
+    """A fallback does not help then."""
     freshness = AppliedFreshness(reading.primary.moment(), fallback=ANY)
     reading.primary.is_up = reading.replica.is_up = False
     for wanted in (ANY, freshness):

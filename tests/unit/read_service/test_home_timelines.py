@@ -22,7 +22,7 @@ LENGTH = 10
 
 @pytest.fixture(autouse=True)
 def _short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the first window little longer than the page, and count from zero."""
+    """Make the first window only slightly longer than the page, and reset the metrics."""
     monkeypatch.setattr(home_timelines, "LOG_ROOM", 2)
     METRICS.take()
 
@@ -55,7 +55,7 @@ async def _page(
 
 
 async def _warm(reading: Reading) -> None:
-    """Have the list built and the tweets in the local cache."""
+    """Read a page, so that the list is built and the tweets are in the local tweet cache."""
     await _page(reading, LENGTH)
     await _page(reading, LENGTH)
     reading.steps.taken.clear()
@@ -72,7 +72,7 @@ async def test_a_warm_first_page_takes_one_look_at_redis(reading: Reading) -> No
 
 
 async def test_a_first_page_reads_its_tweets_at_once(reading: Reading) -> None:
-    """Tweets that are only in Redis cost one more look at it, also for several timelines."""
+    """Tweets that are only in Redis cost one more round trip, even for several timelines."""
     ids = reading.feed_of(AUTHOR, 5)
     other = reading.reader_of(AUTHOR)
     reading.drain()
@@ -98,7 +98,7 @@ async def test_an_absent_list_is_built(reading: Reading) -> None:
 
 @pytest.mark.parametrize("limit", [1, 3, LENGTH])
 async def test_pages_go_on_below_the_list(reading: Reading, limit: int) -> None:
-    """Pages by the last id reach the oldest tweet, first from the list, then from Postgres."""
+    """Page after page, a reader gets to the oldest tweet, first in the list, then in Postgres."""
     ids = reading.feed_of(AUTHOR, 2 * LENGTH + 1)
     reading.drain()
     found: list[int] = []
@@ -121,7 +121,7 @@ async def test_an_offset_skips_tweets(reading: Reading, offset: int) -> None:
 
 
 async def test_a_page_below_the_list_is_as_new_as_the_list() -> None:
-    """A replica that lags does not answer it, unless the primary is down."""
+    """A replica that lags does not serve such a page, unless the primary is down."""
     reading = Reading(length=LENGTH, has_replica=True)
     reading.reader_of(reading.user())
     ids = reading.feed_of(AUTHOR, LENGTH + 2)
@@ -136,7 +136,7 @@ async def test_a_page_below_the_list_is_as_new_as_the_list() -> None:
 
 
 async def test_a_pushed_tweet_shows_without_another_build(reading: Reading) -> None:
-    """It is in the log of the list, also if it was pushed twice."""
+    """The tweet is in the log of the list, and shows once even if it was pushed twice."""
     ids = reading.feed_of(AUTHOR, 2)
     reading.drain()
     await _warm(reading)
@@ -161,7 +161,7 @@ async def test_a_long_log_is_compacted(reading: Reading) -> None:
 
 
 async def test_a_list_without_a_base_is_built_again(reading: Reading) -> None:
-    """An unread list that outgrew its length was trimmed; it is removed and built."""
+    """Trimming can cut off the whole base of an unread list; such a list is removed and rebuilt."""
     await _warm(reading)
     ids = reading.feed_of(AUTHOR, 2 * LENGTH)
     reading.drain()
@@ -185,7 +185,7 @@ async def test_deleted_tweets_are_replaced_by_older_ones(reading: Reading) -> No
 
 
 async def test_a_page_that_deletions_empty_comes_from_below_the_list(reading: Reading) -> None:
-    """When the rest of a list that is cut off is deleted, Postgres has the page."""
+    """If all remaining tweets of an incomplete list were deleted, the page is in Postgres."""
     ids = reading.feed_of(AUTHOR, LENGTH + 3)
     reading.drain()
     await _warm(reading)
@@ -207,12 +207,12 @@ async def test_many_tweets_are_read_at_once_to_refill_a_page() -> None:
     reading.drain()
     reading.steps.taken.clear()
     assert await _page(reading, 1) == ids[-1:]
-    # Of the fast path, of the general one, and of one refill.
+    # One by the fast path, one by the general path, and one for the refill.
     assert reading.steps.taken.count("read tweets") <= 3
 
 
 async def test_pull_authors_are_merged(reading: Reading) -> None:
-    """Their own lists are read beside the reader's, and a tweet in both shows once."""
+    """Their own lists are merged with the reader's, and a tweet in both shows once."""
     pulled = reading.user()
     reading.follow(READER, pulled)
     both = reading.tweet(pulled)
@@ -230,7 +230,7 @@ async def test_pull_authors_are_merged(reading: Reading) -> None:
 
 
 async def test_a_merge_ends_at_the_highest_floor(reading: Reading) -> None:
-    """Below the end of one of the lists Postgres goes on, though another list reaches deeper."""
+    """Postgres serves what is below the end of any list, even if another list reaches further."""
     pulled = reading.user()
     reading.follow(READER, pulled)
     reading.pull(pulled)
@@ -246,7 +246,7 @@ async def test_a_merge_ends_at_the_highest_floor(reading: Reading) -> None:
 
 
 async def test_postgres_merges_too_many_pull_authors(reading: Reading) -> None:
-    """A read does not take more from the lists of pull authors than Postgres merges sooner."""
+    """A read of too many lists of pull authors is left to Postgres, which merges them faster."""
     authors = range(10, 10 + MAX_MERGED // 3 + 1)
     reading.redis.put_list(LIST, b"=" + b",".join(b"%d" % author for author in authors), b"0")
     assert await _page(reading, 1) == []
@@ -278,7 +278,7 @@ async def test_a_list_that_keeps_changing_is_served_by_postgres(reading: Reading
 
 
 async def test_postgres_answers_while_redis_is_down(reading: Reading) -> None:
-    """From the start, or when Redis goes down in the middle of a read."""
+    """Redis may be down from the start, or go down in the middle of a read."""
     ids = reading.feed_of(AUTHOR, 3)
     reading.drain()
 
@@ -308,7 +308,7 @@ async def test_redis_answers_while_postgres_is_down(reading: Reading) -> None:
 
 
 async def test_another_history_in_postgres_is_not_built_from(reading: Reading) -> None:
-    """Redis still has the former history: the page comes from Postgres as it is."""
+    """While Redis is at the former history, the page comes from Postgres without a requirement."""
     ids = reading.feed_of(AUTHOR, 3)
     reading.drain()
     reading.primary.begin_history("bbbbbbbbbb")
@@ -317,7 +317,7 @@ async def test_another_history_in_postgres_is_not_built_from(reading: Reading) -
 
 
 async def test_an_unknown_user_is_not_found(reading: Reading) -> None:
-    """In any state of Redis, and with a consistency token."""
+    """This holds in any state of Redis, and with a consistency token."""
     token = TokenFreshness(reading.primary.moment())
     for is_up in (True, False):
         reading.redis.is_up = is_up
@@ -328,7 +328,7 @@ async def test_an_unknown_user_is_not_found(reading: Reading) -> None:
 
 
 async def test_a_token_is_answered_by_postgres_alone(reading: Reading) -> None:
-    """What the fan-out has not applied yet shows; what is not committed is not promised."""
+    """A tweet that is not applied yet shows; a token of an unknown history is refused."""
     reading.tweet(AUTHOR)
     reading.drain()
     await _warm(reading)

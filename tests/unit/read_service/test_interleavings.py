@@ -19,7 +19,7 @@ from read_service.pages import FROM_THE_TOP
 USERS = 3
 
 COMMANDS = ("tweet", "tweet", "follow", "unfollow", "delete", "update", "pull")
-# Steps are many, so that reads end.
+# Many actions are steps, so that some reads come to their end.
 OTHERS = (
     *["step"] * 9,
     *["apply"] * 4,
@@ -37,7 +37,7 @@ ACTIONS = st.lists(
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_windows() -> Iterator[None]:
-    """Let windows and refills be as short as the lists here, so that they are often too short."""
+    """Make windows and refills as short as the lists here, so that they are often too short."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(home_timelines, "LOG_ROOM", 1)
         patch.setattr(home_timelines, "MIN_REFILL", 2)

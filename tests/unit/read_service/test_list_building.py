@@ -48,7 +48,7 @@ async def test_lists_of_both_kinds_are_built(reading: Reading) -> None:
 
 
 async def test_a_list_has_no_more_ids_than_its_length(reading: Reading) -> None:
-    """Of more tweets than a list holds the newest are listed, and the list has no tail."""
+    """If there are more tweets than a list holds, the newest are listed, and there is no tail."""
     reading.feed_of(1, 2)
     reading.drain()
     await reading.builder.build([READER])
@@ -56,7 +56,7 @@ async def test_a_list_has_no_more_ids_than_its_length(reading: Reading) -> None:
 
 
 async def test_the_lease_is_taken_before_the_checkpoints_are_read(reading: Reading) -> None:
-    """What is applied later finds the list, what was applied before is in what is read."""
+    """What is applied later reaches the list; what was applied before is in what is read."""
     await reading.builder.build([READER])
     assert reading.steps.taken == [
         "begin build",
@@ -116,7 +116,7 @@ async def test_a_reader_builds_what_others_do_not(reading: Reading) -> None:
     "step", ["read checkpoints", "primary: has reached", "primary: newest ids", "finish build"]
 )
 async def test_a_build_is_overtaken_by_an_unfollow(reading: Reading, step: str) -> None:
-    """What was read may still contain the unfollowed author: it is thrown away."""
+    """What was read may still contain tweets of the unfollowed author, so it is thrown away."""
 
     def interfere() -> None:
         reading.unfollow(2, 1)
@@ -129,7 +129,7 @@ async def test_a_build_is_overtaken_by_an_unfollow(reading: Reading, step: str) 
 
 
 async def test_nothing_is_built_without_checkpoints(reading: Reading) -> None:
-    """Nobody would keep the list up to date, so the lease is given back, and it is counted."""
+    """Without them the list would not be kept up to date; the lease is given back, and counted."""
     reading.redis.set_applied(READER.shard, None)
     with pytest.raises(ListNotReadyError):
         await reading.builder.build([READER])
@@ -139,7 +139,7 @@ async def test_nothing_is_built_without_checkpoints(reading: Reading) -> None:
 
 
 async def test_nothing_is_built_from_a_replica_that_lags() -> None:
-    """The base has what was applied before the build, though the replica has not."""
+    """The base has what was applied before the build, though the replica lacks it."""
     reading = Reading(has_replica=True)
     author = reading.user()
     reader = reading.reader_of(author)
@@ -151,7 +151,7 @@ async def test_nothing_is_built_from_a_replica_that_lags() -> None:
 
 
 async def test_a_home_timeline_of_nobody_is_not_built(reading: Reading) -> None:
-    """The caller is told, and no list stays."""
+    """The caller gets an error, and no list is left."""
     with pytest.raises(UserNotFoundError):
         await reading.builder.build([home_list(99)])
     assert reading.elements(home_list(99)) == []
@@ -174,7 +174,7 @@ async def test_a_build_that_fails_is_abandoned(reading: Reading, failure: str) -
 
 
 async def test_a_build_that_is_cancelled_is_abandoned(reading: Reading) -> None:
-    """A caller who hangs up leaves no list that nobody builds."""
+    """A caller who hangs up leaves no unfinished list behind."""
     build = asyncio.ensure_future(reading.builder.build([READER]))
     reading.steps.before("primary: newest ids", build.cancel)
     with pytest.raises(asyncio.CancelledError):
@@ -209,7 +209,7 @@ async def test_a_read_builds_a_limited_number_of_lists(reading: Reading) -> None
 
 @pytest.mark.parametrize("age", [BUILD_SECONDS, BUILD_SECONDS + 1])
 async def test_a_list_whose_builder_died_is_removed(reading: Reading, age: float) -> None:
-    """After the time that a build may take; another builder's list is left alone."""
+    """It is removed after the time that a build may take, and left alone until then."""
     build_lease = f"{int(NOW - age)}-dead"
     reading.redis.put_list(READER, b"=", b"B" + build_lease.encode())
     with pytest.raises(ListNotReadyError):

@@ -46,7 +46,7 @@ async def test_an_absent_tweet_is_filled_in(reading: Reading) -> None:
 
 
 async def test_a_listed_tweet_comes_from_the_local_cache(reading: Reading) -> None:
-    """Once a read of Redis has returned it, and until Redis says that it has changed."""
+    """It does so once Redis has returned the tweet, until Redis says that the tweet has changed."""
     await reading.tweets.listed_tweets([2])
     await reading.tweets.listed_tweets([2])
     reading.steps.taken.clear()
@@ -59,7 +59,7 @@ async def test_a_listed_tweet_comes_from_the_local_cache(reading: Reading) -> No
 
 
 async def test_a_tweet_by_its_id_does_not_come_from_the_local_cache(reading: Reading) -> None:
-    """Without a list that was just read nothing says that the local cache is up to date."""
+    """Unless a list was just read, nothing shows that the local tweet cache is up to date."""
     for _ in range(2):
         await reading.tweets.listed_tweets([2])
     reading.steps.taken.clear()
@@ -109,7 +109,7 @@ async def test_any_other_tweet_that_does_not_exist_is_not_remembered(reading: Re
 
 
 async def test_nothing_is_filled_in_without_checkpoints(reading: Reading) -> None:
-    """Nobody would tell of changes, so the leases are given up; the reader gets the tweet."""
+    """Later changes might not be applied, so the leases are given up; the reader gets the tweet."""
     reading.redis.set_applied(shard_of(2), None)
     for read in (reading.tweets.tweets, reading.tweets.listed_tweets):
         assert await read([2]) == {2: delimited(_stored(reading, 2))}
@@ -135,7 +135,7 @@ async def test_a_tweet_is_not_filled_in_from_a_replica_that_lags() -> None:
 
 
 async def test_postgres_answers_while_redis_is_down(reading: Reading) -> None:
-    """Also when Redis goes down in the middle of a fill, and when it is at another history."""
+    """This holds also when Redis goes down during a fill, and when it is at another history."""
     expected = {2: delimited(_stored(reading, 2))}
     reading.redis.is_up = False
     assert await reading.tweets.tweets([2]) == expected
@@ -167,7 +167,7 @@ async def test_a_token_is_answered_by_postgres_alone(reading: Reading) -> None:
 
 
 async def test_pages_need_every_tweet_in_redis(reading: Reading) -> None:
-    """A page with an absent or a deleted tweet is left to the general way."""
+    """A page with an absent or a deleted tweet is left to the general path."""
     other = reading.tweet(1)
     reading.drain()
     assert await reading.tweets.listed_pages([[2, other], [other], []]) == [

@@ -21,13 +21,13 @@ def test_empty_and_over_long_contents_are_refused(content: str) -> None:
 
 
 def test_length_counts_code_points_after_normalisation() -> None:
-    """280 decomposed letters are 280, not 560; 280 emoji are 280, not 1,120 bytes."""
+    """280 decomposed letters count as 280, not as 560; 280 emoji as 280, not as 1,120 bytes."""
     assert normalise_content("e\u0301" * 280) == "\u00e9" * 280
     assert len(normalise_content("\U0001f600" * 280)) == 280
 
 
 def test_content_that_is_far_too_long_is_not_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To sort thousands of combining marks takes milliseconds, and a batch has a thousand items."""
+    """Sorting thousands of combining marks takes milliseconds, and a batch has a thousand items."""
     longest = "\u1faf" * 280
     assert normalise_content(unicodedata.normalize("NFD", longest)) == longest
     monkeypatch.setattr("write_service.drafts.unicodedata", None)

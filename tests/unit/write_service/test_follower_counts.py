@@ -17,7 +17,7 @@ class _Clock:
 
 
 def test_a_bound_grows_with_every_follow() -> None:
-    """Whoever had n followers when the sequence stood at s has at most n + (now - s)."""
+    """An author with n followers at number s of the sequence has at most n + (t - s) at t."""
     counts = FollowerCounts()
     counts.remember({1: 70, 2: 0}, follows_drawn=1000)
     now = 1025
@@ -36,7 +36,7 @@ def test_an_old_count_is_not_used() -> None:
 
 
 def test_the_cache_does_not_grow_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond its maximum size it starts again."""
+    """The cache is emptied when it would exceed its maximum size."""
     monkeypatch.setattr(follower_counts, "MAX_AUTHORS", 3)
     counts = FollowerCounts()
     counts.remember({1: 1, 2: 1, 3: 1}, follows_drawn=0)

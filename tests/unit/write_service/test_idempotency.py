@@ -1,4 +1,4 @@
-"""Which drafts are retries, and what they are answered."""
+"""Which drafts are retries, and how they are answered."""
 
 from __future__ import annotations
 
@@ -74,6 +74,6 @@ def test_users_may_choose_the_same_request_id() -> None:
 
 
 def test_a_claim_that_was_just_purged_is_retryable() -> None:
-    """The statement that would insert it has run, so the whole group has to be tried again."""
+    """The statement that inserts claims has already run, so the whole group has to be retried."""
     with pytest.raises(DatabaseUnavailableError):
         _answers([_draft()], [], set())

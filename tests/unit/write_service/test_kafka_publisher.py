@@ -70,7 +70,7 @@ def _publish(stopping: threading.Event | None = None) -> None:
 
 
 def test_a_batch_is_published_in_order(producer: _Producer) -> None:
-    """Also when the producer's queue is full for a while."""
+    """The order is kept even when the producer's queue is full for a while."""
     producer.full = 2
     _publish()
     assert producer.keys == ["1", "2"]

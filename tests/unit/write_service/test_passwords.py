@@ -49,7 +49,7 @@ async def test_a_password_is_checked_and_an_old_hash_renewed() -> None:
 async def test_a_user_without_a_hash_costs_as_much_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Both run argon2 with the same parameters, so that the time does not reveal who exists."""
+    """With and without a hash, argon2 runs with the same parameters, so the times are equal."""
     real = PasswordHasher.verify
     costs = []
 

@@ -93,7 +93,7 @@ class _World:
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(relay_module, "IDLE_SECONDS", 0.001)
-    # The relay would retry after a failed assertion of a fake too.
+    # Otherwise the relay would retry after a failed assertion in a fake, too.
     monkeypatch.setattr(relay_module.LOG, "exception", _reraise)
 
 
@@ -223,7 +223,7 @@ def test_heartbeats_are_a_second_apart() -> None:
 
 
 def test_the_purge_goes_on_until_nothing_has_expired() -> None:
-    """There is no pause while expired rows are left, and then one of ten seconds."""
+    """While expired rows are left, purges go on without a pause; then none runs for ten seconds."""
     outbox = _Outbox()
     outbox.database.expired = 3 * PURGE_ROWS - 1
     world = _World(outbox)
