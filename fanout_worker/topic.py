@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # theirs
 
 from core.feed.events import UnreadableEventError, parse
@@ -89,7 +89,11 @@ class KafkaTopicInspector:
                     continue
                 partition = Partition(number)
                 missing.remove(partition)
-                if message.error() is None and message.offset() == offsets[partition]:
+                if (error := message.error()) is not None:
+                    # Any other error says nothing about the record: it may be there, and another.
+                    if error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - librdkafka's own name
+                        raise KafkaException(error)
+                elif message.offset() == offsets[partition]:
                     found[partition] = _event_id(message.value() or b"")
         finally:
             consumer.close()
