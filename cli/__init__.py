@@ -1,1 +1,4 @@
-"""The commands of `fanfare`: each parses its options, calls `ops` and prints the result."""
+"""The commands of `fanfare`: each parses its options, calls `ops` and prints the result.
+
+docs/glossary.md explains the terms.
+"""

@@ -1,1 +1,4 @@
-"""What two or more of Fanfare's processes share."""
+"""What two or more of Fanfare's processes share.
+
+docs/glossary.md explains the terms.
+"""

@@ -2,4 +2,6 @@
 
 The write service and the read service run it beside their gRPC server. The google.api.http options
 of the contract give each method its verb and path.
+
+docs/glossary.md explains the terms.
 """

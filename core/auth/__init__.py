@@ -1,1 +1,4 @@
-"""Authentication and authorization: access tokens, access rules, rate limits, addresses."""
+"""Authentication and authorization: access tokens, access rules, rate limits, addresses.
+
+docs/glossary.md explains the terms.
+"""

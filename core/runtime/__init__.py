@@ -1,1 +1,4 @@
-"""Running a process: start and stop, prefork, logs, metrics, background threads."""
+"""Running a process: start and stop, prefork, logs, metrics, background threads.
+
+docs/glossary.md explains the terms.
+"""
