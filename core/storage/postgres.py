@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg.abc import RV, PQGen
+from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -27,6 +28,8 @@ CONNECT_SECONDS = 2
 # How long a caller waits for a connection of the pool, and how many callers may wait.
 WAIT_SECONDS = 2.0
 MAX_WAITING = 1000
+# How often a missing migration is logged.
+SCHEMA_LOG_SECONDS = 10.0
 # The pool doubles its pause after each failed attempt to connect, and stops trying after this time.
 # The next caller makes it try again at once, so Postgres is used within a second of its return.
 RECONNECT_SECONDS = 1.0
@@ -189,6 +192,7 @@ class Database:
         """
         self._silence_seconds = silence_seconds
         self._replaced_at = 0.0
+        self._schema_noted_at = -SCHEMA_LOG_SECONDS
         self._pool = AsyncConnectionPool(
             dsn,
             connection_class=Connection,
@@ -217,8 +221,8 @@ class Database:
         """Lend a connection in autocommit mode.
 
         Raises:
-            DatabaseUnavailableError: Postgres cannot be reached, is silent for too long, or the
-                connection broke.
+            DatabaseUnavailableError: Postgres cannot be reached, is silent for too long, the
+                connection broke, or the database was not migrated to this version.
             OverloadedError: too many callers wait for a connection.
         """
         try:
@@ -236,6 +240,20 @@ class Database:
             raise DatabaseUnavailableError from error
         except psycopg.OperationalError as error:
             raise DatabaseUnavailableError from error
+        except (UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
+            self._note_wrong_schema(error)
+            raise DatabaseUnavailableError from error
+
+    def _note_wrong_schema(self, error: psycopg.Error) -> None:
+        """Log that the database was not migrated, at most once in SCHEMA_LOG_SECONDS."""
+        now = time.monotonic()
+        if now - self._schema_noted_at > SCHEMA_LOG_SECONDS:
+            self._schema_noted_at = now
+            LOG.error(
+                "the database does not have the schema of this version; run `fanfare migrate`: "
+                "error=%s",
+                error.diag.message_primary,
+            )
 
     async def _configure(self, connection: Connection) -> None:
         """Prepare a new connection of the pool."""

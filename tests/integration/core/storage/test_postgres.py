@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -78,6 +79,25 @@ async def test_a_silent_transaction_in_a_pipeline_fails_too(
             await _go_silent(database, proxy)
     finally:
         await database.close()
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT * FROM no_table", "SELECT no_column FROM users", "SELECT no_function()"]
+)
+async def test_a_database_that_was_not_migrated_is_unavailable(
+    fanfare: Fanfare, caplog: pytest.LogCaptureFixture, query: LiteralString
+) -> None:
+    """Callers are told to retry, and the log says once what the operator must do."""
+    database = Database(fanfare.settings.primary_dsn(), "test")
+    await database.open()
+    try:
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailableError):
+                async with database.connection() as connection:
+                    await connection.execute(query)
+    finally:
+        await database.close()
+    assert caplog.text.count("run `fanfare migrate`") == 1
 
 
 async def test_a_slow_statement_is_cancelled_and_its_connection_stays(fanfare: Fanfare) -> None:
