@@ -131,6 +131,16 @@ class Fanfare(GrpcClient):
         except (KafkaException, redis.RedisError):
             return False
 
+    def reads_current_history(self) -> bool:
+        """Return whether the read service has entered the history that the database is in.
+
+        It notices a new history within about a second. Until then it uses Redis as before.
+        """
+        ((history,),) = self.sql("SELECT valid_history()")
+        log = self.system.processes["read"].log_path.read_text(errors="replace")
+        entered = log.rpartition("reading timelines of history=")[2]
+        return history is not None and entered.startswith(history)
+
     def wait_exact(self, *readers: User) -> None:
         """Wait until every page of these timelines equals the oracle."""
         for reader in readers:

@@ -241,8 +241,9 @@ class World:
             self.worker.launch()
 
     def settle(self) -> None:
-        """Wait until every event has been applied and the replica has caught up."""
+        """Wait until every event has been applied, and all servers are in one history."""
         wait_until(self.clients.is_drained, "the outbox and Kafka are drained", SETTLE_SECONDS)
+        wait_until(self.clients.reads_current_history, "reads are in the history", SETTLE_SECONDS)
         ((written,),) = self.clients.sql("SELECT pg_current_wal_lsn()::text")
         replayed = f"SELECT pg_last_wal_replay_lsn() >= '{written}'"
 
