@@ -73,22 +73,22 @@ class Databases:
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> Row | None:
         """Return the first row, or None if the primary has none either."""
-        found = await self._rows(query, parameters, freshness, row)
-        if not found and self.is_replica_used:
-            METRICS.add(Metric.REPLICA_LACKED)
-            found = await self._primary_rows(query, parameters, freshness, row)
+        found = await self._replica_rows(query, parameters, freshness, row)
+        if found:
+            return found[0]
+        METRICS.add(Metric.REPLICA_LACKED, found is not None)
+        found = await self._primary_rows(query, parameters, freshness, row)
         return found[0] if found else None
 
     async def rows_by_id(
         self, query: str, ids: Sequence[int], freshness: Freshness, row: type[IdRow]
     ) -> dict[int, IdRow]:
         """Return the rows with these ids, by id; an id is left out if the primary lacks it too."""
-        found = {
-            found.id: found for found in await self._rows(query, {"ids": [*ids]}, freshness, row)
-        }
+        on_replica = await self._replica_rows(query, {"ids": [*ids]}, freshness, row)
+        found = {found.id: found for found in on_replica or ()}
         missing = [id_ for id_ in ids if id_ not in found]
-        if missing and self.is_replica_used:
-            METRICS.add(Metric.REPLICA_LACKED)
+        if missing:
+            METRICS.add(Metric.REPLICA_LACKED, on_replica is not None)
             rest = await self._primary_rows(query, {"ids": missing}, freshness, row)
             found |= {found.id: found for found in rest}
         return found
@@ -96,16 +96,26 @@ class Databases:
     async def _rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> list[Row]:
-        if self.is_replica_used:
-            try:
-                async with self._replica.connection() as connection:
-                    if await freshness.is_met_by(connection):
-                        return await _fetch(connection, query, parameters, row)
-                METRICS.add(Metric.REPLICA_BEHIND)
-            except DatabaseUnavailableError:
-                METRICS.add(Metric.REPLICA_DOWN)
-                LOG.warning("replica does not answer; asking the primary")
-        return await self._primary_rows(query, parameters, freshness, row)
+        found = await self._replica_rows(query, parameters, freshness, row)
+        if found is None:
+            found = await self._primary_rows(query, parameters, freshness, row)
+        return found
+
+    async def _replica_rows(
+        self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
+    ) -> list[Row] | None:
+        """Return the replica's rows, or None if it cannot answer and the primary must."""
+        if not self.is_replica_used:
+            return None
+        try:
+            async with self._replica.connection() as connection:
+                if await freshness.is_met_by(connection):
+                    return await _fetch(connection, query, parameters, row)
+            METRICS.add(Metric.REPLICA_BEHIND)
+        except DatabaseUnavailableError:
+            METRICS.add(Metric.REPLICA_DOWN)
+            LOG.warning("replica does not answer; asking the primary")
+        return None
 
     async def _primary_rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]

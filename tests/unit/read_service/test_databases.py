@@ -87,6 +87,15 @@ async def test_what_the_replica_lacks_is_asked_of_the_primary(reading: Reading) 
     assert reading.steps.taken == ["replica: tweets"]
 
 
+async def test_the_primary_is_asked_once_in_place_of_the_replica(reading: Reading) -> None:
+    """A row that the primary lacks is not asked of it again when the replica cannot answer."""
+    reading.replica.is_up = False
+    assert not await reading.store.user_exists(99, ANY)
+    assert len(reading.steps_of("primary")) == 1
+    assert await reading.store.tweets([99], ANY) == {}
+    assert len(reading.steps_of("primary")) == 2
+
+
 async def test_a_token_newer_than_every_server_is_refused(reading: Reading) -> None:
     """Nothing older than a consistency token is ever shown."""
     moment = reading.primary.moment()
