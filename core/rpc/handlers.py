@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -22,8 +22,8 @@ from core.rpc.calls import Calls
 from core.rpc.validation import validate
 
 LOG = logging.getLogger(__name__)
-_UNEXPECTED = "call failed method=%s"
 
+Answer = TypeVar("Answer", bytes, Message)
 # A method returns the response message, or that message already serialised.
 Method = Callable[[Any, Context], Awaitable[Message | bytes]]
 
@@ -51,14 +51,7 @@ class MethodHandler:
         Raises:
             FanfareError: the call failed; InternalError stands for every unexpected failure.
         """
-        try:
-            answer = await self._answer(self._parse(request), len(request), context)
-            return answer if isinstance(answer, bytes) else answer.SerializeToString()
-        except FanfareError:
-            raise
-        except Exception:
-            LOG.exception(_UNEXPECTED, self._descriptor.full_name)
-            raise InternalError from None
+        return await self._translate(self._answer_bytes(request, context))
 
     async def answer_message(self, request: Message, context: Context) -> Message:
         """Answer a request message with the response message.
@@ -66,14 +59,25 @@ class MethodHandler:
         Raises:
             FanfareError: the call failed; InternalError stands for every unexpected failure.
         """
+        return await self._translate(self._answer_message(request, context))
+
+    async def _translate(self, answer: Awaitable[Answer]) -> Answer:
+        """Return the answer, and turn an unexpected failure into InternalError."""
         try:
-            answer = await self._answer(request, request.ByteSize(), context)
-            return self._response_class.FromString(answer) if isinstance(answer, bytes) else answer
+            return await answer
         except FanfareError:
             raise
         except Exception:
-            LOG.exception(_UNEXPECTED, self._descriptor.full_name)
+            LOG.exception("call failed method=%s", self._descriptor.full_name)
             raise InternalError from None
+
+    async def _answer_bytes(self, request: bytes, context: Context) -> bytes:
+        answer = await self._answer(self._parse(request), len(request), context)
+        return answer if isinstance(answer, bytes) else answer.SerializeToString()
+
+    async def _answer_message(self, request: Message, context: Context) -> Message:
+        answer = await self._answer(request, request.ByteSize(), context)
+        return self._response_class.FromString(answer) if isinstance(answer, bytes) else answer
 
     async def _answer(self, request: Message, size: int, context: Context) -> Message | bytes:
         validate(request, size)
