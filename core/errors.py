@@ -262,6 +262,29 @@ class UnsupportedMediaTypeError(DescribedError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class FollowingLimitError(FanfareError):
+    """The follower follows as many users as one user may."""
+
+    reason = ErrorReason.ERROR_REASON_FOLLOWING_LIMIT_REACHED
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    message = "a user may follow at most {limit} users; unfollow somebody first"
+
+    def __init__(self, limit: int) -> None:
+        """Take the limit."""
+        super().__init__({"limit": limit})
+
+
+class UserBusyError(RetryableError):
+    """Another transaction holds the user's row for longer than a command waits for it."""
+
+    reason = ErrorReason.ERROR_REASON_USER_BUSY
+    code = grpc.StatusCode.UNAVAILABLE
+    message = "another transaction holds user {user_id}, and nothing was done; retry"
+
+    def __init__(self, user_id: int) -> None:
+        super().__init__({"user_id": user_id})
+
+
 class DatabaseUnavailableError(RetryableError):
     """Postgres does not answer; a command may or may not have taken effect."""
 

@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     """How long timelines and tweets stay cached after their last read."""
     pull_followers: Annotated[int, Field(ge=0), ReadBy("write")] = 100_000
     """An author with more followers than this becomes a pull author; with 0, no author does."""
+    max_following: Annotated[int, Field(ge=1), ReadBy("write")] = 10_000
+    """How many users one user may follow."""
     max_replica_lag: Annotated[float, Field(gt=0), ReadBy("read", "commands")] = 10.0
     """How many seconds the replica may lag before the read service stops using it."""
     cached_followers: Annotated[int, Field(ge=0), ReadBy("worker")] = 50_000_000

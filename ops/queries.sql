@@ -22,7 +22,8 @@ SELECT name FROM schema_migrations
 INSERT INTO schema_migrations (name) VALUES (%(name)s)
 
 -- name: count_rows
-SELECT (SELECT count(*) FROM users) AS users,
+SELECT (SELECT count(*) FROM users WHERE deleted_at IS NULL) AS users,
+    (SELECT count(*) FROM users WHERE deleted_at IS NOT NULL) AS "users being erased",
     (SELECT count(*) FROM tweets) AS tweets,
     (SELECT count(*) FROM follows) AS follows
 
@@ -45,10 +46,11 @@ UPDATE relay_state SET epoch = epoch + 1
 UPDATE outbox SET sent_at = NULL WHERE sent_at > now() - %(hours)s * interval '1 hour'
 
 -- name: set_administrator
-UPDATE users SET admin = %(admin)s WHERE lower(username) = lower(%(username)s)
+UPDATE users SET admin = %(admin)s WHERE lower(username) = lower(%(username)s) AND deleted_at IS NULL
 
 -- name: readers
-SELECT DISTINCT follower_id FROM follows ORDER BY 1
+SELECT DISTINCT follower_id FROM follows JOIN users ON users.id = follower_id
+WHERE deleted_at IS NULL ORDER BY 1
 
 -- name: oracle_timeline
 -- The definition of a home timeline, which every page served must agree with.
@@ -75,7 +77,7 @@ ON CONFLICT DO NOTHING
 CREATE TEMPORARY TABLE imported ON COMMIT DROP AS
 SELECT id, username FROM users
 WHERE username IN (SELECT follower FROM incoming UNION SELECT followed FROM incoming)
-    AND email IS NULL AND password_hash IS NULL
+    AND email IS NULL AND password_hash IS NULL AND deleted_at IS NULL
 ORDER BY id FOR KEY SHARE
 
 -- name: follows_of_owned_accounts
@@ -91,7 +93,8 @@ ON CONFLICT DO NOTHING RETURNING follower_id, followed_id
 
 -- name: imported_user_ids
 SELECT username, id FROM users
-WHERE username = ANY(%(usernames)s) AND email IS NULL AND password_hash IS NULL
+WHERE username = ANY(%(usernames)s)
+    AND email IS NULL AND password_hash IS NULL AND deleted_at IS NULL
 
 -- name: server_identity
 SELECT pg_postmaster_start_time(), inet_server_port()

@@ -1,3 +1,5 @@
+-- A user whose row has deleted_at does not exist for readers; see write_service/erasure.py.
+
 -- name: has_token
 -- Whether this server has committed what a consistency token stands for. Null if that may be lost: the
 -- token is of another history, and its LSN is not known to be before the end of that history.
@@ -19,25 +21,27 @@ SELECT valid_history() AS history, seen_at FROM relay_state
 SELECT history, seen_at FROM relay_state
 
 -- name: user_by_id
-SELECT id, username, bio, created_at, updated_at FROM users WHERE id = %(user_id)s
+SELECT id, username, bio, created_at, updated_at FROM users
+WHERE id = %(user_id)s AND deleted_at IS NULL
 
 -- name: account
 SELECT id, username, bio, created_at, updated_at, coalesce(email, '') AS email FROM users
-WHERE id = %(user_id)s
+WHERE id = %(user_id)s AND deleted_at IS NULL
 
 -- name: user_by_username
 SELECT id, username, bio, created_at, updated_at FROM users
-WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
+WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C") AND deleted_at IS NULL
 
 -- name: users_by_id
-SELECT id, username, bio, created_at, updated_at FROM users WHERE id = ANY(%(ids)s)
+SELECT id, username, bio, created_at, updated_at FROM users
+WHERE id = ANY(%(ids)s) AND deleted_at IS NULL
 
 -- name: user_exists
-SELECT true AS found FROM users WHERE id = %(user_id)s
+SELECT true AS found FROM users WHERE id = %(user_id)s AND deleted_at IS NULL
 
 -- name: list_users
 SELECT id, username, bio, created_at, updated_at FROM users
-WHERE id > %(after)s
+WHERE id > %(after)s AND deleted_at IS NULL
 ORDER BY id
 OFFSET %(offset)s LIMIT %(limit)s
 
@@ -46,25 +50,30 @@ SELECT id, user_id, content, created_at, updated_at, version FROM tweets WHERE i
 
 -- name: follow
 SELECT created_at FROM follows
-WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s
+WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s AND NOT EXISTS (
+    SELECT FROM users WHERE id IN (%(follower_id)s, %(followed_id)s) AND deleted_at IS NOT NULL
+)
 
 -- name: list_user_tweets
 SELECT id, user_id, content, created_at, updated_at FROM tweets
 WHERE user_id = %(user_id)s AND id < %(before)s
+    AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
 ORDER BY id DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: list_followers
 SELECT users.id, username, bio, users.created_at, updated_at, seq
 FROM follows JOIN users ON users.id = follower_id
-WHERE followed_id = %(user_id)s AND seq < %(before)s
+WHERE followed_id = %(user_id)s AND seq < %(before)s AND deleted_at IS NULL
+    AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
 ORDER BY seq DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: list_following
 SELECT users.id, username, bio, users.created_at, updated_at, seq
 FROM follows JOIN users ON users.id = followed_id
-WHERE follower_id = %(user_id)s AND seq < %(before)s
+WHERE follower_id = %(user_id)s AND seq < %(before)s AND deleted_at IS NULL
+    AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
 ORDER BY seq DESC
 OFFSET %(offset)s LIMIT %(limit)s
 

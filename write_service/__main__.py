@@ -18,6 +18,7 @@ from core.rpc.health import reporting
 from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.process import run, serving
+from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
 from core.storage.settings_checks import postgres_check, topic_check
@@ -26,6 +27,7 @@ from gateway.cors import Cors
 from gateway.listener import Listener
 from gateway.server import RestServer
 from write_service.auth_service import AuthService, NoAuthService
+from write_service.erasure import Eraser
 from write_service.group_commit import GroupCommit
 from write_service.kafka_publisher import KafkaPublisher
 from write_service.passwords import Passwords
@@ -47,7 +49,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             settings.primary_dsn(), "write", silence_seconds=settings.silence_seconds
         )
         stack.push_async_callback(database.close)
-        store = CommandStore(database, settings.pull_followers)
+        store = CommandStore(database, settings.pull_followers, settings.max_following)
         passwords = Passwords()
         stack.callback(passwords.close)
         tweets = GroupCommit(store.create_tweets)
@@ -94,6 +96,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         tweets.start()
         # Before the relay stops, so that it sends the events of the last tweets.
         stack.push_async_callback(tweets.close)
+        await stack.enter_async_context(running(Eraser(database).run()))
         await stack.enter_async_context(serving(*servers))
         await stack.enter_async_context(reporting(grpc, partial(checks.trouble, "Postgres")))
         await stack.enter_async_context(

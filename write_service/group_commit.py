@@ -4,6 +4,9 @@ A commit waits for the disk once, however many tweets it holds. So sharing a tra
 writes an order of magnitude cheaper (docs/decisions/0003-group-commit.md has the figures). While
 one transaction commits, the tweets of the next one gather. Each caller is answered after the commit
 that holds their tweet.
+
+An author whose row another transaction has locked does not hold up the others: the drafts of this
+author are set aside, and tried by themselves.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from typing import Protocol
 
 from fanfare.common.v1.common_pb2 import Tweet
 
-from core.errors import FanfareError, InternalError, OverloadedError
+from core.errors import FanfareError, InternalError, OverloadedError, UserBusyError
 from core.feed.history import Lsn, Moment
 from write_service.drafts import TweetDraft
+from write_service.locked_authors import LockedAuthors
+from write_service.rollbacks import RequestIdLockedError, RolledBackError
 
 LOG = logging.getLogger(__name__)
 # Limits: tweets in a transaction, drafts in the queue, and transactions at a time.
@@ -39,8 +44,11 @@ class CreateTweets(Protocol):
     async def __call__(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
         """Return the result for each draft, in order, and a moment at or after the commit.
 
+        A draft whose author is locked gets UserBusyError.
+
         Raises:
             FanfareError: the tweets are not known to have been created.
+            RolledBackError: none was created, but some may be in smaller groups.
         """
 
 
@@ -51,6 +59,16 @@ class _Waiting:
     draft: TweetDraft
     done: asyncio.Future[tuple[Result, Moment | None]]
 
+    @property
+    def author_id(self) -> int:
+        """The author of the draft."""
+        return self.draft.user_id
+
+    def answer(self, result: Result, moment: Moment | None) -> None:
+        """Answer the caller, unless it has been cancelled."""
+        if not self.done.done():
+            self.done.set_result((result, moment))
+
 
 class GroupCommit:
     """A queue of drafts, which are committed in groups by up to two transactions at a time."""
@@ -59,6 +77,7 @@ class GroupCommit:
         """Prepare the queue; start() begins to commit from it."""
         self._create = create
         self._waiting: deque[_Waiting] = deque()
+        self._locked = LockedAuthors(self._commit_alone, _answer_busy, self._enqueue)
         self._arrived = asyncio.Event()
         self._closing = False
         self._committers: list[asyncio.Task[None]] = []
@@ -72,6 +91,10 @@ class GroupCommit:
         self._closing = True
         self._arrived.set()
         await asyncio.gather(*self._committers)
+        await self._locked.settle()
+        while group := self._take_group():
+            await self._commit(group)
+            await self._locked.settle()
 
     async def submit(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment | None]:
         """Create tweets, and return when all of them are committed or have failed.
@@ -83,45 +106,89 @@ class GroupCommit:
         Raises:
             OverloadedError: too many drafts wait already; none of these was accepted.
         """
-        if len(self._waiting) + len(drafts) > MAX_WAITING:
+        if len(self._waiting) + len(self._locked) + len(drafts) > MAX_WAITING:
             raise OverloadedError
         loop = asyncio.get_running_loop()
         submitted = [_Waiting(draft, loop.create_future()) for draft in drafts]
-        self._waiting.extend(submitted)
-        self._arrived.set()
+        self._enqueue(submitted)
         answers = [await waiting.done for waiting in submitted]
         return [result for result, _ in answers], _latest([moment for _, moment in answers])
+
+    def _enqueue(self, waiting: Sequence[_Waiting]) -> None:
+        self._waiting.extend(waiting)
+        self._arrived.set()
+
+    def _take_group(self) -> list[_Waiting]:
+        """Take drafts from the queue, and set those of locked authors aside."""
+        count = min(MAX_GROUP, len(self._waiting))
+        taken = [self._waiting.popleft() for _ in range(count)]
+        return [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]
 
     async def _commit_groups(self) -> None:
         while True:
             await self._arrived.wait()
-            count = min(MAX_GROUP, len(self._waiting))
-            group = [self._waiting.popleft() for _ in range(count)]
+            group = self._take_group()
             if not self._waiting and not self._closing:
                 self._arrived.clear()
             if group:
                 await self._commit(group)
-            elif self._closing:
+            elif self._closing and not self._waiting:
                 return
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
-        results: Sequence[Result]
-        moment: Moment | None = None
+        """Commit a group, and set the drafts of locked authors aside."""
         try:
-            results, moment = await self._create([waiting.draft for waiting in group])
-        except FanfareError as error:
-            results = [error] * len(group)
-        except Exception:
-            LOG.exception("group commit failed: tweets=%d", len(group))
-            if len(group) > 1:
-                # One of the drafts is at fault. Retried one by one, the others succeed.
-                for waiting in group:
-                    await self._commit([waiting])
-                return
-            results = [InternalError()]
+            results, moment = await self._results(group)
+        except RolledBackError:
+            # Some draft is at fault. It is found in smaller and smaller groups; the others succeed.
+            half = len(group) // 2
+            await self._commit(group[:half])
+            await self._commit(group[half:])
+            return
         for waiting, result in zip(group, results, strict=True):
-            if not waiting.done.done():  # otherwise its caller has been cancelled
-                waiting.done.set_result((result, moment))
+            if isinstance(result, UserBusyError):
+                self._locked.hold(waiting)
+            else:
+                waiting.answer(result, moment)
+
+    async def _commit_alone(self, waiting: _Waiting) -> bool:
+        """Commit one draft and answer its caller; return False if its author is locked."""
+        (result,), moment = await self._results([waiting])
+        if isinstance(result, UserBusyError):
+            return False
+        waiting.answer(result, moment)
+        return True
+
+    async def _results(self, group: Sequence[_Waiting]) -> tuple[Sequence[Result], Moment | None]:
+        """Commit a group; return the result of each draft, and a moment at or after the commit.
+
+        Raises:
+            RolledBackError: the group, which has several drafts, should be tried in smaller groups.
+        """
+        try:
+            return await self._create([waiting.draft for waiting in group])
+        except FanfareError as error:
+            return [error] * len(group), None
+        except RolledBackError as error:
+            if len(group) > 1:
+                LOG.warning(
+                    "group commit rolled back; trying smaller groups: tweets=%d error=%r",
+                    len(group),
+                    error.__cause__,
+                )
+                raise
+            if isinstance(error, RequestIdLockedError):
+                return [UserBusyError(group[0].author_id)], None
+            LOG.exception("tweet cannot be created")
+        except Exception:
+            # Perhaps after the commit, so nothing is tried again.
+            LOG.exception("group commit failed: tweets=%d", len(group))
+        return [InternalError()] * len(group), None
+
+
+def _answer_busy(group: Sequence[_Waiting]) -> None:
+    for waiting in group:
+        waiting.answer(UserBusyError(waiting.author_id), None)
 
 
 def _latest(moments: Sequence[Moment | None]) -> Moment | None:

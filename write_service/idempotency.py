@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from fanfare.common.v1.common_pb2 import Tweet
+from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row, scalar_row
 
 from core.errors import DatabaseUnavailableError, FanfareError, RequestIdReusedError
@@ -15,6 +16,7 @@ from core.rpc import messages
 from core.storage.postgres import Connection
 from core.storage.queries import load_queries
 from write_service.drafts import TweetDraft
+from write_service.rollbacks import RequestIdLockedError
 
 SQL = load_queries("write_service")
 
@@ -53,6 +55,7 @@ async def claim_request_ids(
 
     Raises:
         DatabaseUnavailableError: a claim was purged meanwhile; the client's retry will succeed.
+        RequestIdLockedError: another transaction has claimed one of them and has not ended.
     """
     keys = {
         index: (draft.user_id, draft.request_id)
@@ -67,6 +70,8 @@ async def claim_request_ids(
         "user_ids": [user_id for user_id, _ in first_index],
         "request_ids": [request_id for _, request_id in first_index],
     }
+    # A client may repeat a request while a process that has stalled still holds the first claim.
+    await connection.execute(SQL["limit_lock_wait"])
     inserted = connection.cursor(row_factory=scalar_row)
     await inserted.execute(
         SQL["claim_request_ids"],
@@ -77,7 +82,11 @@ async def claim_request_ids(
             "created_at": created_at,
         },
     )
-    claimed_now = set(await inserted.fetchall())
+    await connection.execute(SQL["lift_lock_wait"])
+    try:
+        claimed_now = set(await inserted.fetchall())
+    except LockNotAvailable as error:
+        raise RequestIdLockedError from error
     # A second statement, because its snapshot includes the claims that the first one waited for.
     rows = connection.cursor(row_factory=class_row(Claim))
     await rows.execute(SQL["claims_of_request_ids"], request_ids)

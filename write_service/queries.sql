@@ -10,44 +10,88 @@ SET username      = coalesce(%(username)s, username),
     password_hash = coalesce(%(password_hash)s, password_hash),
     bio           = coalesce(%(bio)s, bio),
     updated_at    = clock_timestamp()
-WHERE id = %(user_id)s
+WHERE id = %(user_id)s AND deleted_at IS NULL
 RETURNING id AS user_id, username, bio, created_at, updated_at
 
--- name: allow_long_statements
--- The transaction_timeout of a running transaction cannot be raised, only switched off. The setting
--- exists since Postgres 17, hence the query for the settings that do exist.
-SELECT set_config(name, CASE name WHEN 'transaction_timeout' THEN '0' ELSE '120s' END, true)
-FROM pg_settings
-WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
-
 -- name: lock_user_for_deletion
-SELECT id FROM users WHERE id = %(user_id)s FOR UPDATE
+-- Waits for all transactions that have locked the user. Afterwards nothing is added to the user.
+SELECT id FROM users WHERE id = %(user_id)s AND deleted_at IS NULL FOR UPDATE
 
--- name: delete_tweets_of_user
-DELETE FROM tweets WHERE user_id = %(user_id)s RETURNING id
+-- name: mark_deleted
+UPDATE users
+SET deleted_at = clock_timestamp(), email = NULL, password_hash = NULL, bio = '', admin = false
+WHERE id = %(user_id)s
 
--- name: delete_follows_of_user
--- Locks the rows in a fixed order first, so that two users who follow each other can be deleted
--- concurrently without a deadlock.
-WITH doomed AS (
-    SELECT follower_id, followed_id FROM follows
-    WHERE follower_id = %(user_id)s OR followed_id = %(user_id)s
+-- name: lock_next_deleted_user
+-- Returns and locks the deleted user with the lowest id above after. Skips users whom another process
+-- is erasing.
+SELECT id AS user_id, extract(epoch FROM clock_timestamp() - deleted_at)::float AS seconds
+FROM users WHERE deleted_at IS NOT NULL AND id > %(after)s
+ORDER BY id LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- name: erase_newest_tweets
+DELETE FROM tweets WHERE id = ANY(ARRAY(
+    SELECT id FROM tweets WHERE user_id = %(user_id)s ORDER BY id DESC LIMIT %(limit)s
+))
+RETURNING id
+
+-- name: erase_follows
+-- Erases follows by the user, at most following, and follows of the user, at most followers. Locks the
+-- rows in a fixed order first, so that two users who follow each other can be erased concurrently
+-- without a deadlock. For that, a transaction must run this only once.
+WITH chosen AS (
+    (SELECT follower_id, followed_id FROM follows
+    WHERE follower_id = %(user_id)s ORDER BY seq DESC LIMIT %(following)s)
+    UNION ALL
+    (SELECT follower_id, followed_id FROM follows
+    WHERE followed_id = %(user_id)s ORDER BY seq DESC LIMIT %(followers)s)
+), doomed AS MATERIALIZED (
+    SELECT follows.follower_id, follows.followed_id
+    FROM chosen JOIN follows USING (follower_id, followed_id)
     ORDER BY follower_id, followed_id
-    FOR UPDATE
+    FOR UPDATE OF follows
 )
 DELETE FROM follows USING doomed
 WHERE follows.follower_id = doomed.follower_id AND follows.followed_id = doomed.followed_id
 RETURNING follows.follower_id, follows.followed_id
 
--- name: delete_user
+-- name: erase_request_ids
+DELETE FROM tweet_requests WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM tweet_requests WHERE user_id = %(user_id)s LIMIT %(limit)s FOR UPDATE
+))
+
+-- name: delete_erased_user
+-- Deletes the user's row if nothing else is left of the user. This frees the username. The caller has
+-- locked the user, so nothing can be added.
 DELETE FROM users WHERE id = %(user_id)s
+    AND NOT EXISTS (SELECT FROM tweets WHERE user_id = %(user_id)s)
+    AND NOT EXISTS (SELECT FROM follows WHERE follower_id = %(user_id)s)
+    AND NOT EXISTS (SELECT FROM follows WHERE followed_id = %(user_id)s)
+    AND NOT EXISTS (SELECT FROM tweet_requests WHERE user_id = %(user_id)s)
+
+-- name: count_unsent_events
+-- Stops counting at limit.
+SELECT count(*) FROM (SELECT FROM outbox WHERE sent_at IS NULL LIMIT %(limit)s) AS counted
 
 -- name: lock_users
--- KEY SHARE only prevents the users from being deleted until this transaction ends.
-SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR KEY SHARE
+-- KEY SHARE only prevents the users from being deleted until this transaction ends. Users whose rows
+-- are locked otherwise are left out, so that nobody waits for them while using a connection.
+SELECT id FROM users WHERE id = ANY(%(user_ids)s) AND deleted_at IS NULL
+ORDER BY id FOR KEY SHARE SKIP LOCKED
+
+-- name: lock_user_for_update
+SELECT id FROM users WHERE id = %(user_id)s AND deleted_at IS NULL FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: lock_user_alone
+-- Excludes every other tweet and follow by the user, because these hold KEY SHARE.
+SELECT id FROM users WHERE id = %(user_id)s FOR UPDATE SKIP LOCKED
+
+-- name: existing_users
+SELECT id FROM users WHERE id = ANY(%(user_ids)s) AND deleted_at IS NULL
 
 -- name: lock_authors
--- Locks the authors as lock_users does, and draws ids for new tweets. All the tweets have one
+-- Locks the authors as lock_users does, leaves out the same, and draws ids for new tweets. All the tweets have one
 -- creation time, which is not before the time in any of the ids.
 -- For each author it returns whether they are a pull author and how many followers they have. The
 -- count stops above pull_followers. It is null if it does not matter: for pull authors, if
@@ -67,7 +111,8 @@ WITH locked AS MATERIALIZED (
     FROM users
     JOIN unnest(%(user_ids)b::bigint[], %(follower_bounds)b::bigint[])
         AS asked (id, follower_bound) USING (id)
-    ORDER BY users.id FOR KEY SHARE OF users
+    WHERE deleted_at IS NULL
+    ORDER BY users.id FOR KEY SHARE OF users SKIP LOCKED
 ),
 drawn AS MATERIALIZED (
     SELECT next_tweet_id() AS id FROM generate_series(1, %(count)s)
@@ -80,14 +125,19 @@ SELECT
     clock_timestamp() AS created_at
 
 -- name: pull_authors
--- Locks the rows in a fixed order first, so that transactions with the same authors cannot deadlock.
+-- Marks those of the users whose rows nobody else has locked. The others become pull authors with a later
+-- tweet, so that a group of tweets does not wait for one author.
 UPDATE users SET pulled = true
-WHERE id IN (SELECT id FROM users WHERE id = ANY(%(user_ids)s) ORDER BY id FOR NO KEY UPDATE)
-    AND NOT pulled
+WHERE id IN (
+    SELECT id FROM users WHERE id = ANY(%(user_ids)s) AND NOT pulled
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+RETURNING id
 
 -- name: claim_request_ids
 -- Inserts the claims that do not exist yet and returns their tweet ids. It waits for concurrent
--- transactions with the same request_ids; the order prevents deadlocks among them.
+-- transactions with the same request_ids, but not longer than lock_timeout; the order prevents deadlocks
+-- among them.
 INSERT INTO tweet_requests (user_id, request_id, content_sha256, tweet_id, created_at)
 SELECT claims.*, %(created_at)s::timestamptz FROM unnest(
     %(user_ids)b::bigint[], %(request_ids)b::uuid[], %(digests)b::bytea[], %(tweet_ids)b::bigint[]
@@ -95,6 +145,12 @@ SELECT claims.*, %(created_at)s::timestamptz FROM unnest(
 ORDER BY user_id, request_id
 ON CONFLICT DO NOTHING
 RETURNING tweet_id
+
+-- name: limit_lock_wait
+SET LOCAL lock_timeout = '50ms'
+
+-- name: lift_lock_wait
+SET LOCAL lock_timeout TO DEFAULT
 
 -- name: claims_of_request_ids
 SELECT user_id, request_id, content_sha256, tweet_id, created_at
@@ -106,17 +162,44 @@ USING (user_id, request_id)
 UPDATE tweets
 SET content = %(content)s, version = version + 1, updated_at = clock_timestamp()
 WHERE id = %(tweet_id)s
+    AND NOT EXISTS (SELECT FROM users WHERE id = tweets.user_id AND deleted_at IS NOT NULL)
 RETURNING id, user_id, content, created_at, updated_at, version
 
 -- name: delete_tweet
-DELETE FROM tweets WHERE id = %(tweet_id)s RETURNING user_id
+DELETE FROM tweets WHERE id = %(tweet_id)s
+    AND NOT EXISTS (SELECT FROM users WHERE id = tweets.user_id AND deleted_at IS NOT NULL)
+RETURNING user_id
 
 -- name: expire_request
 UPDATE tweet_requests SET tweet_deleted_at = now() WHERE tweet_id = %(tweet_id)s
 
 -- name: insert_follow
-INSERT INTO follows (follower_id, followed_id) VALUES (%(follower_id)s, %(followed_id)s)
+-- Inserts the follow if the follower would not exceed a limit. Unless the transaction is the only one
+-- that inserts follows by this user (alone), the limit is lower by max_connections: that many
+-- transactions at most may insert follows that this one does not see.
+WITH allowed AS MATERIALIZED (
+    SELECT greatest(0, %(max_following)s - CASE
+        WHEN %(alone)s THEN 0 ELSE current_setting('max_connections')::bigint
+    END) AS follows
+)
+INSERT INTO follows (follower_id, followed_id)
+SELECT %(follower_id)s, %(followed_id)s
+WHERE (SELECT follows FROM allowed) > (
+    SELECT count(*) FROM (
+        SELECT FROM follows WHERE follower_id = %(follower_id)s LIMIT (SELECT follows FROM allowed)
+    ) AS counted
+)
 ON CONFLICT DO NOTHING
+
+-- name: following_state
+-- The count stops at max_following.
+SELECT
+    EXISTS (
+        SELECT FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s
+    ) AS is_followed,
+    (SELECT count(*) FROM (
+        SELECT FROM follows WHERE follower_id = %(follower_id)s LIMIT %(max_following)s
+    ) AS counted) AS following
 
 -- name: delete_follow
 DELETE FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s
@@ -249,14 +332,15 @@ purged AS (DELETE FROM tweet_requests WHERE ctid = ANY(ARRAY(SELECT place FROM e
 SELECT count(*), max(tweet_deleted_at) AS last_at FROM expired
 
 -- name: tweet_author
-SELECT user_id FROM tweets WHERE id = %(tweet_id)s
+SELECT user_id FROM tweets JOIN users ON users.id = user_id
+WHERE tweets.id = %(tweet_id)s AND deleted_at IS NULL
 
 -- name: is_admin
-SELECT admin FROM users WHERE id = %(user_id)s
+SELECT admin FROM users WHERE id = %(user_id)s AND deleted_at IS NULL
 
 -- name: credentials
 SELECT id, password_hash, admin FROM users
-WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
+WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C") AND deleted_at IS NULL
 
 -- name: replace_password_hash
 -- Does nothing if the password was changed in the meantime.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
+import psycopg
 from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
 from psycopg.rows import class_row, kwargs_row, scalar_row
@@ -17,22 +21,36 @@ from core.errors import (
     FanfareError,
     InternalError,
     TweetNotFoundError,
+    UserBusyError,
     UsernameTakenError,
     UserNotFoundError,
 )
 from core.feed.history import Lsn, Moment
 from core.rpc import messages
+from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
-from write_service import events
+from write_service import erasure, events, follows
 from write_service.drafts import TweetDraft
 from write_service.outbox import CHANNEL, enqueue_events
+from write_service.rollbacks import RolledBackError
 from write_service.tweet_creator import TweetCreator
+from write_service.user_locks import LOCK_POLL_SECONDS, LOCK_SECONDS, lock_for_update
 
 SQL = load_queries("write_service")
 
-# The timeout that the query allow_long_statements sets.
-LONG_STATEMENT_SECONDS = 120.0
+# How often the ids of new tweets are drawn again if one of them exists already.
+ID_TRIES = 3
+
+# Failures of a transaction that smaller ones would have too, or that may have happened after the
+# commit, because the connection broke.
+_NOT_FOR_SMALLER_GROUPS = (
+    FanfareError,
+    RolledBackError,
+    psycopg.InterfaceError,
+    psycopg.OperationalError,
+    psycopg.ProgrammingError,
+)
 
 _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
     "users_username_key": UsernameTakenError,
@@ -70,15 +88,27 @@ def _command(
 ) -> Callable[Concatenate[CommandStore, _P], Awaitable[tuple[_T, Moment]]]:
     """Turn a method into a command: a transaction that returns a result and a moment.
 
+    A command that finds a user's row locked is tried again for LOCK_SECONDS.
+
     The moment is at or after the commit. It is read on the connection of the transaction, because
     another connection could lead to a server that took over after the commit and lost it.
     """
 
     async def run(self: CommandStore, /, *args: _P.args, **kwargs: _P.kwargs) -> tuple[_T, Moment]:
-        async with self._database.connection() as connection:
-            async with connection.transaction():
-                result = await work(self, connection, *args, **kwargs)
-            return result, await self._after_commit(connection)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                async with self._database.connection() as connection:
+                    async with connection.transaction():
+                        result = await work(self, connection, *args, **kwargs)
+                    return result, await self._after_commit(connection)
+            except UserBusyError:
+                if time.monotonic() > deadline:
+                    raise
+            # Without a connection, so that callers who wait for one user do not use up the pool.
+            # The pauses differ, so that callers who are in one another's way do not meet again.
+            pause = LOCK_POLL_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+            await asyncio.sleep(pause)
 
     return run
 
@@ -90,14 +120,16 @@ class CommandStore:
     when too many callers wait for a connection.
     """
 
-    def __init__(self, database: Database, pull_followers: int) -> None:
+    def __init__(self, database: Database, pull_followers: int, max_following: int) -> None:
         """Use a database.
 
         Args:
             database: the primary.
             pull_followers: an author with more followers becomes a pull author; 0 turns that off.
+            max_following: how many users one user may follow.
         """
         self._database = database
+        self._max_following = max_following
         self._tweets = TweetCreator(pull_followers)
 
     @_command
@@ -138,6 +170,7 @@ class CommandStore:
             UsernameTakenError: another user has the name, in any case.
             EmailTakenError: another user has the address, in any case.
         """
+        await lock_for_update(connection, user_id)
         cursor = connection.cursor(row_factory=kwargs_row(messages.user))
         fields = {"username": username, "email": email, "bio": bio}
         with _unique_names():
@@ -154,35 +187,20 @@ class CommandStore:
 
     @_command
     async def delete_user(self, connection: Connection, user_id: int) -> None:
-        """Delete a user with all their tweets and follows.
+        """Delete a user, and erase their tweets and follows, or the first of them; see erasure.py.
 
         Raises:
             UserNotFoundError: there is no such user.
         """
-        user = {"user_id": user_id}
-        # A user with a million followers has a million events to enqueue.
-        await connection.execute(SQL["allow_long_statements"])
-        connection.silence_seconds += LONG_STATEMENT_SECONDS
-        # Waits for transactions that have locked the user, and blocks new tweets and follows.
-        cursor = await connection.execute(SQL["lock_user_for_deletion"], user)
-        if await cursor.fetchone() is None:
-            raise UserNotFoundError(user_id)
-        tweet_ids = connection.cursor(row_factory=scalar_row)
-        await tweet_ids.execute(SQL["delete_tweets_of_user"], user)
-        deletions = [events.tweet_deleted(id_, user_id) for id_ in await tweet_ids.fetchall()]
-        unfollows = connection.cursor(row_factory=kwargs_row(events.user_unfollowed))
-        await unfollows.execute(SQL["delete_follows_of_user"], user)
-        deletions += await unfollows.fetchall()
-        deletions.append(events.user_deleted(user_id))
-        await connection.execute(SQL["delete_user"], user)
-        # Last, so that the event ids are above those of every change that this transaction waited
-        # for.
-        await enqueue_events(connection, deletions)
+        await erasure.delete_user(connection, user_id)
 
     async def create_tweets(
         self, drafts: Sequence[TweetDraft]
     ) -> tuple[list[Tweet | FanfareError], Moment]:
         """Create tweets in one transaction.
+
+        The row of an author that another transaction has locked is not waited for: these drafts get
+        UserBusyError, and the others are created.
 
         Retries are recognised by their request_id. If several of the drafts have the same user and
         request_id, the first is the original, and the others are its retries.
@@ -190,14 +208,35 @@ class CommandStore:
         Returns:
             For each draft, in order, the tweet or the reason why it was not created; and a moment
             at or after the commit.
+
+        Raises:
+            RolledBackError: the transaction failed, and created nothing.
         """
         # In a pipeline, a statement is sent without waiting for the result of the previous one,
         # unless it needs that result.
         async with self._database.connection() as connection, connection.pipeline():
-            async with connection.transaction():
-                results = await self._tweets.create(connection, drafts)
+            results = await self._create_tweets(connection, drafts)
             moment = await self._after_commit(connection)
         return results, moment
+
+    async def _create_tweets(
+        self, connection: Connection, drafts: Sequence[TweetDraft]
+    ) -> list[Tweet | FanfareError]:
+        """Create tweets in a transaction; raises as create_tweets() does."""
+        for tries_left in reversed(range(ID_TRIES)):
+            try:
+                async with connection.transaction():
+                    return await self._tweets.create(connection, drafts)
+            except sqlstate.UniqueViolation as error:
+                # If the clock was set back, ids can be drawn a second time; see decision 0002.
+                if not tries_left:
+                    raise RolledBackError from error
+                METRICS.add(Metric.TWEET_ID_REPEATED)
+            except _NOT_FOR_SMALLER_GROUPS:
+                raise
+            except Exception as error:
+                raise RolledBackError from error
+        raise AssertionError  # the last try returns or raises
 
     @_command
     async def update_tweet(self, connection: Connection, tweet_id: int, content: str) -> Tweet:
@@ -232,27 +271,13 @@ class CommandStore:
 
     @_command
     async def follow(self, connection: Connection, follower_id: int, followed_id: int) -> None:
-        """Have one user follow another, unless they do already.
-
-        Raises:
-            UserNotFoundError: one of the users does not exist.
-        """
-        edge = {"follower_id": follower_id, "followed_id": followed_id}
-        await _lock_users(connection, follower_id, followed_id)
-        if (await connection.execute(SQL["insert_follow"], edge)).rowcount:
-            await enqueue_events(connection, [events.user_followed(follower_id, followed_id)])
+        """Have one user follow another; see follows.py."""
+        await follows.follow(connection, follower_id, followed_id, self._max_following)
 
     @_command
     async def unfollow(self, connection: Connection, follower_id: int, followed_id: int) -> None:
-        """End a follow, if there is one.
-
-        Raises:
-            UserNotFoundError: one of the users does not exist.
-        """
-        edge = {"follower_id": follower_id, "followed_id": followed_id}
-        await _lock_users(connection, follower_id, followed_id)
-        if (await connection.execute(SQL["delete_follow"], edge)).rowcount:
-            await enqueue_events(connection, [events.user_unfollowed(follower_id, followed_id)])
+        """End a follow; see follows.py."""
+        await follows.unfollow(connection, follower_id, followed_id)
 
     async def tweet_author(self, tweet_id: int) -> int | None:
         """Return the id of a tweet's author, or None if there is no such tweet."""
@@ -286,16 +311,6 @@ class CommandStore:
             await begun.execute(SQL["begin_history"], {"forced": False})
             (history,) = await begun.fetchall()
         return Moment(history, committed.lsn)
-
-
-async def _lock_users(connection: Connection, *user_ids: int) -> None:
-    """Lock users against deletion; raises UserNotFoundError if one does not exist."""
-    cursor = connection.cursor(row_factory=scalar_row)
-    await cursor.execute(SQL["lock_users"], {"user_ids": list(user_ids)})
-    known = set(await cursor.fetchall())
-    for user_id in user_ids:
-        if user_id not in known:
-            raise UserNotFoundError(user_id)
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from fanfare.common.v1.common_pb2 import Tweet
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
-from core.errors import FanfareError, UserNotFoundError
+from core.errors import FanfareError, UserBusyError, UserNotFoundError
 from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection
@@ -18,6 +18,7 @@ from write_service import events
 from write_service.drafts import TweetDraft
 from write_service.follower_counts import FollowerCounts
 from write_service.idempotency import claim_request_ids
+from write_service.user_locks import existing_users
 
 SQL = load_queries("write_service")
 
@@ -42,8 +43,8 @@ class _Author:
 
     pulled: bool
     """Whether they were a pull author before this transaction."""
-    becomes_pulled: bool
-    """Whether this transaction makes them one, since they have too many followers to push to."""
+    crosses: bool
+    """Whether they are about to become one, since they have too many followers to push to."""
 
 
 class TweetCreator:
@@ -72,7 +73,7 @@ class TweetCreator:
         Returns:
             For each draft, in order, the tweet or the reason why it was not created.
         """
-        locked, authors = await self._lock_authors(connection, drafts)
+        locked, authors, busy = await self._lock_authors(connection, drafts)
         created_at = messages.timestamp(locked.created_at)
         results: list[Tweet | FanfareError] = [
             Tweet(
@@ -83,7 +84,7 @@ class TweetCreator:
                 updated_at=created_at,
             )
             if draft.user_id in authors
-            else UserNotFoundError(draft.user_id)
+            else _missing(draft.user_id, busy)
             for draft, tweet_id in zip(drafts, locked.tweet_ids, strict=True)
         ]
         retries = await claim_request_ids(connection, drafts, results, locked.created_at)
@@ -101,8 +102,13 @@ class TweetCreator:
 
     async def _lock_authors(
         self, connection: Connection, drafts: Sequence[TweetDraft]
-    ) -> tuple[_LockedAuthors, dict[int, _Author]]:
-        """Lock the authors of the drafts against deletion, and draw an id for each draft."""
+    ) -> tuple[_LockedAuthors, dict[int, _Author], set[int]]:
+        """Lock the authors of the drafts against deletion, and draw an id for each draft.
+
+        Returns:
+            What was locked and drawn, the locked authors by id, and the ids of those authors who
+            exist but whose rows another transaction has locked.
+        """
         user_ids = list({draft.user_id for draft in drafts})
         follows_drawn = self.follows_drawn
         cursor = connection.cursor(binary=True, row_factory=class_row(_LockedAuthors))
@@ -122,10 +128,18 @@ class TweetCreator:
             {user_id: count for user_id, count in counts.items() if count is not None},
             follows_drawn,
         )
-        return locked, {
+        authors = {
             user_id: _Author(pulled, (counts[user_id] or 0) > self._pull_followers)
             for user_id, pulled in zip(known, locked.pulled or (), strict=True)
         }
+        missing = [user_id for user_id in user_ids if user_id not in authors]
+        busy = await existing_users(connection, missing) if missing else set()
+        return locked, authors, busy
+
+
+def _missing(user_id: int, busy: Container[int]) -> FanfareError:
+    """Return why an author could not be locked."""
+    return UserBusyError(user_id) if user_id in busy else UserNotFoundError(user_id)
 
 
 async def _insert_tweets(
@@ -135,18 +149,13 @@ async def _insert_tweets(
     created_at: datetime,
 ) -> None:
     """Insert tweets with their events, and mark authors who become pull authors."""
-    becoming_pulled = {tweet.user_id for tweet in tweets if authors[tweet.user_id].becomes_pulled}
-    if becoming_pulled:
-        await connection.execute(SQL["pull_authors"], {"user_ids": list(becoming_pulled)})
-        METRICS.add(Metric.AUTHOR_CROSSED, len(becoming_pulled))
+    crossing = {tweet.user_id for tweet in tweets if authors[tweet.user_id].crosses}
+    became_pulled = await _pull_authors(connection, list(crossing)) if crossing else set()
     payloads = []
     for tweet in tweets:
         author = authors[tweet.user_id]
-        event = events.tweet_created(
-            tweet,
-            pulled=author.pulled or author.becomes_pulled,
-            became_pulled=author.becomes_pulled,
-        )
+        became = tweet.user_id in became_pulled
+        event = events.tweet_created(tweet, pulled=author.pulled or became, became_pulled=became)
         payloads.append(event.payload)
     await connection.execute(
         SQL["insert_tweets_and_events"],
@@ -159,3 +168,12 @@ async def _insert_tweets(
             "created_at": created_at,
         },
     )
+
+
+async def _pull_authors(connection: Connection, user_ids: list[int]) -> set[int]:
+    """Make users pull authors, and return those who became one with this transaction."""
+    cursor = connection.cursor(row_factory=scalar_row)
+    await cursor.execute(SQL["pull_authors"], {"user_ids": user_ids})
+    became_pulled = set(await cursor.fetchall())
+    METRICS.add(Metric.AUTHOR_CROSSED, len(became_pulled))
+    return became_pulled

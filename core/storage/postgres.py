@@ -257,6 +257,7 @@ class Database:
 
     async def _configure(self, connection: Connection) -> None:
         """Prepare a new connection of the pool."""
+        connection.silence_seconds = self._silence_seconds
         # idle_in_transaction_session_timeout does not end a transaction in a pipeline, such as a
         # group commit: Postgres does not count it as idle between two statements.
         if connection.info.server_version >= TRANSACTION_TIMEOUT_VERSION:
@@ -269,8 +270,6 @@ class Database:
         Raises:
             psycopg.OperationalError: the connection is broken.
         """
-        # The last caller may have raised the limit for its own statements.
-        connection.silence_seconds = self._silence_seconds
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
         if not poll.poll(0):

@@ -8,21 +8,33 @@ from collections.abc import Sequence
 import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 
-from core.errors import DatabaseUnavailableError, InternalError, OverloadedError
+from core.errors import (
+    DatabaseUnavailableError,
+    InternalError,
+    OverloadedError,
+    UserBusyError,
+)
 from core.feed.history import Lsn, Moment
-from write_service import group_commit
+from write_service import group_commit, locked_authors
 from write_service.drafts import TweetDraft
 from write_service.group_commit import UNREACHABLE_LSN, GroupCommit, Result
+from write_service.rollbacks import RequestIdLockedError, RolledBackError
 
 
 class _Store:
-    """Stands for Postgres, which may be down. A draft with the content "poison" fails its group."""
+    """Stands for Postgres, which may be down, and in which authors may be locked.
+
+    A draft with the content "poison" has its group rolled back; "stuck" has a locked request_id.
+    """
 
     def __init__(self) -> None:
         self.groups: list[int] = []
         self.open = asyncio.Event()
         self.open.set()
         self.down = False
+        self.locked: set[int] = set()
+        self.fails_after_commit = False
+        self.created: list[int] = []
 
     async def create(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
         await self.open.wait()
@@ -30,9 +42,19 @@ class _Store:
         if self.down:
             raise DatabaseUnavailableError
         if any(draft.content == "poison" for draft in drafts):
-            raise ValueError("poison")
-        tweets: list[Result] = [Tweet(id=draft.user_id, content=draft.content) for draft in drafts]
+            raise RolledBackError from ValueError("poison")
+        if any(draft.content == "stuck" for draft in drafts):
+            raise RequestIdLockedError
+        tweets = [self._create(draft) for draft in drafts]
+        if self.fails_after_commit:
+            raise ValueError("after the commit")
         return tweets, Moment("0123456789", Lsn(len(self.groups)))
+
+    def _create(self, draft: TweetDraft) -> Result:
+        if draft.user_id in self.locked:
+            return UserBusyError(draft.user_id)
+        self.created.append(draft.user_id)
+        return Tweet(id=draft.user_id, content=draft.content)
 
 
 def _draft(user_id: int, content: str = "x") -> TweetDraft:
@@ -52,14 +74,92 @@ async def test_each_caller_gets_their_own_tweet() -> None:
 
 
 async def test_a_bad_draft_does_not_fail_the_others() -> None:
-    """If a group fails unexpectedly, its drafts are retried one by one."""
+    """A group that is rolled back is tried in halves, so a bad draft is found in a few tries."""
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
-    answers, _ = await commits.submit([_draft(1), _draft(2, "poison"), _draft(3)])
+    drafts = [_draft(n, "poison" if n == 300 else "x") for n in range(1000)]
+    answers, _ = await commits.submit(drafts)
     await commits.close()
-    assert isinstance(answers[1], InternalError)
-    assert [a.id for a in answers if isinstance(a, Tweet)] == [1, 3]
+    assert isinstance(answers[300], InternalError)
+    assert [a.id for a in answers if isinstance(a, Tweet)] == [n for n in range(1000) if n != 300]
+    assert len(store.groups) < 25
+
+
+async def test_nothing_is_repeated_after_a_commit() -> None:
+    """If a failure may have come after the commit, a second try could create the tweets twice."""
+    store = _Store()
+    store.fails_after_commit = True
+    commits = GroupCommit(store.create)
+    commits.start()
+    answers, _ = await commits.submit([_draft(1), _draft(2)])
+    await commits.close()
+    assert [type(answer) for answer in answers] == [InternalError, InternalError]
+    assert store.created == [1, 2]
+
+
+def _wait_for_locks(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(locked_authors, "LOCK_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(locked_authors, "LOCK_SECONDS", seconds)
+
+
+async def _tried(store: _Store) -> None:
+    while not store.groups:
+        await asyncio.sleep(0)
+
+
+async def test_a_locked_author_waits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of the group are answered at once, and those who come later as well."""
+    _wait_for_locks(monkeypatch, 60)
+    store = _Store()
+    store.locked = {1}
+    commits = GroupCommit(store.create)
+    commits.start()
+    first = asyncio.create_task(commits.submit([_draft(1), _draft(1)]))
+    await _tried(store)
+    for n in range(10, 20):
+        (answer,), _ = await commits.submit([_draft(n)])
+        assert isinstance(answer, Tweet)
+    later = asyncio.create_task(commits.submit([_draft(1)]))
+    await asyncio.sleep(0)
+    assert not first.done()
+    store.locked = set()
+    for waiting in (first, later):
+        assert all(isinstance(answer, Tweet) for answer in (await waiting)[0])
+    await commits.close()
+    assert store.created.count(1) == 3
+
+
+@pytest.mark.parametrize("content", ["x", "stuck"])
+async def test_a_lock_that_lasts_is_an_error(monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    """All tweets of the author fail with an error to retry; nobody else's do."""
+    _wait_for_locks(monkeypatch, 0.02)
+    store = _Store()
+    store.locked = {1} if content == "x" else set()
+    commits = GroupCommit(store.create)
+    commits.start()
+    answers, _ = await commits.submit([_draft(1, content), _draft(2), _draft(1, content)])
+    assert [type(answer) for answer in answers] == [UserBusyError, Tweet, UserBusyError]
+    store.locked = set()
+    (again,), _ = await commits.submit([_draft(1)])
+    assert isinstance(again, Tweet)
+    await commits.close()
+
+
+async def test_close_commits_the_tweets_of_locked_authors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drain waits for a locked author for as long as callers would."""
+    _wait_for_locks(monkeypatch, 60)
+    store = _Store()
+    store.locked = {1}
+    commits = GroupCommit(store.create)
+    commits.start()
+    waiting = asyncio.create_task(commits.submit([_draft(1)] * 3))
+    await _tried(store)
+    closing = asyncio.create_task(commits.close())
+    await asyncio.sleep(0)
+    store.locked = set()
+    await closing
+    assert [type(answer) for answer in (await waiting)[0]] == [Tweet] * 3
 
 
 async def test_callers_are_told_when_postgres_is_down() -> None:

@@ -214,6 +214,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
     Example: a call that arrives while the read service is replaced by a new version.
     """
+    ERROR_REASON_FOLLOWING_LIMIT_REACHED: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION: the follower follows as many users as the operator allows. Retrying does not
+    help before the follower has unfollowed somebody. The metadata holds the limit.
+
+    Example: FollowUser by a user who follows 10,000 users.
+
+        {"reason": "FOLLOWING_LIMIT_REACHED", "domain": "fanfare", "metadata": {"limit": "10000"}}
+    """
+    ERROR_REASON_USER_BUSY: _ErrorReason.ValueType  # 31
+    """UNAVAILABLE, with RetryInfo: another transaction has held the user for two seconds. Nothing was
+    done. Retry.
+
+    Example: CreateTweet while an operator's transaction holds a lock on the author's row.
+
+        {"reason": "USER_BUSY", "domain": "fanfare", "metadata": {"user_id": "42"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed.
@@ -419,5 +435,21 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 29
 done, and the same call to another process, or to its successor, may succeed.
 
 Example: a call that arrives while the read service is replaced by a new version.
+"""
+ERROR_REASON_FOLLOWING_LIMIT_REACHED: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION: the follower follows as many users as the operator allows. Retrying does not
+help before the follower has unfollowed somebody. The metadata holds the limit.
+
+Example: FollowUser by a user who follows 10,000 users.
+
+    {"reason": "FOLLOWING_LIMIT_REACHED", "domain": "fanfare", "metadata": {"limit": "10000"}}
+"""
+ERROR_REASON_USER_BUSY: ErrorReason.ValueType  # 31
+"""UNAVAILABLE, with RetryInfo: another transaction has held the user for two seconds. Nothing was
+done. Retry.
+
+Example: CreateTweet while an operator's transaction holds a lock on the author's row.
+
+    {"reason": "USER_BUSY", "domain": "fanfare", "metadata": {"user_id": "42"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
