@@ -34,6 +34,16 @@ def check_exact(world: World, viewer: int, limit: int) -> Steps[None]:
         )
 
 
+def check_erased(world: World) -> None:
+    """Nothing is left of deleted users."""
+    now = world.postgres.now
+    left = {tweet.author for tweet in now.tweets.values()}.union(*now.follows) - now.users
+    if left:
+        raise ViolationError(
+            f"erased: tweets or edges of the deleted users {sorted(left)} are left"
+        )
+
+
 def check_token(world: World, done: Acknowledged, viewer: int) -> Steps[None]:
     """T3: a read with a command's token is refused, or shows a state after the command."""
     yield
@@ -146,9 +156,11 @@ def _is_drained(world: World, row: Row) -> bool:
 
 
 def is_drained(world: World) -> bool:
-    """Return whether all actors know the history, and all checkpoints are at the end."""
+    """Return whether all know the history, all is erased, and all checkpoints are at the end."""
     history = world.postgres.valid_history()
     if history is None or history != world.known or world.postgres.unsent():
+        return False
+    if world.postgres.now.erasing:
         return False
     checkpoints = world.space(history).checkpoints
     return all(

@@ -110,7 +110,7 @@ def update_tweet(clock: Clock, tweet_id: int) -> Command:
     """Return the command that gives a tweet a new text."""
 
     def effect(now: Snapshot) -> Effect | None:
-        if tweet_id not in now.tweets:
+        if tweet_id not in now.tweets or now.tweets[tweet_id].author not in now.users:
             return None
         old = now.tweets[tweet_id]
         new = old._replace(version=old.version + 1, text=clock.tick())
@@ -126,7 +126,7 @@ def delete_tweet(tweet_id: int) -> Command:
     """Return the command that deletes a tweet."""
 
     def effect(now: Snapshot) -> Effect | None:
-        if tweet_id not in now.tweets:
+        if tweet_id not in now.tweets or now.tweets[tweet_id].author not in now.users:
             return None
         old = now.tweets[tweet_id]
         return Effect(
@@ -159,7 +159,7 @@ def unfollow(follower: int, followed: int) -> Command:
     edge = (follower, followed)
 
     def effect(now: Snapshot) -> Effect | None:
-        if edge not in now.follows:
+        if edge not in now.follows or not {*edge} <= now.users:
             return None
         return Effect(
             lambda then: replace(then, follows=then.follows - {edge}),
@@ -169,36 +169,81 @@ def unfollow(follower: int, followed: int) -> Command:
     return Command(lambda _: _edge_locks(edge), effect)
 
 
-def delete_user(user: int) -> Command:
-    """Return the command that deletes a user: an event for each tweet and edge, then the user's."""
+def delete_user(user: int, rows: int) -> Command:
+    """Return the command that deletes a user, and erases at most this many tweets and edges.
 
-    def locks(now: Snapshot) -> Locks:
-        tweets = {("tweet", id_) for id_ in now.tweets_of(user)}
-        edges = {("edge", *edge) for edge in now.follows if user in edge}
-        return set(), {("user", user), *tweets, *edges}
+    If some are left, `erase` erases them.
+    """
 
     def effect(now: Snapshot) -> Effect | None:
         if user not in now.users:
             return None
-        tweets = [tweet for tweet in now.tweets.values() if tweet.author == user]
-        edges = {edge for edge in now.follows if user in edge}
-        events = [Event(Kind.DELETED, user, tweet) for tweet in tweets]
-        events += [
-            Event(Kind.UNFOLLOWED, followed, follower=follower)
-            for follower, followed in sorted(edges)
-        ]
+        step = _erasure(now, user, rows)
+        events = [*step.events, Event(Kind.USER_DELETED, user)]
 
         def change(then: Snapshot) -> Snapshot:
-            return replace(
-                then,
-                users=then.users - {user},
-                tweets={id_: tweet for id_, tweet in then.tweets.items() if tweet.author != user},
-                follows=then.follows - edges,
-            )
+            erasing = then.erasing if step.is_last else then.erasing | {user}
+            return replace(step.change(then), users=then.users - {user}, erasing=erasing)
 
-        return Effect(change, [*events, Event(Kind.USER_DELETED, user)])
+        return Effect(change, events)
 
-    return Command(locks, effect)
+    return Command(lambda now: _erasure_locks(now, user, rows), effect)
+
+
+def erase(user: int, rows: int) -> Command:
+    """Return the step that erases at most this many tweets and edges of a deleted user."""
+
+    def effect(now: Snapshot) -> Effect | None:
+        if user not in now.erasing:
+            return None
+        step = _erasure(now, user, rows)
+        if not step.is_last:
+            return Effect(step.change, step.events)
+
+        def change(then: Snapshot) -> Snapshot:
+            return replace(step.change(then), erasing=then.erasing - {user})
+
+        return Effect(change, [*step.events, Event(Kind.USER_DELETED, user)])
+
+    return Command(lambda now: _erasure_locks(now, user, rows), effect)
+
+
+@dataclass(frozen=True)
+class _Erasure(Effect):
+    """A step of an erasure."""
+
+    is_last: bool
+
+
+def _erased(now: Snapshot, user: int, rows: int) -> tuple[list[Tweet], list[tuple[int, int]]]:
+    """Return what a step erases: the newest tweets, then edges."""
+    tweets = [now.tweets[id_] for id_ in now.tweets_of(user, rows)]
+    edges = sorted(edge for edge in now.follows if user in edge)
+    return tweets, edges[: rows - len(tweets)]
+
+
+def _erasure_locks(now: Snapshot, user: int, rows: int) -> Locks:
+    tweets, edges = _erased(now, user, rows)
+    rows_locked = [("tweet", tweet.id) for tweet in tweets]
+    return set(), {("user", user), *rows_locked, *(("edge", *edge) for edge in edges)}
+
+
+def _erasure(now: Snapshot, user: int, rows: int) -> _Erasure:
+    tweets, edges = _erased(now, user, rows)
+    erased = {tweet.id for tweet in tweets}
+    events = [Event(Kind.DELETED, user, tweet) for tweet in tweets]
+    events += [Event(Kind.UNFOLLOWED, followed, follower=follower) for follower, followed in edges]
+
+    def change(then: Snapshot) -> Snapshot:
+        return replace(
+            then,
+            tweets={id_: tweet for id_, tweet in then.tweets.items() if id_ not in erased},
+            follows=then.follows - set(edges),
+        )
+
+    after = change(now)
+    is_left = after.tweets_of(user) or any(user in edge for edge in after.follows)
+    return _Erasure(change, events, is_last=not is_left)
 
 
 def _edge_locks(edge: tuple[int, int]) -> Locks:

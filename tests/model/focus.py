@@ -231,6 +231,23 @@ FOCUSES: Mapping[str, Focus] = {
         users=(2,),
         pull_followers=(0,),
     ),
+    "erasure": Focus(
+        faults={
+            "Postgres copied": 2,
+            "Postgres restored": 1,
+            "Postgres failed over": 1,
+            "Postgres restarted": 1,
+            "Postgres put back": 1,
+            "key expired": 2,
+            "relay killed": 1,
+        },
+        commands={"create": 50, "update": 5, "follow": 20, "unfollow": 5, "delete user": 20},
+        unreadable=(0.0,),
+        undelivered=(0.0, 0.02),
+        fault_rates=(0.003, 0.01),
+        users=(5,),
+        pull_followers=(0, 0, 1),
+    ),
     "edges": Focus(
         faults={},
         commands=_EDGES,

@@ -80,8 +80,8 @@ def restart_postgres(world: World) -> None:
 
 def reset_postgres(world: World) -> None:
     """Replace the primary with a database that has only the users and follows."""
-    users, follows = world.postgres.now.users, world.postgres.now.follows
-    _start(world, [Snapshot(users=users, follows=follows)])
+    now = world.postgres.now
+    _start(world, [Snapshot(users=now.users, erasing=now.erasing, follows=now.follows)])
     world.tell("chaos", "Postgres is emptied")
 
 

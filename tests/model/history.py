@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from model import commands
 from model.chaos import FAULTS, RELAYS, WORKERS, Actor, Chaos
-from model.checks import check_exact, check_pagination, check_token, is_drained
+from model.checks import check_erased, check_exact, check_pagination, check_token, is_drained
 from model.events import PARTITIONS
 from model.focus import FOCUSES, Focus
 from model.relay import Relay
@@ -20,6 +20,9 @@ MAX_STEPS = 30_000
 TOKENS = 20
 """How many commands have their consistency token checked at the end, at most."""
 ASKER = "asker"
+ERASER = "eraser"
+STEP_ROWS = (1, 2, 4, 100)
+"""How many tweets and edges a step of an erasure may erase."""
 
 
 @dataclass
@@ -77,6 +80,7 @@ class _History:
         self._fault_rate = rng.choice(focus.fault_rates)
         self._replica_rate = rng.choice(focus.replica_rates)
         self._mood_rate = rng.choice((0.003, 0.01, 0.03))
+        self._has_eraser = False
 
     def _begin(self, users: range) -> None:
         """Begin with users and some follow edges, for which there are no events."""
@@ -117,6 +121,7 @@ class _History:
         """Compare all timelines with the oracle, and check consistency tokens."""
         world, rng = self.world, self.world.rng
         self._expire_unfinished()
+        check_erased(world)
         users = sorted(world.postgres.now.users)
         for viewer in users:
             for _ in range(2):
@@ -132,6 +137,9 @@ class _History:
             raise ViolationError("it never drains")
         while world.in_flight:
             self._actors.append(Actor("in flight", world.in_flight.pop()))
+        if world.postgres.now.erasing and not self._has_eraser:
+            self._has_eraser = True
+            self._actors.append(Actor(ERASER, _eraser(world)))
         self._replicate()
         (actor,) = rng.choices(self._actors, list(map(self._weight, self._actors)))
         try:
@@ -166,7 +174,7 @@ class _History:
 
 
 def _is_temporary(actor: Actor) -> bool:
-    return actor.name not in {*RELAYS, *WORKERS, ASKER}
+    return actor.name not in {*RELAYS, *WORKERS, ASKER, ERASER}
 
 
 def _reader(world: World) -> Steps[None]:
@@ -184,6 +192,16 @@ def _asker(world: World) -> Steps[None]:
             known = world.postgres.valid_history()
             yield
             world.known = known
+
+
+def _eraser(world: World) -> Steps[None]:
+    """Erase deleted users in steps, on behalf of the write service."""
+    while True:
+        yield
+        if erasing := sorted(world.postgres.now.erasing):
+            step = commands.erase(world.rng.choice(erasing), world.rng.choice(STEP_ROWS))
+            done = yield from commands.run(world, ERASER, step)
+            world.figures["erasure steps"] += done is not None
 
 
 def _client(world: World, who: str, count: int, focus: Focus) -> Steps[None]:
@@ -213,10 +231,10 @@ def _draw(world: World, focus: Focus) -> commands.Command | None:
             if kind == "update"
             else commands.delete_tweet(tweet)
         )
-    if kind == "follow":
+    if kind == "follow" and len(users) > 1:
         return commands.follow(*rng.sample(users, 2))
     if kind == "unfollow" and now.follows:
         return commands.unfollow(*rng.choice(sorted(now.follows)))
     if kind == "delete user" and len(users) > 3:
-        return commands.delete_user(rng.choice(users))
+        return commands.delete_user(rng.choice(users), rng.choice(STEP_ROWS))
     return None

@@ -52,6 +52,8 @@ class Snapshot:
     """What a statement sees."""
 
     users: frozenset[int] = frozenset()
+    erasing: frozenset[int] = frozenset()
+    """Deleted users whose tweets and edges are not all erased yet."""
     tweets: Mapping[int, Tweet] = field(default_factory=dict)
     follows: frozenset[tuple[int, int]] = frozenset()
     """(follower, followed)."""

@@ -29,6 +29,7 @@ class _Store:
 
     def __init__(self) -> None:
         self.groups: list[int] = []
+        self.tried = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
         self.down = False
@@ -39,6 +40,7 @@ class _Store:
     async def create(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
         await self.open.wait()
         self.groups.append(len(drafts))
+        self.tried.set()
         if self.down:
             raise DatabaseUnavailableError
         if any(draft.content == "poison" for draft in drafts):
@@ -103,11 +105,6 @@ def _wait_for_locks(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(locked_authors, "LOCK_SECONDS", seconds)
 
 
-async def _tried(store: _Store) -> None:
-    while not store.groups:
-        await asyncio.sleep(0)
-
-
 async def test_a_locked_author_waits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others of the group are answered at once, and those who come later as well."""
     _wait_for_locks(monkeypatch, 60)
@@ -116,7 +113,7 @@ async def test_a_locked_author_waits_alone(monkeypatch: pytest.MonkeyPatch) -> N
     commits = GroupCommit(store.create)
     commits.start()
     first = asyncio.create_task(commits.submit([_draft(1), _draft(1)]))
-    await _tried(store)
+    await store.tried.wait()
     for n in range(10, 20):
         (answer,), _ = await commits.submit([_draft(n)])
         assert isinstance(answer, Tweet)
@@ -154,7 +151,7 @@ async def test_close_commits_the_tweets_of_locked_authors(monkeypatch: pytest.Mo
     commits = GroupCommit(store.create)
     commits.start()
     waiting = asyncio.create_task(commits.submit([_draft(1)] * 3))
-    await _tried(store)
+    await store.tried.wait()
     closing = asyncio.create_task(commits.close())
     await asyncio.sleep(0)
     store.locked = set()
