@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row, scalar_row
 
-from core.errors import FanfareError, UserNotFoundError
+from core.errors import FanfareError, UserBusyError, UserNotFoundError
 from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
@@ -74,9 +75,16 @@ async def delete_user(connection: Connection, user_id: int) -> None:
 
     Raises:
         UserNotFoundError: there is no such user.
+        UserBusyError: another transaction holds the user.
     """
     user = {"user_id": user_id}
-    if (await connection.execute(SQL["lock_user_for_deletion"], user)).rowcount == 0:
+    await connection.execute(SQL["limit_lock_wait"])
+    try:
+        locked = await connection.execute(SQL["lock_user_for_deletion"], user)
+    except LockNotAvailable as error:
+        raise UserBusyError(user_id) from error
+    await connection.execute(SQL["lift_lock_wait"])
+    if not locked.rowcount:
         raise UserNotFoundError(user_id)
     await connection.execute(SQL["mark_deleted"], user)
     await connection.execute(SQL["delete_sessions_of_user"], user)

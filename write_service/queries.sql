@@ -14,7 +14,8 @@ WHERE id = %(user_id)s AND deleted_at IS NULL
 RETURNING id AS user_id, username, bio, created_at, updated_at
 
 -- name: lock_user_for_deletion
--- Waits for all transactions that have locked the user. Afterwards nothing is added to the user.
+-- Waits for all transactions that have locked the user, but not longer than lock_timeout for each.
+-- Afterwards nothing is added to the user.
 SELECT id FROM users WHERE id = %(user_id)s AND deleted_at IS NULL FOR UPDATE
 
 -- name: mark_deleted

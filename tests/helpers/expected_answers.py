@@ -23,13 +23,16 @@ _TIMELINE = (
 _TWEETS = "SELECT id, user_id, content FROM tweets WHERE user_id = %s ORDER BY id DESC"
 _FOLLOWERS = (
     "SELECT id, username, bio FROM follows JOIN users ON id = follower_id"
-    " WHERE followed_id = %s ORDER BY seq DESC"
+    " WHERE followed_id = %s AND deleted_at IS NULL ORDER BY seq DESC"
 )
 _FOLLOWING = (
     "SELECT id, username, bio FROM follows JOIN users ON id = followed_id"
-    " WHERE follower_id = %s ORDER BY seq DESC"
+    " WHERE follower_id = %s AND deleted_at IS NULL ORDER BY seq DESC"
 )
-_FOLLOWS = "SELECT 1 FROM follows WHERE follower_id = %s AND followed_id = %s"
+_FOLLOWS = (
+    "SELECT 1 FROM follows WHERE follower_id = %s AND followed_id = %s AND NOT EXISTS"
+    " (SELECT FROM users WHERE id IN (follower_id, followed_id) AND deleted_at IS NOT NULL)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ class Questions:
         tweets: list[int],
         edges: Iterable[tuple[int, int]],
     ) -> None:
-        rows = self._sql("SELECT id, username, bio FROM users ORDER BY id")
+        rows = self._sql("SELECT id, username, bio FROM users WHERE deleted_at IS NULL ORDER BY id")
         self._users = {row[0]: row for row in rows}
         self.all.append(Question("ListUsers", partial(self._pages, "ListUsers", _user), rows))
         for user in users:

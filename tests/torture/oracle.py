@@ -43,7 +43,7 @@ def compare(world: World, cast: Cast) -> None:
             _compare_timeline(world, user, size, expected)
         _compare_offset(world, user, expected)
         world.figures.timelines += 1
-    query = "SELECT id FROM users WHERE id = ANY(%s)"
+    query = "SELECT id FROM users WHERE id = ANY(%s) AND deleted_at IS NULL"
     there = {row[0] for row in world.clients.sql(query, cast.deleted)}
     for user in cast.deleted:
         if user in there:

@@ -241,7 +241,14 @@ class World:
             self.worker.launch()
 
     def settle(self) -> None:
-        """Wait until every event has been applied, and all servers are in one history."""
+        """Wait until every event has been applied, and all servers are in one history.
+
+        Deleted users must be erased first, because every step of that has events.
+        """
+        deleted = "SELECT 1 FROM users WHERE deleted_at IS NOT NULL LIMIT 1"
+        wait_until(
+            lambda: not self.clients.sql(deleted), "deleted users are erased", SETTLE_SECONDS
+        )
         wait_until(self.clients.is_drained, "the outbox and Kafka are drained", SETTLE_SECONDS)
         wait_until(self.clients.reads_current_history, "reads are in the history", SETTLE_SECONDS)
         ((written,),) = self.clients.sql("SELECT pg_current_wal_lsn()::text")

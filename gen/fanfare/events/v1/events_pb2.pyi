@@ -88,7 +88,9 @@ class FeedEvent(_message.Message):
 
     @_builtins.property
     def user_deleted(self) -> Global___UserDeleted:
-        """A user was deleted. Comes after the events that delete their tweets and follow edges."""
+        """A user was deleted. Comes after the events that delete their tweets and follow edges. If these
+        are too many for one transaction, the event also comes once before, after the first of them.
+        """
 
     def __init__(
         self,

@@ -104,15 +104,20 @@ class WriteServiceServicer:
 
     def UpdateUser(self, request, context):
         """Changes the fields of a user that are set in the request. At least one must be set.
-        Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, USER_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUser(self, request, context):
-        """Deletes a user, their tweets, and their follows in both directions, in one transaction. The
-        tweets disappear from every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        """Deletes a user, their tweets, and their follows in both directions. When this returns, the user
+        does not exist any more for any method: queries and commands answer USER_NOT_FOUND, the tweets
+        cannot be changed, and neither lists nor batches of users contain the user. Up to 5,000 of the
+        user's newest tweets and followers are erased in the same transaction. The service erases what
+        is left in the background, newest tweets first; until then, those tweets stay in the timelines
+        of their readers, and the username stays taken. Errors: INVALID_REQUEST, USER_NOT_FOUND,
+        USER_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +126,7 @@ class WriteServiceServicer:
     def CreateTweet(self, request, context):
         """Creates a tweet. A request with a request_id can be retried safely: the same request_id with
         the same content returns the first answer, even if the first call has not finished yet.
-        Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED, USER_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,7 +160,8 @@ class WriteServiceServicer:
     def FollowUser(self, request, context):
         """Makes one user follow another. All tweets of the followed user, also earlier ones, appear in
         the follower's home timeline. Following somebody again is OK and changes nothing.
-        Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND.
+        Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND,
+        FOLLOWING_LIMIT_REACHED, USER_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,7 +170,7 @@ class WriteServiceServicer:
     def UnfollowUser(self, request, context):
         """Ends a follow. The tweets of the user who was followed disappear from the follower's home
         timeline. Unfollowing somebody again is OK and changes nothing.
-        Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, USER_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

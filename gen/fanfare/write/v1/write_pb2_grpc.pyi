@@ -44,16 +44,21 @@ class WriteServiceStub:
     """
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.UpdateUserRequest, _write_pb2.UpdateUserResponse]
     """Changes the fields of a user that are set in the request. At least one must be set.
-    Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, USER_BUSY.
     """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.DeleteUserRequest, _write_pb2.DeleteUserResponse]
-    """Deletes a user, their tweets, and their follows in both directions, in one transaction. The
-    tweets disappear from every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+    """Deletes a user, their tweets, and their follows in both directions. When this returns, the user
+    does not exist any more for any method: queries and commands answer USER_NOT_FOUND, the tweets
+    cannot be changed, and neither lists nor batches of users contain the user. Up to 5,000 of the
+    user's newest tweets and followers are erased in the same transaction. The service erases what
+    is left in the background, newest tweets first; until then, those tweets stay in the timelines
+    of their readers, and the username stays taken. Errors: INVALID_REQUEST, USER_NOT_FOUND,
+    USER_BUSY.
     """
     CreateTweet: _grpc.UnaryUnaryMultiCallable[_write_pb2.CreateTweetRequest, _write_pb2.CreateTweetResponse]
     """Creates a tweet. A request with a request_id can be retried safely: the same request_id with
     the same content returns the first answer, even if the first call has not finished yet.
-    Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED, USER_BUSY.
     """
     BatchCreateTweets: _grpc.UnaryUnaryMultiCallable[_write_pb2.BatchCreateTweetsRequest, _write_pb2.BatchCreateTweetsResponse]
     """Creates up to 1,000 tweets, with ids that grow in request order. An item that fails has an
@@ -71,12 +76,13 @@ class WriteServiceStub:
     FollowUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.FollowUserRequest, _write_pb2.FollowUserResponse]
     """Makes one user follow another. All tweets of the followed user, also earlier ones, appear in
     the follower's home timeline. Following somebody again is OK and changes nothing.
-    Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND.
+    Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND,
+    FOLLOWING_LIMIT_REACHED, USER_BUSY.
     """
     UnfollowUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.UnfollowUserRequest, _write_pb2.UnfollowUserResponse]
     """Ends a follow. The tweets of the user who was followed disappear from the follower's home
     timeline. Unfollowing somebody again is OK and changes nothing.
-    Errors: INVALID_REQUEST, USER_NOT_FOUND.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, USER_BUSY.
     """
 
 @_typing.type_check_only
@@ -95,16 +101,21 @@ class WriteServiceAsyncStub(WriteServiceStub):
     """
     UpdateUser: _aio.UnaryUnaryMultiCallable[_write_pb2.UpdateUserRequest, _write_pb2.UpdateUserResponse]  # type: ignore[assignment]
     """Changes the fields of a user that are set in the request. At least one must be set.
-    Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, USER_BUSY.
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_write_pb2.DeleteUserRequest, _write_pb2.DeleteUserResponse]  # type: ignore[assignment]
-    """Deletes a user, their tweets, and their follows in both directions, in one transaction. The
-    tweets disappear from every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+    """Deletes a user, their tweets, and their follows in both directions. When this returns, the user
+    does not exist any more for any method: queries and commands answer USER_NOT_FOUND, the tweets
+    cannot be changed, and neither lists nor batches of users contain the user. Up to 5,000 of the
+    user's newest tweets and followers are erased in the same transaction. The service erases what
+    is left in the background, newest tweets first; until then, those tweets stay in the timelines
+    of their readers, and the username stays taken. Errors: INVALID_REQUEST, USER_NOT_FOUND,
+    USER_BUSY.
     """
     CreateTweet: _aio.UnaryUnaryMultiCallable[_write_pb2.CreateTweetRequest, _write_pb2.CreateTweetResponse]  # type: ignore[assignment]
     """Creates a tweet. A request with a request_id can be retried safely: the same request_id with
     the same content returns the first answer, even if the first call has not finished yet.
-    Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED, USER_BUSY.
     """
     BatchCreateTweets: _aio.UnaryUnaryMultiCallable[_write_pb2.BatchCreateTweetsRequest, _write_pb2.BatchCreateTweetsResponse]  # type: ignore[assignment]
     """Creates up to 1,000 tweets, with ids that grow in request order. An item that fails has an
@@ -122,12 +133,13 @@ class WriteServiceAsyncStub(WriteServiceStub):
     FollowUser: _aio.UnaryUnaryMultiCallable[_write_pb2.FollowUserRequest, _write_pb2.FollowUserResponse]  # type: ignore[assignment]
     """Makes one user follow another. All tweets of the followed user, also earlier ones, appear in
     the follower's home timeline. Following somebody again is OK and changes nothing.
-    Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND.
+    Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND,
+    FOLLOWING_LIMIT_REACHED, USER_BUSY.
     """
     UnfollowUser: _aio.UnaryUnaryMultiCallable[_write_pb2.UnfollowUserRequest, _write_pb2.UnfollowUserResponse]  # type: ignore[assignment]
     """Ends a follow. The tweets of the user who was followed disappear from the follower's home
     timeline. Unfollowing somebody again is OK and changes nothing.
-    Errors: INVALID_REQUEST, USER_NOT_FOUND.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, USER_BUSY.
     """
 
 class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -155,7 +167,7 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.UpdateUserResponse, _abc.Awaitable[_write_pb2.UpdateUserResponse]]:
         """Changes the fields of a user that are set in the request. At least one must be set.
-        Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, USER_BUSY.
         """
 
     @_abc_1.abstractmethod
@@ -164,8 +176,13 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.DeleteUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.DeleteUserResponse, _abc.Awaitable[_write_pb2.DeleteUserResponse]]:
-        """Deletes a user, their tweets, and their follows in both directions, in one transaction. The
-        tweets disappear from every timeline. Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        """Deletes a user, their tweets, and their follows in both directions. When this returns, the user
+        does not exist any more for any method: queries and commands answer USER_NOT_FOUND, the tweets
+        cannot be changed, and neither lists nor batches of users contain the user. Up to 5,000 of the
+        user's newest tweets and followers are erased in the same transaction. The service erases what
+        is left in the background, newest tweets first; until then, those tweets stay in the timelines
+        of their readers, and the username stays taken. Errors: INVALID_REQUEST, USER_NOT_FOUND,
+        USER_BUSY.
         """
 
     @_abc_1.abstractmethod
@@ -176,7 +193,7 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_write_pb2.CreateTweetResponse, _abc.Awaitable[_write_pb2.CreateTweetResponse]]:
         """Creates a tweet. A request with a request_id can be retried safely: the same request_id with
         the same content returns the first answer, even if the first call has not finished yet.
-        Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, REQUEST_ID_REUSED, USER_BUSY.
         """
 
     @_abc_1.abstractmethod
@@ -218,7 +235,8 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_write_pb2.FollowUserResponse, _abc.Awaitable[_write_pb2.FollowUserResponse]]:
         """Makes one user follow another. All tweets of the followed user, also earlier ones, appear in
         the follower's home timeline. Following somebody again is OK and changes nothing.
-        Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND.
+        Errors: INVALID_REQUEST (users cannot follow themselves), USER_NOT_FOUND,
+        FOLLOWING_LIMIT_REACHED, USER_BUSY.
         """
 
     @_abc_1.abstractmethod
@@ -229,7 +247,7 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_write_pb2.UnfollowUserResponse, _abc.Awaitable[_write_pb2.UnfollowUserResponse]]:
         """Ends a follow. The tweets of the user who was followed disappear from the follower's home
         timeline. Unfollowing somebody again is OK and changes nothing.
-        Errors: INVALID_REQUEST, USER_NOT_FOUND.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, USER_BUSY.
         """
 
 def add_WriteServiceServicer_to_server(servicer: WriteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
