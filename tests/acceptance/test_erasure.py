@@ -146,7 +146,11 @@ def _assert_gone(own: Fanfare, bob: User, alice: User, carol: User, tweet: int) 
         (own.read.ListUserTweets, r.ListUserTweetsRequest(user_id=bob.id), "USER"),
         (own.read.ListFollowers, r.ListFollowersRequest(user_id=bob.id), "USER"),
         (own.read.ListFollowing, r.ListFollowingRequest(user_id=bob.id), "USER"),
-        (own.read.GetFollow, r.GetFollowRequest(follower_id=bob.id, followed_id=carol.id), "FOLLOW"),
+        (
+            own.read.GetFollow,
+            r.GetFollowRequest(follower_id=bob.id, followed_id=carol.id),
+            "FOLLOW",
+        ),
         (
             own.read.GetFollow,
             r.GetFollowRequest(follower_id=alice.id, followed_id=bob.id),

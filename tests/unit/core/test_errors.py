@@ -32,6 +32,8 @@ EXAMPLES = [
     errors.BodyTooLargeError(4 * 1024 * 1024),
     errors.UnsupportedMediaTypeError("send application/json"),
     errors.RateLimitedError(60, 12.5),
+    errors.FollowingLimitError(10_000),
+    errors.UserBusyError(42),
 ]
 
 
