@@ -28,15 +28,17 @@ from write_service.outbox import CHANNEL, enqueue_events
 LOG = logging.getLogger(__name__)
 SQL = load_queries("write_service")
 
-# How many tweets and followers a step erases together, and as many request ids.
-STEP_ROWS = 5000
+# How many tweets and followers a step erases together, and as many request ids: the first step, and
+# the later ones, which are shorter so that commands are not delayed for long.
+FIRST_STEP_ROWS = 5000
+STEP_ROWS = 1000
 # How many follows by the user a step erases. All that the default of FANFARE_MAX_FOLLOWING allows,
 # so that the user's home timeline is gone with the first step.
 STEP_FOLLOWING = 10_000
 # How many events are built and enqueued before other tasks get their turn.
 SLICE_EVENTS = 500
 # The pause after a step, as a multiple of its duration, so that commands get most of the database.
-PAUSE_FACTOR = 2.0
+PAUSE_FACTOR = 3.0
 # While more events than this wait for the relay, no step adds to them.
 MAX_UNSENT_EVENTS = 20_000
 # How long to wait before looking for deleted users again, and after a failure.
@@ -88,26 +90,27 @@ async def delete_user(connection: Connection, user_id: int) -> None:
         raise UserNotFoundError(user_id)
     await connection.execute(SQL["mark_deleted"], user)
     await connection.execute(SQL["delete_sessions_of_user"], user)
-    step = await erase(connection, user_id)
+    step = await erase(connection, user_id, FIRST_STEP_ROWS)
     if not step.is_last:
         # Removes the cached home timeline. Another such event comes with the last step.
         await enqueue_events(connection, [events.user_deleted(user_id)])
         LOG.info("erasing user in the background: user_id=%d erased=%d", user_id, step.events)
 
 
-async def erase(connection: Connection, user_id: int) -> ErasureStep:
+async def erase(connection: Connection, user_id: int, rows: int) -> ErasureStep:
     """Take one step: erase the user's newest tweets and follows, with an event for each.
 
     Args:
         connection: must be in a transaction that holds the lock of the user's row.
         user_id: a user who is marked as deleted.
+        rows: how many tweets and followers to erase together at most, and how many request ids.
     """
     user = {"user_id": user_id}
     tweets = connection.cursor(row_factory=scalar_row)
-    await tweets.execute(SQL["erase_newest_tweets"], user | {"limit": STEP_ROWS})
+    await tweets.execute(SQL["erase_newest_tweets"], user | {"limit": rows})
     tweet_ids = await tweets.fetchall()
     follows = connection.cursor(row_factory=class_row(_Edge))
-    limits = {"following": STEP_FOLLOWING, "followers": STEP_ROWS - len(tweet_ids)}
+    limits = {"following": STEP_FOLLOWING, "followers": rows - len(tweet_ids)}
     await follows.execute(SQL["erase_follows"], user | limits)
     # After the statements that lock the rows, so that the ids of the events are above those of
     # every change that this transaction has waited for.
@@ -116,7 +119,7 @@ async def erase(connection: Connection, user_id: int) -> ErasureStep:
     while edges := await follows.fetchmany(SLICE_EVENTS):
         unfollows = [events.user_unfollowed(edge.follower_id, edge.followed_id) for edge in edges]
         await _enqueue(connection, unfollows)
-    await connection.execute(SQL["erase_request_ids"], user | {"limit": STEP_ROWS})
+    await connection.execute(SQL["erase_request_ids"], user | {"limit": rows})
     is_last = bool((await connection.execute(SQL["delete_erased_user"], user)).rowcount)
     if is_last:
         await enqueue_events(connection, [events.user_deleted(user_id)])
@@ -171,7 +174,7 @@ class Eraser:
                     is_round_over, self._last_id = self._last_id > 0, 0
                     return is_round_over
                 self._last_id = user.user_id
-                step = await erase(connection, user.user_id)
+                step = await erase(connection, user.user_id, STEP_ROWS)
             await connection.execute(SQL["wake_relay"], {"channel": CHANNEL})
         METRICS.add(Metric.ERASURE_STEP)
         METRICS.add(Metric.USER_ERASED, step.is_last)

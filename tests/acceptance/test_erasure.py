@@ -21,9 +21,9 @@ from helpers.waiting import wait_until
 
 from core.runtime.metrics import Metric
 from ops.system import System
-from write_service.erasure import STEP_ROWS
+from write_service.erasure import FIRST_STEP_ROWS, STEP_ROWS
 
-TWEETS = 2 * STEP_ROWS + 1000
+TWEETS = FIRST_STEP_ROWS + 5 * STEP_ROWS
 _LEFT = """
 SELECT
     (SELECT count(*) FROM users WHERE id = %s), (SELECT count(*) FROM tweets WHERE user_id = %s),

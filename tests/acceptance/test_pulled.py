@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 from fanfare.write.v1 import write_pb2 as w
 from helpers.fanfare import Fanfare
@@ -135,6 +136,19 @@ def test_once_pulled_always_pulled(own: Fanfare) -> None:
     assert _pulled(own, author.id)
     for reader in readers[1:]:
         own.unfollow(reader, author)
+    own.tweet(author)
+    assert _pulled(own, author.id)
+    own.wait_exact(*readers)
+
+
+def test_a_locked_author_crosses_with_a_later_tweet(own: Fanfare) -> None:
+    """The crossing does not wait for the author's row; meanwhile the tweets are pushed."""
+    author = own.user()
+    readers = [own.user(author) for _ in range(THRESHOLD + 1)]
+    with psycopg.connect(own.settings.primary_dsn()) as connection:
+        connection.execute("SELECT FROM users WHERE id = %s FOR NO KEY UPDATE", [author.id])
+        own.tweet(author)
+        assert not _pulled(own, author.id)
     own.tweet(author)
     assert _pulled(own, author.id)
     own.wait_exact(*readers)
