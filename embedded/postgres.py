@@ -175,6 +175,9 @@ def _server_options(data: Path, port: int) -> list[str]:
         *("-c", "shared_buffers=256MB"),
         # The replica can continue as long as it has missed no more than this much WAL.
         *("-c", "wal_level=replica", "-c", "wal_keep_size=256MB"),
+        # WAL contains deleted data. Without this, a quiet server would keep it for ever, since it
+        # would take that long to write the 256 MB.
+        *("-c", "archive_timeout=30min"),
         # Keeps shared memory in the data folder, so a killed server leaves nothing in /dev/shm.
         *("-c", "dynamic_shared_memory_type=mmap"),
     ]

@@ -9,14 +9,13 @@ import pytest
 from helpers.fanfare import Fanfare
 from helpers.waiting import wait_until
 
+from core.settings import DEFAULT_RETENTION_DAYS
 from core.storage.postgres import connection_arguments
+from core.storage.retention import DAY_SECONDS
 from ops.system import System
-from write_service.postgres_outbox import (
-    REQUEST_RETENTION_SECONDS,
-    SENT_RETENTION_SECONDS,
-    PostgresOutbox,
-)
+from write_service.postgres_outbox import REQUEST_RETENTION_SECONDS, PostgresOutbox
 
+SENT_RETENTION_SECONDS = DEFAULT_RETENTION_DAYS * DAY_SECONDS
 LIMIT = 100
 BATCHES = 5
 
