@@ -41,22 +41,24 @@ class AppendOnlyFile:
         # Without a TTL, so that Redis does not evict it.
         self._key = f"{prefix}aof-rewritten"
         self._interval_seconds = interval_seconds
-        self._failure = ""
+        # The last refusal, which is logged once.
+        self._refusal = ""
 
     async def run(self) -> None:
         """Rewrite the file whenever it is due, until cancelled."""
         while True:
             try:
                 await asyncio.to_thread(self.rewrite_if_due)
-                self._failure = ""
-            except RedisError as error:
-                if self._failure != str(error):
+            except ResponseError as error:
+                if self._refusal != str(error):
                     LOG.warning(
-                        "Redis did not rewrite its append-only file, which keeps deleted data; "
+                        "Redis did not rewrite its append-only file, so deleted data stay in it; "
                         "allow BGREWRITEAOF, INFO and TIME: error=%s",
                         error,
                     )
-                self._failure = str(error)
+                self._refusal = str(error)
+            except RedisError:
+                pass  # the fan-out reports a Redis that does not answer
             await asyncio.sleep(min(CHECK_SECONDS, self._interval_seconds))
 
     def rewrite_if_due(self) -> bool:
