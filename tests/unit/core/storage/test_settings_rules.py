@@ -70,7 +70,7 @@ def test_a_postgres_that_may_lose_commits_is_an_error(name: str, value: Any, tol
 
 
 @pytest.mark.parametrize(("name", "value"), [("autovacuum", "off"), ("archive_timeout", "0")])
-def test_a_postgres_that_keeps_deleted_data_is_a_warning(name: str, value: str) -> None:
+def test_a_postgres_that_keeps_deleted_data_is_a_warning(name: str, value: Any) -> None:
     """Without these settings, deleted data stay in the files of a quiet server for ever."""
     finding = _only(postgres_findings(replace(POSTGRES, **{name: value})))
     assert finding.severity is Severity.WARNING
