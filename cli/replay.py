@@ -15,7 +15,7 @@ from ops.replay import resend_events
     type=click.FloatRange(min=0, min_open=True),
     required=True,
     metavar="HOURS",
-    help="Send what was sent in the last HOURS; the outbox keeps sent events for seven days.",
+    help="Send what was first sent in the last HOURS, up to FANFARE_RETENTION_DAYS.",
 )
 def command(hours: float) -> None:
     """Send recent events to Kafka again.

@@ -20,6 +20,7 @@ PREFIX = "FANFARE_"
 STACK_FILE = "stack.json"
 SECRETS_DIR = "FANFARE_SECRETS_DIR"
 DEFAULT_SILENCE_SECONDS = 15.0
+DEFAULT_RETENTION_DAYS = 7.0
 # An empty value would switch off the protection that the operator meant to switch on.
 _PROTECTING = {"FANFARE_AUTH_KEYS", SECRETS_DIR, "FANFARE_TLS_DIR", "FANFARE_TRUSTED_PROXIES"}
 
@@ -125,6 +126,8 @@ class Settings(BaseSettings):
     """How many follower ids a worker keeps in memory, at 8 bytes each."""
     topic: Annotated[str, _FEED] = "fanfare.feed.v1"
     """The Kafka topic that carries events from the relay to the worker."""
+    retention_days: Annotated[float, Field(ge=0.0001, le=3650), _FEED] = DEFAULT_RETENTION_DAYS
+    """How long the outbox and Kafka keep events, which contain texts, after they were sent."""
     silence_seconds: Annotated[float, Field(ge=1, le=3600), _ALL] = DEFAULT_SILENCE_SECONDS
     """How long Postgres, Kafka or the worker's Redis may be silent before a process reconnects."""
 

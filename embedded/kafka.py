@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from embedded.ports import HOST
-from embedded.server import ServerProcess, package_file
+from embedded.server import ServerProcess, make_private_folder, package_file
 
 # With a small heap, the serial collector and the first compiler only, a broker starts in seconds
 # and takes about 300 MB.
@@ -52,9 +52,10 @@ def prepare_kafka(
     if class_options is None:
         archive = archive_path(jars)
         class_options = (f"-XX:SharedArchiveFile={archive}",) if archive.exists() else ()
+    make_private_folder(folder)
     data, temporary = folder / "data", folder / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # a killed broker leaves unpacked libraries
-    temporary.mkdir(parents=True)
+    temporary.mkdir()
     data.mkdir(exist_ok=True)
     properties = folder / "server.properties"
     properties.write_text(_properties(data, port, controller_port))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -92,6 +93,10 @@ def run_server(spec: dict[str, Any]) -> int:
         Its exit status, or 128 plus the number of the signal that ended it, as in a shell.
     """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    # Its files and its log, and a dump of its memory, may contain users' data. So nobody else may
+    # read the files, and there is no dump.
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     def prepare_child() -> None:
         if spec["user"]:

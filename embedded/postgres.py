@@ -25,6 +25,8 @@ DATABASE = "fanfare"
 UNPRIVILEGED = ("postgres", "nobody")
 # The name of a data folder until it is complete.
 FRESH = "data.new"
+# The name of a data folder that is being removed.
+FORMER = "data.old"
 # What a replica logs when it can never follow its primary again: the primary has removed the WAL
 # that it needs, or is another database, or was restored to an earlier state.
 CANNOT_FOLLOW = re.compile(
@@ -143,6 +145,8 @@ class PostgresReplica(ServerProcess):
     def launch(self) -> None:
         """Copy the primary if that is needed, and start the replica without waiting."""
         self.stop()
+        # An earlier run may have been interrupted while it removed former data.
+        shutil.rmtree(self._data.with_name(FORMER), ignore_errors=True)
         if self._has_data() and (self.restart_reason() or self._is_of_another_database()):
             with self._lock():
                 _remove(self._data)
@@ -175,6 +179,9 @@ def _server_options(data: Path, port: int) -> list[str]:
         *("-c", "shared_buffers=256MB"),
         # The replica can continue as long as it has missed no more than this much WAL.
         *("-c", "wal_level=replica", "-c", "wal_keep_size=256MB"),
+        # WAL contains deleted data. Without this, a quiet server would keep it for ever, since it
+        # would take that long to write the 256 MB.
+        *("-c", "archive_timeout=30min"),
         # Keeps shared memory in the data folder, so a killed server leaves nothing in /dev/shm.
         *("-c", "dynamic_shared_memory_type=mmap"),
     ]
@@ -218,7 +225,7 @@ def _remove(data: Path) -> None:
 
     The folder is renamed first, so that an interruption cannot leave half of its data in place.
     """
-    old = data.with_name("data.old")
+    old = data.with_name(FORMER)
     shutil.rmtree(old, ignore_errors=True)
     data.rename(old)
     shutil.rmtree(old, ignore_errors=True)

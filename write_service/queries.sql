@@ -299,7 +299,7 @@ noted AS (
     UPDATE relay_state SET lsn = %(lsn)s, seen_at = clock_timestamp() FROM newest
 ),
 marked AS (
-    UPDATE outbox SET sent_at = now()
+    UPDATE outbox SET sent_at = coalesce(first_sent_at, now())
     FROM newest
     WHERE id = ANY(%(ids)b::bigint[])
 )

@@ -13,4 +13,6 @@ END FROM relay_state
 SELECT current_setting('server_version_num')::int AS version,
     current_setting('fsync') AS fsync,
     current_setting('full_page_writes') AS full_page_writes,
-    current_setting('synchronous_commit') AS synchronous_commit
+    current_setting('synchronous_commit') AS synchronous_commit,
+    current_setting('autovacuum') AS autovacuum,
+    current_setting('archive_timeout') AS archive_timeout

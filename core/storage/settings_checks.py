@@ -22,7 +22,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from core.settings import Settings
-from core.storage.kafka import client_settings
+from core.storage.kafka import client_settings, dead_letter_topic
 from core.storage.postgres import connect
 from core.storage.queries import load_queries
 from core.storage.settings_rules import (
@@ -32,12 +32,14 @@ from core.storage.settings_rules import (
     TopicSettings,
     postgres_findings,
     redis_findings,
+    retention_findings,
     topic_findings,
 )
 
 TIMEOUT_SECONDS = 5.0
 # What librdkafka returns as the id of a topic if Kafka does not give topics ids.
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+_NO_CONFIG = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART}
 SQL = load_queries("core.storage")
 
 Check = Callable[[], Sequence[Finding]]
@@ -59,8 +61,8 @@ def redis_check(settings: Settings) -> Check:
 
 
 def topic_check(settings: Settings) -> Check:
-    """Return a check of the feed's topic in Kafka."""
-    return partial(_check_topic, settings.kafka_address(), settings.topic)
+    """Return a check of the feed's topic in Kafka, and of the topic of its dead letters."""
+    return partial(_check_topic, settings.kafka_address(), settings.topic, settings.retention_days)
 
 
 def _check_postgres(dsn: str, silence_seconds: float) -> list[Finding]:
@@ -97,7 +99,7 @@ def _check_redis(url: str) -> list[Finding]:
         raise SettingsUnknownError from error
 
 
-def _check_topic(bootstrap_servers: str, name: str) -> list[Finding]:
+def _check_topic(bootstrap_servers: str, name: str, retention_days: float) -> list[Finding]:
     admin = AdminClient(client_settings(bootstrap_servers) | {"log_level": 0})
     try:
         described = admin.describe_topics(TopicCollection([name]), request_timeout=TIMEOUT_SECONDS)
@@ -114,17 +116,22 @@ def _check_topic(bootstrap_servers: str, name: str) -> list[Finding]:
         str(topic.topic_id) not in {"", "None", _NO_ID},
         _topic_config(admin, name),
     )
-    return topic_findings(settings)
+    found = topic_findings(settings)
+    for topic in (name, dead_letter_topic(name)):
+        config = settings.config if topic == name else _topic_config(admin, topic)
+        if config is not None:
+            found += retention_findings(topic, config, retention_days)
+    return found
 
 
 def _topic_config(admin: AdminClient, topic: str) -> dict[str, str] | None:
-    """Return the topic's configuration, or None if Fanfare's user may not read it."""
+    """Return the topic's configuration; None if it may not be read, or there is no such topic."""
     resource = ConfigResource(ResourceType.TOPIC, topic)
     described = admin.describe_configs([resource], request_timeout=TIMEOUT_SECONDS)
     try:
         entries = _result(described[resource])
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        if error.args[0].code() in _NO_CONFIG:
             return None
         raise SettingsUnknownError from error
     return {entry.name: entry.value for entry in entries.values()}

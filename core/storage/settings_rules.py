@@ -6,12 +6,14 @@ wrong, wasteful or unsafe. Severity says how bad each of them is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 from core.feed.sharding import PARTITIONS
+from core.storage.retention import longest_days
 
 MIN_POSTGRES = 14
 MIN_REDIS = 6
@@ -49,6 +51,8 @@ class PostgresSettings:
     fsync: str
     full_page_writes: str
     synchronous_commit: str
+    autovacuum: str
+    archive_timeout: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class TopicSettings:
 
 def postgres_findings(settings: PostgresSettings) -> list[Finding]:
     """Return the findings for a Postgres primary."""
-    found = []
+    found, warnings = [], []
     if settings.version < MIN_POSTGRES * 10_000:
         found.append(
             f"Postgres is version {settings.version // 10_000}, which is too old; upgrade it to "
@@ -89,7 +93,20 @@ def postgres_findings(settings: PostgresSettings) -> list[Finding]:
             "acknowledged commands and leave wrong timelines behind; set synchronous_commit = on "
             "in Postgres, and for Fanfare's role and database"
         )
-    return [Finding(Severity.ERROR, text) for text in found]
+    if settings.autovacuum == "off":
+        warnings.append(
+            "autovacuum is off in Postgres, so deleted rows stay in its files, and tables grow; "
+            "set autovacuum = on"
+        )
+    if settings.archive_timeout == "0":
+        warnings.append(
+            "archive_timeout is 0 in Postgres, so deleted data stay in the write-ahead log of a "
+            "quiet server; set archive_timeout = 30min"
+        )
+    return [
+        *(Finding(Severity.ERROR, text) for text in found),
+        *(Finding(Severity.WARNING, text) for text in warnings),
+    ]
 
 
 def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
@@ -135,6 +152,14 @@ def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
                 "built again from Postgres; set appendonly yes if that is too much work",
             )
         )
+    if info.get("aof_last_bgrewrite_status") == "err":
+        found.append(
+            Finding(
+                Severity.WARNING,
+                "the last rewrite of Redis' append-only file failed, so deleted data stay in it; "
+                "see the log of Redis, which has the cause",
+            )
+        )
     return found
 
 
@@ -178,3 +203,22 @@ def topic_findings(settings: TopicSettings) -> list[Finding]:
         *(Finding(Severity.ERROR, text) for text in errors),
         *(Finding(Severity.WARNING, text) for text in warnings),
     ]
+
+
+def retention_findings(name: str, config: Mapping[str, str], days: float) -> list[Finding]:
+    """Return the findings for how long a topic keeps its records.
+
+    Args:
+        name: the topic.
+        config: its effective configuration.
+        days: FANFARE_RETENTION_DAYS.
+    """
+    longest = longest_days(config)
+    if longest <= days:
+        return []
+    kept = "for ever" if math.isinf(longest) else f"for up to {longest:.3g} days"
+    text = (
+        f"the topic {name} keeps records {kept}, longer than FANFARE_RETENTION_DAYS; run "
+        "`fanfare migrate`, which sets retention.ms and segment.ms"
+    )
+    return [Finding(Severity.WARNING, text)]

@@ -1,192 +1,218 @@
-"""DeleteUser: at once for readers, in the background for what is too much for one transaction."""
+"""Erased means erased: after the bounds in docs/operations.md no file has what was deleted."""
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from pathlib import Path
 
-import grpc
 import psycopg
 import pytest
-from fanfare.common.v1.common_pb2 import User
+from confluent_kafka import Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+from fanfare.auth.v1.auth_pb2_grpc import AuthServiceStub
+from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.events.v1 import events_pb2 as pb
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from helpers.fanfare import Fanfare
-from helpers.grpc_client import failure
+from helpers.people import People, Person
 from helpers.waiting import wait_until
 
-from core.runtime.metrics import Metric
+from core.rpc.tls import open_channel
+from core.storage.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
+from embedded.stack import default_parts_dir
 from ops.system import System
-from write_service.erasure import FIRST_STEP_ROWS, STEP_ROWS
 
-TWEETS = FIRST_STEP_ROWS + 5 * STEP_ROWS
-_LEFT = """
-SELECT
-    (SELECT count(*) FROM users WHERE id = %s), (SELECT count(*) FROM tweets WHERE user_id = %s),
-    (SELECT count(*) FROM follows WHERE %s IN (follower_id, followed_id)),
-    (SELECT count(*) FROM tweet_requests WHERE user_id = %s),
-    (SELECT count(*) FROM sessions WHERE user_id = %s)
-"""
-_INSERT_TWEETS = """
-WITH made AS (
-    INSERT INTO tweets (id, user_id, content, created_at, updated_at)
-    SELECT id, %s, 'x', now(), now()
-    FROM (SELECT next_tweet_id() AS id FROM generate_series(1, %s)) AS drawn
-    ON CONFLICT DO NOTHING RETURNING id
-)
-INSERT INTO tweet_requests (user_id, request_id, content_sha256, tweet_id, created_at)
-SELECT %s, gen_random_uuid(), '', id, now() FROM made
-"""
+# What an erased user and a deleted tweet leave behind. No word occurs in another.
+NAME, NEW_NAME = "quokkaname", "numbatname"
+EMAIL, NEW_EMAIL = "quokka.mail@example.com", "numbat.mail@example.com"
+BIO = "quokka-biography"
+TEXT, NEW_TEXT, DELETED_TEXT = "quokka-tweet", "numbat-tweet", "wombat-tweet"
+WORDS = (NAME, NEW_NAME, EMAIL, NEW_EMAIL, BIO, TEXT, NEW_TEXT, DELETED_TEXT)
+TABLES = "users, sessions, tweets, tweet_requests, outbox"
+# About 17 seconds.
+SHORT_RETENTION_DAYS = "0.0002"
 
 
-@pytest.fixture(scope="module", name="own")
-def _own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
-    """Return clients of a system whose processes these tests kill."""
-    with Fanfare(start_system()) as clients:
-        yield clients
+@pytest.fixture(scope="module")
+def folder(start_system: Callable[..., System]) -> tuple[Path, list[bytes]]:
+    """Return the state folder of a stopped system in which a user and a tweet were erased.
+
+    Also returns what no file may contain in the end.
+    """
+    system = start_system(auth=True, replica=True)
+    target = system.settings.write_service_target()
+    with Fanfare(system) as own, open_channel(target, system.settings.tls_dir) as channel:
+        # Otherwise a search of the files would miss compressed values.
+        own.redis.config_set("rdbcompression", "no")
+        marks = _live_and_erase(own, People(own, AuthServiceStub(channel)))
+        own.wait_drained()
+        _checkpoint(system)
+    system.stop()
+    return system.settings.state_dir, marks
 
 
-def _left(own: Fanfare, user: User) -> tuple[int, ...]:
-    """Return how many rows of each kind are left of a user."""
-    (counts,) = own.sql(_LEFT, *[user.id] * 5)
-    return counts
+@pytest.fixture(scope="module")
+def later(folder: tuple[Path, list[bytes]]) -> Iterator[Fanfare]:
+    """Return clients of the system after a restart with a short retention."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FANFARE_RETENTION_DAYS", SHORT_RETENTION_DAYS)
+        system = System(folder[0], default_parts_dir(), auth=True, replica=True)
+        with system, Fanfare(system) as own:
+            yield own
 
 
-def _delete(own: Fanfare, user: User) -> None:
-    own.write.DeleteUser(w.DeleteUserRequest(user_id=user.id))
+def _live_and_erase(own: Fanfare, people: People) -> list[bytes]:
+    """Create, change and erase a user and tweets; return what may not be left of them."""
+    password = people.person().password
+    created = w.CreateUserRequest(username=NAME, email=EMAIL, password=password, bio=BIO)
+    gone = Person(own.write.CreateUser(created).user, password, people.sign_in(NAME, password))
+    reader, other = people.person(), people.person()
+    for author in (gone, other):
+        follow = w.FollowUserRequest(follower_id=reader.user.id, followed_id=author.user.id)
+        own.write.FollowUser(follow, metadata=reader.metadata)
+    texts = {TEXT: gone, DELETED_TEXT: other}
+    tweets = {text: _tweet(own, author, text) for text, author in texts.items()}
+    renamed = w.UpdateUserRequest(user_id=gone.user.id, username=NEW_NAME, email=NEW_EMAIL)
+    own.write.UpdateUser(renamed, metadata=gone.metadata)
+    own.wait_drained()
+    _read(own, reader)
+    edited = w.UpdateTweetRequest(tweet_id=tweets[TEXT].id, content=NEW_TEXT)
+    own.write.UpdateTweet(edited, metadata=gone.metadata)
+    own.wait_drained()
+    _read(own, reader)
+    _add_dead_letter(own, tweets[TEXT])
+    own.sql("ANALYZE")
+    own.sql("CHECKPOINT")
+    ((hash_,),) = own.sql("SELECT password_hash FROM users WHERE id = %s", gone.user.id)
+    ((secret,),) = own.sql("SELECT secret_sha256 FROM sessions WHERE user_id = %s", gone.user.id)
+
+    deleted = w.DeleteTweetRequest(tweet_id=tweets[DELETED_TEXT].id)
+    own.write.DeleteTweet(deleted, metadata=other.metadata)
+    erased = w.DeleteUserRequest(user_id=gone.user.id)
+    own.write.DeleteUser(erased, metadata=gone.metadata)
+    query = "SELECT FROM users WHERE id = %s"
+    wait_until(lambda: not own.sql(query, gone.user.id), "the user is deleted")
+    return [*(word.encode() for word in WORDS), hash_.encode(), secret]
 
 
-@contextmanager
-def _tweet_held(own: Fanfare, author: User) -> Iterator[int]:
-    """Lock the author's oldest tweet, which keeps the erasure from ending; yield its id."""
-    with psycopg.connect(own.settings.primary_dsn()) as connection:
-        query = "SELECT id FROM tweets WHERE user_id = %s ORDER BY id LIMIT 1 FOR UPDATE"
-        row = connection.execute(query, [author.id]).fetchone()
-        assert row is not None
-        yield row[0]
+def _tweet(own: Fanfare, author: Person, text: str) -> Tweet:
+    request = w.CreateTweetRequest(user_id=author.user.id, content=text)
+    return own.write.CreateTweet(request, metadata=author.metadata).tweet
 
 
-def _erased_events(own: Fanfare, user: User) -> list[str]:
-    query = "SELECT type FROM outbox WHERE key = %s AND type <> 'tweet.created' ORDER BY id"
-    return [row[0] for row in own.sql(query, user.id)]
+def _read(own: Fanfare, reader: Person) -> None:
+    home = r.GetHomeTimelineRequest(user_id=reader.user.id)
+    assert len(own.read.GetHomeTimeline(home, metadata=reader.metadata).tweets) == 2
 
 
-def test_a_user_with_few_rows_is_gone_with_the_call(own: Fanfare) -> None:
-    """Everything, request ids too, is erased in one transaction, and the user's event is last."""
-    carol = own.user()
-    bob = own.user(carol)
-    for _ in range(3):
-        own.follow(own.user(), bob)
-    own.sql(_INSERT_TWEETS, bob.id, 900, bob.id)
-    own.tweet(bob)
-    _delete(own, bob)
-    assert _left(own, bob) == (0, 0, 0, 0, 0)
-    changes = _erased_events(own, bob)
-    assert changes.count("tweet.deleted") > 800
-    assert changes.count("user.deleted") == 1
-    assert changes[-1] == "user.deleted"
+def _add_dead_letter(own: Fanfare, tweet: Tweet) -> None:
+    event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet))
+    producer = Producer(producer_settings(own.settings.kafka_address()))
+    producer.produce(
+        dead_letter_topic(own.settings.topic),
+        event.SerializeToString(),
+        str(tweet.user_id),
+        headers={PLACE_HEADER: "feed/0/1", REASON_HEADER: "a test"},
+    )
+    assert producer.flush(10) == 0
 
 
-def test_users_who_follow_each_other_can_be_deleted_at_the_same_time(own: Fanfare) -> None:
-    """Both are gone when their calls return; there is no deadlock."""
-    with ThreadPoolExecutor(2) as pool:
-        for _ in range(10):
-            alice = own.user()
-            bob = own.user(alice)
-            own.follow(alice, bob)
-            list(pool.map(partial(_delete, own), (alice, bob)))
-            assert _left(own, alice) == _left(own, bob) == (0, 0, 0, 0, 0)
+def _checkpoint(system: System) -> None:
+    """Have the primary and the replica write everything into their data files."""
+    settings = system.settings
+    for dsn in (settings.primary_dsn(), settings.replica_dsn()):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
 
 
-def test_a_user_with_many_rows_is_gone_for_everybody_at_once(own: Fanfare) -> None:
-    """While the erasure goes on, and after a crash, nobody sees the user; timelines are exact."""
-    carol = own.user()
-    bob = own.user(carol)
-    alice = own.user(bob, carol)
-    own.tweet(carol)
-    own.sql(_INSERT_TWEETS, bob.id, TWEETS, bob.id)
-    assert len(own.timeline(alice).tweets) == 20
-    assert len(own.timeline(bob).tweets) == 1  # the list is cached
-    before = own.metrics()
-    with _tweet_held(own, bob) as oldest:
-        _delete(own, bob)
-        assert own.sql("SELECT email, password_hash, bio FROM users WHERE id = %s", bob.id) == [
-            (None, None, "")
-        ]
-        _assert_gone(own, bob, alice, carol, oldest)
-        own.wait_counted(Metric.ERASURE_STEP, before)
-        status = own.command("status").stdout
-        assert "users being erased" in status
-        own.system.processes["write"].kill()
-        own.system.processes["write"].start()
-        _assert_gone(own, bob, alice, carol, oldest)
-    wait_until(lambda: _left(own, bob) == (0, 0, 0, 0, 0), "the user is erased")
-    own.wait_exact(alice, carol)
-    own.wait_counted(Metric.USER_ERASED, before)
-    changes = _erased_events(own, bob)
-    assert changes.count("tweet.deleted") > TWEETS * 0.9
-    assert changes.count("user.deleted") == 2
-    assert changes[-1] == "user.deleted"
+def _found(folder: Path, marks: list[bytes]) -> dict[str, list[bytes]]:
+    """Return the files below the folder that contain marks, and which ones."""
+    found = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue  # a server has just removed it
+            if seen := [mark for mark in marks if mark in content]:
+                found[str(path.relative_to(folder))] = seen
+    return found
 
 
-def _address() -> str:
-    return f"{uuid.uuid4().hex}@example.com"
+def _places(found: dict[str, list[bytes]]) -> set[str]:
+    """Return the kinds of files: the first three folders of their paths."""
+    return {"/".join(Path(path).parent.parts[:3]) for path in found}
 
 
-def _assert_gone(own: Fanfare, bob: User, alice: User, carol: User, tweet: int) -> None:
-    """Bob, whom Alice follows and who follows Carol, does not exist for any method."""
-    edge = {"follower_id": bob.id, "followed_id": carol.id}
-    calls: list[tuple[Callable[[Any], Any], Any, str]] = [
-        (own.read.GetUser, r.GetUserRequest(user_id=bob.id), "USER"),
-        (own.read.GetUserByUsername, r.GetUserByUsernameRequest(username=bob.username), "USER"),
-        (own.read.ListUserTweets, r.ListUserTweetsRequest(user_id=bob.id), "USER"),
-        (own.read.ListFollowers, r.ListFollowersRequest(user_id=bob.id), "USER"),
-        (own.read.ListFollowing, r.ListFollowingRequest(user_id=bob.id), "USER"),
-        (
-            own.read.GetFollow,
-            r.GetFollowRequest(follower_id=bob.id, followed_id=carol.id),
-            "FOLLOW",
-        ),
-        (
-            own.read.GetFollow,
-            r.GetFollowRequest(follower_id=alice.id, followed_id=bob.id),
-            "FOLLOW",
-        ),
-        (own.write.CreateTweet, w.CreateTweetRequest(user_id=bob.id, content="x"), "USER"),
-        (own.write.UpdateTweet, w.UpdateTweetRequest(tweet_id=tweet, content="x"), "TWEET"),
-        (own.write.DeleteTweet, w.DeleteTweetRequest(tweet_id=tweet), "TWEET"),
-        (own.write.FollowUser, w.FollowUserRequest(**edge), "USER"),
-        (own.write.UnfollowUser, w.UnfollowUserRequest(**edge), "USER"),
-        (
-            own.write.FollowUser,
-            w.FollowUserRequest(follower_id=alice.id, followed_id=bob.id),
-            "USER",
-        ),
-        (own.write.UpdateUser, w.UpdateUserRequest(user_id=bob.id, bio="x"), "USER"),
-        (own.write.DeleteUser, w.DeleteUserRequest(user_id=bob.id), "USER"),
-    ]
-    for call, request, kind in calls:
-        assert failure(partial(call, request)).reason == f"{kind}_NOT_FOUND", request
-    wait_until(partial(_has_no_timeline, own, bob), "the cached timeline is gone")
-    users = own.read.BatchGetUsers(r.BatchGetUsersRequest(user_ids=[bob.id, alice.id])).users
-    assert [user.id for user in users] == [alice.id]
-    listed = own.read.ListUsers(r.ListUsersRequest(limit=100)).users
-    assert bob.id not in [user.id for user in listed]
-    followers = own.read.ListFollowers(r.ListFollowersRequest(user_id=carol.id)).users
-    assert [user.id for user in followers] == [alice.id]
-    following = own.read.ListFollowing(r.ListFollowingRequest(user_id=alice.id)).users
-    assert [user.id for user in following] == [carol.id]
-    taken = w.CreateUserRequest(username=bob.username, email=_address(), password=_address())
-    assert failure(lambda: own.write.CreateUser(taken)).reason == "USERNAME_TAKEN"
+def test_right_after_an_erasure_its_traces_are_where_the_documents_say(
+    folder: tuple[Path, list[bytes]],
+) -> None:
+    """The search finds what is erased, so that finding nothing later means something."""
+    places = _places(_found(*folder))
+    topic = "kafka/data/fanfare.feed.v1"
+    assert f"{topic}.dlq-0" in places
+    assert any(place.startswith(f"{topic}-") for place in places)
+    servers = ("postgres", "postgres-replica")
+    expected = {f"{server}/data/{kind}" for server in servers for kind in ("base", "pg_wal")}
+    assert expected | {"valkey/data/appendonlydir"} <= places
+    # Logs, statistics, keys and everything else have nothing.
+    assert {place for place in places if not place.startswith("kafka/")} == expected | {
+        "valkey/data/appendonlydir"
+    }
 
 
-def _has_no_timeline(own: Fanfare, user: User) -> bool:
-    try:
-        own.timeline(user)
-    except grpc.RpcError:
-        return failure(lambda: own.timeline(user)).reason == "USER_NOT_FOUND"
-    return False
+def test_after_its_bounds_nothing_is_left(folder: tuple[Path, list[bytes]], later: Fanfare) -> None:
+    """No file of any server has a trace of an erased user or a deleted tweet."""
+    state_dir, marks = folder
+    _hasten(later)
+    for server, what in {
+        "kafka": "segments are deleted once their newest record is old",
+        "valkey": "the worker has the append-only file rewritten",
+    }.items():
+        wait_until(lambda s=server: not _found(state_dir / s, marks), what, 150)  # type: ignore[misc]
+    wait_until(lambda: not later.where(*WORDS), "the relay purges old events", 60)
+    wait_until(lambda: not _dead_rows(later), "autovacuum removes deleted rows", 60)
+
+    # What docs/operations.md gives to those who need the bytes in the free space of pages gone.
+    later.sql(f"VACUUM FULL {TABLES}")
+
+    def is_overwritten() -> bool:
+        for _ in range(8):
+            # What archive_timeout does every half hour. A switch without any WAL does nothing.
+            later.sql("SELECT pg_logical_emit_message(false, 'test', 'any')")
+            later.sql("SELECT pg_switch_wal()")
+        _checkpoint(later.system)
+        return not any(place.endswith("/pg_wal") for place in _places(_found(state_dir, marks)))
+
+    wait_until(is_overwritten, "files of the write-ahead log are overwritten", 120)
+    assert _found(state_dir, marks) == {}
+
+
+def _dead_rows(own: Fanfare) -> int:
+    ((count,),) = own.sql(
+        "SELECT sum(n_dead_tup) FROM pg_stat_user_tables WHERE relname = ANY(%s)",
+        TABLES.split(", "),
+    )
+    return int(count)
+
+
+def _hasten(own: Fanfare) -> None:
+    """Shorten the servers' own intervals, which the documents add to the bounds."""
+    own.redis.config_set("rdbcompression", "no")
+    own.sql("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    own.sql("SELECT pg_reload_conf()")
+    admin = AdminClient({"bootstrap.servers": own.settings.kafka_address(), "log_level": 0})
+    entry = ConfigEntry("file.delete.delay.ms", "1000", incremental_operation=AlterConfigOpType.SET)
+    for name in (own.settings.topic, dead_letter_topic(own.settings.topic)):
+        topic = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+        for done in admin.incremental_alter_configs([topic]).values():
+            done.result(10)

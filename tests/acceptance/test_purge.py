@@ -9,14 +9,15 @@ import pytest
 from helpers.fanfare import Fanfare
 from helpers.waiting import wait_until
 
+from core.settings import DEFAULT_RETENTION_DAYS
 from core.storage.postgres import connection_arguments
+from core.storage.retention import DAY_SECONDS
+from ops.replay import resend_events
 from ops.system import System
-from write_service.postgres_outbox import (
-    REQUEST_RETENTION_SECONDS,
-    SENT_RETENTION_SECONDS,
-    PostgresOutbox,
-)
+from write_service.postgres_outbox import REQUEST_RETENTION_SECONDS, PostgresOutbox
+from write_service.relay import BATCH_EVENTS, NO_EVENTS
 
+SENT_RETENTION_SECONDS = DEFAULT_RETENTION_DAYS * DAY_SECONDS
 LIMIT = 100
 BATCHES = 5
 
@@ -103,6 +104,20 @@ def test_a_row_that_is_being_replayed_is_skipped(own: Fanfare, outbox: PostgresO
         assert _expired(own) == 1
     outbox.purge(LIMIT)
     assert _expired(own) == 0
+
+
+def test_a_replay_does_not_prolong_the_retention(own: Fanfare, outbox: PostgresOutbox) -> None:
+    """An event that was replayed is purged when it would have been purged without the replay."""
+    _add_events(own, 1, SENT_RETENTION_SECONDS - 3600)
+    ((event, sent_at),) = own.sql("SELECT id, sent_at FROM outbox ORDER BY sent_at LIMIT 1")
+    times = "SELECT sent_at FROM outbox WHERE id = %s"
+    for _ in range(2):
+        assert resend_events(own.settings, SENT_RETENTION_SECONDS / 3600) > 0
+        assert own.sql(times, event) == [(None,)]
+        epoch = outbox.begin_epoch()
+        unsent = outbox.mark_and_fetch(NO_EVENTS, BATCH_EVENTS, epoch)
+        outbox.mark_and_fetch(unsent, 0, epoch)
+        assert own.sql(times, event) == [(sent_at,)]
 
 
 def test_a_relay_purges_many_old_events(own: Fanfare) -> None:

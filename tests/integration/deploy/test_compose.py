@@ -150,6 +150,7 @@ def test_containers_get_no_privileges(name: str) -> None:
     """No container may gain privileges; Fanfare's are not root, and write only to /tmp."""
     service = SERVICES[name]
     assert service["cap_drop"] == ["ALL"]
+    assert service["ulimits"] == {"core": 0}, "a dump would contain users' data"
     assert service["security_opt"] == ["no-new-privileges:true"]
     if name in OURS:
         assert service["user"] == "10001:10001"
@@ -186,6 +187,19 @@ def test_state_is_in_named_volumes() -> None:
     volumes = yaml.safe_load(TEXT)["volumes"]
     for name in ("postgres", "postgres-replica", "valkey", "kafka"):
         assert SERVICES[name]["volumes"][0].partition(":")[0] in volumes
+
+
+def test_deleted_data_leave_the_servers_as_documented() -> None:
+    """The write-ahead log is replaced within four days, and others cannot read Valkey's files."""
+    given = " ".join(SERVICES["postgres"]["command"])
+    ((gigabytes, minutes),) = re.findall(
+        r"wal_keep_size=(\d+)GB -c archive_timeout=(\d+)min", given
+    )
+    max_wal_gigabytes, segments_per_gigabyte = 1, 64  # the defaults of Postgres
+    segments = (int(gigabytes) + max_wal_gigabytes) * segments_per_gigabyte
+    assert segments * int(minutes) <= 4 * 24 * 60
+    (_, _, script) = SERVICES["valkey"]["command"]
+    assert script.startswith("umask 077\nexec valkey-server")
 
 
 def test_mounted_files_exist() -> None:

@@ -177,6 +177,21 @@ def test_postgres_requires_its_password(stack: Stack) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nobody_else_can_read_the_data(stack: Stack) -> None:
+    """Every file of the servers is closed to other users, itself or by a folder above it."""
+    _write(stack, uuid.uuid4().hex)
+    folder = stack._state_dir
+    for name in ("postgres/data", "valkey", "kafka"):
+        assert (folder / name).stat().st_mode & 0o077 == 0
+    readable = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.stat().st_size and path.stat().st_mode & 0o077
+    }
+    # Without personal data, and below a folder that others cannot enter.
+    assert readable <= {"kafka/server.properties"}
+
+
 def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> None:
     """Any user can read a command line, so the environment is passed through stdin."""
     server = ServerProcess(

@@ -13,12 +13,13 @@ import pytest
 from helpers.fakes.outbox import FakeOutbox, OutboxDatabase
 from helpers.waiting import wait_until
 
-from core.settings import Settings
+from core.settings import DEFAULT_RETENTION_DAYS, Settings
+from core.storage.retention import DAY_SECONDS
 from embedded.stack import Stack, default_parts_dir
 from ops.migrate import apply_migrations
 from write_service.events import user_deleted
 from write_service.outbox import copy_events
-from write_service.postgres_outbox import SENT_RETENTION_SECONDS, PostgresOutbox
+from write_service.postgres_outbox import PostgresOutbox
 from write_service.relay import NO_EVENTS, Outbox, RelayFencedError
 
 
@@ -90,7 +91,7 @@ class _RealDatabase:
                 "INSERT INTO outbox (key, type, payload, sent_at)"
                 " SELECT 7, 'user.deleted', '', now() - %s * interval '1 second'"
                 " FROM generate_series(1, %s)",
-                (SENT_RETENTION_SECONDS + 1, count),
+                (DEFAULT_RETENTION_DAYS * DAY_SECONDS + 1, count),
             )
 
     def expired(self) -> int:

@@ -14,15 +14,17 @@ from core.storage.settings_rules import (
     TopicSettings,
     postgres_findings,
     redis_findings,
+    retention_findings,
     topic_findings,
 )
 
-POSTGRES = PostgresSettings(180006, "on", "on", "on")
+POSTGRES = PostgresSettings(180006, "on", "on", "on", "on", "30min")
 REDIS = {
     "redis_version": "7.2.4",
     "maxmemory_policy": "volatile-lru",
     "maxmemory": 1 << 30,
     "aof_enabled": 1,
+    "aof_last_bgrewrite_status": "ok",
 }
 CONFIG = {
     "cleanup.policy": "delete",
@@ -67,6 +69,14 @@ def test_a_postgres_that_may_lose_commits_is_an_error(name: str, value: Any, tol
     assert told in finding.text
 
 
+@pytest.mark.parametrize(("name", "value"), [("autovacuum", "off"), ("archive_timeout", "0")])
+def test_a_postgres_that_keeps_deleted_data_is_a_warning(name: str, value: Any) -> None:
+    """Without these settings, deleted data stay in the files of a quiet server for ever."""
+    finding = _only(postgres_findings(replace(POSTGRES, **{name: value})))
+    assert finding.severity is Severity.WARNING
+    assert f"{name} is {value}" in finding.text
+
+
 @pytest.mark.parametrize("value", ["remote_write", "remote_apply"])
 def test_a_postgres_may_wait_for_its_replicas(value: str) -> None:
     """These values are safe, since Postgres waits for its own disk as well."""
@@ -80,6 +90,7 @@ def test_a_postgres_may_wait_for_its_replicas(value: str) -> None:
         ("maxmemory_policy", "allkeys-lru", Severity.ERROR, "allkeys-lru"),
         ("maxmemory_policy", "noeviction", Severity.WARNING, "noeviction"),
         ("aof_enabled", 0, Severity.NOTE, "appendonly"),
+        ("aof_last_bgrewrite_status", "err", Severity.WARNING, "append-only file failed"),
     ],
 )
 def test_each_setting_of_redis_has_its_severity(
@@ -123,3 +134,29 @@ def test_each_setting_of_the_topic_has_its_severity(
     finding = _only(topic_findings(replace(TOPIC, **changed)))
     assert finding.severity is severity
     assert told in finding.text
+
+
+@pytest.mark.parametrize(
+    ("retention", "segment", "told"),
+    [
+        ("-1", "86400000", "for ever"),
+        ("604800000", "604800000", "for up to 14 days"),
+        ("604800000", "1000", "for up to 7 days"),
+    ],
+)
+def test_a_topic_that_keeps_records_too_long_is_a_warning(
+    retention: str, segment: str, told: str
+) -> None:
+    """A record can be older than retention.ms by the age of its segment."""
+    config = {"retention.ms": retention, "segment.ms": segment}
+    finding = _only(retention_findings("feed.dlq", config, 7))
+    assert finding.severity is Severity.WARNING
+    assert told in finding.text
+    assert "feed.dlq" in finding.text
+
+
+def test_a_topic_may_keep_records_for_less_time() -> None:
+    """A retention below the limit is the operator's decision."""
+    config = {"retention.ms": "518400000", "segment.ms": "86400000"}
+    assert retention_findings("feed", config, 7) == []
+    assert retention_findings("feed", config, 30) == []
