@@ -6,8 +6,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from core.settings import load_settings
 from ops.dead_letters import list_dead_letters, replay_dead_letters
+from ops.instance import load_instance_settings
 
 
 @click.group()
@@ -25,7 +25,7 @@ def list_letters() -> None:
     For each, when it came, its place in the feed, why it could not be read, and whether it has been
     replayed.
     """
-    letters = list_dead_letters(load_settings())
+    letters = list_dead_letters(load_instance_settings())
     if not letters:
         click.echo("No dead letters.")
         return
@@ -50,7 +50,7 @@ def replay(place: str | None) -> None:
     of the feed may. Safe at any time: a worker only removes from Redis what a replayed record
     concerns.
     """
-    result = replay_dead_letters(load_settings(), place)
+    result = replay_dead_letters(load_instance_settings(), place)
     if place and not result.sent and not result.unreadable:
         raise click.ClickException(f"there is no dead letter from {place}; see `fanfare dlq list`")
     click.echo(f"{result.sent:,} dead letters replayed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 from ops.rebuild import remove_cached_timelines
 
 
@@ -20,5 +20,5 @@ def command(user: int | None, *, everybody: bool) -> None:
     """
     if (user is None) is not everybody:
         raise click.UsageError("give either --user ID or --all")
-    removed = remove_cached_timelines(load_settings(), user)
+    removed = remove_cached_timelines(load_instance_settings(), user)
     click.echo(f"{removed:,} cached lists removed")

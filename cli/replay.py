@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 from ops.replay import resend_events
 
 
@@ -25,5 +25,5 @@ def command(hours: float) -> None:
     once all of them are applied again, timelines are as before. Until then, readers may see earlier
     states.
     """
-    marked = resend_events(load_settings(), hours)
+    marked = resend_events(load_instance_settings(), hours)
     click.echo(f"{marked:,} events will be sent again")
