@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import click
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Sequence
 
-from ops.dead_letters import list_dead_letters, replay_dead_letters
+import click
+
+from ops.dead_letters import DeadLetter, list_dead_letters, replay_dead_letters
 from ops.instance import load_instance_settings
 
 
@@ -29,11 +29,20 @@ def list_letters() -> None:
     if not letters:
         click.echo("No dead letters.")
         return
-    table = Table("time (UTC)", "place", "reason", "state", box=None)
+    click.echo(format_letters(letters))
+
+
+def format_letters(letters: Sequence[DeadLetter]) -> str:
+    """Return a table of dead letters, however wide: `--place` needs a whole place."""
+    rows = [("time (UTC)", "state", "place", "reason")]
     for letter in letters:
         state = "replayed" if letter.is_replayed else "waiting"
-        table.add_row(f"{letter.time:%F %T}", letter.place, letter.reason, state)
-    Console().print(table)
+        # What somebody else has written must not send escape sequences to the terminal.
+        reason = "".join(c if c.isprintable() else " " for c in letter.reason)
+        rows.append((f"{letter.time:%F %T}", state, letter.place, reason))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
 
 
 @commands.command("replay")

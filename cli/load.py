@@ -37,4 +37,8 @@ def command(follows: Path | None, posts: Path | None) -> None:
         raise click.UsageError("give --follows, --posts, or both")
     if follows == posts:
         raise click.UsageError("give --follows and --posts different inputs")
-    Loader(load_instance_settings(), Console()).run(follows, posts)
+    try:
+        Loader(load_instance_settings(), Console()).run(follows, posts)
+    except KeyboardInterrupt:
+        click.echo("Nothing is lost; run the same command again to continue.", err=True)
+        raise

@@ -7,9 +7,16 @@ import click
 from ops.instance import load_instance_settings
 from ops.rebuild import remove_cached_timelines
 
+MAX_ID = 2**63 - 1
+
 
 @click.command()
-@click.option("--user", type=click.IntRange(min=1), metavar="ID", help="Only this user's timeline.")
+@click.option(
+    "--user",
+    type=click.IntRange(min=1, max=MAX_ID),
+    metavar="ID",
+    help="Only this user's timeline.",
+)
 @click.option("--all", "everybody", is_flag=True, help="The timelines of all users.")
 def command(user: int | None, *, everybody: bool) -> None:
     """Have cached timelines built again.

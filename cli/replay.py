@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 from ops.instance import load_instance_settings
 from ops.replay import resend_events
+
+# Far more than the outbox keeps, and few enough for an interval of Postgres.
+MAX_HOURS = 100_000
+
+
+class _Hours(click.FloatRange):
+    """A number of hours; unlike FloatRange, it does not accept NaN."""
+
+    def convert(
+        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        hours: float = super().convert(value, param, ctx)
+        if math.isnan(hours):
+            self.fail(f"{value} is not a number of hours.", param, ctx)
+        return hours
 
 
 @click.command()
 @click.option(
     "--since",
     "hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Hours(min=0, min_open=True, max=MAX_HOURS),
     required=True,
     metavar="HOURS",
     help="Send what was sent in the last HOURS; the outbox keeps sent events for seven days.",
