@@ -44,8 +44,13 @@ def load_instance_settings() -> Settings:
     path = settings.state_dir / STACK_FILE
     try:
         record = json.loads(path.read_text())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return settings  # a command that needs an address says so
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {path}: {error.strerror}; run this as the user who runs `fanfare up`, or "
+            f"set {PREFIX}STATE_DIR to another folder"
+        ) from error
     except ValueError as error:
         raise _unusable(path) from error
     return completed(settings, record, path)

@@ -103,6 +103,14 @@ def test_a_record_that_cannot_be_used_is_one_sentence(tmp_path: Path, content: s
         load_instance_settings()
 
 
+def test_a_record_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    """It is the record of an instance that another user runs."""
+    (tmp_path / STACK_FILE).unlink()
+    (tmp_path / STACK_FILE).mkdir()
+    with pytest.raises(SettingsError, match=r"cannot read .*stack.json: Is a directory; run this"):
+        load_instance_settings()
+
+
 def test_a_record_from_before_lacks_only_what_it_lacks(tmp_path: Path) -> None:
     """The servers alone were recorded once."""
     (tmp_path / STACK_FILE).write_text(json.dumps(SERVERS | {"unknown": 1}))
