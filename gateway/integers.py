@@ -50,7 +50,7 @@ def exact_integer(text: str) -> int:
 def integer_converter(descriptor: Descriptor) -> Converter:
     """Return a function that makes integers of the strings in a JSON object's integer fields.
 
-    What is no string stays as it is, for json_format to accept or to refuse. The function raises
+    What json_format reads or refuses rightly stays as it is. The function raises
     InvalidRequestError with the name of a field whose string is not an exact integer.
     """
     integers = [
@@ -70,13 +70,13 @@ def integer_converter(descriptor: Descriptor) -> Converter:
         if not isinstance(document, dict):
             return
         for name in integers:
-            match document.get(name):
-                case str(text):
-                    document[name] = _convert(name, text)
-                case list(items):
-                    document[name] = [
-                        _convert(name, item) if isinstance(item, str) else item for item in items
-                    ]
+            value = document.get(name)
+            if isinstance(value, str):
+                document[name] = _convert(name, value)
+            elif isinstance(value, list):
+                document[name] = [
+                    _convert(name, item) if isinstance(item, str) else item for item in value
+                ]
         for name, convert_nested in nested:
             value = document.get(name)
             for item in value if isinstance(value, list) else [value]:
@@ -85,7 +85,9 @@ def integer_converter(descriptor: Descriptor) -> Converter:
     return convert
 
 
-def _convert(name: str, text: str) -> int:
+def _convert(name: str, text: str) -> int | str:
+    if text.isascii() and text.isdigit():
+        return text  # what almost all are, and json_format reads exactly
     try:
         return exact_integer(text)
     except ValueError as error:

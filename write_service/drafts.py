@@ -25,7 +25,9 @@ def normalise_content(content: str) -> str:
     Raises:
         InvalidRequestError: the result is empty or longer than 280 code points.
     """
-    text = content.replace("\r\n", "\n").replace("\r", "\n").strip()
+    text = content.strip()
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     # A text beyond this length is too long in any form, and normalising it could be slow: the time
     # grows with the square of the longest run of combining marks.
     if len(text) <= MAX_CODE_POINTS * LONGEST_DECOMPOSITION:
