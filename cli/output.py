@@ -76,8 +76,8 @@ def _replace(name: str) -> _Sink | None:
     if stream is None:
         return None
     sink = _Sink(stream.fileno())
-    text = io.TextIOWrapper(
-        io.BufferedWriter(sink), stream.encoding, "backslashreplace", line_buffering=True
-    )
+    # typeshed's type of the parameter is not RawIOBase.
+    buffer = io.BufferedWriter(sink)  # type: ignore[type-var]
+    text = io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", line_buffering=True)
     setattr(sys, name, text)
     return sink

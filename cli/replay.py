@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import click
 
@@ -17,7 +18,7 @@ class _Hours(click.FloatRange):
     """A number of hours; unlike FloatRange, it does not accept NaN."""
 
     def convert(
-        self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         hours: float = super().convert(value, param, ctx)
         if math.isnan(hours):

@@ -13,7 +13,7 @@ from cli.main import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[3]
 # Stands for any command: it prints, does its work, and prints again.
-WORK = """
+WORK = r"""
 import click, pathlib, sys
 from rich.console import Console
 from rich.progress import Progress

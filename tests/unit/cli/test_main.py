@@ -95,14 +95,14 @@ def _numeric_options() -> Iterator[tuple[list[str], str]]:
     context = click.Context(cli)
     for name in COMMANDS:
         found = cli.get_command(context, name)
-        commands = {(name,): found}
+        commands = [([name], found)]
         if isinstance(found, click.Group):
-            commands = {(name, word): command for word, command in found.commands.items()}
-        for words, command in commands.items():
+            commands = [([name, word], command) for word, command in found.commands.items()]
+        for words, command in commands:
             assert command is not None
             for option in command.params:
                 if isinstance(option.type, click.types.IntParamType | click.types.FloatParamType):
-                    yield list(words), option.opts[0]
+                    yield words, option.opts[0]
 
 
 @pytest.mark.parametrize(("words", "option"), list(_numeric_options()))

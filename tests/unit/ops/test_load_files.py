@@ -153,4 +153,6 @@ def test_the_same_post_in_another_spelling_is_the_same_post() -> None:
         '{ "text": "<", "created_ms": 2, "author": 1, "id": 7 }',
         '{"author": 1, "created_ms": 2, "text": "\\u003c"}',
     ]
-    assert len({_parse(9, line, RejectedLines()).request_id for line in spellings}) == 1
+    posts = [_parse(9, line, RejectedLines()) for line in spellings]
+    assert len({post.request_id for post in posts if post is not None}) == 1
+    assert None not in posts
