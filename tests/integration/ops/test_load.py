@@ -79,7 +79,8 @@ def test_an_account_that_belongs_to_somebody_gets_nothing(fanfare: Fanfare, tmp_
     ids = [first, first + 1, first + 2]
     owned = [_register(fanfare, f"u{ids[0]}"), _register(fanfare, f"U{ids[1]}")]
     follows = tmp_path / "follows.txt"
-    follows.write_text("".join(f"{a} {b}\n" for a in ids for b in ids if a != b))
+    edges = [(a, b) for a in ids for b in ids if a != b] + [(first + 2, first + 3)]
+    follows.write_text("".join(f"{a} {b}\n" for a, b in edges))
     posts = tmp_path / "posts.jsonl"
     posts.write_text("".join(json.dumps({"author": n, "text": f"by {n}"}) + "\n" for n in ids))
     load = fanfare.command("load", "--follows", str(follows), "--posts", str(posts))
