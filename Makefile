@@ -13,17 +13,26 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 
+# $(call switch,VARIABLE,OPTION) is the option if the variable is on, and nothing if it is off or
+# not set. Any other value ends make: it must not leave authentication off unnoticed.
+switch = $(if $(filter-out on true yes 1 off false no 0,$(call lower,$($(1)))),$(error \
+    $(1)=$($(1)) is neither on nor off: write $(1)=on or $(1)=off))$(if \
+    $(filter on true yes 1,$(call lower,$($(1)))),$(2))
+lower = $(subst A,a,$(subst E,e,$(subst F,f,$(subst L,l,$(subst N,n,$(subst O,o,$(subst R,r,$(subst \
+    S,s,$(subst T,t,$(subst U,u,$(subst Y,y,$(1))))))))))))
+$(if $(filter auth=% Auth=%,$(MAKEOVERRIDES)),$(error the variable is AUTH, in capitals))
+
 .PHONY: help
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(BIN)/.run ## Show what Fanfare does, on a throw-away system; AUTH=on with authentication
-	@fanfare demo $(if $(filter on,$(AUTH)),--auth)
+	@fanfare demo $(call switch,AUTH,--auth)
 
 .PHONY: up
 up: $(BIN)/.run ## Run everything on the fixed ports until Ctrl-C; AUTH=on with authentication
-	@fanfare up $(if $(filter on,$(AUTH)),--auth)
+	@fanfare up $(call switch,AUTH,--auth)
 
 # Without the plugin of schemathesis, which only tests/fuzz needs, and whose import takes a second.
 .PHONY: unit
@@ -38,6 +47,9 @@ test: $(BIN)/.dev lint ## Run all checks and all tests, those with real servers 
 .PHONY: torture
 torture: export PYTHONPATH := $(PYTHONPATH):$(CURDIR)/tests
 torture: $(BIN)/.dev ## Run random commands and faults for MINUTES=30, drawn from SEED=n
+	@case "$(MINUTES)" in '' | 0* | *[!0-9]*) \
+	    echo "MINUTES=$(MINUTES) is not a whole number above 0." >&2; exit 2 ;; esac
+	@case "$(SEED)" in *[!0-9]*) echo "SEED=$(SEED) is not a whole number." >&2; exit 2 ;; esac
 	@seed=$${SEED:-$$(python -c 'import random; print(random.randrange(10**9))')}; \
 	    echo "make torture MINUTES=$(MINUTES) SEED=$$seed"; \
 	    python tests/model/run.py --seconds $$(($(MINUTES) * 6)) --seed $$seed && \
@@ -45,7 +57,7 @@ torture: $(BIN)/.dev ## Run random commands and faults for MINUTES=30, drawn fro
 
 .PHONY: bench
 bench: $(BIN)/.dev ## Measure everything against the raw limits; QUICK=1 takes three minutes
-	@fanfare bench $(if $(QUICK),--quick)
+	@fanfare bench $(call switch,QUICK,--quick)
 
 .PHONY: bench-tools
 bench-tools: ## Build ghz, the gRPC load generator of `make bench`; needs Go

@@ -1,8 +1,8 @@
 """The follow graph and the posts that the benchmarks use, from real data or generated.
 
 User ids are 1, 2, … in the order of the number of followers, the most followed user first. Follows
-and posts come from different sources and are combined as `fanfare load` does: the author with the
-most posts becomes the user with the most followers, and so on.
+and posts come from different sources and are combined by rank: the author with the most posts
+becomes the user with the most followers, and so on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 
 import psycopg
 
-from ops.load_files import RejectedLines, match_authors, parse_follow, parse_post, read_lines
+from ops.input_files import read_lines
+from ops.load_files import PostParser, RejectedLines, parse_follow
 
 FOLLOWS = "follows.txt.gz"
 POSTS = "posts.jsonl.gz"
@@ -64,8 +65,9 @@ def read_graph(folder: Path, edges: int | None = None, posts: int | None = None)
     found = (parse_follow(number, line, rejects) for number, line in lines)
     follows = list(dict.fromkeys(_first(edges, (edge for edge in found if edge is not None))))
     written = []
+    parser = PostParser(rejects)
     for number, line in read_lines(folder / POSTS, lambda _: None):
-        if (post := parse_post(number, line, rejects)) is not None:
+        if (post := parser.parse(number, line)) is not None:
             written.append((post.author, post.text))
             if len(written) == posts:
                 break
@@ -102,8 +104,11 @@ def _graph(source: str, follows: Sequence[Edge], posts: Sequence[tuple[int, str]
     for follower, followed in follows:
         followings[ids[follower]].append(ids[followed])
         followers[ids[followed]].append(ids[follower])
-    writers = match_authors(Counter(author for author, _ in posts), counts)
-    mapped = [(ids[writers[author]], text) for author, text in posts if author in writers]
+    written = Counter(author for author, _ in posts)
+    by_posts = sorted(written, key=lambda author: (-written[author], author))
+    # User ids are ranks too. Authors beyond the number of users are left out.
+    ranks = {author: rank for rank, author in enumerate(by_posts, 1) if rank <= len(ids)}
+    mapped = [(ranks[author], text) for author, text in posts if author in ranks]
     return Graph(source, len(ids), dict(followings), dict(followers), mapped)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from core.settings import load_settings
 from ops.administrators import set_administrator
+from ops.instance import load_instance_settings
 
 
 @click.command()
@@ -17,5 +17,5 @@ def command(username: str, *, revoke: bool) -> None:
     Administrators may delete any tweet and any user. Takes effect with the user's next access
     token, within ten minutes; revoking takes effect at once.
     """
-    set_administrator(load_settings(), username, is_administrator=not revoke)
+    set_administrator(load_instance_settings(), username, is_administrator=not revoke)
     click.echo(f"{username} is {'no longer' if revoke else 'now'} an administrator.")

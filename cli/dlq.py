@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import click
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Sequence
 
-from core.settings import load_settings
-from ops.dead_letters import list_dead_letters, replay_dead_letters
+import click
+
+from ops.dead_letters import DeadLetter, list_dead_letters, replay_dead_letters
+from ops.instance import load_instance_settings
 
 
 @click.group()
@@ -25,15 +25,24 @@ def list_letters() -> None:
     For each, when it came, its place in the feed, why it could not be read, and whether it has been
     replayed.
     """
-    letters = list_dead_letters(load_settings())
+    letters = list_dead_letters(load_instance_settings())
     if not letters:
         click.echo("No dead letters.")
         return
-    table = Table("time (UTC)", "place", "reason", "state", box=None)
+    click.echo(format_letters(letters))
+
+
+def format_letters(letters: Sequence[DeadLetter]) -> str:
+    """Return a table of dead letters, however wide: `--place` needs a whole place."""
+    rows = [("time (UTC)", "state", "place", "reason")]
     for letter in letters:
         state = "replayed" if letter.is_replayed else "waiting"
-        table.add_row(f"{letter.time:%F %T}", letter.place, letter.reason, state)
-    Console().print(table)
+        # What somebody else has written must not send escape sequences to the terminal.
+        reason = "".join(c if c.isprintable() else " " for c in letter.reason)
+        rows.append((f"{letter.time:%F %T}", state, letter.place, reason))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
 
 
 @commands.command("replay")
@@ -50,7 +59,7 @@ def replay(place: str | None) -> None:
     of the feed may. Safe at any time: a worker only removes from Redis what a replayed record
     concerns.
     """
-    result = replay_dead_letters(load_settings(), place)
+    result = replay_dead_letters(load_instance_settings(), place)
     if place and not result.sent and not result.unreadable:
         raise click.ClickException(f"there is no dead letter from {place}; see `fanfare dlq list`")
     click.echo(f"{result.sent:,} dead letters replayed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from core.auth.access_tokens import SETTLE_SECONDS, create_key
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 
 
 @click.group()
@@ -22,7 +22,7 @@ def new() -> None:
     wait eleven minutes until all tokens of the old key have expired, and then remove the old key's
     two files.
     """
-    folder = load_settings().auth_keys
+    folder = load_instance_settings().auth_keys
     if folder is None:
         raise click.ClickException("FANFARE_AUTH_KEYS is not set; set it to the folder of the keys")
     try:

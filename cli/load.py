@@ -7,31 +7,38 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 from ops.load import Loader
+
+_INPUT = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 
 
 @click.command()
 @click.option(
-    "--follows",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    required=True,
-    help="One follow per line, 'A B': user A follows user B. May be gzipped (.gz).",
+    "--follows", type=_INPUT, help="One follow per line, 'A B' or 'A,B': user A follows user B."
 )
 @click.option(
-    "--posts",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="One JSON object per line, with author, created_ms and text. May be gzipped (.gz).",
+    "--posts", type=_INPUT, help="One JSON object per line, with author, created_ms and text."
 )
-def command(follows: Path, posts: Path | None) -> None:
+def command(follows: Path | None, posts: Path | None) -> None:
     """Import users, follows and posts from files.
 
-    User N of the follows file becomes the user named uN. The authors of the posts file need not be
-    users of the follows file: the author with the most posts becomes the user with the most
-    followers, and so on. Tweets get the time of their loading. Loading the same files again adds
-    nothing twice, so after a failure the same command continues.
+    Each is a file, a pipe, or - for standard input: text in UTF-8, or in UTF-16 with a byte order
+    mark, with any line ends, and compressed with gzip or not. Lines that cannot be used are counted
+    and skipped; the exit status is 1 if no line of an input could be used.
+
+    User N of the follows and author N of the posts are the same user, named uN. Tweets get the time
+    of their loading. A follow is identified by its two users, and a post by its author, created_ms
+    and text (and a repeated one by how many were before it). So loading the same lines again, in
+    any order and beside any others, adds nothing twice, and after a failure the same command
+    continues.
     """
+    if follows is None and posts is None:
+        raise click.UsageError("give --follows, --posts, or both")
+    if follows == posts:
+        raise click.UsageError("give --follows and --posts different inputs")
     try:
-        Loader(load_settings(), Console()).run(follows, posts)
+        Loader(load_instance_settings(), Console()).run(follows, posts)
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; run the same command again to continue") from None
+        click.echo("Nothing is lost; run the same command again to continue.", err=True)
+        raise

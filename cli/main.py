@@ -7,9 +7,7 @@ import logging
 
 import click
 
-from core.settings import SettingsError
-from embedded.errors import StackError
-from ops.errors import OpsError
+from cli.output import forgiving_output
 
 # Where each command is. A module is imported only when its command is used, because the container
 # image lacks the packages of the embedded stack, which commands such as `migrate` do not need.
@@ -30,6 +28,9 @@ COMMANDS = {
 }
 
 
+INTERRUPTED = 130  # as a shell reports a program that SIGINT has ended
+
+
 class _Commands(click.Group):
     def list_commands(self, _context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -41,20 +42,47 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name; suggest the nearest if there is none."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=COMMANDS, ctx=context)
+        return super().resolve_command(context, args)
+
     def invoke(self, context: click.Context) -> object:
         """Run the command; report an expected failure as one sentence, with exit status 1."""
         try:
             return super().invoke(context)
-        except (SettingsError, OpsError, StackError) as error:
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except _expected_errors() as error:
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Commands)
+def _expected_errors() -> tuple[type[Exception], ...]:
+    # Imported only now: it takes a third of a second, in which Ctrl-C would show a traceback.
+    places = {
+        "core.settings": "SettingsError",
+        "ops.errors": "OpsError",
+        "embedded.errors": "StackError",
+    }
+    return tuple(getattr(importlib.import_module(path), name) for path, name in places.items())
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fanfare", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Run and look after Fanfare, a home-timeline service."""
+    """Run and look after Fanfare, a home-timeline service.
+
+    Exits with status 0 if all is well, 1 if the command failed or found something wrong, 2 if it
+    was called wrongly, and 130 if it was interrupted.
+    """
 
 
 def main() -> None:
     """Run the command line."""
-    logging.basicConfig(level=logging.ERROR)
-    cli()
+    with forgiving_output():
+        logging.basicConfig(level=logging.ERROR)
+        cli(prog_name="fanfare")

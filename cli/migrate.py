@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 from ops.migrate import migrate
 
 
@@ -17,5 +17,5 @@ def command() -> None:
     upgrade before the new processes are started, and after a change of that setting. Safe to run at
     any time.
     """
-    for line in migrate(load_settings()) or ["Everything is up to date."]:
+    for line in migrate(load_instance_settings()) or ["Everything is up to date."]:
         click.echo(line)

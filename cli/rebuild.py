@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import click
 
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 from ops.rebuild import remove_cached_timelines
+
+MAX_ID = 2**63 - 1
 
 
 @click.command()
-@click.option("--user", type=click.IntRange(min=1), metavar="ID", help="Only this user's timeline.")
+@click.option(
+    "--user",
+    type=click.IntRange(min=1, max=MAX_ID),
+    metavar="ID",
+    help="Only this user's timeline.",
+)
 @click.option("--all", "everybody", is_flag=True, help="The timelines of all users.")
 def command(user: int | None, *, everybody: bool) -> None:
     """Have cached timelines built again.
@@ -20,5 +27,5 @@ def command(user: int | None, *, everybody: bool) -> None:
     """
     if (user is None) is not everybody:
         raise click.UsageError("give either --user ID or --all")
-    removed = remove_cached_timelines(load_settings(), user)
+    removed = remove_cached_timelines(load_instance_settings(), user)
     click.echo(f"{removed:,} cached lists removed")

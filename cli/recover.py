@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from core.settings import load_settings
 from ops.errors import OpsError
+from ops.instance import load_instance_settings
 from ops.recover import begin_history, count_keys, read_history_state, remove_other_keys
 
 
@@ -21,7 +21,7 @@ def command(*, dry_run: bool) -> None:
     Postgres until their timelines are built again. Consistency tokens from before are refused
     afterwards.
     """
-    settings = load_settings()
+    settings = load_instance_settings()
     state = read_history_state(settings)
     validity = "valid" if state.is_valid else "ended by a restart, restore or failover"
     click.echo(

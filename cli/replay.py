@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import click
 
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 from ops.replay import resend_events
+
+# Far more than the outbox keeps, and few enough for an interval of Postgres.
+MAX_HOURS = 100_000
+
+
+class _Hours(click.FloatRange):
+    """A number of hours; unlike FloatRange, it does not accept NaN."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        hours: float = super().convert(value, param, ctx)
+        if math.isnan(hours):
+            self.fail(f"{value} is not a number of hours.", param, ctx)
+        return hours
 
 
 @click.command()
 @click.option(
     "--since",
     "hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Hours(min=0, min_open=True, max=MAX_HOURS),
     required=True,
     metavar="HOURS",
     help="Send what was first sent in the last HOURS, up to FANFARE_RETENTION_DAYS.",
@@ -25,5 +43,5 @@ def command(hours: float) -> None:
     once all of them are applied again, timelines are as before. Until then, readers may see earlier
     states.
     """
-    marked = resend_events(load_settings(), hours)
+    marked = resend_events(load_instance_settings(), hours)
     click.echo(f"{marked:,} events will be sent again")

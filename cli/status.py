@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 from ops.status import read_status
 
 
@@ -21,7 +21,7 @@ def command() -> None:
     behind, and which processes serve. Exits with status 1 if anything is not right: such rows are
     red, and named on stderr.
     """
-    rows = read_status(load_settings())
+    rows = read_status(load_instance_settings())
     table = Table(show_header=False, box=None)
     for row in rows:
         text = escape(row.text)

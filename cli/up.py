@@ -105,14 +105,13 @@ def _places(settings: Settings) -> str:
         f"localhost:{settings.read_port}.\n"
         f"Logs and data are in {settings.state_dir}. Ctrl-C stops it."
     )
-    needed = {"FANFARE_AUTH_KEYS": settings.auth_keys, "FANFARE_TLS_DIR": settings.tls_dir}
-    exports = [f"{name}={shlex.quote(str(folder))}" for name, folder in needed.items() if folder]
     if settings.tls_dir is not None:
         text += f"\nClients need certificates: curl{curl} ..., grpcurl {grpcurl} ..."
     if settings.auth_keys is not None:
         text += "\nPOST /sessions returns access tokens."
-    if exports:
-        text += f"\nBefore other fanfare commands, run: export {' '.join(exports)}"
+    if settings.state_dir != Settings.model_fields["state_dir"].default.resolve():
+        folder = shlex.quote(str(settings.state_dir))
+        text += f"\nBefore other fanfare commands, run: export FANFARE_STATE_DIR={folder}"
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
-from core.settings import load_settings
+from ops.instance import load_instance_settings
 from ops.verify import verify
 
 
@@ -26,7 +26,7 @@ def command(sample: int, seed: int | None) -> None:
     removing the timeline from Redis) and warm. Exits with status 1 if any differs. What is written
     during the run may show as a difference.
     """
-    comparisons = verify(load_settings(), sample, seed, Console())
+    comparisons = verify(load_instance_settings(), sample, seed, Console())
     if any(comparison.differing for comparison in comparisons):
         raise click.ClickException(
             "timelines differ from Postgres; run it again with the same --seed while nothing is "

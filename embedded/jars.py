@@ -6,9 +6,10 @@ import fcntl
 import hashlib
 import shutil
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,7 @@ ATTEMPTS = 4
 # The limit for one connection or one read. A cancelled fetch may take this long to end.
 TIMEOUT_SECONDS = 10
 POLL_SECONDS = 0.1
+PROGRESS_SECONDS = 15.0
 
 Progress = Callable[[str], None]
 
@@ -36,7 +38,7 @@ def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> 
 
     Args:
         folder: where the jars are kept.
-        progress: called with a line after each fetched jar.
+        progress: called with a line when a fetch begins, and every PROGRESS_SECONDS.
         cancelled: ends the fetch when it is set.
 
     Raises:
@@ -108,10 +110,9 @@ def _fetch(
 
     pool = ThreadPoolExecutor(FETCHERS)
     tasks = [pool.submit(fetch, coordinates) for coordinates in missing]
+    progress(f"Fetching {len(missing)} jars of Kafka (only the first time) ...")
     try:
-        for count, task in enumerate(as_completed(tasks), 1):
-            task.result()
-            progress(f"Fetching Kafka's jars: {count} of {len(missing)}")
+        _wait(tasks, progress)
     except StackError:
         raise
     except Exception as error:
@@ -122,6 +123,16 @@ def _fetch(
     finally:
         pool.shutdown(cancel_futures=True)
         shutil.rmtree(cache, ignore_errors=True)
+
+
+def _wait(tasks: list[Future[None]], progress: Progress) -> None:
+    """Wait until all jars are fetched; raise the first failure."""
+    told = time.monotonic()
+    for count, task in enumerate(as_completed(tasks), 1):
+        task.result()
+        if time.monotonic() - told > PROGRESS_SECONDS:
+            told = time.monotonic()
+            progress(f"Fetching Kafka's jars: {count} of {len(tasks)}")
 
 
 def _resolver(cache: Path) -> Callable[[str], Path]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Self
 
 from core.settings import STACK_FILE, Settings, load_settings
@@ -32,7 +33,7 @@ __all__ = [
     "check_port",
     "default_parts_dir",
     "free_ports",
-    "write_addresses",
+    "write_record",
 ]
 
 POLL_SECONDS = 0.05
@@ -53,15 +54,19 @@ def default_parts_dir() -> Path:
     return load_settings().state_dir.resolve() / "parts"
 
 
-def write_addresses(state_dir: Path, addresses: Addresses) -> None:
-    """Write the addresses to the state folder, where core.settings finds them.
+def write_record(state_dir: Path, record: Mapping[str, str | int | None]) -> None:
+    """Write a record to the state folder, where processes and commands find the instance.
 
-    Only this user may read the file, because they contain passwords.
+    Only this user may read the file, because the addresses in it contain passwords.
+
+    Args:
+        state_dir: the state folder.
+        record: the values, by the names of the settings.
     """
     new = state_dir / f"{STACK_FILE}.new"
     new.unlink(missing_ok=True)
     new.touch(mode=0o600)
-    new.write_text(json.dumps(asdict(addresses), indent=2))
+    new.write_text(json.dumps(record, indent=2))
     new.rename(state_dir / STACK_FILE)
 
 
@@ -77,6 +82,7 @@ class Stack:
         progress: Callable[[str], None] = lambda _: None,
         *,
         replica: bool = False,
+        record: Mapping[str, str | int | None] = MappingProxyType({}),
     ) -> None:
         """Prepare a stack, without starting it.
 
@@ -88,6 +94,7 @@ class Stack:
             progress: called with a line for each step that takes time.
             replica: whether to run a streaming replica of Postgres too; ignored where the address
                 of Postgres is given.
+            record: what to record in the state folder beside the addresses of the servers.
         """
         self._state_dir = state_dir.resolve()
         self._parts_dir = parts_dir.resolve()
@@ -106,6 +113,7 @@ class Stack:
             self._given_or("redis_url", f"redis://{HOST}:{self._ports.redis}/0"),
             self._given_or("kafka_bootstrap_servers", f"{HOST}:{self._ports.kafka}"),
         )
+        self._record = {**asdict(self.addresses), **record}
         self._servers: dict[str, ServerProcess] = {}
 
     @property
@@ -155,7 +163,7 @@ class Stack:
                         tasks.append(pool.submit(self._start_one, key, build))
                 for task in wait(tasks, return_when=FIRST_EXCEPTION).done:
                     task.result()
-                write_addresses(self._state_dir, self.addresses)
+                write_record(self._state_dir, self._record)
             except BaseException:
                 self._cancelled.set()
                 # Repeatedly, because a task may be just about to launch its server.

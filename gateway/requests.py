@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from core.errors import InvalidRequestError, MalformedRequestError
+from gateway.integers import INTEGER_BITS, exact_integer, integer_converter
 from gateway.routes import Route
 
 _DECIMAL = re.compile("-?[0-9]{1,19}")
@@ -32,7 +33,6 @@ _MAX_IN_TEXTS = 400_000
 # A JSON string. It may lack its end, so that the search tries no part of the body twice.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _TOO_DEEP = f"the body is nested deeper than {MAX_NESTING} levels"
-_INTEGER_BITS = {FieldDescriptor.TYPE_INT32: 32, FieldDescriptor.TYPE_INT64: 64}
 
 
 def excerpt(text: str) -> str:
@@ -57,6 +57,7 @@ class RequestReader:
         fields = descriptor.fields_by_name
         self._path = [_Field(fields[name]) for name in route.variables]
         self._names = [(field.name, field.json_name) for field in descriptor.fields]
+        self._convert_integers = integer_converter(descriptor)
         self._query = {
             field.name: _Field(field)
             for field in descriptor.fields
@@ -99,6 +100,7 @@ class RequestReader:
                 # protobuf would take seconds to build a message from millions of items.
                 if isinstance(value, list) and len(value) > MAX_ITEMS:
                     raise InvalidRequestError([(names[0], f"must have at most {MAX_ITEMS} items")])
+        self._convert_integers(document)
         try:
             json_format.ParseDict(document, message)
         except json_format.ParseError as error:
@@ -135,8 +137,8 @@ class _Field:
         self._convert: Callable[[str], int | str]
         if field.type == FieldDescriptor.TYPE_STRING:
             self._convert = _text
-        elif field.type in _INTEGER_BITS:
-            self._convert = _integer(_INTEGER_BITS[field.type])
+        elif field.type in INTEGER_BITS:
+            self._convert = _integer(INTEGER_BITS[field.type])
         else:
             raise ValueError(f"{field.full_name} has a type that a path or a query cannot hold")
 
@@ -179,7 +181,12 @@ def _parse(body: bytes) -> dict[str, Any]:
     if _has_too_many_commas(body):
         raise MalformedRequestError(f"the body has more than {MAX_COMMAS} values: send fewer")
     try:
-        document = json.loads(body.decode(), object_pairs_hook=_object)
+        document = json.loads(
+            body.decode(),
+            object_pairs_hook=_object,
+            parse_float=_number,
+            parse_constant=_refuse_constant,
+        )
     except RecursionError:
         raise MalformedRequestError(_TOO_DEEP) from None
     except ValueError as error:
@@ -191,6 +198,18 @@ def _parse(body: bytes) -> dict[str, Any]:
     if body.count(b"{") + body.count(b"[") > MAX_NESTING and _is_too_deep(document):
         raise MalformedRequestError(_TOO_DEEP)
     return document
+
+
+def _number(text: str) -> int:
+    # Called for numbers with a fraction or an exponent. No field of the contract takes a fraction.
+    try:
+        return exact_integer(text)
+    except ValueError as error:
+        raise MalformedRequestError(f"the number {text[:40]} {error}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 def _has_too_many_commas(body: bytes) -> bool:

@@ -4,24 +4,20 @@ Users and follows are copied straight into Postgres, as an operator would migrat
 load enqueues the same events for them as FollowUser does, so that cached timelines stay right.
 Posts go through BatchCreateTweets, and so through the relay, Kafka and the workers. An account that
 has an e-mail or a password belongs to somebody: it gets no follows and no tweets, even if its name
-is that of an imported user. Loading the same files again adds nothing twice.
+is that of an imported user. Loading the same lines again adds nothing twice.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-import grpc
 import psycopg
 from confluent_kafka import KafkaException
-from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
-from google.rpc.error_details_pb2 import ErrorInfo
 from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -32,24 +28,14 @@ from ops.database import SQL, connect
 from ops.errors import OpsError
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import Feed
-from ops.load_files import (
-    Post,
-    RejectedLines,
-    match_authors,
-    parse_follow,
-    parse_post,
-    read_lines,
-)
+from ops.input_files import input_name, input_size, read_lines
+from ops.load_files import PostParser, RejectedLines, parse_follow
+from ops.load_posts import batch_posts, create_tweets
+from ops.same_database import check_write_service
 from write_service import events
 from write_service.outbox import copy_events
 
 FOLLOWS_PER_TRANSACTION = 20_000
-POSTS_PER_REQUEST = 1000
-# gRPC accepts requests of up to 4 MiB; this leaves room for the ids.
-TEXT_BYTES_PER_REQUEST = 3_000_000
-CALL_SECONDS = 30.0
-# How long to wait for a write service that is unavailable.
-UNAVAILABLE_SECONDS = 120.0
 DRAIN_SECONDS = 600.0
 
 Edge = tuple[int, int]
@@ -71,26 +57,29 @@ class Loader:
         )
 
     @failures_as_ops_errors()
-    def run(self, follows: Path, posts: Path | None) -> None:
-        """Load the files, wait until all events have taken effect, and report.
+    def run(self, follows: Path | None, posts: Path | None) -> None:
+        """Load the inputs, wait until all events have taken effect, and report.
 
         Raises:
-            OpsError: the load cannot go on. What is loaded stays; loading again continues.
+            OpsError: the load cannot go on, or an input has nothing that can be loaded. What is
+                loaded stays; loading again continues.
         """
         try:
             with self._progress:
-                followers = self._load_follows(follows)
                 if posts is not None:
-                    self._load_posts(posts, followers)
+                    check_write_service(self._settings)
+                if follows is not None:
+                    self._load_follows(follows)
+                if posts is not None:
+                    self._load_posts(posts)
                 self._wait_drained()
         except OSError as error:
-            raise OpsError(f"cannot read a file: {error}") from error
+            raise OpsError(f"cannot read the input: {error}") from error
 
-    def _load_follows(self, path: Path) -> Counter[int]:
-        """Load users and follows; return the number of followers by the user's id in the file."""
+    def _load_follows(self, path: Path) -> None:
+        """Load users and follows."""
         rejected = RejectedLines()
-        followers: Counter[int] = Counter()
-        users = follows = 0
+        used = users = follows = 0
         started = time.monotonic()
         task = self._add_task("users and follows", path)
         with connect(self._settings.primary_dsn()) as connection:
@@ -98,11 +87,9 @@ class Loader:
             parsed = (parse_follow(number, line, rejected) for number, line in lines)
             edges = (edge for edge in parsed if edge is not None)
             for chunk in _chunks(edges, FOLLOWS_PER_TRANSACTION):
-                for follower, followed in chunk:
-                    followers[followed] += 1
-                    followers[follower] += 0
-                new_users, new_follows = insert_follows(connection, chunk, rejected)
+                new_users, new_follows, owned = insert_follows(connection, chunk, rejected)
                 users, follows = users + new_users, follows + new_follows
+                used += len(chunk) - owned
                 self._progress.update(task, count=follows)
         self._finish_task(task)
         seconds = time.monotonic() - started
@@ -110,39 +97,39 @@ class Loader:
             f"{users:,} new users and {follows:,} new follows in {seconds:.1f} s "
             f"({(users + follows) / seconds:,.0f} rows/s)"
         )
-        self._print_rejected(rejected)
-        return followers
+        self._report_rejected(rejected, used, path)
 
-    def _load_posts(self, path: Path, followers: Counter[int]) -> None:
-        """Create a tweet for each post, in the order of the file."""
-        users = self._user_ids(match_authors(_count_posts(path), followers))
-        self._print(
-            "Authors of the posts are matched to users of the follows by rank: most posts to most "
-            "followers, and so on. Tweets get the time of their loading."
-        )
+    def _load_posts(self, path: Path) -> None:
+        """Create a tweet for each post, in the order of the input."""
         rejected = RejectedLines()
+        users: dict[int, int] = {}
         tweets = 0
         started = time.monotonic()
         task = self._add_task("posts", path)
         with service_channel(self._settings, self._settings.write_service_target()) as channel:
             stub = WriteServiceStub(channel)
+            parser = PostParser(rejected)
             lines = read_lines(path, lambda size: self._progress.advance(task, size))
-            parsed = (parse_post(number, line, rejected) for number, line in lines)
+            parsed = (parser.parse(number, line) for number, line in lines)
             for batch in batch_posts(post for post in parsed if post is not None):
-                tweets += _create_tweets(stub, batch, users, rejected)
+                users |= self._user_ids({post.author for post in batch} - users.keys())
+                tweets += create_tweets(stub, batch, users, rejected)
                 self._progress.update(task, count=tweets)
         self._finish_task(task)
         seconds = time.monotonic() - started
         self._print(
             f"{tweets:,} tweets loaded in {seconds:.1f} s ({tweets / seconds:,.0f} tweets/s), "
-            "counting those that an earlier run has loaded"
+            "counting those that an earlier run has loaded; they get the time of their loading"
         )
-        self._print_rejected(rejected)
+        self._report_rejected(rejected, tweets, path)
 
-    def _user_ids(self, authors: dict[int, int]) -> dict[int, int]:
-        """Return the id in the database for each author; authors: the matched user of each."""
-        names = {username(user): author for author, user in authors.items()}
+    def _user_ids(self, authors: set[int]) -> dict[int, int]:
+        """Return the user id for each author who is an imported user, after adding new users."""
+        if not authors:
+            return {}
+        names = {username(author): author for author in authors}
         with connect(self._settings.primary_dsn()) as connection:
+            connection.execute(SQL["insert_authors"], {"usernames": list(names)})
             rows = connection.execute(SQL["imported_user_ids"], {"usernames": list(names)})
             return {names[name]: user_id for name, user_id in rows}
 
@@ -173,17 +160,32 @@ class Loader:
             return None  # the server may be restarting; the deadline bounds the wait
 
     def _add_task(self, description: str, path: Path) -> TaskID:
-        return self._progress.add_task(description, total=path.stat().st_size, count=0)
+        return self._progress.add_task(description, total=input_size(path), count=0)
 
     def _finish_task(self, task: TaskID) -> None:
-        self._progress.update(task, completed=self._progress.tasks[task].total)
+        self._progress.update(task, total=1, completed=1)
 
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _print_rejected(self, rejected: RejectedLines) -> None:
+    def _report_rejected(self, rejected: RejectedLines, used: int, path: Path) -> None:
+        """Print the rejected lines.
+
+        Raises:
+            OpsError: no line of the input was used.
+        """
         for reason, count in rejected.counts.most_common():
             self._print(f"  {count:,} rejected: {reason}; {'; '.join(rejected.examples[reason])}")
+        if used:
+            return
+        name = input_name(path)
+        if not rejected.counts:
+            raise OpsError(f"{name} is empty, so nothing was loaded; check what writes it")
+        (reason, count), *_ = rejected.counts.most_common(1)
+        raise OpsError(
+            f"no line of {name} could be loaded ({count:,} rejected: {reason}); see "
+            "`fanfare load -h` for the formats"
+        )
 
 
 def username(source_id: int) -> str:
@@ -193,7 +195,7 @@ def username(source_id: int) -> str:
 
 def insert_follows(
     connection: psycopg.Connection, edges: Sequence[Edge], rejected: RejectedLines
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Insert follows and their users in one transaction.
 
     Args:
@@ -202,7 +204,7 @@ def insert_follows(
         rejected: gets the follows from or to an account that belongs to somebody.
 
     Returns:
-        How many users and how many follows were not there before.
+        How many users and how many follows were not there before, and how many were rejected.
     """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(SQL["create_incoming"])
@@ -211,101 +213,12 @@ def insert_follows(
                 copy.write_row((username(follower), username(followed)))
         users = cursor.execute(SQL["insert_users"]).rowcount
         cursor.execute(SQL["lock_imported_users"])
-        for follower, followed in cursor.execute(SQL["follows_of_owned_accounts"]).fetchall():
+        owned = cursor.execute(SQL["follows_of_owned_accounts"]).fetchall()
+        for follower, followed in owned:
             rejected.add("account belongs to somebody", f"{follower} follows {followed}")
         follows = cursor.execute(SQL["insert_follows"]).fetchall()
         copy_events(connection, (events.user_followed(*follow) for follow in follows))
-    return users, len(follows)
-
-
-def _count_posts(path: Path) -> Counter[int]:
-    """Return the number of posts of each author, ignoring the lines that will be rejected."""
-    counts: Counter[int] = Counter()
-    for number, line in read_lines(path, lambda _: None):
-        if (post := parse_post(number, line, RejectedLines())) is not None:
-            counts[post.author] += 1
-    return counts
-
-
-def _create_tweets(
-    stub: WriteServiceStub, posts: Sequence[Post], users: dict[int, int], rejected: RejectedLines
-) -> int:
-    """Create the tweets of a batch; return how many of them exist afterwards."""
-    items = []
-    for post in posts:
-        if post.author not in users:
-            rejected.add("author matches no imported user", f"line {post.line}")
-            continue
-        request = w.CreateTweetRequest(
-            user_id=users[post.author], content=post.text, request_id=post.request_id
-        )
-        items.append((post, request))
-    batch = w.BatchCreateTweetsRequest(requests=[item for _, item in items])
-    created = 0
-    for (post, _), result in zip(items, _create_batch(stub, batch).results, strict=True):
-        if result.HasField("error"):
-            info = ErrorInfo()
-            for detail in result.error.details:
-                detail.Unpack(info)
-            reason = f"{info.reason}, {result.error.message}"
-            rejected.add(reason, f"line {post.line}: {post.text[:40]}")
-        else:
-            created += 1
-    return created
-
-
-def _create_batch(
-    stub: WriteServiceStub, request: w.BatchCreateTweetsRequest
-) -> w.BatchCreateTweetsResponse:
-    """Call BatchCreateTweets until no tweet fails with a temporary error.
-
-    Raises:
-        OpsError: the call was refused, or temporary errors lasted for UNAVAILABLE_SECONDS.
-    """
-    deadline = time.monotonic() + UNAVAILABLE_SECONDS
-    pause = 0.1
-    while True:
-        try:
-            response = stub.BatchCreateTweets(request, timeout=CALL_SECONDS)
-            if not any(_is_retryable(result.error.code) for result in response.results):
-                return response
-            reason = "its database does not answer"
-        except grpc.RpcError as error:
-            code = error.code()
-            reason = f"{code.name}, {error.details()}"
-            if not _is_retryable(code.value[0]):
-                raise OpsError(f"the write service refuses BatchCreateTweets: {reason}") from error
-        if time.monotonic() > deadline:
-            raise OpsError(
-                f"the write service is unavailable ({reason}); repair it, then run the same "
-                "command again to continue"
-            )
-        time.sleep(pause)
-        pause = min(2 * pause, 2.0)
-
-
-def _is_retryable(code: int) -> bool:
-    # A retry is safe even if the first call took effect, because of the request_ids.
-    return code in {
-        grpc.StatusCode.UNAVAILABLE.value[0],
-        grpc.StatusCode.RESOURCE_EXHAUSTED.value[0],
-        grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
-    }
-
-
-def batch_posts(posts: Iterable[Post]) -> Iterator[list[Post]]:
-    """Yield the posts, in order, in batches that each fit into one request."""
-    batch: list[Post] = []
-    size = 0
-    for post in posts:
-        weight = len(post.text.encode())
-        if len(batch) == POSTS_PER_REQUEST or (batch and size + weight > TEXT_BYTES_PER_REQUEST):
-            yield batch
-            batch, size = [], 0
-        batch.append(post)
-        size += weight
-    if batch:
-        yield batch
+    return users, len(follows), len(owned)
 
 
 def _chunks(items: Iterator[_Item], size: int) -> Iterator[list[_Item]]:

@@ -1,31 +1,28 @@
-"""Reads the files of `fanfare load`: follows and posts, line by line.
+"""Parses the lines of `fanfare load`: follows and posts.
 
-The formats are those of the project's example data. A follow is a line `A B`: A follows B. A post
-is a line with a JSON object that has `author`, `created_ms` and `text`. Lines that cannot be used
-are counted and skipped.
+The formats are those of the project's example data. A follow is a line `A B`, or `A,B`: A follows
+B. A post is a line with a JSON object that has `author`, `created_ms` and `text`. Lines that cannot
+be used are counted and skipped.
 """
 
 from __future__ import annotations
 
-import gzip
 import html
 import json
 import re
 import uuid
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 # How many rejected lines are shown for each reason.
 EXAMPLES = 3
 # An imported user is named u<id>, and a username has at most 32 characters.
-SOURCE_ID = re.compile(r"[0-9]{1,31}")
+MAX_SOURCE_ID = 10**31 - 1
+_FOLLOW = re.compile(r"\s*([0-9]{1,31})(?:\s*,\s*|\s+)([0-9]{1,31})\s*")
 # The longest content that the write service accepts, before it normalises it. Checked here too,
 # because a longer text may not even fit into a request.
 MAX_TEXT_BYTES = 8192
-# Namespace of the request_ids: loading a line again repeats the same request.
+# Namespace of the request_ids: loading a post again repeats the same request.
 NAMESPACE = uuid.UUID("6f0d5f2e-6a3a-4d53-9d5c-3c1a52c7a4a6")
 
 
@@ -59,82 +56,83 @@ class Post:
     """The author's id in the file."""
     text: str
     request_id: str
-    """Derived from the line, so that loading it again creates no second tweet."""
-
-
-def read_lines(path: Path, advance: Callable[[int], object]) -> Iterator[tuple[int, str]]:
-    """Yield the number and text of each line of a file, gzipped if its name ends in .gz.
-
-    Args:
-        path: the file.
-        advance: called now and then with the number of bytes read from disk since the last call.
-
-    Raises:
-        OSError: the file cannot be read, or is a damaged or truncated gzip file.
-    """
-    with path.open("rb") as raw:
-        lines = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-        seen = 0
-        try:
-            for number, line in enumerate(lines, 1):
-                yield number, line.decode("utf-8", errors="replace").rstrip("\r\n")
-                if number % 1000 == 0:
-                    advance(raw.tell() - seen)
-                    seen = raw.tell()
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            # Click would take an EOFError for Ctrl-D.
-            raise OSError(f"{path} is not a gzip file, or is damaged: {error}") from error
+    """Derived from the post, so that loading it again creates no second tweet."""
 
 
 def parse_follow(number: int, line: str, rejected: RejectedLines) -> tuple[int, int] | None:
     """Return (follower, followed) of a line; None for a rejected, empty or comment line."""
     if not line.strip() or line.startswith("#"):
         return None
-    parts = line.split()
-    if len(parts) != 2 or not all(SOURCE_ID.fullmatch(part) for part in parts):
+    match = _FOLLOW.fullmatch(line)
+    if match is None:
         rejected.add("not two user ids", f"line {number}: {line[:40]}")
         return None
-    follower, followed = int(parts[0]), int(parts[1])
+    follower, followed = int(match[1]), int(match[2])
     if follower == followed:
         rejected.add("user follows themselves", f"line {number}: {line[:40]}")
         return None
     return follower, followed
 
 
-def parse_post(number: int, line: str, rejected: RejectedLines) -> Post | None:
-    """Return the post of a line, with HTML entities decoded; None for a rejected line.
+class PostParser:
+    """Parses the lines of one input of posts.
 
-    Only texts that no request could carry are rejected here. Whether a text may be a tweet is up
-    to the write service, whose rejections are counted like these.
+    What identifies a post is its author, its created_ms and its text. Where an input has several
+    posts with all three alike, the first of them is the first of them whenever the input is loaded.
+    So neither the place of a line nor other lines matter.
     """
+
+    def __init__(self, rejected: RejectedLines) -> None:
+        """Parse the lines of an input from its beginning; `rejected` gets what cannot be used."""
+        self._rejected = rejected
+        # How many posts with the same author, created_ms and text there were so far.
+        self._occurrences: Counter[bytes] = Counter()
+
+    def parse(self, number: int, line: str) -> Post | None:
+        """Return the post of a line, with HTML entities decoded; None for a rejected or empty line.
+
+        Only texts that no request could carry are rejected here. Whether a text may be a tweet is
+        up to the write service, whose rejections are counted like these.
+        """
+        if not line.strip():
+            return None
+        try:
+            author, created_ms, text = _read_fields(line)
+        except ValueError as error:
+            self._rejected.add(str(error), f"line {number}: {line[:40]}")
+            return None
+        return Post(number, author, text, self._request_id(author, created_ms, text))
+
+    def _request_id(self, author: int, created_ms: object, text: str) -> str:
+        identity = uuid.uuid5(NAMESPACE, json.dumps([author, created_ms, text]))
+        self._occurrences[identity.bytes] += 1
+        return str(uuid.uuid5(identity, str(self._occurrences[identity.bytes])))
+
+
+def _read_fields(line: str) -> tuple[int, object, str]:
+    """Return the author, the created_ms and the text of a post.
+
+    Raises:
+        ValueError: the line cannot be used; the message is the reason.
+    """
+    if _has_surrogate(line):
+        raise ValueError("not UTF-8")
     try:
         post = json.loads(line)
         author, text = post["author"], post["text"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        rejected.add("not a post", f"line {number}: {line[:40]}")
-        return None
-    if type(author) is not int or not isinstance(text, str):
-        rejected.add("not a post", f"line {number}: {line[:40]}")
-        return None
-    # UTF-8 cannot encode a lone surrogate. isprintable() is fast, and rules it out for most lines.
-    if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):
-        rejected.add("half a surrogate pair", f"line {number}")
-        return None
+        raise ValueError("not a post") from None
+    is_id = type(author) is int and 0 <= author <= MAX_SOURCE_ID
+    if not is_id or not isinstance(text, str):
+        raise ValueError("not a post")
+    if _has_surrogate(text):
+        raise ValueError("half a surrogate pair")
     text = html.unescape(text)
     if len(text.encode()) > MAX_TEXT_BYTES:
-        rejected.add(f"text longer than {MAX_TEXT_BYTES:,} bytes", f"line {number}: {text[:40]}")
-        return None
-    request_id = uuid.uuid5(NAMESPACE, f"{number} {line}")
-    return Post(number, author, text, str(request_id))
+        raise ValueError(f"text longer than {MAX_TEXT_BYTES:,} bytes")
+    return author, post.get("created_ms"), text
 
 
-def match_authors(posts_by_author: Counter[int], followers_by_user: Counter[int]) -> dict[int, int]:
-    """Match each author of the posts file to the user of the follows file who gets the posts.
-
-    The two files may come from different sources, so authors are matched to users by rank: the
-    author with the most posts becomes the user with the most followers, and so on; ties are
-    broken by id. If there are more authors than users, the rest are left out.
-    """
-    authors = sorted(posts_by_author, key=lambda author: (-posts_by_author[author], author))
-    users = sorted(followers_by_user, key=lambda user: (-followers_by_user[user], user))
-    return dict(zip(authors, users, strict=False))
+def _has_surrogate(text: str) -> bool:
+    # UTF-8 cannot encode a lone surrogate. isprintable() is fast, and rules it out for most lines.
+    return not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text)

@@ -92,6 +92,9 @@ SELECT a.id, b.id FROM incoming
 JOIN imported a ON a.username = follower JOIN imported b ON b.username = followed
 ON CONFLICT DO NOTHING RETURNING follower_id, followed_id
 
+-- name: insert_authors
+INSERT INTO users (username) SELECT unnest(%(usernames)s::text[]) ORDER BY 1 ON CONFLICT DO NOTHING
+
 -- name: imported_user_ids
 SELECT username, id FROM users
 WHERE username = ANY(%(usernames)s)

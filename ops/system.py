@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +16,7 @@ from core.settings import PREFIX, Settings
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, check_port, free_ports
 from ops.certificates import Authority
+from ops.instance import to_record
 from ops.migrate import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,23 +70,22 @@ class System:
             if fixed_ports
             else ServicePorts(*free_ports(len(names)))
         )
-        stack_ports: Ports | None = FIXED_PORTS if fixed_ports else None
-        self.stack = Stack(
-            self._state_dir, parts_dir, stack_ports, given, progress, replica=replica
-        )
-        addresses = self.stack.addresses
-        own = {
-            "state_dir": str(self._state_dir),
-            "postgres_dsn": addresses.postgres_dsn,
-            "postgres_replica_dsn": addresses.postgres_replica_dsn,
-            "redis_url": addresses.redis_url,
-            "kafka_bootstrap_servers": addresses.kafka_bootstrap_servers,
-            **{name: str(getattr(self._ports, name)) for name in names},
-        }
+        own = {name: str(getattr(self._ports, name)) for name in names}
         self._auth = auth
         if auth:
             own["auth_keys"] = str(self._state_dir / "keys")
             own["tls_dir"] = str(self._state_dir / "tls")
+        stack_ports: Ports | None = FIXED_PORTS if fixed_ports else None
+        self.stack = Stack(
+            self._state_dir,
+            parts_dir,
+            stack_ports,
+            given,
+            progress,
+            replica=replica,
+            record=to_record(given, own),
+        )
+        own |= asdict(self.stack.addresses) | {"state_dir": str(self._state_dir)}
         self._environment = (
             dict(os.environ)
             | {f"{PREFIX}{name.upper()}": value for name, value in own.items()}

@@ -22,6 +22,7 @@ from ops.errors import OpsError
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import Feed, current_keys
 from ops.redis import open_redis
+from ops.same_database import check_read_service
 
 PAGE_LIMIT = 100
 THREADS = 4
@@ -73,6 +74,7 @@ def verify(settings: Settings, sample: int, seed: int | None, console: Console) 
         OpsError: a server does not answer, or there is nothing to compare.
     """
     seed = seed if seed is not None else random.randrange(2**32)  # noqa: S311 - no secret
+    check_read_service(settings)
     _wait_drained(settings, console)
     with connect(settings.primary_dsn()) as connection:
         everybody = [reader for (reader,) in connection.execute(SQL["readers"])]

@@ -17,12 +17,17 @@ LONGEST_DECOMPOSITION = 4
 
 
 def normalise_content(content: str) -> str:
-    """Return the content in Unicode normalization form C, without surrounding white space.
+    """Return the content as it is stored.
+
+    Its line ends are newlines (browsers send CR LF), it is in Unicode normalization form C, and it
+    has no surrounding white space.
 
     Raises:
         InvalidRequestError: the result is empty or longer than 280 code points.
     """
     text = content.strip()
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     # A text beyond this length is too long in any form, and normalising it could be slow: the time
     # grows with the square of the longest run of combining marks.
     if len(text) <= MAX_CODE_POINTS * LONGEST_DECOMPOSITION:

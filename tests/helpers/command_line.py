@@ -18,7 +18,9 @@ class CommandLine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, standard_input: bytes | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run `fanfare` with these arguments; return its exit status and output."""
         settings = self._settings
         names = {name: str(getattr(settings, name)) for name in PORTS} | {
@@ -31,11 +33,13 @@ class CommandLine:
             names["auth_keys"] = str(settings.auth_keys)
             names["tls_dir"] = str(settings.tls_dir)
         own = {f"{PREFIX}{name.upper()}": value for name, value in names.items()}
-        return subprocess.run(
+        done = subprocess.run(
             ["fanfare", *arguments],
             env=dict(os.environ) | own | {"COLUMNS": "200"},
+            input=standard_input,
             capture_output=True,
-            text=True,
             check=False,
             timeout=_TIMEOUT_SECONDS,
         )
+        output, errors = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(done.args, done.returncode, output, errors)

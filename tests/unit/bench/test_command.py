@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from bench.tools import PACKAGES, describe_missing_tools
-from cli.bench import command
+from cli.main import cli
 
 
 def test_missing_data_are_named(tmp_path: Path) -> None:
     """If the graph is missing, one sentence names the folder and the option to set it."""
-    result = CliRunner().invoke(command, ["--quick", "--data", str(tmp_path / "none"), "idle"])
+    result = CliRunner().invoke(cli, ["bench", "--quick", "--data", str(tmp_path / "none"), "idle"])
     assert result.exit_code == 1
     assert "--data" in result.output
     assert str(tmp_path / "none") in result.output
@@ -21,7 +21,7 @@ def test_missing_data_are_named(tmp_path: Path) -> None:
 
 def test_an_unknown_benchmark_is_refused() -> None:
     """The error lists the names that exist."""
-    result = CliRunner().invoke(command, ["nonsense"])
+    result = CliRunner().invoke(cli, ["bench", "nonsense"])
     assert result.exit_code == 2
     assert "read-throughput" in result.output
 

@@ -121,6 +121,20 @@ def test_a_value_that_cannot_be_used_is_not_repeated(
     assert "hunter2" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "name", [name for name, field in Settings.model_fields.items() if field.annotation is bool]
+)
+def test_a_switch_is_on_or_off_or_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """No value of a switch is ignored."""
+    for word, is_on in (("ON", True), ("Yes", True), ("1", True), ("oFF", False), ("no", False)):
+        monkeypatch.setenv(f"FANFARE_{name.upper()}", word)
+        assert getattr(load_settings(), name) is is_on
+    for word in ("onn", "enabled", "2", "-1", "none"):
+        monkeypatch.setenv(f"FANFARE_{name.upper()}", word)
+        with pytest.raises(SettingsError, match=f"^FANFARE_{name.upper()} is not usable"):
+            load_settings()
+
+
 def test_an_address_that_is_not_known_is_one_sentence() -> None:
     """Without a variable and without a record, the error says what to do."""
     with pytest.raises(SettingsError, match=r"FANFARE_REDIS_URL is not set .*make up"):

@@ -1,19 +1,19 @@
-"""The files of `fanfare load`: what is read from them, and which lines are rejected."""
+"""The lines of `fanfare load`: what is read from them, and which are rejected."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import random
-import tempfile
-from collections import Counter
-from pathlib import Path
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.load_files import RejectedLines, match_authors, parse_follow, parse_post, read_lines
+from ops.load_files import Post, PostParser, RejectedLines, parse_follow
+
+
+def _parse(number: int, line: str, rejected: RejectedLines) -> Post | None:
+    return PostParser(rejected).parse(number, line)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,9 @@ from ops.load_files import RejectedLines, match_authors, parse_follow, parse_pos
         ("1", "not two user ids"),
         ("1 2 3", "not two user ids"),
         ("1 x", "not two user ids"),
+        ("1,,2", "not two user ids"),
+        ("1;2", "not two user ids"),
+        ("follower,followed", "not two user ids"),
         ("-1 2", "not two user ids"),
         ("1 \u0662", "not two user ids"),
         ("1 " + "9" * 32, "not two user ids"),
@@ -37,6 +40,12 @@ def test_a_line_that_is_no_follow_is_rejected_with_its_reason(line: str, reason:
     assert "line 7" in rejected.examples[reason][0]
 
 
+@pytest.mark.parametrize("line", ["12 34", "12\t34", "12,34", " 12 , 34 ", "12, 34", "012  34\t"])
+def test_a_space_a_tab_or_a_comma_separates_two_ids(line: str) -> None:
+    """These are the forms in which edges are usually stored."""
+    assert parse_follow(1, line, RejectedLines()) == (12, 34)
+
+
 def test_empty_lines_and_comments_are_skipped() -> None:
     """A follow is parsed; an empty line and a comment are skipped and do not count as rejected."""
     rejected = RejectedLines()
@@ -46,28 +55,40 @@ def test_empty_lines_and_comments_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "{", "[]", "null", '{"author": 1}', '{"author": "1", "text": "x"}', "[" * 99_999]
+    "line",
+    [
+        "{",
+        "[]",
+        "null",
+        '{"author": 1}',
+        '{"author": "1", "text": "x"}',
+        '{"author": -1, "text": "x"}',
+        '{"author": 1.0, "text": "x"}',
+        '{"author": true, "text": "x"}',
+        '{"author": 1%s, "text": "x"}' % ("0" * 31),
+        "[" * 99_999,
+    ],
 )
 def test_a_line_that_is_no_post_is_rejected(line: str) -> None:
     """A line with broken JSON or without the fields of a post is rejected, not fatal."""
     rejected = RejectedLines()
-    assert parse_post(3, line, rejected) is None
+    assert _parse(3, line, rejected) is None
     assert rejected.counts == {"not a post": 1}
 
 
 def test_half_a_surrogate_pair_is_rejected() -> None:
     """A text that cannot be encoded as UTF-8 is rejected."""
     rejected = RejectedLines()
-    assert parse_post(1, '{"author": 1, "text": "\\ud83d"}', rejected) is None
+    assert _parse(1, '{"author": 1, "text": "\\ud83d"}', rejected) is None
     assert rejected.counts == {"half a surrogate pair": 1}
 
 
 def test_a_text_that_no_request_could_carry_is_rejected() -> None:
     """The limit counts the bytes of the text after its HTML entities are decoded."""
     rejected = RejectedLines()
-    assert parse_post(1, json.dumps({"author": 1, "text": "\u00e9" * 4097}), rejected) is None
+    assert _parse(1, json.dumps({"author": 1, "text": "\u00e9" * 4097}), rejected) is None
     assert rejected.counts == {"text longer than 8,192 bytes": 1}
-    assert parse_post(2, json.dumps({"author": 1, "text": "&amp;" * 8192}), rejected) is not None
+    assert _parse(2, json.dumps({"author": 1, "text": "&amp;" * 8192}), rejected) is not None
 
 
 def test_examples_have_no_control_characters() -> None:
@@ -78,52 +99,60 @@ def test_examples_have_no_control_characters() -> None:
     assert example.isprintable()
 
 
-def test_a_line_gets_the_same_request_id_whenever_it_is_loaded() -> None:
-    """The request_id depends only on the line and its number; HTML entities are decoded."""
-    line = json.dumps({"author": 5, "created_ms": 1, "text": "a &amp; b"})
-    first, again = parse_post(1, line, RejectedLines()), parse_post(1, line, RejectedLines())
-    other = parse_post(2, line, RejectedLines())
-    assert first is not None
-    assert other is not None
-    assert first == again
-    assert (first.author, first.text) == (5, "a & b")
-    assert first.request_id != other.request_id
+def test_a_line_with_bytes_that_are_not_utf_8_is_rejected() -> None:
+    """The text is not loaded with other characters in their place."""
+    rejected = RejectedLines()
+    line = b'{"author": 1, "text": "caf\xe9"}'.decode(errors="surrogateescape")
+    assert _parse(1, line, rejected) is None
+    assert rejected.counts == {"not UTF-8": 1}
 
 
-def test_the_busiest_author_becomes_the_most_followed_user() -> None:
-    """Authors are matched to users by rank, ties by id; surplus authors are left out."""
-    posts = Counter({1: 5, 2: 9, 3: 5, 4: 1})
-    followers = Counter({10: 0, 11: 7, 12: 7})
-    assert match_authors(posts, followers) == {2: 11, 1: 12, 3: 10}
+def test_html_entities_are_decoded() -> None:
+    """An empty line is skipped."""
+    parser = PostParser(RejectedLines())
+    post = parser.parse(1, json.dumps({"author": 5, "created_ms": 1, "text": "a &amp; b"}))
+    assert post is not None
+    assert (post.author, post.text) == (5, "a & b")
+    assert parser.parse(2, " ") is None
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))))
-def test_gzipped_and_plain_files_read_alike(lines: list[str]) -> None:
-    """A gzipped file yields the same numbered lines as a plain one."""
-    text = "".join(f"{line}\n" for line in lines).encode()
-    assert list(_read(text, ".txt")) == list(_read(gzip.compress(text), ".gz"))
-    assert [line for _, line in _read(text, ".txt")] == lines
+POSTS = st.tuples(st.integers(0, 3), st.sampled_from([None, 1, 2]), st.sampled_from(["a", "b"]))
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped", "plain"])
-def test_a_broken_gzip_is_an_error_of_the_file_and_names_it(harm: str, tmp_path: Path) -> None:
-    """A truncated or corrupt file raises an OSError with its name, as a missing file does."""
-    whole = bytearray(gzip.compress(random.Random(1).randbytes(100_000)))
-    if harm == "cut":
-        del whole[50_000:]
-    elif harm == "flipped":
-        whole[50_000:50_010] = bytes(10)
-    else:
-        whole[:2] = b"1 "
-    path = tmp_path / "broken.gz"
-    path.write_bytes(whole)
-    with pytest.raises(OSError, match=r"broken\.gz is not a gzip file, or is damaged"):
-        list(read_lines(path, lambda _: None))
+def _load(tweets: dict[str, tuple[int, str]], posts: Iterable[tuple[int, int | None, str]]) -> None:
+    """Load posts as the write service does, which keeps the first answer of a request_id."""
+    parser = PostParser(RejectedLines())
+    for number, (author, created_ms, text) in enumerate(posts, 1):
+        fields = {"author": author, "text": text, "created_ms": created_ms}
+        post = parser.parse(number, json.dumps(fields))
+        assert post is not None
+        tweets.setdefault(post.request_id, (post.author, post.text))
 
 
-def _read(content: bytes, suffix: str) -> list[tuple[int, str]]:
-    # Not tmp_path, because all of Hypothesis's examples would share that folder.
-    with tempfile.NamedTemporaryFile(suffix=suffix) as file:
-        file.write(content)
-        file.flush()
-        return list(read_lines(Path(file.name), lambda _: None))
+@given(st.lists(POSTS, max_size=30), st.data())
+def test_what_was_loaded_before_makes_no_difference(
+    posts: list[tuple[int, int | None, str]], data: st.DataObject
+) -> None:
+    """A part first and then the whole, in any order, gives what the whole gives alone."""
+    alone: dict[str, tuple[int, str]] = {}
+    _load(alone, posts)
+    assert len(alone) == len(posts)
+    assert sorted(alone.values()) == sorted((author, text) for author, _, text in posts)
+    grown: dict[str, tuple[int, str]] = {}
+    chosen = data.draw(st.lists(st.booleans(), min_size=len(posts), max_size=len(posts)))
+    part = [post for post, is_chosen in zip(posts, chosen, strict=True) if is_chosen]
+    _load(grown, data.draw(st.permutations(part)))
+    _load(grown, data.draw(st.permutations(posts)))
+    assert grown == alone
+
+
+def test_the_same_post_in_another_spelling_is_the_same_post() -> None:
+    """White space, the order of the fields and further fields do not matter."""
+    spellings = [
+        '{"author":1,"created_ms":2,"text":"&lt;"}',
+        '{ "text": "<", "created_ms": 2, "author": 1, "id": 7 }',
+        '{"author": 1, "created_ms": 2, "text": "\\u003c"}',
+    ]
+    posts = [_parse(9, line, RejectedLines()) for line in spellings]
+    assert len({post.request_id for post in posts if post is not None}) == 1
+    assert None not in posts

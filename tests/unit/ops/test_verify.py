@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from cli.verify import command
+from cli.main import cli
 from ops.verify import Row, describe_difference
 
 THREE: list[Row] = [(3, 1, "c"), (2, 1, "b"), (1, 2, "a")]
@@ -36,6 +36,6 @@ def test_each_kind_of_difference_is_named(read: list[Row], said: str) -> None:
 @pytest.mark.parametrize("sample", ["0", "-1"])
 def test_a_sample_of_nobody_is_refused(sample: str) -> None:
     """A sample of nobody is refused, since comparing nothing would look like success."""
-    refused = CliRunner().invoke(command, ["--sample", sample])
+    refused = CliRunner().invoke(cli, ["verify", "--sample", sample])
     assert refused.exit_code == 2
     assert "--sample" in refused.output

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
+from uuid import UUID
 
 import pytest
+from fanfare.write.v1.write_pb2 import CreateTweetRequest, UpdateTweetRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError
-from write_service.drafts import MAX_CODE_POINTS, normalise_content
+from core.rpc.validation import validate
+from write_service.drafts import MAX_CODE_POINTS, normalise_content, parse_draft
 
 
 @pytest.mark.parametrize("content", ["", "   ", "\n\t", "\u2003\u00a0", "x" * 281, "é" * 281])
@@ -35,14 +39,50 @@ def test_content_that_is_far_too_long_is_not_normalised(monkeypatch: pytest.Monk
         normalise_content("a" + "\u0315\u0300" * 2000)
 
 
-@given(st.text(max_size=300) | st.text("\u0315\u0300 a\u1faf\u2000", max_size=300))
+def _with_newlines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@given(st.text("ab \r\n\t\u0301", max_size=30))
+def test_the_way_in_which_lines_end_makes_no_difference(text: str) -> None:
+    """CR LF, CR and LF pass validation and give one content, and so one digest for retries."""
+    drafts = {}
+    lines = _with_newlines(text)
+    for spelling in (text, lines, lines.replace("\n", "\r\n"), lines.replace("\n", "\r")):
+        request = CreateTweetRequest(user_id=1, content=spelling, request_id=str(UUID(int=1)))
+        validate(request, request.ByteSize())
+        with suppress(InvalidRequestError):
+            drafts[spelling] = parse_draft(request)
+    assert len({draft.sha256 for draft in drafts.values()}) <= 1
+    assert not any("\r" in draft.content for draft in drafts.values())
+
+
+def test_a_line_end_counts_as_one_code_point() -> None:
+    """The limit is about the content as it is stored, and so the same for every browser."""
+    lines = "\r\n".join(["x"] * 140)
+    assert normalise_content(lines + "\r\n") == "\n".join(["x"] * 140)
+    with pytest.raises(InvalidRequestError, match="has 281"):
+        normalise_content(lines + "\r\nx")
+
+
+@pytest.mark.parametrize("character", ["\0", "\v", "\f", "\x1b", "\x7f", "\x85", "\x9f"])
+@pytest.mark.parametrize("request_class", [CreateTweetRequest, UpdateTweetRequest])
+def test_other_control_characters_are_refused(
+    request_class: type[CreateTweetRequest | UpdateTweetRequest], character: str
+) -> None:
+    """Only tabs and line ends are allowed, in both commands."""
+    with pytest.raises(InvalidRequestError, match="other than tabs and line ends"):
+        validate(request_class(content=f"a{character}b"), 2)
+
+
+@given(st.text(max_size=300) | st.text("\u0315\u0300 a\u1faf\u2000\r\n", max_size=300))
 def test_normalising_twice_changes_nothing(content: str) -> None:
     """Normalised content does not change when it is normalised again, so a retry has its digest."""
     try:
         once = normalise_content(content)
     except InvalidRequestError:
         return
-    assert once == unicodedata.normalize("NFC", content).strip()
+    assert once == unicodedata.normalize("NFC", _with_newlines(content)).strip()
     assert normalise_content(once) == once
     assert unicodedata.is_normalized("NFC", once)
     assert 1 <= len(once) <= MAX_CODE_POINTS

@@ -219,9 +219,9 @@ class CreateTweetRequest(_message.Message):
     user_id: _builtins.int
     """The id of the author."""
     content: _builtins.str
-    """The text, without control characters other than newline and tab, and at most 8,192 bytes as it
-    is sent. It is stored in Unicode normalisation form C, without white space at either end, and
-    must then have 1 to 280 code points.
+    """The text, at most 8,192 bytes as it is sent, without control characters other than tabs and line
+    ends. It is stored with every line end (CR LF, CR) as a newline, in Unicode normalisation form C,
+    and without white space at either end, and must then have 1 to 280 code points.
     """
     request_id: _builtins.str
     """A UUID that is unique among the author's requests, so that this one can be retried safely.

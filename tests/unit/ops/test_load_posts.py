@@ -7,8 +7,8 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.load import POSTS_PER_REQUEST, batch_posts
 from ops.load_files import MAX_TEXT_BYTES, Post
+from ops.load_posts import POSTS_PER_REQUEST, batch_posts
 
 GRPC_BYTES = 4 * 1024 * 1024
 
