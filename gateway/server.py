@@ -34,6 +34,7 @@ from gateway.failures import error_response
 from gateway.listener import Listener
 from gateway.messages import guarded
 from gateway.requests import RequestReader, excerpt
+from gateway.response_headers import fixed_headers
 from gateway.routes import NO_CONTENT, Route, routes
 
 LOG = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class RestServer:
         # A single thread, so that no more than one body competes for the interpreter with the event
         # loop, which also serves gRPC.
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="rest-parsing")
+        self._headers = fixed_headers(is_https=listener.is_https)
         application = web.Application(middlewares=[self._answer_always])
         application.router.add_get("/health", self._health)
         for route in chain.from_iterable(map(routes, handlers.services)):
@@ -147,6 +149,7 @@ class RestServer:
     @web.middleware
     async def _answer_always(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await self._answer(request, handler)
+        response.headers.update(self._headers)
         if self._is_draining:
             response.force_close()
         return response
