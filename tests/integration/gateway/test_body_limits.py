@@ -23,7 +23,9 @@ async def _chunks(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-@pytest.mark.parametrize("route", routes(WRITE), ids=lambda route: f"{route.verb} {route.path}")
+@pytest.mark.parametrize(
+    "route", list(routes(WRITE)), ids=lambda route: f"{route.verb} {route.path}"
+)
 async def test_a_body_over_the_limit_of_its_route_is_413(commands: Client, route: Route) -> None:
     """The limit applies to a declared length, and to chunks without one."""
     path = re.sub(r"{\w+}", "1", route.path)
