@@ -59,6 +59,10 @@ torture: $(BIN)/.dev ## Run random commands and faults for MINUTES=30, drawn fro
 bench: $(BIN)/.dev ## Measure everything against the raw limits; QUICK=1 takes three minutes
 	@fanfare bench $(call switch,QUICK,--quick)
 
+.PHONY: attackers
+attackers: $(BIN)/.dev ## Measure what others notice of attackers; QUICK=1 takes three minutes
+	@python -m bench.attackers $(if $(QUICK),--quick)
+
 .PHONY: bench-tools
 bench-tools: ## Build ghz, the gRPC load generator of `make bench`; needs Go
 	@command -v go >/dev/null || { echo "Go is not installed (Debian: golang)." >&2; exit 1; }

@@ -244,11 +244,11 @@ class PathNotFoundError(DescribedError):
 
 
 class BodyTooLargeError(FanfareError):
-    """The REST body is larger than the limit."""
+    """The request is larger than any valid request of its method."""
 
     reason = ErrorReason.ERROR_REASON_BODY_TOO_LARGE
     code = grpc.StatusCode.INVALID_ARGUMENT
-    message = "the body is larger than {limit} bytes; send a smaller one"
+    message = "the request is larger than {limit} bytes; send a smaller one"
 
     def __init__(self, limit: int) -> None:
         """Take the limit in bytes."""

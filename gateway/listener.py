@@ -20,6 +20,7 @@ from core.errors import TooManyCallsError
 from core.runtime.process import StartError
 from core.runtime.tasks import start
 from gateway.failures import error_response
+from gateway.response_headers import fixed_headers
 
 LOG = logging.getLogger(__name__)
 # Maximum connections per port. Each may hold a request body in memory.
@@ -117,6 +118,11 @@ class Listener:
             listening.close()
 
     @property
+    def is_https(self) -> bool:
+        """Whether the port speaks TLS."""
+        return self._tls is not None
+
+    @property
     def count(self) -> int:
         """The number of connections, including those still in their TLS handshake."""
         served = 0 if self._server is None else len(self._server.connections)
@@ -191,7 +197,13 @@ class Listener:
 def _refusal() -> bytes:
     response = error_response(TooManyCallsError())
     body = cast("bytes", response.body)
-    headers = {**response.headers, "Content-Length": len(body), "Connection": "close"}
+    # Only ports without TLS answer connections above the limit.
+    headers = {
+        **response.headers,
+        **fixed_headers(is_https=False),
+        "Content-Length": len(body),
+        "Connection": "close",
+    }
     lines = [f"HTTP/1.1 {response.status} {response.reason}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body

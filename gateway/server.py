@@ -26,6 +26,7 @@ from core.errors import (
     UnsupportedMediaTypeError,
 )
 from core.rpc.handlers import Handlers
+from core.rpc.request_sizes import max_json_bytes
 from gateway.answers import answer
 from gateway.call_context import HttpContext
 from gateway.cors import Cors
@@ -33,6 +34,7 @@ from gateway.failures import error_response
 from gateway.listener import Listener
 from gateway.messages import guarded
 from gateway.requests import RequestReader, excerpt
+from gateway.response_headers import fixed_headers
 from gateway.routes import NO_CONTENT, Route, routes
 
 LOG = logging.getLogger(__name__)
@@ -44,12 +46,11 @@ DRAIN_SECONDS = 10.0
 LINGER_SECONDS = 2.0
 LINGER_POLL_SECONDS = 0.02
 BODY_SECONDS = 30.0
-# As large as grpc's default limit for a message. The JSON of a valid request is never larger, since
-# the contract limits the lengths of lists and strings.
-MAX_BODY_BYTES = 4 * 1024 * 1024
 # How long a connection may be without a complete request. This is longer than the idle timeout of
 # proxies in front: a request that a proxy sends just as this side closes the connection would fail.
 IDLE_SECONDS = 75.0
+# A body that a method has no use for is refused with the reason, and up to this size it is read.
+USELESS_BODY_BYTES = 1024
 # Room for 1,000 ids of 19 digits in a query.
 MAX_URL_BYTES = 64 * 1024
 # Larger bodies are parsed in a thread, because parsing them would block the event loop for long.
@@ -84,9 +85,8 @@ class RestServer:
         # A single thread, so that no more than one body competes for the interpreter with the event
         # loop, which also serves gRPC.
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="rest-parsing")
-        application = web.Application(
-            middlewares=[self._answer_always], client_max_size=MAX_BODY_BYTES
-        )
+        self._headers = fixed_headers(is_https=listener.is_https)
+        application = web.Application(middlewares=[self._answer_always])
         application.router.add_get("/health", self._health)
         for route in chain.from_iterable(map(routes, handlers.services)):
             endpoint = self._endpoint(route)
@@ -149,6 +149,7 @@ class RestServer:
     @web.middleware
     async def _answer_always(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await self._answer(request, handler)
+        response.headers.update(self._headers)
         if self._is_draining:
             response.force_close()
         return response
@@ -167,8 +168,6 @@ class RestServer:
             response = error_response(
                 PathNotFoundError(f"there is no path {excerpt(request.path)}")
             )
-        except web.HTTPRequestEntityTooLarge:
-            response = error_response(BodyTooLargeError(MAX_BODY_BYTES))
         except FanfareError as error:
             response = error_response(error)
         except Exception:
@@ -184,9 +183,10 @@ class RestServer:
         calls = self._handlers.calls
         success = route.success
         has_token = TOKEN_FIELD in route.method.output_type.fields_by_name
+        limit = max_json_bytes(route.method.input_type) if route.has_body else USELESS_BODY_BYTES
 
         async def respond(request: web.Request) -> web.StreamResponse:
-            body = await _read_body(request, takes_json=route.has_body)
+            body = await _read_body(request, limit, takes_json=route.has_body)
             message = await self._parse(reader, request, body)
             context = HttpContext(request)
             with calls.entered_rest():
@@ -220,9 +220,11 @@ def _refuse_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web
     return response
 
 
-async def _read_body(request: web.Request, *, takes_json: bool) -> bytes:
+async def _read_body(request: web.Request, limit: int, *, takes_json: bool) -> bytes:
     if not request.can_read_body:
         return b""
+    if (request.content_length or 0) > limit:
+        raise BodyTooLargeError(limit)
     # Not aiohttp's content_type, which takes a second to parse some headers and fails on others.
     given = request.headers.get(hdrs.CONTENT_TYPE, "application/octet-stream")
     kind = given.partition(";")[0].strip().lower()
@@ -233,7 +235,12 @@ async def _read_body(request: web.Request, *, takes_json: bool) -> bytes:
     # Without a timeout, aiohttp would wait for ever, even after a malformed chunk.
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await request.read()
+            body = bytearray()
+            async for part in request.content.iter_any():
+                body += part
+                if len(body) > limit:
+                    raise BodyTooLargeError(limit)
+            return bytes(body)
     except (TimeoutError, web.RequestPayloadError):
         raise MalformedRequestError(
             f"the body was broken, or not here in {BODY_SECONDS:g} seconds: send it again"

@@ -17,8 +17,14 @@ from google.protobuf.message_factory import GetMessageClass
 
 from core.auth.authorizer import Authorizer, Check
 from core.auth.call_context import Context
-from core.errors import FanfareError, InternalError, MalformedRequestError
+from core.errors import (
+    BodyTooLargeError,
+    FanfareError,
+    InternalError,
+    MalformedRequestError,
+)
 from core.rpc.calls import Calls
+from core.rpc.request_sizes import max_message_bytes
 from core.rpc.validation import validate
 
 LOG = logging.getLogger(__name__)
@@ -42,6 +48,7 @@ class MethodHandler:
         self._descriptor = descriptor
         self._request_class = GetMessageClass(descriptor.input_type)
         self._response_class = GetMessageClass(descriptor.output_type)
+        self._max_bytes = max_message_bytes(descriptor.input_type)
         self._method = method
         self._check = check
 
@@ -86,6 +93,8 @@ class MethodHandler:
         return await self._method(request, context)
 
     def _parse(self, request: bytes) -> Message:
+        if len(request) > self._max_bytes:
+            raise BodyTooLargeError(self._max_bytes)
         # If grpc deserialised the request, it would answer INTERNAL to bytes that it cannot parse.
         try:
             return self._request_class.FromString(request)

@@ -23,6 +23,7 @@ from core.auth.call_context import Metadata
 from core.errors import FanfareError, MethodNotFoundError, to_status
 from core.rpc.calls import Calls
 from core.rpc.handlers import Handlers, MethodHandler
+from core.rpc.server_options import server_options
 from core.rpc.sockets import connections, stop_listening
 from core.rpc.tls import Certificates
 from core.runtime.process import StartError
@@ -39,15 +40,6 @@ REFUSED_SECONDS = 0.1
 # connection closes, and gets no answer.
 SILENT_SECONDS = 1.0
 DRAIN_POLL_SECONDS = 0.02
-# How often the server pings its clients, and how long it waits for their answer before it closes
-# the connection.
-KEEPALIVE_SECONDS = 10.0
-KEEPALIVE_TIMEOUT_SECONDS = 5.0
-# Clients may ping this often, even without calls. A client that pings more often is disconnected.
-CLIENT_PING_SECONDS = 5.0
-# Maximum age of a TLS connection. It bounds how long a client that connected with an old
-# certificate stays connected after the certificates were replaced.
-CONNECTION_SECONDS = 600.0
 # How often to check that grpc's server is still running.
 LOOK_SECONDS = 0.2
 
@@ -75,21 +67,7 @@ class GrpcServer:
             certificates: the certificates for TLS; None where it is off.
             shared: whether other processes may listen on the port too.
         """
-        self._options = [
-            # grpc shares ports by default. A second process on the port must fail instead.
-            ("grpc.so_reuseport", int(shared)),
-            ("grpc.keepalive_time_ms", int(KEEPALIVE_SECONDS * 1000)),
-            ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
-            # This timeout takes effect. By default it is a minute, whatever the one above is.
-            ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_ping_interval_without_data_ms", int(CLIENT_PING_SECONDS * 1000)),
-        ]
-        if certificates is not None:
-            self._options += [
-                ("grpc.max_connection_age_ms", int(CONNECTION_SECONDS * 1000)),
-                ("grpc.max_connection_age_grace_ms", int(DRAIN_SECONDS * 1000)),
-            ]
+        self._options = server_options(shared=shared, tls=certificates is not None)
         self._server: grpc.aio.Server | None = None
         self._keeping_open: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()

@@ -17,13 +17,28 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 START = PREFACE + frame(SETTINGS, 0, 0, b"")
 
 
-def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
-    """Return the first bytes of a connection, with a gRPC call that sends the empty message.
+def _text(text: bytes) -> bytes:
+    """Return a string literal without Huffman coding: RFC 7541, section 5.2."""
+    size, prefix = len(text), bytearray()
+    if size < 127:
+        prefix.append(size)
+    else:
+        prefix.append(127)
+        size -= 127
+        while size > 127:
+            prefix.append(size & 127 | 128)
+            size >>= 7
+        prefix.append(size)
+    return bytes(prefix) + text
 
-    Args:
-        path: The path of the call, at most 126 bytes.
-        more: Further headers, with names and values of at most 126 bytes.
-    """
+
+def indexed(name: bytes, value: bytes) -> bytes:
+    """Return a header that the server keeps in its table: RFC 7541, section 6.2.1."""
+    return b"\x40" + _text(name) + _text(value)
+
+
+def call_headers(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    """Return the headers of a gRPC call, as literals without indexing: RFC 7541, section 6.2.2."""
     headers = [
         (b":method", b"POST"),
         (b":scheme", b"http"),
@@ -33,9 +48,16 @@ def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
         (b"content-type", b"application/grpc"),
         *more,
     ]
-    # Literals without indexing and without Huffman coding: RFC 7541, section 6.2.2.
-    block = b"".join(
-        b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in headers
-    )
+    return b"".join(b"\0" + _text(name) + _text(value) for name, value in headers)
+
+
+def opening(path: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    """Return the first bytes of a connection, with a gRPC call that sends the empty message.
+
+    Args:
+        path: The path of the call.
+        more: Further headers.
+    """
+    block = call_headers(path, *more)
     call = frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, bytes(5))
     return START + call

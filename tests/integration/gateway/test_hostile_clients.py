@@ -14,7 +14,8 @@ from fanfare.write.v1 import write_pb2 as w
 from helpers.fanfare import Fanfare
 from helpers.waiting import wait_until
 
-BODY_BYTES = 4 * 1024 * 1024
+from core.rpc.request_sizes import max_json_bytes
+
 # Far longer than a call takes, even on a busy machine where all the threads below have to wait.
 CALL_SECONDS = 10.0
 CALLS = 30
@@ -22,6 +23,11 @@ ATTACK_SECONDS = 200.0
 # How many connections to hold open for each kind of request that never ends.
 HELD_CONNECTIONS = 100
 PATHS = {"write": "/tweets:batchCreate", "read": "/users:batchGet"}
+# The largest bodies that the paths take.
+BODY_BYTES = {
+    "write": max_json_bytes(w.BatchCreateTweetsRequest.DESCRIPTOR),
+    "read": max_json_bytes(r.BatchGetUsersRequest.DESCRIPTOR),
+}
 
 
 def _post(path: str, body: bytes, length: int | None = None) -> bytes:
@@ -34,20 +40,21 @@ def _get(target: str, header: str = "X: y") -> bytes:
     return f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n\r\n".encode()
 
 
-def _large(start: bytes, item: bytes, separator: bytes, end: bytes) -> bytes:
-    count = (BODY_BYTES - len(start) - len(end)) // len(item + separator) - 1
+def _large(size: int, start: bytes, item: bytes, separator: bytes, end: bytes) -> bytes:
+    count = (size - len(start) - len(end)) // len(item + separator) - 1
     return start + separator.join([item] * count) + end
 
 
-def _requests(path: str) -> dict[str, bytes]:
+def _requests(service: str) -> dict[str, bytes]:
     """Return requests that must be refused, by the name of what is wrong with them."""
+    path, size = PATHS[service], BODY_BYTES[service]
     return {
-        "tiny objects": _post(path, _large(b'{"user_ids": [', b"{}", b",", b"]}")),
-        "numbers": _post(path, _large(b'{"requests": [', b"1", b",", b"]}")),
-        "one text": _post(path, _large(b'{"requests": "', b"x", b"", b'"}')),
-        "deep lists": _post(path, b"[" * (BODY_BYTES - 1)),
-        "deep objects": _post(path, b'{"a":' * (BODY_BYTES // 5 - 1)),
-        "a body over the limit": _post(path, b"x" * (BODY_BYTES + 1)),
+        "tiny objects": _post(path, _large(size, b'{"user_ids": [', b"{}", b",", b"]}")),
+        "numbers": _post(path, _large(size, b'{"requests": [', b"1", b",", b"]}")),
+        "one text": _post(path, _large(size, b'{"requests": "', b"x", b"", b'"}')),
+        "deep lists": _post(path, b"[" * (size - 1)),
+        "deep objects": _post(path, b'{"a":' * (size // 5 - 1)),
+        "a body over the limit": _post(path, b"x" * (size + 1)),
         "a long path": _get("/" * 65_000),
         "many headers": _get("/", "\r\n".join(f"X{n}: a" for n in range(200))),
     }
@@ -92,7 +99,7 @@ def test_grpc_calls_are_answered_while_http_clients_misbehave(
                 if status[8:10] == b" 4":
                     refused.add(name)
 
-    attacks = _requests(PATHS[service])
+    attacks = _requests(service)
     threads = [threading.Thread(target=attack, args=item) for item in attacks.items()]
     calls = itertools.count(1)
 

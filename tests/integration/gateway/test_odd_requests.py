@@ -194,6 +194,7 @@ async def test_one_connection_too_many_is_told_so(
                 head, _, body = answer.partition(b"\r\n\r\n")
                 assert head.startswith(b"HTTP/1.1 503 ")
                 assert b"\r\nRetry-After: " in head
+                assert b"\r\nX-Content-Type-Options: nosniff" in head
                 assert json.loads(body)["details"][0]["reason"] == "TOO_MANY_CALLS"
         writer.close()
         await writer.wait_closed()

@@ -15,7 +15,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from core import errors
 from core.runtime.process import StartError
 from gateway.cors import Cors
-from gateway.server import MAX_BODY_BYTES
 
 from .fakes import Client, Fake, Held
 
@@ -168,16 +167,6 @@ async def test_a_charset_is_fine(commands: Client) -> None:
     headers = {"Content-Type": "Application/JSON; charset=utf-8"}
     body = b'{"follower_id":1,"followed_id":2}'
     assert (await commands.send("POST", "/followers", body, **headers)).status == 200
-
-
-async def test_a_body_over_the_limit_is_413(commands: Client) -> None:
-    """The limit applies to a declared length, and to chunks without one."""
-    body = b'"' + b"x" * (MAX_BODY_BYTES - 2) + b'"'
-    assert (await commands.send("POST", "/tweets", body)).status == 400
-    reply = await commands.send("POST", "/tweets", body + b" ")
-    assert (reply.status, reply.reason) == (413, "BODY_TOO_LARGE")
-    reply = await commands.send("POST", "/tweets", _chunks(body, b" "))
-    assert (reply.status, reply.reason) == (413, "BODY_TOO_LARGE")
 
 
 async def test_a_compressed_body_is_415(commands: Client) -> None:

@@ -103,7 +103,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: GET /tweet/1.
     """
     ERROR_REASON_BODY_TOO_LARGE: _ErrorReason.ValueType  # 12
-    """INVALID_ARGUMENT, REST only (413): the body is larger than the limit, which is in bytes.
+    """INVALID_ARGUMENT (413 in REST): the request is larger than any valid request of its method can
+    be. It was not parsed. The limit is in bytes.
 
     Example: POST /tweets:batchCreate with a body of 5 MiB.
 
@@ -325,7 +326,8 @@ ERROR_REASON_PATH_NOT_FOUND: ErrorReason.ValueType  # 11
 Example: GET /tweet/1.
 """
 ERROR_REASON_BODY_TOO_LARGE: ErrorReason.ValueType  # 12
-"""INVALID_ARGUMENT, REST only (413): the body is larger than the limit, which is in bytes.
+"""INVALID_ARGUMENT (413 in REST): the request is larger than any valid request of its method can
+be. It was not parsed. The limit is in bytes.
 
 Example: POST /tweets:batchCreate with a body of 5 MiB.
 

@@ -22,6 +22,7 @@ from helpers.http2 import START, frame
 
 from core.auth.call_context import Context
 from core.rpc import server as core_server
+from core.rpc import server_options
 
 # Less than DRAIN_SECONDS, so that a test fails if its drain only ends by its time limit.
 DEADLINE_SECONDS = 8.0
@@ -161,7 +162,7 @@ async def test_a_drain_has_an_end(
 
 async def test_clients_may_ping_without_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such pings show clients a dead connection. By default grpc disconnects clients for them."""
-    monkeypatch.setattr(core_server, "CLIENT_PING_SECONDS", 0.01)
+    monkeypatch.setattr(server_options, "CLIENT_PING_SECONDS", 0.01)
     async with asyncio.timeout(DEADLINE_SECONDS), serving(READ) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(START)

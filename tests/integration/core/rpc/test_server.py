@@ -150,7 +150,7 @@ async def test_more_metadata_than_grpc_takes_is_refused() -> None:
 
 
 @pytest.mark.timeout(30)
-async def test_a_request_with_a_million_mistakes_is_one_short_answer() -> None:
+async def test_a_request_with_many_mistakes_is_one_short_answer() -> None:
     """A large request is told only its first mistake, a small one all its mistakes up to 20."""
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
@@ -159,7 +159,7 @@ async def test_a_request_with_a_million_mistakes_is_one_short_answer() -> None:
     ):
         stub: Any = ReadServiceStub(channel)
         told = []
-        for ids in (1_000_000, 1001, 1000, 1):
+        for ids in (40_000, 1001, 1000, 1):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await stub.BatchGetUsers(pb.BatchGetUsersRequest(user_ids=[0] * ids))
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -19,8 +19,7 @@ from helpers.grpc_server import Unlimited, serving
 
 from core.auth.access_tokens import PublicKeys, Verifier, create_key
 from core.auth.authorizer import Authorizer
-from core.rpc import server as core_server
-from core.rpc import tls
+from core.rpc import server_options, tls
 from core.rpc.server import GrpcServer
 from core.rpc.tls import Certificates
 from core.settings import SettingsError
@@ -100,7 +99,7 @@ async def test_a_connection_of_before_ends(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the holder of a replaced certificate could stay connected for ever."""
-    monkeypatch.setattr(core_server, "CONNECTION_SECONDS", 0.2)
+    monkeypatch.setattr(server_options, "CONNECTION_SECONDS", 0.2)
     old = Certificates(folder).files()
     async with (
         asyncio.timeout(DEADLINE_SECONDS),

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from core.auth.call_context import Context, Metadata
 from core.errors import (
+    BodyTooLargeError,
     FanfareError,
     InternalError,
     InvalidRequestError,
@@ -20,6 +21,7 @@ from core.errors import (
     UserNotFoundError,
 )
 from core.rpc.handlers import MethodHandler
+from core.rpc.request_sizes import max_message_bytes
 
 GET_USER = pb.DESCRIPTOR.services_by_name["ReadService"].methods_by_name["GetUser"]
 REQUEST = pb.GetUserRequest(user_id=7)
@@ -114,6 +116,17 @@ async def test_bytes_that_are_not_the_message_are_malformed() -> None:
     """Only gRPC's requests arrive as bytes."""
     with pytest.raises(MalformedRequestError, match=r"not a fanfare\.read\.v1\.GetUserRequest"):
         await MethodHandler(GET_USER, _unused, None).answer_bytes(b"\xff", CONTEXT)
+
+
+async def test_bytes_above_the_limit_of_the_method_are_not_parsed() -> None:
+    """The limit follows from the contract: no valid request of the method is that large."""
+    handler = MethodHandler(GET_USER, _unused, None)
+    limit = max_message_bytes(GET_USER.input_type)
+    with pytest.raises(MalformedRequestError):
+        await handler.answer_bytes(b"\xff" * limit, CONTEXT)
+    with pytest.raises(BodyTooLargeError) as error:
+        await handler.answer_bytes(b"\xff" * (limit + 1), CONTEXT)
+    assert error.value.metadata == {"limit": str(limit)}
 
 
 async def _unused(_request: Any, _context: Context) -> Any:
