@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from psycopg.rows import dict_row
@@ -11,12 +12,20 @@ from psycopg.rows import dict_row
 from core.errors import DatabaseUnavailableError
 from core.feed.history import OtherHistoryError
 from core.runtime.metrics import METRICS, Metric
+from core.storage.circuit_breaker import CircuitBreaker
 from core.storage.queries import load_queries
+from core.storage.shares import Cost
 from read_service.freshness import Freshness
 from read_service.servers import Connection, Server
 
 LOG = logging.getLogger(__name__)
 SQL = load_queries("read_service")
+# After this many failures in a row, the replica is not asked for a while. Otherwise each read would
+# wait until the pool gives up connecting to it.
+REPLICA_FAILURES_TO_OPEN = 3
+REPLICA_OPEN_SECONDS = 5.0
+# The queries that read rows for each of the users that somebody follows.
+EXPENSIVE = frozenset({"home_timeline", "newest_ids", "newest_ids_of_authors"})
 
 
 class RowWithId(Protocol):
@@ -35,7 +44,7 @@ class Databases:
     """The primary, and a replica that answers the queries for which it is fresh enough.
 
     A query goes to the replica. The primary answers it when the replica is not fresh enough, does
-    not answer, or is left out.
+    not answer, or is left out. A replica that does not answer is not asked for a few seconds.
 
     Each method takes the name of a statement in queries.sql, its parameters, the freshness that
     the answer must have, and the class of its rows, whose fields are named like the columns.
@@ -45,15 +54,31 @@ class Databases:
         ConsistencyTokenLostError: what the consistency token stands for may be lost.
         OtherHistoryError: Redis is at another history than the database.
         DatabaseUnavailableError: no server answers.
-        OverloadedError: too many callers wait for a connection.
+        OverloadedError: the caller has too many statements waiting, or there were too many other
+            callers for too long.
     """
 
-    def __init__(self, primary: Server, replica: Server) -> None:
-        """Use these servers; without a replica, pass the primary twice."""
+    def __init__(
+        self,
+        primary: Server,
+        replica: Server,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Use these servers.
+
+        Args:
+            primary: the primary.
+            replica: the replica; without one, the primary again.
+            clock: seconds; tests pass their own.
+        """
         self._primary = primary
         self._replica = replica
         self.is_replica_used = replica is not primary
         """Set to False to leave the replica out."""
+        self._replica_breaker = CircuitBreaker(
+            REPLICA_FAILURES_TO_OPEN, REPLICA_OPEN_SECONDS, _note_replica_down, clock
+        )
 
     async def rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
@@ -105,29 +130,42 @@ class Databases:
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> list[Row] | None:
         """Return the replica's rows, or None if it cannot answer and the primary must."""
-        if not self.is_replica_used:
+        if not self.is_replica_used or self._replica_breaker.is_open:
             return None
         try:
-            async with self._replica.connection() as connection:
-                if await freshness.is_met_by(connection):
-                    return await _fetch(connection, query, parameters, row)
-            METRICS.add(Metric.REPLICA_BEHIND)
-        except DatabaseUnavailableError:
+            async with self._replica.connection(_cost(query)) as connection:
+                is_fresh = await freshness.is_met_by(connection)
+                found = await _fetch(connection, query, parameters, row) if is_fresh else None
+        except DatabaseUnavailableError as error:
             METRICS.add(Metric.REPLICA_DOWN)
-            LOG.warning("replica does not answer; asking the primary")
-        return None
+            self._replica_breaker.record_failure(error)
+            return None
+        self._replica_breaker.record_success()
+        METRICS.add(Metric.REPLICA_BEHIND, found is None)
+        return found
 
     async def _primary_rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> list[Row]:
         try:
-            async with self._primary.connection() as connection:
+            async with self._primary.connection(_cost(query)) as connection:
                 await freshness.check(connection)
                 return await _fetch(connection, query, parameters, row)
         except DatabaseUnavailableError as error:
             if freshness.unavailable_error is None:
                 raise
             raise freshness.unavailable_error from error
+
+
+def _note_replica_down(error: Exception) -> None:
+    LOG.warning(
+        "replica does not answer; asking the primary for %.0f s: error=%s",
+        *(REPLICA_OPEN_SECONDS, error.__cause__ or error),
+    )
+
+
+def _cost(query: str) -> Cost:
+    return Cost.EXPENSIVE if query in EXPENSIVE else Cost.CHEAP
 
 
 async def _fetch(

@@ -28,8 +28,9 @@ BUILD_SECONDS = 10.0
 # authors, the page comes from Postgres until later reads have built the rest.
 MAX_LISTS_PER_BUILD = 32
 # How many reads of this process build at a time. The others get their pages from Postgres, which
-# costs Postgres less than a build. So it is not overloaded when all lists are lost at once.
-MAX_BUILDERS = 8
+# costs Postgres less than a build. So it is not overloaded when all lists are lost at once. Builds
+# leave at least one of the connections for expensive queries to those pages.
+MAX_BUILDERS = 4
 
 
 class ListNotReadyError(CacheUnavailableError):

@@ -164,6 +164,12 @@ class TimelineStore(Protocol):
         The primary is asked for those that a replica does not have.
         """
 
+    async def existing_tweets(self, ids: Sequence[int], freshness: Freshness) -> list[int]:
+        """Return those of the ids that tweets have, in their order.
+
+        The primary is asked for those that a replica does not have.
+        """
+
     async def home_timeline(
         self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
     ) -> TweetPage:

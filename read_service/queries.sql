@@ -40,10 +40,19 @@ WHERE id = ANY(%(ids)s) AND deleted_at IS NULL
 SELECT true AS found FROM users WHERE id = %(user_id)s AND deleted_at IS NULL
 
 -- name: list_users
+-- The rows that OFFSET skips are read from an index only, here and in the other lists. Users who are
+-- being erased are few, and are looked up once for each statement.
 SELECT id, username, bio, created_at, updated_at FROM users
-WHERE id > %(after)s AND deleted_at IS NULL
+JOIN (
+    SELECT id FROM users
+    WHERE id > %(after)s AND id NOT IN (SELECT id FROM users WHERE deleted_at IS NOT NULL)
+    ORDER BY id
+    OFFSET %(offset)s LIMIT %(limit)s
+) AS page USING (id)
 ORDER BY id
-OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: existing_tweets
+SELECT id FROM tweets WHERE id = ANY(%(ids)s)
 
 -- name: tweets_by_id
 SELECT id, user_id, content, created_at, updated_at, version FROM tweets WHERE id = ANY(%(ids)s)
@@ -56,57 +65,94 @@ WHERE follower_id = %(follower_id)s AND followed_id = %(followed_id)s AND NOT EX
 
 -- name: list_user_tweets
 SELECT id, user_id, content, created_at, updated_at FROM tweets
-WHERE user_id = %(user_id)s AND id < %(before)s
-    AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
+JOIN (
+    SELECT id FROM tweets
+    WHERE user_id = %(user_id)s AND id < %(before)s
+        AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
+    ORDER BY id DESC
+    OFFSET %(offset)s LIMIT %(limit)s
+) AS page USING (id)
 ORDER BY id DESC
-OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: list_followers
-SELECT users.id, username, bio, users.created_at, updated_at, seq
-FROM follows JOIN users ON users.id = follower_id
-WHERE followed_id = %(user_id)s AND seq < %(before)s AND deleted_at IS NULL
-    AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
+SELECT id, username, bio, created_at, updated_at, seq
+FROM users
+JOIN (
+    SELECT follower_id AS id, seq FROM follows
+    WHERE followed_id = %(user_id)s AND seq < %(before)s
+        AND follower_id NOT IN (SELECT id FROM users WHERE deleted_at IS NOT NULL)
+        AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
+    ORDER BY seq DESC
+    OFFSET %(offset)s LIMIT %(limit)s
+) AS page USING (id)
 ORDER BY seq DESC
-OFFSET %(offset)s LIMIT %(limit)s
 
 -- name: list_following
-SELECT users.id, username, bio, users.created_at, updated_at, seq
-FROM follows JOIN users ON users.id = followed_id
-WHERE follower_id = %(user_id)s AND seq < %(before)s AND deleted_at IS NULL
-    AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
+SELECT id, username, bio, created_at, updated_at, seq
+FROM users
+JOIN (
+    SELECT followed_id AS id, seq FROM follows
+    WHERE follower_id = %(user_id)s AND seq < %(before)s
+        AND followed_id NOT IN (SELECT id FROM users WHERE deleted_at IS NOT NULL)
+        AND EXISTS (SELECT FROM users WHERE id = %(user_id)s AND deleted_at IS NULL)
+    ORDER BY seq DESC
+    OFFSET %(offset)s LIMIT %(limit)s
+) AS page USING (id)
 ORDER BY seq DESC
-OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: newest_of_followed
+-- The newest tweets of the users that a user follows, as the two statements below need them: the row
+-- of `newest` with the highest `merged` has their ids in `ids`, at most %(count)s, newest first.
+--
+-- The followed users are merged in random order, in rounds, each of which doubles their number. Once
+-- %(count)s ids are known, a round reads only ids that are not below the last of them. So whatever
+-- the users have posted, a round reads about %(count)s ids, and one index entry for each user.
+followed AS MATERIALIZED (
+    SELECT followed_id AS author, row_number() OVER (ORDER BY random()) AS place
+    FROM follows WHERE follower_id = %(user_id)s
+),
+newest (merged, ids) AS (
+    SELECT 0::bigint, ARRAY[]::bigint[]
+    UNION ALL
+    SELECT round_end, ARRAY(
+        SELECT id FROM (
+            SELECT unnest(ids) AS id
+            UNION ALL
+            SELECT tweet.id FROM followed CROSS JOIN LATERAL (
+                SELECT id FROM tweets
+                WHERE user_id = author AND id < %(before)s AND id >= coalesce(ids[%(count)s], 0)
+                ORDER BY id DESC
+                LIMIT %(count)s
+            ) AS tweet
+            WHERE place > merged AND place <= round_end
+        ) AS candidates
+        ORDER BY id DESC
+        LIMIT %(count)s
+    )
+    FROM newest CROSS JOIN LATERAL (SELECT 2 * merged + 16 AS round_end) AS round
+    WHERE merged < (SELECT count(*) FROM followed)
+)
 
 -- name: home_timeline
--- Reads the newest tweets of each followed user from an index; the newest of all of these are the page.
-SELECT page.id, page.user_id, page.content, page.created_at, page.updated_at
-FROM follows
-CROSS JOIN LATERAL (
-    SELECT id, user_id, content, created_at, updated_at FROM tweets
-    WHERE user_id = followed_id AND id < %(before)s
-    ORDER BY id DESC
-    LIMIT %(offset)s + %(limit)s
-) AS page
-WHERE follower_id = %(user_id)s
-ORDER BY page.id DESC
-OFFSET %(offset)s LIMIT %(limit)s
+WITH RECURSIVE
+-- include: newest_of_followed
+SELECT id, user_id, content, created_at, updated_at FROM tweets
+WHERE id = ANY (ARRAY(
+    SELECT unnest(ids[%(offset)s + 1:]) FROM newest
+    WHERE merged = (SELECT max(merged) FROM newest)
+))
+ORDER BY id DESC
 
 -- name: newest_ids
 -- The base of a home timeline's list. One statement, so that both columns are of one snapshot.
-SELECT ARRAY(
-    SELECT newest.id
-    FROM follows
-    CROSS JOIN LATERAL (
-        SELECT id FROM tweets WHERE user_id = followed_id ORDER BY id DESC LIMIT %(limit)s
-    ) AS newest
-    WHERE follower_id = %(user_id)s
-    ORDER BY newest.id DESC
-    LIMIT %(limit)s
-) AS ids, ARRAY(
+WITH RECURSIVE
+-- include: newest_of_followed
+SELECT ids, ARRAY(
     SELECT followed_id FROM follows JOIN users ON users.id = followed_id
     WHERE follower_id = %(user_id)s AND pulled
     ORDER BY followed_id
 ) AS pull_authors
+FROM newest ORDER BY merged DESC LIMIT 1
 
 -- name: newest_ids_of_authors
 SELECT author, ARRAY(

@@ -71,6 +71,13 @@ class VersionedTweetRow(TweetRow):
 
 
 @dataclass(frozen=True, slots=True)
+class IdRow:
+    """The id of something that exists."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class BaseRow:
     """What the base of a home timeline's list is made of."""
 

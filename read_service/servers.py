@@ -8,6 +8,8 @@ from typing import Any, LiteralString, Protocol
 
 from psycopg.rows import AsyncRowFactory, DictRow
 
+from core.storage.shares import Cost
+
 
 class SingleValueCursor(Protocol):
     """The result of a statement, with its rows as tuples."""
@@ -41,11 +43,12 @@ class Connection(Protocol):
 class Server(Protocol):
     """A Postgres server."""
 
-    def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection.
+    def connection(self, cost: Cost = Cost.CHEAP) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection, for statements that need so much of the database.
 
         Raises:
             DatabaseUnavailableError: the server is down, broke off, or is silent for too long. A
                 statement on the connection may raise this too.
-            OverloadedError: too many callers wait for a connection.
+            OverloadedError: the caller has too many statements waiting, or there were too many
+                other callers for too long.
         """

@@ -11,6 +11,7 @@ from fanfare.common.v1.common_pb2 import User
 from core.rpc.messages import delimited
 from read_service.databases import Databases
 from read_service.freshness import Freshness
+from read_service.pages import FROM_THE_TOP
 from read_service.protocols import ListBase, StoredTweet, TweetPage
 from read_service.rows import (
     AccountRow,
@@ -19,6 +20,7 @@ from read_service.rows import (
     ExistsRow,
     FollowRow,
     FollowTimeRow,
+    IdRow,
     TweetRow,
     UserRow,
     VersionedTweetRow,
@@ -93,6 +95,11 @@ class PostgresStore:
         rows = await self._databases.rows_by_id("tweets_by_id", ids, freshness, VersionedTweetRow)
         return {id_: StoredTweet(row.version, row.serialise()) for id_, row in rows.items()}
 
+    async def existing_tweets(self, ids: Sequence[int], freshness: Freshness) -> list[int]:
+        """Return those of the ids that tweets have, in their order."""
+        rows = await self._databases.rows_by_id("existing_tweets", ids, freshness, IdRow)
+        return [id_ for id_ in ids if id_ in rows]
+
     async def followed_since(
         self, follower_id: int, followed_id: int, freshness: Freshness
     ) -> datetime | None:
@@ -112,12 +119,12 @@ class PostgresStore:
         self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
     ) -> TweetPage:
         """Return the tweets of the users that a user follows, below the given id, newest first."""
-        page = {"user_id": user_id, "before": before, "offset": offset, "limit": limit}
+        page = {"user_id": user_id, "before": before, "offset": offset, "count": offset + limit}
         return _page(await self._databases.rows("home_timeline", page, freshness, TweetRow))
 
     async def newest_ids(self, user_id: int, limit: int, freshness: Freshness) -> ListBase:
         """Return the base of a home timeline with at most limit ids, from one snapshot."""
-        page = {"user_id": user_id, "limit": limit}
+        page = {"user_id": user_id, "before": FROM_THE_TOP, "count": limit}
         (row,) = await self._databases.rows("newest_ids", page, freshness, BaseRow)
         return ListBase(row.ids, row.pull_authors)
 

@@ -44,25 +44,27 @@ class RedisTweetCache:
 
     async def take_fill_leases(self, ids: Sequence[int], fill_lease: str) -> Leased[int]:
         """Take the fill leases of those tweets that are absent."""
-        key = self._connection.keys.tweet
-        value = tweet_cache.encode_lease(fill_lease)
-        commands: list[Command] = [
-            ("SET", key(id_), value, "NX", "EX", FILL_LEASE_SECONDS) for id_ in ids
-        ]
+        keys = map(self._connection.keys.tweet, ids)
+        lease = tweet_cache.encode_lease(fill_lease)
+        command: Command = ("EVAL", tweet_cache.LEASE, len(ids), *keys, lease, FILL_LEASE_SECONDS)
         shards = set(map(shard_of, ids))
-        answers, applied = await self._connection.ask_with_applied(commands, shards)
-        taken = [id_ for id_, answer in zip(ids, answers, strict=True) if answer is not None]
+        (answer,), applied = await self._connection.ask_with_applied([command], shards)
+        taken = [id_ for id_, is_taken in zip(ids, answer, strict=True) if is_taken]
         return Leased(taken, applied)
 
     async def fill(self, values: Mapping[int, bytes], fill_lease: str) -> None:
         """Store the values of tweets whose fill leases are still held."""
-        key = self._connection.keys.tweet
+        keys = map(self._connection.keys.tweet, values)
         lease, ttl = tweet_cache.encode_lease(fill_lease), self._ttl_seconds
-        answers = await self._connection.ask(
-            [
-                ("EVAL", tweet_cache.FILL, 1, key(id_), lease, value, ttl)
-                for id_, value in values.items()
-            ]
+        command: Command = (
+            "EVAL",
+            tweet_cache.FILL,
+            len(values),
+            *keys,
+            lease,
+            ttl,
+            *values.values(),
         )
-        METRICS.add(Metric.FILL_LEASE_LOST, answers.count(0))
-        METRICS.add(Metric.TWEET_FILLED, answers.count(1))
+        (held,) = await self._connection.ask([command])
+        METRICS.add(Metric.FILL_LEASE_LOST, len(values) - held)
+        METRICS.add(Metric.TWEET_FILLED, held)

@@ -74,6 +74,10 @@ class TweetReader:
                 absent.append(id_)
             elif (tweet := decode_entry(value)) is not None:
                 tweets[id_] = delimited(tweet)
+        if absent and not is_listed:
+            # Anybody may have made these ids up. Leases are taken only of tweets that exist, so
+            # that an id that no tweet has costs Redis nothing more.
+            absent = await self._store.existing_tweets(absent, ANY)
         if absent:
             tweets |= await self._fill(absent, is_listed=is_listed)
         return tweets
@@ -83,7 +87,8 @@ class TweetReader:
 
         First the lease is taken, then the applied moment is read, then the tweet from a Postgres
         server that has reached that moment. A change that is applied later takes the lease away. A
-        change that was applied earlier is in what Postgres returns.
+        change that was applied earlier is in what Postgres returns. What was read before the lease
+        was taken, such as whether the tweet exists, is never stored.
         """
         fill_lease = secrets.token_hex(8)
         leased = await self._cache.take_fill_leases(ids, fill_lease)

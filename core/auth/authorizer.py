@@ -19,6 +19,7 @@ from core.auth.addresses import FORWARDED_KEY, Network, client_address, owner_of
 from core.auth.call_context import Context, Metadata
 from core.auth.rate_limits import RateLimiter
 from core.errors import PermissionDeniedError, UnauthenticatedError
+from core.runtime.callers import CALLER
 
 AuthorOf = Callable[[int], Awaitable[int | None]]
 IsAdmin = Callable[[int], Awaitable[bool]]
@@ -125,6 +126,7 @@ class Authorizer:
 
         async def check(request: Message, context: Context) -> None:
             caller = self._caller(context, optional=is_public)
+            CALLER.set(str(caller.user_id or caller.service or self._address(context)))
             if per_minute and not caller.service:
                 user_id = None if by_address else caller.user_id
                 counted_by = str(user_id or self._address(context))

@@ -21,7 +21,8 @@ _LEASE = b"L"
 
 # The scripts that change entries. The .lua files describe their arguments and results.
 SET_IF_NEWER = load_script("set_tweet_if_newer")
-FILL = load_script("fill_tweet")
+LEASE = load_script("lease_tweets")
+FILL = load_script("fill_tweets")
 
 
 def tweet_id_of(key: bytes) -> int:

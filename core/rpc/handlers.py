@@ -15,6 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from core.auth.addresses import client_address, owner_of
 from core.auth.authorizer import Authorizer, Check
 from core.auth.call_context import Context
 from core.errors import (
@@ -26,6 +27,7 @@ from core.errors import (
 from core.rpc.calls import Calls
 from core.rpc.request_sizes import max_message_bytes
 from core.rpc.validation import validate
+from core.runtime.callers import CALLER
 
 LOG = logging.getLogger(__name__)
 
@@ -88,7 +90,9 @@ class MethodHandler:
 
     async def _answer(self, request: Message, size: int, context: Context) -> Message | bytes:
         validate(request, size)
-        if self._check is not None:
+        if self._check is None:
+            CALLER.set(owner_of(client_address(context.address, "", ())))
+        else:
             await self._check(request, context)
         return await self._method(request, context)
 

@@ -118,6 +118,10 @@ class Metric(StrEnum):
     CACHE_REFUSED = "cache_refused"
     """Redis had no memory for a list or a tweet, so Postgres answered."""
 
+    # Both services.
+    POSTGRES_OVERLOADED = "postgres_overloaded"
+    """A caller got no connection to Postgres: too many statements waited, or for too long."""
+
 
 class Metrics:
     """The counts of this process, usable from any thread."""

@@ -1,7 +1,7 @@
 """Connections to Postgres, and a pool of them.
 
 A connection is given up when Postgres sends nothing for too long while a statement waits. The pool
-limits how many connections there are, how many callers wait for one, and for how long.
+limits how many connections there are; shares.py decides which of the waiting callers is next.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ import psycopg
 from psycopg.abc import RV, PQGen
 from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from core.errors import DatabaseUnavailableError, OverloadedError
+from core.errors import DatabaseUnavailableError
+from core.runtime.callers import CALLER
 from core.settings import DEFAULT_SILENCE_SECONDS
 from core.storage.queries import load_queries
+from core.storage.shares import Cost, Shares
 
 LOG = logging.getLogger(__name__)
 CONNECT_SECONDS = 2
-# How long a caller waits for a connection of the pool, and how many callers may wait.
-WAIT_SECONDS = 2.0
+# How long a caller waits until the pool has connected to Postgres.
+CONNECTED_SECONDS = 2.0
+# How many statements may wait for a connection that is in use.
 MAX_WAITING = 1000
 # How often a missing migration is logged.
 SCHEMA_LOG_SECONDS = 10.0
@@ -193,14 +196,14 @@ class Database:
         self._silence_seconds = silence_seconds
         self._replaced_at = 0.0
         self._schema_noted_at = -SCHEMA_LOG_SECONDS
+        self._shares = Shares(max_size, MAX_WAITING)
         self._pool = AsyncConnectionPool(
             dsn,
             connection_class=Connection,
             kwargs=connection_arguments(application, silence_seconds),
             min_size=1,
             max_size=max_size,
-            timeout=WAIT_SECONDS,
-            max_waiting=MAX_WAITING,
+            timeout=CONNECTED_SECONDS,
             configure=self._configure,
             check=self._check,
             reconnect_timeout=RECONNECT_SECONDS,
@@ -217,14 +220,19 @@ class Database:
         await self._pool.close()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection in autocommit mode.
+    async def connection(self, cost: Cost = Cost.CHEAP) -> AsyncIterator[Connection]:
+        """Lend a connection in autocommit mode, in fair turns to all callers who wait for one.
+
+        Args:
+            cost: how much of the database the statements may need.
 
         Raises:
             DatabaseUnavailableError: Postgres cannot be reached, is silent for too long, the
                 connection broke, or the database was not migrated to this version.
-            OverloadedError: too many callers wait for a connection.
+            OverloadedError: the caller has too many statements waiting, or there were too many
+                other callers for too long.
         """
+        await self._shares.acquire(CALLER.get(), cost)
         try:
             async with self._pool.connection() as connection:
                 try:
@@ -234,15 +242,20 @@ class Database:
                     # Postgres does not confirm that it has cancelled the statement.
                     if connection.closed:
                         await self._replace_others(connection)
-        except TooManyRequests as error:
-            raise OverloadedError from error
-        except (PoolTimeout, PoolClosed) as error:
+        except PoolTimeout as error:
+            # There are as many connections as shares, so the pool has none because it cannot
+            # connect. Those who wait for a share would only find that out one after another.
+            self._shares.refuse_waiting(DatabaseUnavailableError)
+            raise DatabaseUnavailableError from error
+        except PoolClosed as error:
             raise DatabaseUnavailableError from error
         except psycopg.OperationalError as error:
             raise DatabaseUnavailableError from error
         except (UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
             self._note_wrong_schema(error)
             raise DatabaseUnavailableError from error
+        finally:
+            self._shares.release(cost)
 
     def _note_wrong_schema(self, error: psycopg.Error) -> None:
         """Log that the database was not migrated, at most once in SCHEMA_LOG_SECONDS."""

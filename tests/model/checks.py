@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from model.events import PARTITIONS, SHARDS, Kind, Tweet
 from model.postgres import FROM_THE_TOP, Row, Snapshot
-from model.reader import page, page_with_token
+from model.reader import page, page_with_token, tweets_by_id
 from model.world import Acknowledged, Steps, ViolationError, World
 
 from core.feed.checkpoints import Checkpoint
+
+NO_TWEET = 2**40
+"""An id that no tweet has."""
 
 
 def read_all(world: World, viewer: int, limit: int) -> Steps[list[Tweet]]:
@@ -82,6 +85,41 @@ def _until_lost(
             if snapshot is loaded and (len(past) <= at or past[at] is not commit):
                 return snapshots[:number]
     return snapshots
+
+
+def check_tweets(world: World) -> Steps[None]:
+    """Check that after draining, a read by id shows every tweet as the primary has it."""
+    expected = dict(world.postgres.now.tweets)
+    found = yield from tweets_by_id(world, sorted(expected))
+    if found != expected:
+        raise ViolationError(
+            f"by id: {_named([*found.values()])}, and not {_named([*expected.values()])}"
+        )
+
+
+def check_absence(world: World) -> Steps[None]:
+    """Check that a tweet is absent only if the primary lacked it at a moment of the read.
+
+    Nothing is checked in the cases in which `check_pagination` checks nothing.
+    """
+    incarnation, restored = world.redis.incarnation, world.kafka.restored
+    postgres, replica = world.postgres, world.replica
+    history, begun = postgres.valid_history(), postgres.lsn
+    promised = _is_paged(world, history)
+    ids = [*sorted(postgres.now.tweets)[-3:], NO_TWEET]
+    found = yield from tweets_by_id(world, ids)
+    if (incarnation, restored) != (world.redis.incarnation, world.kafka.restored):
+        return
+    if not promised or not _is_paged(world, history):
+        return
+    if (postgres, replica) != (world.postgres, world.replica):
+        return
+    world.figures["tweets read by id"] += len(ids)
+    for tweet_id in ids:
+        if tweet_id not in found and all(
+            tweet_id in snapshot.tweets for snapshot in postgres.snapshots[begun:]
+        ):
+            raise ViolationError(f"by id: t{tweet_id} is absent, and was there all the time")
 
 
 def check_pagination(world: World, viewer: int) -> Steps[None]:

@@ -35,6 +35,8 @@ class Focus:
     """How often a delivery to Kafka is not reported."""
     replica_rates: Sequence[float] = (0.0, 0.01, 0.04, 0.1)
     """How often the replica moves on."""
+    reads_by_id: bool = False
+    """Whether tweets are also read by their ids."""
 
     def draw_faults(self, rng: random.Random, names: Sequence[str]) -> dict[str, float]:
         """Return the weights of the faults in one run."""
@@ -264,5 +266,15 @@ FOCUSES: Mapping[str, Focus] = {
         users=(2, 3),
         pull_followers=(0,),
         replica_rates=(0.0, 0.01, 0.03),
+    ),
+    "by id": Focus(
+        faults={"key expired": 6, "Redis away": 0.2},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.01, 0.03, 0.06),
+        commands=_TEXTS,
+        users=(3,),
+        pull_followers=(0,),
+        reads_by_id=True,
     ),
 }

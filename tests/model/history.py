@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from model import commands
 from model.chaos import FAULTS, RELAYS, WORKERS, Actor, Chaos
-from model.checks import check_erased, check_exact, check_pagination, check_token, is_drained
+from model.checks import (
+    check_absence,
+    check_erased,
+    check_exact,
+    check_pagination,
+    check_token,
+    check_tweets,
+    is_drained,
+)
 from model.events import PARTITIONS
 from model.focus import FOCUSES, Focus
 from model.relay import Relay
@@ -75,6 +83,9 @@ class _History:
         ]
         self._actors += self._clients
         self._actors += [Actor(f"reader {number}", _reader(world)) for number in range(3)]
+        self._reads_by_id = focus.reads_by_id
+        if focus.reads_by_id:
+            self._actors += [Actor(f"by id {number}", _reader_by_id(world)) for number in range(3)]
         self._actors.append(Actor(ASKER, _asker(world)))
         self._chaos = Chaos(world, self._actors, focus.draw_faults(rng, list(FAULTS)))
         self._fault_rate = rng.choice(focus.fault_rates)
@@ -126,6 +137,8 @@ class _History:
         for viewer in users:
             for _ in range(2):
                 self._finish(check_exact(world, viewer, rng.randint(1, 4)))
+        if self._reads_by_id:
+            self._finish(check_tweets(world))
         for done in rng.sample(world.acknowledged, min(TOKENS, len(world.acknowledged))):
             self._finish(check_token(world, done, rng.choice(users)))
 
@@ -182,6 +195,12 @@ def _reader(world: World) -> Steps[None]:
         yield
         users = sorted(world.postgres.now.users)
         yield from check_pagination(world, world.rng.choice(users))
+
+
+def _reader_by_id(world: World) -> Steps[None]:
+    while not world.quiet:
+        yield
+        yield from check_absence(world)
 
 
 def _asker(world: World) -> Steps[None]:

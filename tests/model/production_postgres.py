@@ -19,6 +19,7 @@ from psycopg.rows import AsyncRowFactory, DictRow
 from core.errors import DatabaseUnavailableError
 from core.storage.postgres import HAS_REACHED
 from core.storage.queries import load_queries
+from core.storage.shares import Cost
 from read_service.rows import TweetRow
 
 SQL = load_queries("read_service")
@@ -113,7 +114,7 @@ class Server:
         self._connect = connect
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[_Session]:
+    async def connection(self, _cost: Cost = Cost.CHEAP) -> AsyncIterator[_Session]:
         """Lend a connection."""
         yield self._connect()
 
@@ -133,8 +134,12 @@ def _tweets_by_id(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
     return [{**_columns(tweet), "version": tweet.version} for tweet in found]
 
 
+def _existing_tweets(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
+    return [{"id": id_} for id_ in asked["ids"] if id_ in now.tweets]
+
+
 def _home_timeline(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
-    page = now.timeline(asked["user_id"], asked["before"], asked["limit"])
+    page = now.timeline(asked["user_id"], asked["before"], asked["count"])
     return [_columns(tweet) for tweet in page]
 
 
@@ -156,6 +161,7 @@ def _user_exists(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
 
 _STATEMENTS: dict[str, Callable[[Snapshot, Mapping[str, Any]], list[DictRow]]] = {
     SQL["tweets_by_id"]: _tweets_by_id,
+    SQL["existing_tweets"]: _existing_tweets,
     SQL["home_timeline"]: _home_timeline,
     SQL["newest_ids"]: _newest_ids,
     SQL["newest_ids_of_authors"]: _newest_ids_of_authors,

@@ -65,6 +65,18 @@ def page(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet
             yield
 
 
+def tweets_by_id(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+    """Return those of the tweets that exist, as a read without a consistency token gets them."""
+    world.figures["tweets by id of the production code"] += 1
+    while True:
+        try:
+            found = yield from _drive(_tweets(world).tweets(ids))
+        except DatabaseUnavailableError:
+            yield
+        else:
+            return {id_: tweet_in(message[1:]) for id_, message in found.items()}
+
+
 def page_with_token(
     world: World, viewer: int, token: Moment, limit: int
 ) -> Steps[list[Tweet] | None]:
@@ -101,15 +113,19 @@ def _drive(coroutine: Awaitable[T]) -> Steps[T]:
 
 def _home_timelines(world: World) -> HomeTimelines:
     """Return what read_service/__main__.py builds, on the model's servers."""
-    cache, local = _TimelineCache(world), _LocalTweetCache(world)
-    databases = Databases(
-        Server(lambda: PrimarySession(world, world.postgres)),
-        Server(lambda: ReplicaSession(world, world.replica)),
-    )
-    store = PostgresStore(databases)
-    tweets = TweetReader(_TweetCache(world), local, store)
+    cache, store = _TimelineCache(world), _store(world)
     lists = ListReader(cache, ListBuilder(cache, store, LENGTH, clock=lambda: 0), LENGTH)
-    return HomeTimelines(cache, lists, store, tweets, LENGTH)
+    return HomeTimelines(cache, lists, store, _tweets(world), LENGTH)
+
+
+def _tweets(world: World) -> TweetReader:
+    return TweetReader(_TweetCache(world), _LocalTweetCache(world), _store(world))
+
+
+def _store(world: World) -> PostgresStore:
+    primary = Server(lambda: PrimarySession(world, world.postgres))
+    replica = Server(lambda: ReplicaSession(world, world.replica))
+    return PostgresStore(Databases(primary, replica))
 
 
 # Redis ---------------------------------------------------------------------------------

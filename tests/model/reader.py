@@ -7,7 +7,7 @@ core/feed/timeline_lists.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -56,6 +56,15 @@ def page(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet
             return found
     world.figures["pages from Postgres"] += 1
     return (yield from _from_postgres(world, history, viewer, before, limit))
+
+
+def tweets_by_id(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+    """Return those of the tweets that exist, as a read without a consistency token gets them."""
+    history = world.known
+    if history is not None:
+        with suppress(RedisAwayError, HistoryEndedError):
+            return (yield from _by_id(world, history, ids))
+    return (yield from _existing_anywhere(world, ids))
 
 
 def _from_postgres(
@@ -296,8 +305,46 @@ def _tweets(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, T
     return tweets
 
 
-def _fill(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
-    """Read tweets from Postgres, and store those for which this reader has a fill lease."""
+def _by_id(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+    """Return those tweets that exist, for ids that anybody may have made up.
+
+    No lease is taken of a tweet that does not exist.
+    """
+    entries = yield from world.local_cache.read(history, world.space(history), ids)
+    tweets = {id_: entry for id_, entry in entries.items() if isinstance(entry, Tweet)}
+    absent = [id_ for id_, entry in entries.items() if entry is None or isinstance(entry, Lease)]
+    if not absent:
+        return tweets
+    existing = yield from _existing_anywhere(world, absent)
+    world.figures["tweets by id that are absent"] += len(absent) - len(existing)
+    if existing:
+        tweets |= yield from _fill(world, history, sorted(existing), existing)
+    return tweets
+
+
+def _existing_anywhere(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+    """Return those of the tweets that the replica has, or else the primary."""
+    yield
+    found = _existing(world.replica.now, ids)
+    lacking = [tweet_id for tweet_id in ids if tweet_id not in found]
+    if lacking and world.rules.absent_asked_of_primary:
+        yield
+        found |= _existing(world.postgres.now, lacking)
+    return found
+
+
+def _fill(
+    world: World, history: str, ids: Sequence[int], seen: Mapping[int, Tweet] | None = None
+) -> Steps[dict[int, Tweet]]:
+    """Read tweets from Postgres, and store those for which this reader has a fill lease.
+
+    Args:
+        world: the world.
+        history: whose keys are filled.
+        ids: which tweets.
+        seen: None if the ids are from a list, so that a tweet that Postgres lacks was deleted. Else
+            the tweets as they were before the leases; their absence is not stored.
+    """
     redis, space = world.redis, world.space(history)
     token = world.new_token()
     redis.check()
@@ -318,10 +365,12 @@ def _fill(world: World, history: str, ids: Sequence[int]) -> Steps[dict[int, Twe
         if world.rules.history_checked_before_build and (world.postgres.valid_history() != history):
             raise HistoryEndedError
         found |= _existing(world.postgres.now, lacking)
+    if seen is not None and not world.rules.read_again_under_lease:
+        found = dict(seen)
     yield
     redis.check()
     for tweet_id in leased if world.rules.tweet_cache_under_lease else ids:
-        entry = found.get(tweet_id, Deleted()) if may_fill else None
+        entry = found.get(tweet_id, Deleted() if seen is None else None) if may_fill else None
         if world.rules.tweet_cache_under_lease:
             space.fill_tweet(tweet_id, token, entry)
         elif entry is not None:

@@ -111,6 +111,13 @@ class Rules:
     missing_asked_of_primary: bool = True
     """A tweet that a replica lacks is looked up on the primary. Otherwise one that is too new for
     the replica counts as deleted."""
+    absent_asked_of_primary: bool = True
+    """A tweet by id that neither Redis nor the replica has is looked up on the primary. Otherwise
+    one that is too new for the replica counts as absent."""
+    read_again_under_lease: bool = True
+    """A tweet by id that was found when its existence was asked is read again after the fill lease
+    was taken. Otherwise the tweet cache may be filled with a version from before the lease, whose
+    successor has been applied and has expired."""
     local_cache_by_history: bool = True
     """The local tweet cache belongs to a history. Otherwise a text of a lost history is shown in
     the next."""

@@ -46,6 +46,8 @@ BROKEN = {
     "crossing_drops_lists": Recorded("pulled", 55),
     "tweet_cache_under_lease": Recorded("tweet cache", 123),
     "missing_asked_of_primary": Recorded("tweet cache", 241),
+    "absent_asked_of_primary": Recorded("by id", 2),
+    "read_again_under_lease": Recorded("by id", 72),
     "local_cache_by_history": Recorded("forked texts", 51),
     "local_cache_put_when_parsed": Recorded("local cache", 12),
     "local_cache_only_tracked": Recorded("local cache", 12),

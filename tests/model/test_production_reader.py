@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from types import ModuleType
 
 import pytest
 from model import checks, production_reader, reader
@@ -35,6 +36,7 @@ def test_production_keeps_the_promises(chunk: int, monkeypatch: pytest.MonkeyPat
     """With the production reader every page is exact once all is drained, and tokens hold."""
     monkeypatch.setattr(checks, "page", production_reader.page)
     monkeypatch.setattr(checks, "page_with_token", production_reader.page_with_token)
+    monkeypatch.setattr(checks, "tweets_by_id", production_reader.tweets_by_id)
     totals = _play(chunk)
     assert totals.figures["pages of the production code"] > 0
     assert totals.figures["builds of the production code"] > 0
@@ -53,9 +55,20 @@ def test_model_and_production_do_the_same(chunk: int, monkeypatch: pytest.Monkey
     assert totals.figures["pages of both"] > totals.figures["pages compared"] / 4
 
 
+def test_model_and_production_find_the_same_tweets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds for tweets by id, in runs about them."""
+    monkeypatch.setattr(checks, "tweets_by_id", _tweets_of_both)
+    totals = _play_all((seed, "by id") for seed in range(HISTORIES))
+    assert totals.figures["tweets of both"] > 0
+
+
 def _play(chunk: int) -> Totals:
+    return _play_all(islice(histories(chunk * HISTORIES), HISTORIES))
+
+
+def _play_all(runs: Iterable[tuple[int, str]]) -> Totals:
     totals = Totals()
-    for seed, focus in islice(histories(chunk * HISTORIES), HISTORIES):
+    for seed, focus in runs:
         result = play(seed, ALL_RULES, focus)
         totals.add(result)
         assert result.violation is None, f"seed {seed}, focus {focus}: {result.violation}"
@@ -63,19 +76,30 @@ def _play(chunk: int) -> Totals:
 
 
 def _page_of_both(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet]]:
-    """Compare both readers on copies of the world, then read as the model does."""
+    """Compare both readers, then read as the model does."""
+    _compare(world, "pages of both", lambda by, seen: by.page(seen, viewer, before, limit))
+    return (yield from reader.page(world, viewer, before, limit))
+
+
+def _tweets_of_both(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
+    """Compare both readers, then read as the model does."""
+    _compare(world, "tweets of both", lambda by, seen: by.tweets_by_id(seen, ids))
+    return (yield from reader.tweets_by_id(world, ids))
+
+
+def _compare(world: World, figure: str, read: Callable[[ModuleType, World], Steps[object]]) -> None:
+    """Compare the two readers on copies of the world."""
     known = world.known
     history = world.replica.history(world.rules)
     if world.redis.up and known is not None and known == history == world.postgres.valid_history():
-        chance = world.figures["pages of both"]
+        chance = world.figures[figure]
         first, second = _frozen(world, chance), _frozen(world, chance)
-        expected = _finish(reader.page(first, viewer, before, limit))
-        found = _finish(production_reader.page(second, viewer, before, limit))
+        expected = _finish(read(reader, first))
+        found = _finish(read(production_reader, second))
         assert found == expected
         assert _contents(second.redis) == _contents(first.redis)
         assert _in_process(second) == _in_process(first)
-        world.figures["pages of both"] += 1
-    return (yield from reader.page(world, viewer, before, limit))
+        world.figures[figure] += 1
 
 
 def _frozen(world: World, chance: int) -> World:
@@ -97,14 +121,13 @@ def _frozen(world: World, chance: int) -> World:
     return frozen
 
 
-def _finish(steps: Iterator[None] | Steps[list[Tweet]]) -> list[Tweet]:
+def _finish(steps: Steps[object]) -> object:
     """Run to the end while nobody else takes a step."""
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            found: list[Tweet] = stop.value
-            return found
+            return stop.value
 
 
 def _in_process(world: World) -> object:

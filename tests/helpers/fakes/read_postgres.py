@@ -19,6 +19,7 @@ from core.errors import DatabaseUnavailableError
 from core.feed.history import Lsn, Moment
 from core.storage.postgres import HAS_REACHED
 from core.storage.queries import load_queries
+from core.storage.shares import Cost
 
 SQL = load_queries("read_service")
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
@@ -145,7 +146,7 @@ class FakePostgres:
     # What the read service sees.
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[FakeConnection]:
+    async def connection(self, _cost: Cost = Cost.CHEAP) -> AsyncIterator[FakeConnection]:
         """Lend a connection."""
         self.check()
         yield FakeConnection(self)
@@ -258,14 +259,18 @@ def _tweets_by_id(server: FakePostgres, asked: Parameters) -> Rows:
     return [{**_columns(tweet), "version": tweet.version} for tweet in found]
 
 
+def _existing_tweets(server: FakePostgres, asked: Parameters) -> Rows:
+    return [{"id": id_} for id_ in asked["ids"] if id_ in server.state.tweets]
+
+
 def _home_timeline(server: FakePostgres, asked: Parameters) -> Rows:
     page = server.state.timeline(asked["user_id"], asked["before"])
-    return [_columns(tweet) for tweet in page[asked["offset"] :][: asked["limit"]]]
+    return [_columns(tweet) for tweet in page[asked["offset"] : asked["count"]]]
 
 
 def _newest_ids(server: FakePostgres, asked: Parameters) -> Rows:
     state, user_id = server.state, asked["user_id"]
-    ids = _ids(state.timeline(user_id), asked["limit"])
+    ids = _ids(state.timeline(user_id, asked["before"]), asked["count"])
     return [{"ids": ids, "pull_authors": sorted(state.followed(user_id) & state.pull_authors)}]
 
 
@@ -281,6 +286,7 @@ _STATEMENTS: dict[str, tuple[str, Callable[[FakePostgres, Parameters], Rows]]] =
     HAS_REACHED: ("has reached", _has_reached),
     SQL["user_exists"]: ("user exists", _user_exists),
     SQL["tweets_by_id"]: ("tweets", _tweets_by_id),
+    SQL["existing_tweets"]: ("existing tweets", _existing_tweets),
     SQL["home_timeline"]: ("home timeline", _home_timeline),
     SQL["newest_ids"]: ("newest ids", _newest_ids),
     SQL["newest_ids_of_authors"]: ("newest ids of authors", _newest_ids_of_authors),

@@ -161,6 +161,7 @@ async def test_tweets_have_their_newest_version(subject: Subject) -> None:
     commands.delete_tweet(gone)
     found = await store.tweets([gone, kept, 2**62], ANY)
     assert list(found) == [kept]
+    assert await store.existing_tweets([gone, kept, 2**62], ANY) == [kept]
     assert found[kept].version > before.version
     assert Tweet.FromString(found[kept].message).content == "new"
 

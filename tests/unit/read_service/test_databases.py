@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
+
 import pytest
+from helpers.fakes.read_postgres import FakePostgres
 from helpers.fakes.reading import Reading
 
 from core.errors import (
@@ -11,10 +14,27 @@ from core.errors import (
     NotYetConsistentError,
 )
 from core.feed.history import Lsn, Moment, OtherHistoryError
+from core.storage.shares import Cost
+from read_service.databases import REPLICA_FAILURES_TO_OPEN, REPLICA_OPEN_SECONDS, Databases
 from read_service.freshness import ANY, AppliedFreshness, Freshness, TokenFreshness
 from read_service.pages import FROM_THE_TOP
+from read_service.servers import Connection
+from read_service.store import PostgresStore
 
 OTHER_HISTORY = "bbbbbbbbbb"
+
+
+class Counted:
+    """A server that counts how often it is asked for a connection."""
+
+    def __init__(self, server: FakePostgres) -> None:
+        self._server = server
+        self.asked = 0
+
+    def connection(self, cost: Cost = Cost.CHEAP) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection."""
+        self.asked += 1
+        return self._server.connection(cost)
 
 
 @pytest.fixture
@@ -73,6 +93,26 @@ async def test_a_replica_that_is_down_costs_nothing_but_the_question(reading: Re
     reading.replica.is_up = False
     assert await _timeline(reading, ANY) == 2
     assert await _timeline(reading, TokenFreshness(reading.primary.moment())) == 2
+
+
+async def test_a_replica_that_stays_down_is_not_asked_for_each_read(
+    reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After some failures it is left alone for a while, which is logged once; then it is tried."""
+    now = 0.0
+    replica = Counted(reading.replica)
+    databases = Databases(reading.primary, replica, clock=lambda: now)
+    store = PostgresStore(databases)
+    reading.replica.is_up = False
+    for _ in range(10):
+        assert await store.user_exists(2, ANY)
+    assert replica.asked == REPLICA_FAILURES_TO_OPEN
+    assert caplog.text.count("replica does not answer") == 1
+    reading.replica.is_up = True
+    now += REPLICA_OPEN_SECONDS
+    reading.steps.taken.clear()
+    assert await store.user_exists(2, ANY)
+    assert reading.steps.taken == ["replica: user exists"]
 
 
 async def test_what_the_replica_lacks_is_asked_of_the_primary(reading: Reading) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers.fakes.reading import Reading, message
 
-from core.errors import NotYetConsistentError
+from core.errors import DatabaseUnavailableError, NotYetConsistentError
 from core.feed.history import Lsn, Moment
 from core.feed.sharding import shard_of
 from core.feed.tweet_cache import DELETED, encode_entry, is_lease
@@ -34,6 +34,7 @@ async def test_an_absent_tweet_is_filled_in(reading: Reading) -> None:
     assert reading.redis.value(2) == encode_entry(1, _stored(reading, 2))
     assert reading.steps.taken == [
         "read tweets",
+        "primary: existing tweets",
         "take fill leases",
         "read checkpoints",
         "primary: has reached",
@@ -106,6 +107,45 @@ async def test_any_other_tweet_that_does_not_exist_is_not_remembered(reading: Re
     """It may be created later: the lease is given up."""
     assert await reading.tweets.tweets([99]) == {}
     assert reading.redis.value(99) is None
+
+
+async def test_ids_that_no_tweet_has_cost_redis_one_read(reading: Reading) -> None:
+    """No lease is taken of them, however many there are, and even if others of the call exist."""
+    assert await reading.tweets.tweets(range(100, 200)) == {}
+    assert reading.steps.taken == ["read tweets", "primary: existing tweets"]
+    reading.steps.taken.clear()
+    assert set(await reading.tweets.tweets([2, *range(100, 200)])) == {2}
+    assert reading.steps.taken.count("fill") == 1
+    assert set(reading.redis.tweets) == {2}
+
+
+async def test_a_tweet_is_absent_only_if_the_primary_lacks_it() -> None:
+    """A replica may not have replayed its creation."""
+    reading = Reading(has_replica=True)
+    new = reading.tweet(reading.user())
+    assert set(await reading.tweets.tweets([new])) == {new}
+    reading.primary.is_up = False
+    reading.redis.remove_tweet(new)
+    with pytest.raises(DatabaseUnavailableError):
+        await reading.tweets.tweets([new])
+
+
+@pytest.mark.parametrize("change", ["update", "delete"])
+async def test_what_was_seen_before_the_lease_is_not_stored(reading: Reading, change: str) -> None:
+    """A change that is applied, and has expired, before the lease is taken must not be lost."""
+
+    def interfere() -> None:
+        if change == "update":
+            reading.update(2, "new")
+        else:
+            reading.delete(2)
+        reading.drain()
+        reading.redis.remove_tweet(2)
+
+    reading.steps.before("take fill leases", interfere)
+    await reading.tweets.tweets([2])
+    kept = None if change == "delete" else encode_entry(2, _stored(reading, 2))
+    assert reading.redis.value(2) == kept
 
 
 async def test_nothing_is_filled_in_without_checkpoints(reading: Reading) -> None:

@@ -25,11 +25,13 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from helpers.grpc_server import Unlimited, serving
+from helpers.grpc_server import Silent, Unlimited, serving
 
 from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
 from core.auth.authorizer import Authorizer, rule_of
+from core.auth.call_context import Context
 from core.rpc.validation import violations
+from core.runtime.callers import CALLER
 
 SERVICES = [
     write_pb2.DESCRIPTOR.services_by_name["WriteService"],
@@ -252,6 +254,29 @@ async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
         for method in METHODS
         if method.name != "GetPublicKeys"
     }
+
+
+async def test_statements_wait_in_the_turn_of_the_user(
+    folder: Path, known: dict[str, list[tuple[str, str]]]
+) -> None:
+    """While a method runs, its task knows the user, or else the address of the client."""
+    callers: list[str | None] = []
+
+    class Noting(Silent):
+        async def _answer(self, request: Message, context: Context) -> bytes:
+            callers.append(CALLER.get())
+            return await super()._answer(request, context)
+
+    authorizer = Authorizer(Verifier(PublicKeys(folder)), Unlimited(), ())
+    get_user = SERVICES[1].methods_by_name["GetUser"]
+    request = _fill(get_user.input_type, VALUES)
+    async with (
+        serving(SERVICES[1], servicer=Noting(), authorizer=authorizer) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        for metadata in (known["owner"], known["stranger"], known["service"], []):
+            assert await _code(channel, get_user, request, metadata) is OK
+    assert callers == [str(OWNER), str(STRANGER), "a-service", "127.0.0.1"]
 
 
 async def test_a_former_administrators_token_is_a_users(

@@ -122,9 +122,9 @@ def test_only_the_holder_of_the_lease_fills_an_entry(fanfare: Fanfare, key: str)
     """Without the lease, or with that of another reader, the entry stays as it is."""
     mine = encode_lease("mine")
     fanfare.redis.set(key, mine)
-    assert fanfare.redis.eval(FILL, 1, key, encode_lease("other"), b"1:x", 60) == 0
-    assert fanfare.redis.eval(FILL, 1, key, mine, b"1:x", 60) == 1
-    assert fanfare.redis.eval(FILL, 1, key, mine, b"1:y", 60) == 0
+    assert fanfare.redis.eval(FILL, 1, key, encode_lease("other"), 60, b"1:x") == 0
+    assert fanfare.redis.eval(FILL, 1, key, mine, 60, b"1:x") == 1
+    assert fanfare.redis.eval(FILL, 1, key, mine, 60, b"1:y") == 0
     assert fanfare.redis.get(key) == b"1:x"
 
 
@@ -132,5 +132,5 @@ def test_an_empty_entry_gives_the_lease_up(fanfare: Fanfare, key: str) -> None:
     """The key is deleted, so another reader can take the lease without waiting for its TTL."""
     mine = encode_lease("mine")
     fanfare.redis.set(key, mine)
-    assert fanfare.redis.eval(FILL, 1, key, mine, b"", 60) == 1
+    assert fanfare.redis.eval(FILL, 1, key, mine, 60, b"") == 1
     assert not fanfare.redis.exists(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import LiteralString
@@ -12,6 +13,7 @@ from helpers.fanfare import Fanfare
 from helpers.silent_proxy import HOST, SilentProxy
 
 from core.errors import DatabaseUnavailableError
+from core.runtime.callers import CALLER
 from core.storage.postgres import BlockingConnection, Database, ServerSilentError, connect
 
 SILENCE_SECONDS = 1.0
@@ -98,6 +100,28 @@ async def test_a_database_that_was_not_migrated_is_unavailable(
     finally:
         await database.close()
     assert caplog.text.count("run `fanfare migrate`") == 1
+
+
+async def test_callers_take_turns_for_connections(fanfare: Fanfare) -> None:
+    """A caller with many statements delays another one by a single statement."""
+    database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
+    await database.open()
+    begun: list[str] = []
+
+    async def use(caller: str) -> None:
+        CALLER.set(caller)  # in the context of this task only
+        async with database.connection() as connection:
+            begun.append(caller)
+            await connection.execute("SELECT 1")
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for caller in [*["greedy"] * 20, "other"]:
+                tasks.create_task(use(caller))
+    finally:
+        await database.close()
+    assert begun.index("other") <= 2
+    assert len(begun) == 21
 
 
 async def test_a_slow_statement_is_cancelled_and_its_connection_stays(fanfare: Fanfare) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from fanfare.common.v1.common_pb2 import User
@@ -22,6 +23,7 @@ from core.errors import (
 )
 from core.rpc.handlers import MethodHandler
 from core.rpc.request_sizes import max_message_bytes
+from core.runtime.callers import CALLER
 
 GET_USER = pb.DESCRIPTOR.services_by_name["ReadService"].methods_by_name["GetUser"]
 REQUEST = pb.GetUserRequest(user_id=7)
@@ -67,6 +69,31 @@ async def test_a_method_may_answer_with_a_message_or_its_bytes(
 
     assert await answer(MethodHandler(GET_USER, method, None), REQUEST) == RESPONSE
     assert seen == [REQUEST, CONTEXT]
+
+
+@both
+@pytest.mark.parametrize(
+    ("address", "caller"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+async def test_without_authentication_callers_are_told_apart_by_address(
+    answer: Answer, address: str, caller: str
+) -> None:
+    """The method's statements wait in this caller's turn for a connection to Postgres."""
+    callers: list[str | None] = []
+
+    async def method(_request: Any, _context: Context) -> bytes:
+        callers.append(CALLER.get())
+        return b""
+
+    with patch.object(_Call, "address", address):
+        await answer(MethodHandler(GET_USER, method, None), REQUEST)
+    assert callers == [caller]
 
 
 @both
