@@ -15,7 +15,8 @@ RETURNING id AS user_id, username, bio, created_at, updated_at
 
 -- name: lock_user_for_deletion
 -- Waits for all transactions that have locked the user, but not longer than lock_timeout for each.
--- Afterwards nothing is added to the user.
+-- Afterwards nothing is added to the user. Without this lock, mark_deleted would not be noticed by a
+-- concurrent lock_users with an older snapshot: KEY SHARE gets the old row if no key was changed or locked.
 SELECT id FROM users WHERE id = %(user_id)s AND deleted_at IS NULL FOR UPDATE
 
 -- name: mark_deleted
