@@ -40,6 +40,8 @@ TABLES = "users, sessions, tweets, tweet_requests, outbox"
 # About 17 seconds.
 SHORT_RETENTION_DAYS = "0.0002"
 
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def folder(start_system: Callable[..., System]) -> tuple[Path, list[bytes]]:
@@ -138,6 +140,9 @@ def _found(folder: Path, marks: list[bytes]) -> dict[str, list[bytes]]:
     found = {}
     for parent, _, names in os.walk(folder):
         for name in names:
+            # Kafka's indexes have only offsets and times, and are 10 MB of zeros each.
+            if name.endswith("index"):
+                continue
             path = Path(parent, name)
             try:
                 content = path.read_bytes()
@@ -178,9 +183,9 @@ def test_after_its_bounds_nothing_is_left(folder: tuple[Path, list[bytes]], late
         "kafka": "segments are deleted once their newest record is old",
         "valkey": "the worker has the append-only file rewritten",
     }.items():
-        wait_until(lambda s=server: not _found(state_dir / s, marks), what, 150)  # type: ignore[misc]
-    wait_until(lambda: not later.where(*WORDS), "the relay purges old events", 60)
-    wait_until(lambda: not _dead_rows(later), "autovacuum removes deleted rows", 60)
+        wait_until(lambda s=server: not _found(state_dir / s, marks), what, 300)  # type: ignore[misc]
+    wait_until(lambda: not later.where(*WORDS), "the relay purges old events", 120)
+    wait_until(lambda: not _dead_rows(later), "autovacuum removes deleted rows", 120)
 
     # What docs/operations.md gives to those who need the bytes in the free space of pages gone.
     later.sql(f"VACUUM FULL {TABLES}")
@@ -191,9 +196,9 @@ def test_after_its_bounds_nothing_is_left(folder: tuple[Path, list[bytes]], late
             later.sql("SELECT pg_logical_emit_message(false, 'test', 'any')")
             later.sql("SELECT pg_switch_wal()")
         _checkpoint(later.system)
-        return not any(place.endswith("/pg_wal") for place in _places(_found(state_dir, marks)))
+        return not any(_found(folder, marks) for folder in state_dir.glob("*/data/pg_wal"))
 
-    wait_until(is_overwritten, "files of the write-ahead log are overwritten", 120)
+    wait_until(is_overwritten, "files of the write-ahead log are overwritten", 300)
     assert _found(state_dir, marks) == {}
 
 
