@@ -1,4 +1,4 @@
-"""`python -m bench.attackers [--quick]`: print what others notice of each attacker.
+"""`python -m bench.attackers [--quick] [ATTACK]...`: print what others notice of each attacker.
 
 The exit status is 1 if an attacker makes a call of others more than MOST times as slow.
 """
@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 
+from bench.attackers.attacks import ATTACKS
 from bench.attackers.measure import HEADER, MOST, measure
 from bench.attackers.people import Size
 
@@ -34,7 +35,12 @@ def main() -> int:
     """Measure, print a table, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.attackers", description=main.__doc__)
     parser.add_argument("--quick", action="store_true", help="one round of each; three minutes")
-    size = QUICK if parser.parse_args().quick else FULL
+    names = list(ATTACKS)
+    parser.add_argument("attack", nargs="*", help=f"by default all of: {', '.join(names)}")
+    given = parser.parse_args()
+    if unknown := set(given.attack) - set(names):
+        parser.error(f"there is no attack {min(unknown)!r}; choose from {', '.join(names)}")
+    size = QUICK if given.quick else FULL
     began = time.monotonic()
 
     def tell(text: str) -> None:
@@ -42,7 +48,7 @@ def main() -> int:
 
     print(HEADER)  # noqa: T201
     found = []
-    for rows in measure(size, tell):
+    for rows in measure(given.attack or names, size, tell):
         print(*rows, sep="\n", flush=True)  # noqa: T201
         found += rows
     slow = sum(measured.ratio > MOST for measured in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import grpc
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 
-from bench.attackers.attacks import ATTACKS, ENDING, Target, run
+from bench.attackers.attacks import ENDING, Target, run
 from bench.attackers.others import CALL_SECONDS, Others
 from bench.attackers.people import People, Size, create_people
 from bench.graph import Graph
@@ -56,10 +56,13 @@ class Measured:
 HEADER = "attack            call of others   quiet, ms attacked, ms  times  failed"
 
 
-def measure(size: Size, tell: Callable[[str], None]) -> Iterator[list[Measured]]:
+def measure(
+    attacks: Sequence[str], size: Size, tell: Callable[[str], None]
+) -> Iterator[list[Measured]]:
     """Start a system with authentication; yield what others notice of one attack after another.
 
     Args:
+        attacks: the names of the attacks.
         size: how large the rows and the measurements are.
         tell: called with a line for each step.
     """
@@ -69,11 +72,15 @@ def measure(size: Size, tell: Callable[[str], None]) -> Iterator[list[Measured]]
         # The attackers and the other users send their addresses in X-Forwarded-For.
         environment = {"FANFARE_AUTH_KEYS": str(keys), "FANFARE_TRUSTED_PROXIES": "127.0.0.0/8"}
         with start_bench(_NOBODY, Profile.FULL, tell, environment) as bench:
-            yield from _measure(bench, Signer(keys), size, tell)
+            yield from _measure(bench, Signer(keys), attacks, size, tell)
 
 
 def _measure(
-    bench: Bench, signer: Signer, size: Size, tell: Callable[[str], None]
+    bench: Bench,
+    signer: Signer,
+    attacks: Sequence[str],
+    size: Size,
+    tell: Callable[[str], None],
 ) -> Iterator[list[Measured]]:
     settings = bench.settings
     with (
@@ -85,10 +92,10 @@ def _measure(
         others = Others(people, ReadServiceStub(read), write)
         others.sign_in(signer)
         others.measure(size.seconds)  # fills caches and pools
-        for number, attack in enumerate(ATTACKS, 1):
+        for number, attack in enumerate(attacks, 1):
             found = {method: Measured(attack, method) for method in others.methods}
             for each in range(size.rounds):
-                tell(f"{number} of {len(ATTACKS)}: {attack}, round {each + 1} of {size.rounds}")
+                tell(f"{number} of {len(attacks)}: {attack}, round {each + 1} of {size.rounds}")
                 others.sign_in(signer)
                 quiet = others.measure(size.seconds)
                 with _attacking(attack, _target(bench, people, signer, each)):
