@@ -30,7 +30,7 @@ MAX_LISTS_PER_BUILD = 32
 # How many reads of this process build at a time. The others get their pages from Postgres, which
 # costs Postgres less than a build. So it is not overloaded when all lists are lost at once. Builds
 # leave at least one of the connections for expensive queries to those pages.
-MAX_BUILDERS = 4
+MAX_BUILDERS = 2
 
 
 class ListNotReadyError(CacheUnavailableError):

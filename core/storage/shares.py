@@ -99,11 +99,11 @@ class Shares:
         """Begin with all slots free.
 
         Args:
-            slots: how many statements may run at a time. Expensive ones may use half of them.
+            slots: how many statements may run at a time. Expensive ones may use a third of them.
             max_waiting: how many statements may wait for a slot.
         """
         self._slots = slots
-        self._expensive_slots = max(1, slots // 2)
+        self._expensive_slots = max(1, slots // 3)
         self._max_waiting = max_waiting
         self._used = 0
         self._expensive_used = 0
