@@ -45,7 +45,8 @@ UPDATE relay_state SET epoch = epoch + 1
 UPDATE outbox SET sent_at = NULL WHERE sent_at > now() - %(hours)s * interval '1 hour'
 
 -- name: set_administrator
-UPDATE users SET admin = %(admin)s WHERE lower(username) = lower(%(username)s)
+UPDATE users SET admin = %(admin)s
+WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C")
 
 -- name: readers
 SELECT DISTINCT follower_id FROM follows ORDER BY 1

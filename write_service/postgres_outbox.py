@@ -14,6 +14,7 @@ from datetime import datetime
 
 from psycopg.rows import args_row, class_row, scalar_row
 
+from core.auth.ended_tokens import ENDED_SECONDS
 from core.feed.history import Lsn
 from core.settings import DEFAULT_SILENCE_SECONDS
 from core.storage.postgres import connect
@@ -30,9 +31,13 @@ RELAY_LOCK = 0x46414E46
 SENT_RETENTION_SECONDS = 7 * 86_400
 # A request_id is kept for this long after its tweet was deleted.
 REQUEST_RETENTION_SECONDS = 86_400
+# How long a username that was given up cannot be taken by others.
+USERNAME_RETENTION_SECONDS = 30 * 86_400
 _RETENTION_SECONDS = {
     "purge_sent_events": SENT_RETENTION_SECONDS,
     "purge_requests": REQUEST_RETENTION_SECONDS,
+    "purge_ended_tokens": ENDED_SECONDS,
+    "purge_freed_usernames": USERNAME_RETENTION_SECONDS,
 }
 
 
@@ -40,7 +45,7 @@ _RETENTION_SECONDS = {
 class _PurgedRows:
     count: int
     last_at: datetime | None
-    """When the last of them was sent, or its tweet deleted; None if there are no rows."""
+    """The last of the times that they expire by; None if there are no rows."""
 
 
 class PostgresOutbox:
@@ -167,7 +172,7 @@ class PostgresOutbox:
         raise RelayFencedError
 
     def purge(self, limit: int) -> bool:
-        """Delete events and request_ids whose retention has expired, the oldest first.
+        """Delete what is kept for a limited time only and has expired, the oldest first.
 
         Returns:
             Whether there may be more of them.
