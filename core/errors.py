@@ -153,11 +153,11 @@ class FollowNotFoundError(FanfareError):
 
 
 class UsernameTakenError(FanfareError):
-    """Another user has this username."""
+    """Another user has this username, or had it lately, or it is reserved."""
 
     reason = ErrorReason.ERROR_REASON_USERNAME_TAKEN
     code = grpc.StatusCode.ALREADY_EXISTS
-    message = "another user has this username; choose another"
+    message = "this username is taken or reserved; choose another"
     field = "username"
 
 
@@ -180,12 +180,12 @@ class RequestIdReusedError(FanfareError):
 
 
 class UnauthenticatedError(FanfareError):
-    """The access token is missing, invalid or expired."""
+    """The access token is missing, invalid or expired, or was ended."""
 
     reason = ErrorReason.ERROR_REASON_UNAUTHENTICATED
     code = grpc.StatusCode.UNAUTHENTICATED
     message = (
-        "the access token is missing, invalid or expired; create or refresh a session, and "
+        "the access token is missing, invalid, expired or ended; create or refresh a session, and "
         "send `authorization: Bearer <access token>`"
     )
 
@@ -207,6 +207,18 @@ class InvalidCredentialsError(FanfareError):
     reason = ErrorReason.ERROR_REASON_INVALID_CREDENTIALS
     code = grpc.StatusCode.UNAUTHENTICATED
     message = "the username or the password is wrong"
+
+
+class ReauthenticationRequiredError(FanfareError):
+    """The current password is missing or wrong, and the session is not new enough without it."""
+
+    reason = ErrorReason.ERROR_REASON_REAUTHENTICATION_REQUIRED
+    code = grpc.StatusCode.PERMISSION_DENIED
+    message = (
+        "current_password is wrong, or is missing while the session is older than five minutes; "
+        "send the user's current password, or have the user sign in again"
+    )
+    field = "current_password"
 
 
 class InvalidRefreshTokenError(FanfareError):
@@ -365,10 +377,15 @@ class InternalError(FanfareError):
     message = "internal error; the log of the service has the details"
 
 
+def reason_name(error: FanfareError) -> str:
+    """Return the reason of an error as callers see it: without the prefix of the enum."""
+    return ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
+
+
 def to_status(error: FanfareError) -> Status:
     """Return the google.rpc.Status of an error, with its details."""
-    name = ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
-    details: list[Message] = [ErrorInfo(reason=name, domain=DOMAIN, metadata=error.metadata)]
+    info = ErrorInfo(reason=reason_name(error), domain=DOMAIN, metadata=error.metadata)
+    details: list[Message] = [info]
     if isinstance(error, InvalidRequestError):
         violations = [
             BadRequest.FieldViolation(field=field, description=description)

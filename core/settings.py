@@ -112,6 +112,8 @@ class Settings(BaseSettings):
         str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$"), _PROCESSES
     ] = "INFO"
     """The lowest level that is logged."""
+    security_log: Annotated[Path | None, _SERVICES] = None
+    """The file that the security log is appended to; by default it goes to stderr."""
     timeline_length: Annotated[int, Field(ge=1, le=100_000), _CACHE] = 800
     """How many tweet ids a cached timeline holds; Postgres serves older pages."""
     timeline_ttl_days: Annotated[float, Field(gt=0, le=3650), _CACHE] = 14

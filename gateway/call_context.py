@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from core.auth.access_tokens import MAX_TOKEN_BYTES
 from core.auth.addresses import FORWARDED_KEY
 from core.auth.authorizer import METADATA_KEY
+from core.auth.call_context import UNKNOWN_CALLER
 from core.errors import UnauthenticatedError
 
 # Room for the longest access token and its scheme.
@@ -16,7 +17,7 @@ MAX_AUTHORIZATION_BYTES = MAX_TOKEN_BYTES + 16
 class HttpContext:
     """The core.auth.call_context.Context of a REST call, made from its HTTP request."""
 
-    __slots__ = ("address", "metadata")
+    __slots__ = ("address", "caller", "metadata")
 
     certificate_names = ()
     """Always empty: HTTPS does not ask clients for a certificate."""
@@ -28,6 +29,7 @@ class HttpContext:
             UnauthenticatedError: Authorization is too long for a token, or has characters other
                 than printable ASCII, which gRPC metadata cannot hold either.
         """
+        self.caller = UNKNOWN_CALLER
         self.address = request.remote or "unknown"
         self.metadata = [
             (FORWARDED_KEY, value) for value in request.headers.getall(FORWARDED_KEY, [])

@@ -47,7 +47,8 @@ UPDATE outbox SET sent_at = NULL, first_sent_at = sent_at
 WHERE sent_at > now() - %(hours)s * interval '1 hour'
 
 -- name: set_administrator
-UPDATE users SET admin = %(admin)s WHERE lower(username) = lower(%(username)s) AND deleted_at IS NULL
+UPDATE users SET admin = %(admin)s
+WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C") AND deleted_at IS NULL
 
 -- name: readers
 SELECT DISTINCT follower_id FROM follows JOIN users ON users.id = follower_id

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from fanfare.read.v1 import read_pb2
 
 from core.auth.access_tokens import PublicKeys, Verifier
 from core.auth.addresses import parse_networks
 from core.auth.authorizer import Authorizer
+from core.auth.ended_tokens import EndedTokens
 from core.auth.rate_limits import RateLimiter
+from core.auth.security_log import SecurityLog
 from core.rpc.handlers import Handlers
 from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
+from core.runtime.security_log_file import open_security_log
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
@@ -64,14 +68,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
         authorizer = None
         if settings.auth_keys is not None:
-            limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-            stack.push_async_callback(limits.close)
-            authorizer = Authorizer(
-                Verifier(PublicKeys(settings.auth_keys)),
-                limits,
-                parse_networks(settings.trusted_proxies),
-                settings.service_names(),
-            )
+            authorizer = await _authorizer(settings, settings.auth_keys, stack)
         handlers = Handlers(authorizer)
         handlers.add_service(
             read_pb2.DESCRIPTOR.services_by_name["ReadService"],
@@ -97,6 +94,22 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await stack.enter_async_context(running(watch.run()))
         await stack.enter_async_context(serving(*servers))
         await stopping.wait()
+
+
+async def _authorizer(settings: Settings, keys: Path, stack: AsyncExitStack) -> Authorizer:
+    """Return the authorizer; keys: the folder of the public keys; stack: closes what it needs."""
+    limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
+    stack.push_async_callback(limits.close)
+    trusted_proxies = parse_networks(settings.trusted_proxies)
+    log = SecurityLog("read", open_security_log(settings.security_log), trusted_proxies)
+    await stack.enter_async_context(running(log.run()))
+    silence = settings.silence_seconds
+    ended = EndedTokens(
+        Database(settings.primary_dsn(), "read-tokens", silence_seconds=silence, max_size=1)
+    )
+    await stack.enter_async_context(ended.watching())
+    verifier = Verifier(PublicKeys(keys), ended.is_ended)
+    return Authorizer(verifier, limits, trusted_proxies, log, settings.service_names())
 
 
 if __name__ == "__main__":

@@ -12,12 +12,15 @@ from fanfare.write.v1 import write_pb2
 from core.auth.access_tokens import PublicKeys, Signer, Verifier
 from core.auth.addresses import parse_networks
 from core.auth.authorizer import Authorizer
+from core.auth.ended_tokens import EndedTokens
 from core.auth.rate_limits import RateLimiter
+from core.auth.security_log import SecurityLog
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
 from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.process import run, serving
+from core.runtime.security_log_file import open_security_log
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
@@ -26,6 +29,7 @@ from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
 from gateway.listener import Listener
 from gateway.server import RestServer
+from write_service.account_security import AccountSecurity
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.erasure import Eraser
 from write_service.group_commit import GroupCommit
@@ -59,22 +63,26 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             partial(KafkaPublisher, settings.kafka_address(), settings.topic, silence),
         )
 
-        authorizer = None
+        authorizer = security = None
         sessions: AuthService | NoAuthService = NoAuthService()
         if settings.auth_keys is not None:
             keys = PublicKeys(settings.auth_keys)
-            limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-            stack.push_async_callback(limits.close)
-            trusted_proxies = parse_networks(settings.trusted_proxies)
+            signer = Signer(settings.auth_keys)
+            log, ended = await _security(settings, stack)
             authorizer = Authorizer(
-                Verifier(keys), limits, trusted_proxies, settings.service_names(), store
+                Verifier(keys, ended.is_ended),
+                _limits(settings, stack),
+                parse_networks(settings.trusted_proxies),
+                log,
+                settings.service_names(),
+                store,
             )
-            sessions = AuthService(
-                SessionStore(database), passwords, Signer(settings.auth_keys), keys
-            )
+            session_store = SessionStore(database)
+            sessions = AuthService(session_store, passwords, signer, keys, ended, log)
+            security = AccountSecurity(session_store, passwords, ended, log)
         handlers = Handlers(authorizer)
         write = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
-        handlers.add_service(write, WriteService(store, tweets, passwords))
+        handlers.add_service(write, WriteService(store, tweets, passwords, security))
         handlers.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
 
         tls = certificates(settings.tls_dir)
@@ -103,6 +111,25 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             reporting(grpc, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME)
         )
         await stopping.wait()
+
+
+def _limits(settings: Settings, stack: AsyncExitStack) -> RateLimiter:
+    limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
+    stack.push_async_callback(limits.close)
+    return limits
+
+
+async def _security(settings: Settings, stack: AsyncExitStack) -> tuple[SecurityLog, EndedTokens]:
+    """Return the security log, and what knows ended access tokens; the stack ends their tasks."""
+    trusted_proxies = parse_networks(settings.trusted_proxies)
+    log = SecurityLog("write", open_security_log(settings.security_log), trusted_proxies)
+    await stack.enter_async_context(running(log.run()))
+    silence = settings.silence_seconds
+    ended = EndedTokens(
+        Database(settings.primary_dsn(), "write-tokens", silence_seconds=silence, max_size=1)
+    )
+    await stack.enter_async_context(ended.watching())
+    return log, ended
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ async def delete_user(connection: Connection, user_id: int) -> None:
     await connection.execute(SQL["lift_lock_wait"])
     if not locked.rowcount:
         raise UserNotFoundError(user_id)
+    await connection.execute(SQL["end_account"], user)
     await connection.execute(SQL["mark_deleted"], user)
     await connection.execute(SQL["delete_sessions_of_user"], user)
     step = await erase(connection, user_id, FIRST_STEP_ROWS)

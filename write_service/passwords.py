@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -25,6 +26,15 @@ MAX_WAITING = 200
 Result = TypeVar("Result")
 
 
+def normalise_password(password: str) -> str:
+    """Return the password in Unicode normalisation form KC, which is what is hashed.
+
+    Keyboards and systems produce different code points for the same text, such as one or two for an
+    ä. NIST SP 800-63B asks for this form, or for KD.
+    """
+    return unicodedata.normalize("NFKC", password)
+
+
 class Passwords:
     """Hashes and verifies passwords, a few at a time; further callers queue."""
 
@@ -43,7 +53,7 @@ class Passwords:
         Raises:
             OverloadedError: too many callers are queued.
         """
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._run(lambda: self._hasher.hash(normalise_password(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> tuple[bool, str | None]:
         """Check a password against its hash.
@@ -53,7 +63,8 @@ class Passwords:
             password: what the caller entered.
 
         Returns:
-            Whether the password is right, and a new hash if the old one has outdated parameters.
+            Whether the password is right, and a new hash if the old one has outdated parameters
+            or is not of the normalised password.
 
         Raises:
             OverloadedError: too many callers are queued.
@@ -65,13 +76,25 @@ class Passwords:
         self._executor.shutdown()
 
     def _verify(self, password_hash: str | None, password: str) -> tuple[bool, str | None]:
-        try:
-            self._hasher.verify(password_hash or self._placeholder_hash, password)
-        except (VerificationError, InvalidHashError):
+        normalised = normalise_password(password)
+        # Hashes of earlier versions are of the password as it was typed. For most passwords, such
+        # as all of ASCII, both forms are the same. How many are tried depends on the password only.
+        for form in dict.fromkeys([normalised, password]):
+            if self._matches(password_hash or self._placeholder_hash, form):
+                break
+        else:
             return False, None
-        if password_hash is None or not self._hasher.check_needs_rehash(password_hash):
-            return password_hash is not None, None
-        return True, self._hasher.hash(password)
+        if password_hash is None:
+            return False, None
+        if form == normalised and not self._hasher.check_needs_rehash(password_hash):
+            return True, None
+        return True, self._hasher.hash(normalised)
+
+    def _matches(self, password_hash: str, form: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, form)
+        except (VerificationError, InvalidHashError):
+            return False
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         if self._waiting >= MAX_WAITING:

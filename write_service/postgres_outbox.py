@@ -14,6 +14,7 @@ from datetime import datetime
 
 from psycopg.rows import args_row, class_row, scalar_row
 
+from core.auth.ended_tokens import ENDED_SECONDS
 from core.feed.history import Lsn
 from core.settings import DEFAULT_RETENTION_DAYS, DEFAULT_SILENCE_SECONDS
 from core.storage.postgres import connect
@@ -29,13 +30,15 @@ SQL = load_queries("write_service")
 RELAY_LOCK = 0x46414E46
 # A request_id is kept for this long after its tweet was deleted.
 REQUEST_RETENTION_SECONDS = DAY_SECONDS
+# How long a username that was given up cannot be taken by others.
+USERNAME_RETENTION_SECONDS = 30 * DAY_SECONDS
 
 
 @dataclass(frozen=True)
 class _PurgedRows:
     count: int
     last_at: datetime | None
-    """When the last of them was sent, or its tweet deleted; None if there are no rows."""
+    """The last of the times that they expire by; None if there are no rows."""
 
 
 class PostgresOutbox:
@@ -63,6 +66,8 @@ class PostgresOutbox:
         self._retention_seconds = {
             "purge_sent_events": retention_days * DAY_SECONDS,
             "purge_requests": REQUEST_RETENTION_SECONDS,
+            "purge_ended_tokens": ENDED_SECONDS,
+            "purge_freed_usernames": USERNAME_RETENTION_SECONDS,
         }
         # By query, the last_at of its last purge, if that may have left expired rows.
         self._purged_up_to: dict[str, datetime] = {}
@@ -173,7 +178,7 @@ class PostgresOutbox:
         raise RelayFencedError
 
     def purge(self, limit: int) -> bool:
-        """Delete events and request_ids whose retention has expired, the oldest first.
+        """Delete what is kept for a limited time only and has expired, the oldest first.
 
         Returns:
             Whether there may be more of them.

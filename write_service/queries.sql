@@ -1,17 +1,74 @@
 -- name: insert_user
-INSERT INTO users (username, email, password_hash, bio)
-VALUES (%(username)s, %(email)s, %(password_hash)s, %(bio)s)
-RETURNING id AS user_id, username, bio, created_at, updated_at
+-- Right after a restore, the id may have been given to somebody else before, in commits that were lost.
+-- The access tokens of that user end here. begin_history() must have been called before.
+WITH created AS (
+    INSERT INTO users (username, email, password_hash, bio)
+    VALUES (%(username)s, %(email)s, %(password_hash)s, %(bio)s)
+    RETURNING id AS user_id, username, bio, created_at, updated_at, token_epoch
+), ended AS (
+    INSERT INTO ended_tokens (user_id, epoch)
+    SELECT user_id, token_epoch FROM created
+    WHERE EXISTS (
+        SELECT FROM ended_histories
+        WHERE ended_at > clock_timestamp() - %(ended_seconds)s * interval '1 second'
+    )
+    ON CONFLICT (user_id, session) DO UPDATE SET epoch = excluded.epoch, ended_at = excluded.ended_at
+)
+SELECT user_id, username, bio, created_at, updated_at FROM created
+
+-- name: username_and_epoch
+SELECT username, token_epoch FROM users WHERE id = %(user_id)s
 
 -- name: update_user
+-- A new password or e-mail address begins a new epoch, which ends access tokens; see end_tokens.
 UPDATE users
 SET username      = coalesce(%(username)s, username),
     email         = coalesce(%(email)s, email),
     password_hash = coalesce(%(password_hash)s, password_hash),
     bio           = coalesce(%(bio)s, bio),
+    token_epoch   = CASE
+        WHEN %(email)s::text IS NULL AND %(password_hash)s::text IS NULL THEN token_epoch
+        ELSE greatest(token_epoch + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+    END,
     updated_at    = clock_timestamp()
 WHERE id = %(user_id)s AND deleted_at IS NULL
 RETURNING id AS user_id, username, bio, created_at, updated_at
+
+-- name: end_tokens
+-- Ends the user's access tokens of earlier epochs.
+INSERT INTO ended_tokens (user_id, epoch) SELECT id, token_epoch FROM users WHERE id = %(user_id)s
+ON CONFLICT (user_id, session) DO UPDATE SET epoch = excluded.epoch, ended_at = excluded.ended_at
+
+-- name: is_username_kept
+-- Whether the username was another user's within the last 30 days. Runs after the statement that takes
+-- the name: that one waits for transactions that free the name, and this one then sees what they did.
+SELECT true FROM freed_usernames
+WHERE username_sha256 = username_sha256(%(username)s) AND user_id IS DISTINCT FROM %(user_id)s
+
+-- name: keep_username
+-- Keeps a name that its user has given up from being taken by others.
+INSERT INTO freed_usernames (username_sha256, user_id)
+VALUES (username_sha256(%(username)s), %(user_id)s)
+ON CONFLICT (username_sha256) DO UPDATE SET user_id = excluded.user_id, freed_at = excluded.freed_at
+
+-- name: release_usernames
+-- Releases all but the last names that a user gave up, so that nobody can block names without limit.
+DELETE FROM freed_usernames WHERE username_sha256 IN (
+    SELECT username_sha256 FROM freed_usernames WHERE user_id = %(user_id)s
+    ORDER BY freed_at DESC OFFSET %(kept)s
+)
+
+-- name: end_account
+-- Ends all access tokens of a user who is about to be deleted, and keeps their username from being
+-- taken by others. No epoch is as high as this one.
+WITH leaving AS (
+    SELECT id, username FROM users WHERE id = %(user_id)s
+), ended AS (
+    INSERT INTO ended_tokens (user_id, epoch) SELECT id, 9223372036854775807 FROM leaving
+    ON CONFLICT (user_id, session) DO UPDATE SET epoch = excluded.epoch, ended_at = excluded.ended_at
+)
+INSERT INTO freed_usernames (username_sha256) SELECT username_sha256(username) FROM leaving
+ON CONFLICT (username_sha256) DO UPDATE SET user_id = NULL, freed_at = excluded.freed_at
 
 -- name: lock_user_for_deletion
 -- Waits for all transactions that have locked the user, but not longer than lock_timeout for each.
@@ -333,6 +390,30 @@ WITH expired AS MATERIALIZED (
 purged AS (DELETE FROM tweet_requests WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
 SELECT count(*), max(tweet_deleted_at) AS last_at FROM expired
 
+-- name: purge_ended_tokens
+-- Does the same as purge_sent_events for ended access tokens.
+WITH expired AS MATERIALIZED (
+    SELECT ctid AS place, ended_at FROM ended_tokens
+    WHERE ended_at >= coalesce(%(after)s, '-infinity'::timestamptz)
+        AND ended_at < now() - %(seconds)s * interval '1 second'
+    ORDER BY ended_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+purged AS (DELETE FROM ended_tokens WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
+SELECT count(*), max(ended_at) AS last_at FROM expired
+
+-- name: purge_freed_usernames
+-- Does the same as purge_sent_events for usernames that were given up.
+WITH expired AS MATERIALIZED (
+    SELECT ctid AS place, freed_at FROM freed_usernames
+    WHERE freed_at >= coalesce(%(after)s, '-infinity'::timestamptz)
+        AND freed_at < now() - %(seconds)s * interval '1 second'
+    ORDER BY freed_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+purged AS (DELETE FROM freed_usernames WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
+SELECT count(*), max(freed_at) AS last_at FROM expired
+
 -- name: tweet_author
 SELECT user_id FROM tweets JOIN users ON users.id = user_id
 WHERE tweets.id = %(tweet_id)s AND deleted_at IS NULL
@@ -341,8 +422,11 @@ WHERE tweets.id = %(tweet_id)s AND deleted_at IS NULL
 SELECT admin FROM users WHERE id = %(user_id)s AND deleted_at IS NULL
 
 -- name: credentials
-SELECT id, password_hash, admin FROM users
+SELECT id, password_hash, admin, token_epoch FROM users
 WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C") AND deleted_at IS NULL
+
+-- name: password_hash
+SELECT password_hash FROM users WHERE id = %(user_id)s
 
 -- name: replace_password_hash
 -- Does nothing if the password was changed in the meantime.
@@ -355,7 +439,7 @@ INSERT INTO sessions (id, user_id, secret_sha256, expires_at)
 SELECT %(id)s, id, %(sha256)s, now() + %(seconds)s * interval '1 second'
 FROM users WHERE id = %(user_id)s AND password_hash = %(password_hash)s
 FOR SHARE
-RETURNING expires_at
+RETURNING expires_at, signed_in_at
 
 -- name: purge_sessions_of_user
 -- Deletes expired sessions and all but the newest. Otherwise anybody who knows a password could add
@@ -369,7 +453,7 @@ DELETE FROM sessions WHERE id IN (
 )
 
 -- name: lock_session
-SELECT sessions.user_id, secret_sha256, users.admin
+SELECT sessions.user_id, secret_sha256, users.admin, users.token_epoch, signed_in_at
 FROM sessions JOIN users ON users.id = sessions.user_id
 WHERE sessions.id = %(id)s AND expires_at > now()
 FOR UPDATE OF sessions
@@ -380,7 +464,13 @@ WHERE id = %(id)s
 RETURNING expires_at
 
 -- name: delete_session
-DELETE FROM sessions WHERE id = %(id)s
+-- Also ends the session's access tokens. Returns a row if the session existed.
+WITH deleted AS (
+    DELETE FROM sessions WHERE id = %(id)s RETURNING user_id
+)
+INSERT INTO ended_tokens (user_id, session) SELECT user_id, %(name)s FROM deleted
+ON CONFLICT (user_id, session) DO UPDATE SET ended_at = excluded.ended_at
+RETURNING user_id
 
 -- name: delete_sessions_of_user
 DELETE FROM sessions WHERE user_id = %(user_id)s

@@ -53,6 +53,11 @@ class RefreshToken:
         return base64.urlsafe_b64encode(self.session_id.bytes + self.secret).decode()
 
     @property
+    def session_name(self) -> str:
+        """What access tokens and the security log call the session; the id itself is secret."""
+        return hashlib.sha256(self.session_id.bytes).hexdigest()[:22]
+
+    @property
     def sha256(self) -> bytes:
         """The hash that is stored; a random secret needs neither a salt nor a slow hash."""
         return hashlib.sha256(self.secret).digest()

@@ -12,10 +12,12 @@ from core.auth.call_context import Context
 from core.errors import FanfareError, InvalidRequestError, to_status
 from core.feed.consistency_tokens import encode_token
 from core.rpc.validation import violations
+from write_service.account_security import AccountSecurity, changes_credentials
 from write_service.drafts import TweetDraft, normalise_content, parse_draft
 from write_service.group_commit import GroupCommit
 from write_service.passwords import Passwords
-from write_service.store import CommandStore
+from write_service.store import CommandStore, UserChanges
+from write_service.usernames import refuse_reserved
 
 # How long the validation of a batch may hold the event loop before other calls get a turn.
 TURN_SECONDS = 0.01
@@ -24,16 +26,33 @@ TURN_SECONDS = 0.01
 class WriteService:
     """The commands. Requests have already been validated, except the items of a batch."""
 
-    def __init__(self, store: CommandStore, tweets: GroupCommit, passwords: Passwords) -> None:
-        """Create tweets through tweets; run all other commands on the store."""
+    def __init__(
+        self,
+        store: CommandStore,
+        tweets: GroupCommit,
+        passwords: Passwords,
+        security: AccountSecurity | None,
+    ) -> None:
+        """Take the collaborators.
+
+        Args:
+            store: runs all commands but the creation of tweets.
+            tweets: creates tweets.
+            passwords: hashes passwords.
+            security: protects accounts; None where authentication is off.
+        """
         self._store = store
         self._tweets = tweets
         self._passwords = passwords
+        self._security = security
 
     async def CreateUser(  # noqa: N802 - the contract's name, as for all below
         self, request: pb.CreateUserRequest, _context: Context
     ) -> pb.CreateUserResponse:
         """Create a user."""
+        refuse_reserved(request.username)
+        if self._security is not None:
+            self._security.check_new_password(request.password)
         password_hash = await self._passwords.hash(request.password)
         user, moment = await self._store.create_user(
             request.username, request.email, password_hash, request.bio
@@ -41,23 +60,38 @@ class WriteService:
         return pb.CreateUserResponse(user=user, consistency_token=encode_token(moment))
 
     async def UpdateUser(  # noqa: N802
-        self, request: pb.UpdateUserRequest, _context: Context
+        self, request: pb.UpdateUserRequest, context: Context
     ) -> pb.UpdateUserResponse:
         """Change the fields of a user that the request sets."""
-        user, moment = await self._store.update_user(
-            request.user_id,
-            request.username if request.HasField("username") else None,
-            request.email if request.HasField("email") else None,
-            await self._passwords.hash(request.password) if request.HasField("password") else None,
-            request.bio if request.HasField("bio") else None,
+        if request.HasField("username"):
+            refuse_reserved(request.username)
+        token_epoch = None
+        if self._security is not None:
+            await self._security.before_update(request, context)
+            if changes_credentials(request):
+                token_epoch = context.caller.epoch
+        changes = UserChanges(
+            username=request.username if request.HasField("username") else None,
+            email=request.email if request.HasField("email") else None,
+            password_hash=(
+                await self._passwords.hash(request.password)
+                if request.HasField("password")
+                else None
+            ),
+            bio=request.bio if request.HasField("bio") else None,
         )
+        user, moment = await self._store.update_user(request.user_id, changes, token_epoch)
+        if self._security is not None:
+            await self._security.after_update(request, context)
         return pb.UpdateUserResponse(user=user, consistency_token=encode_token(moment))
 
     async def DeleteUser(  # noqa: N802
-        self, request: pb.DeleteUserRequest, _context: Context
+        self, request: pb.DeleteUserRequest, context: Context
     ) -> pb.DeleteUserResponse:
         """Delete a user with all their tweets and follows."""
         _, moment = await self._store.delete_user(request.user_id)
+        if self._security is not None:
+            await self._security.after_deletion(request.user_id, context)
         return pb.DeleteUserResponse(consistency_token=encode_token(moment))
 
     async def CreateTweet(  # noqa: N802

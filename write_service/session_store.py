@@ -22,6 +22,7 @@ class Account:
     user_id: int
     password_hash: str | None
     admin: bool
+    token_epoch: int
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class Session:
 
     user_id: int
     admin: bool
+    token_epoch: int
     token: RefreshToken
     expires_at: datetime
+    signed_in_at: datetime
+    """When the session was created; a refresh does not change it."""
 
 
 class SessionStore:
@@ -46,6 +50,13 @@ class SessionStore:
             cursor = await connection.execute(SQL["credentials"], {"username": username})
             row = await cursor.fetchone()
         return Account(*row) if row else None
+
+    async def password_hash(self, user_id: int) -> str | None:
+        """Return a user's password hash; None if the user has none, or does not exist."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(SQL["password_hash"], {"user_id": user_id})
+            row = await cursor.fetchone()
+        return row[0] if row else None
 
     async def replace_hash(self, user_id: int, old: str, new: str) -> bool:
         """Store a new hash of the same password if old is still stored; return whether it was."""
@@ -81,12 +92,13 @@ class SessionStore:
             # After the INSERT, which locks the user. A password change locks in the same order, the
             # user before the sessions, so that the two cannot deadlock.
             await connection.execute(SQL["purge_sessions_of_user"], user | {"kept": MAX_SESSIONS})
-            return Session(account.user_id, account.admin, token, row[0])
+            return Session(account.user_id, account.admin, account.token_epoch, token, *row)
 
     async def refresh(self, used: RefreshToken) -> Session:
         """Use up a refresh token, and return the session with its next one.
 
-        A token that was used before ends its session, because somebody else may have a copy.
+        A token that was used before ends its session, because somebody else may have a copy, and
+        with it the session's access tokens.
 
         Raises:
             InvalidRefreshTokenError: the token is not the session's newest, or the session ended.
@@ -97,18 +109,25 @@ class SessionStore:
             cursor = await connection.execute(SQL["lock_session"], session)
             row = await cursor.fetchone()
             if row is not None and hmac.compare_digest(row[1], used.sha256):
-                user_id, _, admin = row
+                user_id, _, admin, token_epoch, signed_in_at = row
                 cursor = await connection.execute(
                     SQL["renew_session"],
                     session | {"sha256": token.sha256, "seconds": LIFE_SECONDS},
                 )
                 ((expires_at,),) = await cursor.fetchall()
-                return Session(user_id, admin, token, expires_at)
-            await connection.execute(SQL["delete_session"], session)
+                return Session(user_id, admin, token_epoch, token, expires_at, signed_in_at)
+            await connection.execute(SQL["delete_session"], session | {"name": used.session_name})
         # Outside the transaction, which an exception would roll back.
         raise InvalidRefreshTokenError
 
-    async def revoke(self, token: RefreshToken) -> None:
-        """End the session that a token belongs to; the token need not be its newest."""
+    async def revoke(self, token: RefreshToken) -> int | None:
+        """End the session that a token belongs to; the token need not be its newest.
+
+        Returns:
+            The user whose session it was; None if it had ended before.
+        """
+        session = {"id": token.session_id, "name": token.session_name}
         async with self._database.connection() as connection:
-            await connection.execute(SQL["delete_session"], {"id": token.session_id})
+            cursor = await connection.execute(SQL["delete_session"], session)
+            row = await cursor.fetchone()
+        return row[0] if row else None

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -16,14 +16,15 @@ from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
 from psycopg.rows import class_row, kwargs_row, scalar_row
 
+from core.auth.ended_tokens import ENDED_SECONDS
 from core.errors import (
     EmailTakenError,
     FanfareError,
     InternalError,
     TweetNotFoundError,
+    UnauthenticatedError,
     UserBusyError,
     UsernameTakenError,
-    UserNotFoundError,
 )
 from core.feed.history import Lsn, Moment
 from core.rpc import messages
@@ -36,6 +37,7 @@ from write_service.outbox import CHANNEL, enqueue_events
 from write_service.rollbacks import RolledBackError
 from write_service.tweet_creator import TweetCreator
 from write_service.user_locks import LOCK_POLL_SECONDS, LOCK_SECONDS, lock_for_update
+from write_service.usernames import MAX_KEPT
 
 SQL = load_queries("write_service")
 
@@ -56,6 +58,16 @@ _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {
     "users_username_key": UsernameTakenError,
     "users_email_key": EmailTakenError,
 }
+
+
+@dataclass(frozen=True)
+class UserChanges:
+    """New values of a user's fields; None leaves a field as it is."""
+
+    username: str | None
+    email: str | None
+    password_hash: str | None
+    bio: str | None
 
 
 @dataclass(frozen=True)
@@ -139,50 +151,65 @@ class CommandStore:
         """Create a user and return it.
 
         Raises:
-            UsernameTakenError: another user has the name, in any case.
+            UsernameTakenError: another user has the name, or had it lately, in any case.
             EmailTakenError: another user has the address, in any case.
         """
         cursor = connection.cursor(row_factory=kwargs_row(messages.user))
         fields = {"username": username, "email": email, "bio": bio}
-        with _unique_names():
-            await cursor.execute(SQL["insert_user"], fields | {"password_hash": password_hash})
-        user = await cursor.fetchone()
-        if user is None:
-            raise InternalError  # an INSERT returns its row or fails
-        return user
-
-    @_command
-    async def update_user(  # noqa: PLR0913, PLR0917 - the fields of a user
-        self,
-        connection: Connection,
-        user_id: int,
-        username: str | None,
-        email: str | None,
-        password_hash: str | None,
-        bio: str | None,
-    ) -> User:
-        """Change a user and return it; None leaves a field as it is.
-
-        A new password ends the user's sessions.
-
-        Raises:
-            UserNotFoundError: there is no such user.
-            UsernameTakenError: another user has the name, in any case.
-            EmailTakenError: another user has the address, in any case.
-        """
-        await lock_for_update(connection, user_id)
-        cursor = connection.cursor(row_factory=kwargs_row(messages.user))
-        fields = {"username": username, "email": email, "bio": bio}
+        await connection.execute(SQL["begin_history"], {"forced": False})
         with _unique_names():
             await cursor.execute(
-                SQL["update_user"],
-                fields | {"user_id": user_id, "password_hash": password_hash},
+                SQL["insert_user"],
+                fields | {"password_hash": password_hash, "ended_seconds": ENDED_SECONDS},
             )
         user = await cursor.fetchone()
         if user is None:
-            raise UserNotFoundError(user_id)
-        if password_hash is not None:
-            await connection.execute(SQL["delete_sessions_of_user"], {"user_id": user_id})
+            raise InternalError  # an INSERT returns its row or fails
+        await _refuse_kept_username(connection, username, user.id)
+        return user
+
+    @_command
+    async def update_user(
+        self, connection: Connection, user_id: int, changes: UserChanges, token_epoch: int | None
+    ) -> User:
+        """Change a user and return it.
+
+        A new password or e-mail address ends the user's access tokens, and a new password ends the
+        sessions as well.
+
+        Args:
+            connection: the connection of the transaction.
+            user_id: the user.
+            changes: the new values.
+            token_epoch: the epoch of the caller's access token, which must not have ended; None if
+                the caller has no token, or the change does not depend on it.
+
+        Raises:
+            UserNotFoundError: there is no such user.
+            UnauthenticatedError: the caller's access token has ended.
+            UsernameTakenError: another user has the name, or had it lately, in any case.
+            EmailTakenError: another user has the address, in any case.
+        """
+        id_ = {"user_id": user_id}
+        await lock_for_update(connection, user_id)
+        names = await connection.execute(SQL["username_and_epoch"], id_)
+        ((former_username, newest_epoch),) = await names.fetchall()
+        # A check in memory may be a second late, and takes place before the current password is
+        # checked. This one is neither: of two concurrent changes, the second one is refused.
+        if token_epoch is not None and token_epoch < newest_epoch:
+            raise UnauthenticatedError
+        cursor = connection.cursor(row_factory=kwargs_row(messages.user))
+        with _unique_names():
+            await cursor.execute(SQL["update_user"], id_ | asdict(changes))
+        (user,) = await cursor.fetchall()
+        if user.username.lower() != former_username.lower():
+            await _refuse_kept_username(connection, user.username, user_id)
+            await connection.execute(SQL["keep_username"], id_ | {"username": former_username})
+            await connection.execute(SQL["release_usernames"], id_ | {"kept": MAX_KEPT})
+        if changes.password_hash is not None:
+            await connection.execute(SQL["delete_sessions_of_user"], id_)
+        if changes.password_hash is not None or changes.email is not None:
+            await connection.execute(SQL["end_tokens"], id_)
         return user
 
     @_command
@@ -311,6 +338,13 @@ class CommandStore:
             await begun.execute(SQL["begin_history"], {"forced": False})
             (history,) = await begun.fetchall()
         return Moment(history, committed.lsn)
+
+
+async def _refuse_kept_username(connection: Connection, username: str, user_id: int) -> None:
+    """Raise UsernameTakenError if a user has just taken a name that is kept for another user."""
+    taken = {"username": username, "user_id": user_id}
+    if await (await connection.execute(SQL["is_username_kept"], taken)).fetchone():
+        raise UsernameTakenError
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import logging
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -35,6 +36,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from core.errors import UnauthenticatedError
+from core.runtime.key_files import ExposedKeyError, refuse_exposed_key
 from core.settings import SettingsError
 
 LOG = logging.getLogger(__name__)
@@ -65,6 +67,12 @@ class Caller:
     """Empty unless the caller is a service."""
     admin: bool = False
     """Whether the user was an administrator when the access token was signed."""
+    epoch: int = 0
+    """The user's token epoch when the access token was signed; a later one ends the token."""
+    session: str = ""
+    """The name of the user's session in access tokens; see RefreshToken.session_name."""
+    signed_in_at: int = 0
+    """When the session began, in seconds since 1970; 0 if that is not known."""
 
 
 def public_bytes(key: Ed25519PublicKey) -> str:
@@ -154,7 +162,7 @@ class _KeyFolder(ABC, Generic[Key]):
     def _read(self, path: Path) -> Key | None:
         """Return the key in a file; None if the file is unusable or gone."""
         try:
-            key, public = self._parse(path.read_bytes())
+            key, public = self._parse(self._content(path))
             if f"{thumbprint(public)}{self._suffix}" == path.name:
                 return key
             LOG.warning("ignoring key file whose name is not its thumbprint: path=%s", path)
@@ -167,6 +175,10 @@ class _KeyFolder(ABC, Generic[Key]):
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             LOG.warning("ignoring key file: path=%s reason=%r", path, str(error))
         return None
+
+    def _content(self, path: Path) -> bytes:
+        """Return the content of a key file; raises OSError if it must not or cannot be read."""
+        return path.read_bytes()
 
     @abstractmethod
     def _parse(self, pem: bytes) -> tuple[Key, Ed25519PublicKey]:
@@ -194,6 +206,19 @@ class Signer(_KeyFolder[Ed25519PrivateKey]):
 
     _suffix = _PRIVATE
 
+    def __init__(self, folder: Path) -> None:
+        """Read the keys.
+
+        Raises:
+            SettingsError: the folder has no usable key, or others may read one of them.
+        """
+        for path in folder.glob(f"*{_PRIVATE}"):
+            try:
+                refuse_exposed_key(path)
+            except ExposedKeyError as error:
+                raise SettingsError(f"cannot use FANFARE_AUTH_KEYS: {error.strerror}") from None
+        super().__init__(folder)
+
     def sign(self, caller: Caller) -> tuple[str, int]:
         """Return an access token for the caller, and its expiry in seconds since 1970."""
         kid = self.kid()
@@ -207,6 +232,13 @@ class Signer(_KeyFolder[Ed25519PrivateKey]):
             "exp": expires,
             "jti": str(uuid.uuid4()),
         }
+        if caller.user_id is not None:
+            # auth_time and sid are named as in OpenID Connect. A refresh does not change auth_time.
+            claims |= {
+                "auth_time": caller.signed_in_at,
+                "sid": caller.session,
+                "epoch": caller.epoch,
+            }
         if caller.admin:
             claims["admin"] = True
         token = jwt.encode(claims, self.all()[kid], algorithm=ALGORITHM, headers={"kid": kid})
@@ -228,6 +260,10 @@ class Signer(_KeyFolder[Ed25519PrivateKey]):
             return max(settled, key=written.__getitem__)
         # All keys are new, as on the first start. Most processes know the oldest one.
         return min(written, key=written.__getitem__)
+
+    def _content(self, path: Path) -> bytes:
+        refuse_exposed_key(path)
+        return path.read_bytes()
 
     def _parse(self, pem: bytes) -> tuple[Ed25519PrivateKey, Ed25519PublicKey]:
         key = load_pem_private_key(pem, password=None)
@@ -256,8 +292,15 @@ def _written_at(path: Path) -> float | None:
 class Verifier:
     """Verifies access tokens, and remembers the callers of valid tokens."""
 
-    def __init__(self, keys: PublicKeys) -> None:
+    def __init__(self, keys: PublicKeys, is_ended: Callable[[Caller], bool]) -> None:
+        """Verify with these keys.
+
+        Args:
+            keys: the public keys.
+            is_ended: whether the token that names a caller was ended before it expires.
+        """
         self._keys = keys
+        self._is_ended = is_ended
         self._known = keys.all()
         # Caller and expiry (in seconds since 1970) by the hash of the token. Hashes are the keys so
         # that no token stays in memory after its call.
@@ -267,7 +310,7 @@ class Verifier:
         """Return the caller that the token was signed for.
 
         Raises:
-            UnauthenticatedError: the token is not valid, or has expired.
+            UnauthenticatedError: the token is not valid, has expired, or was ended.
         """
         if len(token) > MAX_TOKEN_BYTES:
             raise UnauthenticatedError
@@ -282,6 +325,8 @@ class Verifier:
         caller, expires = found
         if time.time() >= expires:
             del self._callers[digest]
+            raise UnauthenticatedError
+        if self._is_ended(caller):
             raise UnauthenticatedError
         return caller
 
@@ -304,6 +349,14 @@ def _verify(token: str, keys: dict[str, Ed25519PublicKey]) -> tuple[Caller, int]
         subject = claims["sub"]
         if subject.startswith(_SERVICE):
             return Caller(service=subject.removeprefix(_SERVICE)), int(claims["exp"])
-        return Caller(int(subject), admin=claims.get("admin") is True), int(claims["exp"])
+        caller = Caller(
+            int(subject),
+            admin=claims.get("admin") is True,
+            # Versions before these claims signed tokens without them.
+            epoch=int(claims.get("epoch", 0)),
+            session=str(claims.get("sid", "")),
+            signed_in_at=int(claims.get("auth_time", 0)),
+        )
+        return caller, int(claims["exp"])
     except (jwt.PyJWTError, ValueError):
         raise UnauthenticatedError from None

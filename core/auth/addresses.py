@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
+from core.auth.call_context import Context
 from core.settings import SettingsError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -67,6 +68,12 @@ def _client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> st
             break
         address = before
     return _UNKNOWN if address is None else str(address)
+
+
+def address_of(context: Context, trusted: Sequence[Network]) -> str:
+    """Return the address of the client that makes a call, or "unknown"."""
+    forwarded = ",".join(str(value) for key, value in context.metadata if key == FORWARDED_KEY)
+    return client_address(context.address, forwarded, trusted)
 
 
 def owner_of(address: str) -> str:

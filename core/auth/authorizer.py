@@ -15,10 +15,17 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 
 from core.auth.access_tokens import Caller, Verifier
-from core.auth.addresses import FORWARDED_KEY, Network, client_address, owner_of
-from core.auth.call_context import Context, Metadata
+from core.auth.addresses import FORWARDED_KEY, Network, address_of, owner_of
+from core.auth.call_context import UNKNOWN_CALLER, Context, Metadata
 from core.auth.rate_limits import RateLimiter
-from core.errors import PermissionDeniedError, UnauthenticatedError
+from core.auth.security_log import Event, SecurityLog
+from core.errors import (
+    FanfareError,
+    PermissionDeniedError,
+    RateLimitedError,
+    UnauthenticatedError,
+    reason_name,
+)
 from core.runtime.callers import CALLER
 
 AuthorOf = Callable[[int], Awaitable[int | None]]
@@ -41,7 +48,6 @@ METADATA_KEY = "authorization"
 # A name in the health service, which reports it as SERVING if authentication is on.
 AUTHENTICATION = "fanfare.auth.v1.access"
 _SCHEME = "bearer "
-_UNKNOWN_CALLER = Caller()
 
 
 class _NoTokenError(Exception):
@@ -84,11 +90,12 @@ def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
 class Authorizer:
     """Enforces access rules. A process has one if authentication is on, and none if it is off."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
         self,
         verifier: Verifier,
         limits: RateLimiter,
         trusted: Sequence[Network],
+        log: SecurityLog,
         services: Collection[str] = (),
         accounts: Accounts | None = None,
     ) -> None:
@@ -98,6 +105,7 @@ class Authorizer:
             verifier: verifies access tokens.
             limits: counts calls.
             trusted: the proxies whose X-Forwarded-For is believed.
+            log: gets the calls that are refused, and those that only administrators may make.
             services: the common names of certificates whose holders act as services. A call with
                 a token, or with X-Forwarded-For, never counts as such a service's own call.
             accounts: needed if the rule of a method names a tweet or administrators.
@@ -105,6 +113,7 @@ class Authorizer:
         self._verifier = verifier
         self._limits = limits
         self._trusted = tuple(trusted)
+        self._log = log
         self._services = frozenset(services)
         self._accounts = accounts
 
@@ -125,26 +134,33 @@ class Authorizer:
         per_minute, by_address = rule.calls_per_minute, rule.by_address
 
         async def check(request: Message, context: Context) -> None:
-            caller = self._caller(context, optional=is_public)
+            caller = context.caller = self._caller(context, optional=is_public)
             CALLER.set(str(caller.user_id or caller.service or self._address(context)))
             if per_minute and not caller.service:
                 user_id = None if by_address else caller.user_id
                 counted_by = str(user_id or self._address(context))
-                await self._limits.take(method.name, counted_by, per_minute)
+                try:
+                    await self._limits.take(method.name, counted_by, per_minute)
+                except RateLimitedError as error:
+                    self._note_refusal(error, context, method)
+                    raise
             if is_public or (caller.service and services):
                 return
             if caller.user_id is None:
-                raise PermissionDeniedError
+                raise self._denied(context, method)
             # The token, which may be ten minutes old, is not enough: an administrator's deletions
             # cannot be undone.
             if is_admin and caller.admin and await is_admin(caller.user_id):
+                target = ", ".join(f"{fields[-1].name}={id_}" for id_ in _values(request, fields))
+                event = Event.ADMINISTRATOR_ACTED
+                self._log.record(event, context, method.name, caller.user_id, target=target)
                 return
             if kind == "nobody":
-                raise PermissionDeniedError
+                raise self._denied(context, method)
             for id_ in _values(request, fields):
                 owner = await author_of(id_) if author_of else id_
                 if owner is not None and owner != caller.user_id:
-                    raise PermissionDeniedError
+                    raise self._denied(context, method)
 
         return check
 
@@ -173,12 +189,24 @@ class Authorizer:
             if service := self._service(context):
                 return Caller(service=service)
             if optional:
-                return _UNKNOWN_CALLER
+                return UNKNOWN_CALLER
             raise UnauthenticatedError from None
         except UnauthenticatedError:
             if optional:
-                return _UNKNOWN_CALLER
+                return UNKNOWN_CALLER
             raise
+
+    def _denied(self, context: Context, method: MethodDescriptor) -> PermissionDeniedError:
+        """Return the error of a call that its access rule forbids, which is logged."""
+        error = PermissionDeniedError()
+        self._note_refusal(error, context, method)
+        return error
+
+    def _note_refusal(
+        self, error: FanfareError, context: Context, method: MethodDescriptor
+    ) -> None:
+        reason = reason_name(error)
+        self._log.refuse(Event.CALL_REFUSED, context, method.name, reason, context.caller.user_id)
 
     def _service(self, context: Context) -> str | None:
         # A client must not act as a service just because a proxy with such a certificate forwards
@@ -188,8 +216,7 @@ class Authorizer:
         return min(self._services.intersection(context.certificate_names), default=None)
 
     def _address(self, context: Context) -> str:
-        forwarded = ",".join(str(value) for key, value in context.metadata if key == FORWARDED_KEY)
-        return owner_of(client_address(context.address, forwarded, self._trusted))
+        return owner_of(address_of(context, self._trusted))
 
 
 def _token(metadata: Metadata) -> str:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from core.auth.access_tokens import Caller
+
 Metadata = Iterable[tuple[str, str | bytes]]
+UNKNOWN_CALLER = Caller()
 
 
 class Context(Protocol):
     """One call, as the authorizer and the method see it; gRPC and REST each implement it."""
+
+    caller: Caller
+    """Who calls, once the authorizer has found out; an unknown caller until then."""
 
     @property
     def metadata(self) -> Metadata:

@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 
 from core.auth.addresses import peer_address
 from core.auth.authorizer import AUTHENTICATION
-from core.auth.call_context import Metadata
+from core.auth.call_context import UNKNOWN_CALLER, Metadata
 from core.errors import FanfareError, MethodNotFoundError, to_status
 from core.rpc.calls import Calls
 from core.rpc.handlers import Handlers, MethodHandler
@@ -220,10 +220,11 @@ class GrpcServer:
 class _CallContext:
     """A gRPC call as the authorizer and the method see it; looks up each value when it is read."""
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "caller")
 
     def __init__(self, context: _GrpcContext) -> None:
         self._context = context
+        self.caller = UNKNOWN_CALLER
 
     @property
     def metadata(self) -> Metadata:

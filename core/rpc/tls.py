@@ -15,6 +15,7 @@ from pathlib import Path
 
 import grpc
 
+from core.runtime.key_files import refuse_exposed_key
 from core.settings import SettingsError
 
 LOG = logging.getLogger(__name__)
@@ -56,7 +57,11 @@ class Certificates:
     """The current certificates of this process."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the files; raise SettingsError if one is missing or they do not match."""
+        """Read the files.
+
+        Raises:
+            SettingsError: one is missing, they do not match, or others may read the key.
+        """
         self._folder = folder
         self._looked = time.monotonic()
         try:
@@ -65,7 +70,7 @@ class Certificates:
         except OSError as error:  # ssl.SSLError is one
             raise SettingsError(
                 f"cannot load {CERTIFICATE}, {KEY} and {AUTHORITY} from FANFARE_TLS_DIR={folder}: "
-                f"{error.strerror or error}."
+                f"{error.strerror or error}"
             ) from error
 
     def files(self) -> Files:
@@ -122,6 +127,7 @@ class Certificates:
         return first
 
     def _context(self) -> ssl.SSLContext:
+        refuse_exposed_key(self._folder / KEY)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self._folder / CERTIFICATE, self._folder / KEY)
         # Load this file only to check it: the context does not verify client certificates.

@@ -9,6 +9,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def test_a_session_ends(people: People) -> None:
         people.sign_in(person.user.username, person.password)
 
     session = people.sign_in(person.user.username, person.password + "-another")
+    person = replace(person, session=session)
     people.fanfare.write.DeleteUser(
         w.DeleteUserRequest(user_id=person.user.id), metadata=person.metadata
     )

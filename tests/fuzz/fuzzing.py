@@ -227,6 +227,7 @@ def _values(field: FieldDescriptor, sender: Sender) -> st.SearchStrategy[Any]:
         "consistency_token": st.just(""),
         "username": plain | st.sampled_from(sender.names),
         "password": st.just(SECRET),
+        "current_password": st.just(SECRET),
         "refresh_token": st.sampled_from(sender.refresh_tokens),
     }.get(field.name, plain)
     texts = mostly(usual, st.sampled_from(_TEXTS), st.text(max_size=40))

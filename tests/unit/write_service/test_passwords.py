@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
@@ -66,3 +67,63 @@ async def test_a_user_without_a_hash_costs_as_much_work(
         hasher.close()
     with_hash, without_hash = costs
     assert with_hash == without_hash
+
+
+COMPOSED, DECOMPOSED = "p\u00e4ssword", "pa\u0308ssword"
+
+
+async def test_the_form_of_a_password_does_not_matter() -> None:
+    """A password signs in however the keyboard composes its characters."""
+    hasher = Passwords()
+    try:
+        for typed in (COMPOSED, DECOMPOSED):
+            stored = await hasher.hash(typed)
+            for entered in (COMPOSED, DECOMPOSED):
+                assert await hasher.verify(stored, entered) == (True, None)
+            assert await hasher.verify(stored, "password") == (False, None)
+    finally:
+        hasher.close()
+
+
+async def test_a_hash_of_a_password_as_it_was_typed_is_renewed() -> None:
+    """Hashes of versions that did not normalise still sign in, and are replaced."""
+    hasher = Passwords()
+    try:
+        old = PasswordHasher(
+            time_cost=passwords.PASSES,
+            memory_cost=passwords.MEMORY_KIB,
+            parallelism=passwords.LANES,
+        ).hash(DECOMPOSED)
+        is_right, renewed = await hasher.verify(old, DECOMPOSED)
+        assert is_right
+        assert renewed is not None
+        assert await hasher.verify(renewed, COMPOSED) == (True, None)
+        assert await hasher.verify(old, COMPOSED) == (False, None)
+    finally:
+        hasher.close()
+
+
+@pytest.mark.parametrize("password", ["right", COMPOSED, DECOMPOSED])
+async def test_only_what_was_entered_decides_how_often_argon2_runs(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    """A wrong password costs as much with a hash as without, and ASCII costs one run."""
+    hasher = Passwords()
+    stored = await hasher.hash("another")
+    real, runs = PasswordHasher.verify, []
+
+    def verify(self: PasswordHasher, password_hash: str, entered: str) -> bool:
+        runs.append(entered)
+        return bool(real(self, password_hash, entered))
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify)
+    try:
+        counts = []
+        for password_hash in (stored, None):
+            runs.clear()
+            assert await hasher.verify(password_hash, password) == (False, None)
+            counts.append(len(runs))
+        forms = len({password, unicodedata.normalize("NFKC", password)})
+        assert counts == [forms, forms]
+    finally:
+        hasher.close()

@@ -20,7 +20,7 @@ async def test_validating_a_batch_does_not_hold_up_other_calls(
     monkeypatch.setattr("write_service.service.TURN_SECONDS", 0.0)
     tweets: Any = Mock(submit=AsyncMock(return_value=([], Moment("0123456789", Lsn(1)))))
     nothing: Any = None
-    service = WriteService(nothing, tweets, nothing)
+    service = WriteService(nothing, tweets, nothing, None)
     request = pb.BatchCreateTweetsRequest(requests=[pb.CreateTweetRequest(user_id=1)] * 50)
     turns = 0
     batch = asyncio.create_task(service.BatchCreateTweets(request, nothing))

@@ -30,8 +30,10 @@ class AuthServiceStub:
 
     A session gives its user two tokens. The access token authenticates calls, in the metadata (in
     REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
-    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
-    get the next access token and the next refresh token.
+    can be verified by any service, and is valid for ten minutes. Fanfare's own services stop accepting
+    it earlier, within about a second, when its session is revoked, the user's password or e-mail
+    address changes, or the user is deleted. The refresh token is used once, to get the next access
+    token and the next refresh token.
 
     If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
@@ -69,8 +71,10 @@ class AuthServiceServicer:
 
     A session gives its user two tokens. The access token authenticates calls, in the metadata (in
     REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
-    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
-    get the next access token and the next refresh token.
+    can be verified by any service, and is valid for ten minutes. Fanfare's own services stop accepting
+    it earlier, within about a second, when its session is revoked, the user's password or e-mail
+    address changes, or the user is deleted. The refresh token is used once, to get the next access
+    token and the next refresh token.
 
     If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
@@ -96,8 +100,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeSession(self, request, context):
-        """Ends a session. Its refresh token becomes invalid at once, and its access tokens when they
-        expire. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
+        """Ends a session. Its refresh token becomes invalid at once, and its access tokens within about a
+        second. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,8 +150,10 @@ class AuthService:
 
     A session gives its user two tokens. The access token authenticates calls, in the metadata (in
     REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
-    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
-    get the next access token and the next refresh token.
+    can be verified by any service, and is valid for ten minutes. Fanfare's own services stop accepting
+    it earlier, within about a second, when its session is revoked, the user's password or e-mail
+    address changes, or the user is deleted. The refresh token is used once, to get the next access
+    token and the next refresh token.
 
     If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """

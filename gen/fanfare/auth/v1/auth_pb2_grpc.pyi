@@ -31,8 +31,10 @@ class AuthServiceStub:
 
     A session gives its user two tokens. The access token authenticates calls, in the metadata (in
     REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
-    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
-    get the next access token and the next refresh token.
+    can be verified by any service, and is valid for ten minutes. Fanfare's own services stop accepting
+    it earlier, within about a second, when its session is revoked, the user's password or e-mail
+    address changes, or the user is deleted. The refresh token is used once, to get the next access
+    token and the next refresh token.
 
     If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
@@ -54,8 +56,8 @@ class AuthServiceStub:
     Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
     """
     RevokeSession: _grpc.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]
-    """Ends a session. Its refresh token becomes invalid at once, and its access tokens when they
-    expire. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
+    """Ends a session. Its refresh token becomes invalid at once, and its access tokens within about a
+    second. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
     """
     GetPublicKeys: _grpc.UnaryUnaryMultiCallable[_auth_pb2.GetPublicKeysRequest, _auth_pb2.GetPublicKeysResponse]
     """Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517)."""
@@ -66,8 +68,10 @@ class AuthServiceAsyncStub(AuthServiceStub):
 
     A session gives its user two tokens. The access token authenticates calls, in the metadata (in
     REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
-    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
-    get the next access token and the next refresh token.
+    can be verified by any service, and is valid for ten minutes. Fanfare's own services stop accepting
+    it earlier, within about a second, when its session is revoked, the user's password or e-mail
+    address changes, or the user is deleted. The refresh token is used once, to get the next access
+    token and the next refresh token.
 
     If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
@@ -86,8 +90,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     Errors: INVALID_REQUEST, INVALID_REFRESH_TOKEN.
     """
     RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_pb2.RevokeSessionRequest, _auth_pb2.RevokeSessionResponse]  # type: ignore[assignment]
-    """Ends a session. Its refresh token becomes invalid at once, and its access tokens when they
-    expire. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
+    """Ends a session. Its refresh token becomes invalid at once, and its access tokens within about a
+    second. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
     """
     GetPublicKeys: _aio.UnaryUnaryMultiCallable[_auth_pb2.GetPublicKeysRequest, _auth_pb2.GetPublicKeysResponse]  # type: ignore[assignment]
     """Returns the public keys that verify access tokens, as a JSON Web Key Set (RFC 7517)."""
@@ -97,8 +101,10 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A session gives its user two tokens. The access token authenticates calls, in the metadata (in
     REST: the header) `authorization`, as `Bearer <access token>`. It is a JWT signed with Ed25519,
-    is valid for ten minutes, and can be verified by any service. The refresh token is used once, to
-    get the next access token and the next refresh token.
+    can be verified by any service, and is valid for ten minutes. Fanfare's own services stop accepting
+    it earlier, within about a second, when its session is revoked, the user's password or e-mail
+    address changes, or the user is deleted. The refresh token is used once, to get the next access
+    token and the next refresh token.
 
     If the operator has not turned authentication on, every method fails with AUTHENTICATION_OFF.
     """
@@ -133,8 +139,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_pb2.RevokeSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_auth_pb2.RevokeSessionResponse, _abc.Awaitable[_auth_pb2.RevokeSessionResponse]]:
-        """Ends a session. Its refresh token becomes invalid at once, and its access tokens when they
-        expire. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
+        """Ends a session. Its refresh token becomes invalid at once, and its access tokens within about a
+        second. Ending a session that has already ended is OK. Errors: INVALID_REQUEST.
         """
 
     @_abc_1.abstractmethod

@@ -71,7 +71,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
          "metadata": {"follower_id": "7", "followed_id": "8"}}
     """
     ERROR_REASON_USERNAME_TAKEN: _ErrorReason.ValueType  # 7
-    """ALREADY_EXISTS: another user has this username, ignoring case.
+    """ALREADY_EXISTS: another user has this username, ignoring case; or it is reserved; or another user
+    had it within the last 30 days. The answer does not say which.
 
     Example: CreateUser "Alice" while a user "alice" exists.
 
@@ -164,8 +165,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: the 2,001st concurrent call.
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 22
-    """UNAUTHENTICATED: the method needs an access token, and it is missing, invalid or expired.
-    Refresh the session, or create one.
+    """UNAUTHENTICATED: the method needs an access token, and it is missing, invalid or expired, or was
+    ended, as by a new password. Refresh the session, or create one.
 
     Example: GetHomeTimeline without an access token.
     """
@@ -231,6 +232,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "USER_BUSY", "domain": "fanfare", "metadata": {"user_id": "42"}}
     """
+    ERROR_REASON_REAUTHENTICATION_REQUIRED: _ErrorReason.ValueType  # 32
+    """PERMISSION_DENIED: the change needs proof that the user is present. The request has no
+    current_password, and the session began more than five minutes ago; or current_password is
+    wrong. Ask the user for the password, and send it as current_password.
+
+    Example: UpdateUser with a new password and an access token of an hour-old session.
+
+        {"reason": "REAUTHENTICATION_REQUIRED", "domain": "fanfare",
+         "metadata": {"field": "current_password"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed.
@@ -294,7 +305,8 @@ Example: GetFollow after UnfollowUser.
      "metadata": {"follower_id": "7", "followed_id": "8"}}
 """
 ERROR_REASON_USERNAME_TAKEN: ErrorReason.ValueType  # 7
-"""ALREADY_EXISTS: another user has this username, ignoring case.
+"""ALREADY_EXISTS: another user has this username, ignoring case; or it is reserved; or another user
+had it within the last 30 days. The answer does not say which.
 
 Example: CreateUser "Alice" while a user "alice" exists.
 
@@ -387,8 +399,8 @@ done, and another process of the same service may have room.
 Example: the 2,001st concurrent call.
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 22
-"""UNAUTHENTICATED: the method needs an access token, and it is missing, invalid or expired.
-Refresh the session, or create one.
+"""UNAUTHENTICATED: the method needs an access token, and it is missing, invalid or expired, or was
+ended, as by a new password. Refresh the session, or create one.
 
 Example: GetHomeTimeline without an access token.
 """
@@ -453,5 +465,15 @@ done. Retry.
 Example: CreateTweet while an operator's transaction holds a lock on the author's row.
 
     {"reason": "USER_BUSY", "domain": "fanfare", "metadata": {"user_id": "42"}}
+"""
+ERROR_REASON_REAUTHENTICATION_REQUIRED: ErrorReason.ValueType  # 32
+"""PERMISSION_DENIED: the change needs proof that the user is present. The request has no
+current_password, and the session began more than five minutes ago; or current_password is
+wrong. Ask the user for the password, and send it as current_password.
+
+Example: UpdateUser with a new password and an access token of an hour-old session.
+
+    {"reason": "REAUTHENTICATION_REQUIRED", "domain": "fanfare",
+     "metadata": {"field": "current_password"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -35,7 +35,9 @@ class CreateUserRequest(_message.Message):
     email: _builtins.str
     """An e-mail address of at most 254 characters. Must be unique, ignoring case."""
     password: _builtins.str
-    """1 to 128 code points. Only its argon2id hash is stored."""
+    """1 to 128 code points, and where authentication is on at least 8 in Unicode normalisation form
+    KC. Only the argon2id hash of that form is stored.
+    """
     bio: _builtins.str
     """At most 160 code points; may be empty."""
     def __init__(
@@ -93,6 +95,7 @@ class UpdateUserRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     BIO_FIELD_NUMBER: _builtins.int
+    CURRENT_PASSWORD_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
     """The id of the user to change."""
     username: _builtins.str
@@ -103,6 +106,10 @@ class UpdateUserRequest(_message.Message):
     """As in CreateUser."""
     bio: _builtins.str
     """As in CreateUser. Set it to the empty string to clear the bio."""
+    current_password: _builtins.str
+    """The password until now, as in CreateSession. Only checked where authentication is on, and only
+    if the password or the e-mail address is to change.
+    """
     def __init__(
         self,
         *,
@@ -111,13 +118,16 @@ class UpdateUserRequest(_message.Message):
         email: _builtins.str | None = ...,
         password: _builtins.str | None = ...,
         bio: _builtins.str | None = ...,
+        current_password: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bio", b"_bio", "_email", b"_email", "_password", b"_password", "_username", b"_username", "bio", b"bio", "email", b"email", "password", b"password", "username", b"username"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bio", b"_bio", "_current_password", b"_current_password", "_email", b"_email", "_password", b"_password", "_username", b"_username", "bio", b"bio", "current_password", b"current_password", "email", b"email", "password", b"password", "username", b"username"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bio", b"_bio", "_email", b"_email", "_password", b"_password", "_username", b"_username", "bio", b"bio", "email", b"email", "password", b"password", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bio", b"_bio", "_current_password", b"_current_password", "_email", b"_email", "_password", b"_password", "_username", b"_username", "bio", b"bio", "current_password", b"current_password", "email", b"email", "password", b"password", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bio: _TypeAlias = _typing.Literal["bio"]  # noqa: Y015
     _WhichOneofArgType__bio: _TypeAlias = _typing.Literal["_bio", b"_bio"]  # noqa: Y015
+    _WhichOneofReturnType__current_password: _TypeAlias = _typing.Literal["current_password"]  # noqa: Y015
+    _WhichOneofArgType__current_password: _TypeAlias = _typing.Literal["_current_password", b"_current_password"]  # noqa: Y015
     _WhichOneofReturnType__email: _TypeAlias = _typing.Literal["email"]  # noqa: Y015
     _WhichOneofArgType__email: _TypeAlias = _typing.Literal["_email", b"_email"]  # noqa: Y015
     _WhichOneofReturnType__password: _TypeAlias = _typing.Literal["password"]  # noqa: Y015
@@ -126,6 +136,8 @@ class UpdateUserRequest(_message.Message):
     _WhichOneofArgType__username: _TypeAlias = _typing.Literal["_username", b"_username"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bio) -> _WhichOneofReturnType__bio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__current_password) -> _WhichOneofReturnType__current_password | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__email) -> _WhichOneofReturnType__email | None: ...
     @_typing.overload

@@ -95,8 +95,9 @@ class WriteServiceServicer:
     """
 
     def CreateUser(self, request, context):
-        """Creates a user. The username and the e-mail address must be unique, ignoring case.
-        Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN.
+        """Creates a user. The username and the e-mail address must be unique, ignoring case. Some names,
+        such as `admin`, are reserved, and a name that a rename or a deletion has freed cannot be taken
+        for 30 days. Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +105,12 @@ class WriteServiceServicer:
 
     def UpdateUser(self, request, context):
         """Changes the fields of a user that are set in the request. At least one must be set.
-        Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, USER_BUSY.
+
+        Where authentication is on, a change of the password or the e-mail address needs a sign-in of the
+        last five minutes, or current_password. It ends all access tokens of the user, and a new password
+        ends the sessions too. After a rename, nobody else can take the former name for 30 days.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, REAUTHENTICATION_REQUIRED,
+        USER_BUSY, OVERLOADED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,12 +39,18 @@ class WriteServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WriteServiceAsyncStub: ...
     CreateUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.CreateUserRequest, _write_pb2.CreateUserResponse]
-    """Creates a user. The username and the e-mail address must be unique, ignoring case.
-    Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN.
+    """Creates a user. The username and the e-mail address must be unique, ignoring case. Some names,
+    such as `admin`, are reserved, and a name that a rename or a deletion has freed cannot be taken
+    for 30 days. Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN, OVERLOADED.
     """
     UpdateUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.UpdateUserRequest, _write_pb2.UpdateUserResponse]
     """Changes the fields of a user that are set in the request. At least one must be set.
-    Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, USER_BUSY.
+
+    Where authentication is on, a change of the password or the e-mail address needs a sign-in of the
+    last five minutes, or current_password. It ends all access tokens of the user, and a new password
+    ends the sessions too. After a rename, nobody else can take the former name for 30 days.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, REAUTHENTICATION_REQUIRED,
+    USER_BUSY, OVERLOADED.
     """
     DeleteUser: _grpc.UnaryUnaryMultiCallable[_write_pb2.DeleteUserRequest, _write_pb2.DeleteUserResponse]
     """Deletes a user, their tweets, and their follows in both directions. When this returns, the user
@@ -96,12 +102,18 @@ class WriteServiceAsyncStub(WriteServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUser: _aio.UnaryUnaryMultiCallable[_write_pb2.CreateUserRequest, _write_pb2.CreateUserResponse]  # type: ignore[assignment]
-    """Creates a user. The username and the e-mail address must be unique, ignoring case.
-    Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN.
+    """Creates a user. The username and the e-mail address must be unique, ignoring case. Some names,
+    such as `admin`, are reserved, and a name that a rename or a deletion has freed cannot be taken
+    for 30 days. Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN, OVERLOADED.
     """
     UpdateUser: _aio.UnaryUnaryMultiCallable[_write_pb2.UpdateUserRequest, _write_pb2.UpdateUserResponse]  # type: ignore[assignment]
     """Changes the fields of a user that are set in the request. At least one must be set.
-    Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, USER_BUSY.
+
+    Where authentication is on, a change of the password or the e-mail address needs a sign-in of the
+    last five minutes, or current_password. It ends all access tokens of the user, and a new password
+    ends the sessions too. After a rename, nobody else can take the former name for 30 days.
+    Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, REAUTHENTICATION_REQUIRED,
+    USER_BUSY, OVERLOADED.
     """
     DeleteUser: _aio.UnaryUnaryMultiCallable[_write_pb2.DeleteUserRequest, _write_pb2.DeleteUserResponse]  # type: ignore[assignment]
     """Deletes a user, their tweets, and their follows in both directions. When this returns, the user
@@ -156,8 +168,9 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _write_pb2.CreateUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.CreateUserResponse, _abc.Awaitable[_write_pb2.CreateUserResponse]]:
-        """Creates a user. The username and the e-mail address must be unique, ignoring case.
-        Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN.
+        """Creates a user. The username and the e-mail address must be unique, ignoring case. Some names,
+        such as `admin`, are reserved, and a name that a rename or a deletion has freed cannot be taken
+        for 30 days. Errors: INVALID_REQUEST, USERNAME_TAKEN, EMAIL_TAKEN, OVERLOADED.
         """
 
     @_abc_1.abstractmethod
@@ -167,7 +180,12 @@ class WriteServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_write_pb2.UpdateUserResponse, _abc.Awaitable[_write_pb2.UpdateUserResponse]]:
         """Changes the fields of a user that are set in the request. At least one must be set.
-        Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, USER_BUSY.
+
+        Where authentication is on, a change of the password or the e-mail address needs a sign-in of the
+        last five minutes, or current_password. It ends all access tokens of the user, and a new password
+        ends the sessions too. After a rename, nobody else can take the former name for 30 days.
+        Errors: INVALID_REQUEST, USER_NOT_FOUND, USERNAME_TAKEN, EMAIL_TAKEN, REAUTHENTICATION_REQUIRED,
+        USER_BUSY, OVERLOADED.
         """
 
     @_abc_1.abstractmethod

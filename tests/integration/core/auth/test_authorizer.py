@@ -25,10 +25,11 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from helpers.grpc_server import Silent, Unlimited, serving
+from helpers.authentication import authorizer
+from helpers.grpc_server import Unlimited, serving
 
-from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
-from core.auth.authorizer import Authorizer, rule_of
+from core.auth.access_tokens import Caller, Signer, create_key
+from core.auth.authorizer import rule_of
 from core.auth.call_context import Context
 from core.rpc.validation import violations
 from core.runtime.callers import CALLER
@@ -50,6 +51,7 @@ VALUES: dict[str, Any] = {
     "username": "alice",
     "email": "alice@example.com",
     "password": "pass123",
+    "current_password": "pass123",
     "content": "hello",
     "refresh_token": "x",
 }
@@ -79,9 +81,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def channel(folder: Path) -> AsyncIterator[grpc.aio.Channel]:
     """Yield a channel to a server of all services."""
-    authorizer = Authorizer(Verifier(PublicKeys(folder)), Unlimited(), (), (), _Accounts())
+    checking = authorizer(folder, accounts=_Accounts())
     async with (
-        serving(*SERVICES, authorizer=authorizer) as server,
+        serving(*SERVICES, authorizer=checking) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         yield channel
@@ -240,10 +242,10 @@ async def test_what_gives_accounts_is_counted_by_address(folder: Path) -> None:
             assert per_minute > 0
             counted.append((method, caller))
 
-    authorizer = Authorizer(Verifier(PublicKeys(folder)), Counting(), (), (), _Accounts())
+    checking = authorizer(folder, limits=Counting(), accounts=_Accounts())
     token, _ = Signer(folder).sign(Caller(OWNER))
     async with (
-        serving(*SERVICES, authorizer=authorizer) as server,
+        serving(*SERVICES, authorizer=checking) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         for method in METHODS:
@@ -267,11 +269,10 @@ async def test_statements_wait_in_the_turn_of_the_user(
             callers.append(CALLER.get())
             return await super()._answer(request, context)
 
-    authorizer = Authorizer(Verifier(PublicKeys(folder)), Unlimited(), ())
     get_user = SERVICES[1].methods_by_name["GetUser"]
     request = _fill(get_user.input_type, VALUES)
     async with (
-        serving(SERVICES[1], servicer=Noting(), authorizer=authorizer) as server,
+        serving(SERVICES[1], servicer=Noting(), authorizer=authorizer(folder)) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         for metadata in (known["owner"], known["stranger"], known["service"], []):
@@ -337,9 +338,8 @@ def test_a_method_without_a_usable_rule_is_refused(
     folder: Path, options: Callable[[Any], None], reason: str
 ) -> None:
     """A server with such a method cannot be built."""
-    authorizer = Authorizer(Verifier(PublicKeys(folder)), Unlimited(), ())
     with pytest.raises(ValueError, match=reason):
-        authorizer.check(_method(options))
+        authorizer(folder).check(_method(options))
 
 
 def test_only_get_account_answers_with_an_email_address() -> None:

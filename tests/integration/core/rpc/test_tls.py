@@ -15,10 +15,10 @@ import pytest
 from aiohttp import web
 from fanfare.read.v1 import read_pb2
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
-from helpers.grpc_server import Unlimited, serving
+from helpers.authentication import authorizer
+from helpers.grpc_server import serving
 
-from core.auth.access_tokens import PublicKeys, Verifier, create_key
-from core.auth.authorizer import Authorizer
+from core.auth.access_tokens import create_key
 from core.rpc import server_options, tls
 from core.rpc.server import GrpcServer
 from core.rpc.tls import Certificates
@@ -44,8 +44,8 @@ def folder(tmp_path: Path) -> Path:
 
 def _serving(tmp_path: Path, folder: Path) -> AbstractAsyncContextManager[GrpcServer]:
     create_key(tmp_path / "keys")
-    authorizer = Authorizer(Verifier(PublicKeys(tmp_path / "keys")), Unlimited(), (), ["feed"])
-    return serving(READ, authorizer=authorizer, certificates=Certificates(folder))
+    checking = authorizer(tmp_path / "keys", services=["feed"])
+    return serving(READ, authorizer=checking, certificates=Certificates(folder))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jwt
 import pytest
+from helpers.authentication import verifier as verifier_of
 
 from core.auth import access_tokens as tokens
 from core.auth.access_tokens import Caller, PublicKeys, Signer, Verifier, create_key
@@ -33,7 +34,7 @@ def _kid(token: str) -> str:
 def test_a_key_is_replaced_while_tokens_are_in_use(tmp_path: Path) -> None:
     """A new key signs once it has settled; tokens of the old key are valid until it is removed."""
     old = create_key(tmp_path)
-    signer, verifier = Signer(tmp_path), Verifier(PublicKeys(tmp_path))
+    signer, verifier = Signer(tmp_path), verifier_of(tmp_path)
     first, _ = signer.sign(Caller(7))
     _age(tmp_path, old, 600)
     new = create_key(tmp_path)
@@ -115,7 +116,7 @@ def test_a_remembered_token_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A token that the verifier remembers as valid is refused once it has expired."""
     create_key(tmp_path)
     token, expires = Signer(tmp_path).sign(Caller(service="a"))
-    verifier = Verifier(PublicKeys(tmp_path))
+    verifier = verifier_of(tmp_path)
     assert verifier.caller(token) == Caller(service="a")
     monkeypatch.setattr(time, "time", lambda: float(expires))
     with pytest.raises(UnauthenticatedError):
@@ -128,7 +129,7 @@ def test_the_verifier_remembers_a_bounded_number_of_tokens(
     """Many callers do not fill the memory of the process."""
     monkeypatch.setattr(tokens, "CACHED_TOKENS", 3)
     create_key(tmp_path)
-    signer, verifier = Signer(tmp_path), Verifier(PublicKeys(tmp_path))
+    signer, verifier = Signer(tmp_path), verifier_of(tmp_path)
     for user_id in range(1, 11):
         assert verifier.caller(signer.sign(Caller(user_id))[0]) == Caller(user_id)
         assert len(verifier._callers) <= 3
@@ -138,6 +139,49 @@ def test_only_its_owner_reads_a_private_key(tmp_path: Path) -> None:
     """The mode of a private key does not depend on the umask."""
     kid = create_key(tmp_path)
     assert stat.S_IMODE((tmp_path / f"{kid}.private.pem").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o666, 0o607])
+def test_a_private_key_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
+    """The process does not start, and the error names the file and the cure."""
+    kid = create_key(tmp_path)
+    private = tmp_path / f"{kid}.private.pem"
+    private.chmod(mode)
+    with pytest.raises(SettingsError, match=rf"{private.name} has mode {mode:04o}.*chmod 600"):
+        Signer(tmp_path)
+    assert set(PublicKeys(tmp_path).all()) == {kid}  # which reads no private key
+
+
+def test_a_key_that_is_exposed_while_it_is_in_use_stays_in_use(tmp_path: Path) -> None:
+    """A mistaken chmod does not end all sign-ins, but a new key that others can read is unused."""
+    first = create_key(tmp_path)
+    signer = Signer(tmp_path)
+    second = create_key(tmp_path)
+    for kid in (first, second):
+        (tmp_path / f"{kid}.private.pem").chmod(0o644)
+    assert set(signer.all()) == {first}
+    (tmp_path / f"{second}.private.pem").chmod(0o400)
+    assert set(signer.all()) == {first, second}
+
+
+def test_a_token_says_when_and_how_its_user_signed_in(tmp_path: Path) -> None:
+    """The caller that a token was signed for is the caller that a verifier finds in it."""
+    create_key(tmp_path)
+    caller = Caller(7, epoch=2**62, session="a" * 22, signed_in_at=1_700_000_000)
+    token, _ = Signer(tmp_path).sign(caller)
+    assert verifier_of(tmp_path).caller(token) == caller
+
+
+def test_a_token_can_end_before_it_expires(tmp_path: Path) -> None:
+    """The verifier asks for every call, also about tokens that it remembers."""
+    create_key(tmp_path)
+    ended: list[Caller] = []
+    verifier = Verifier(PublicKeys(tmp_path), lambda caller: caller in ended)
+    token, _ = Signer(tmp_path).sign(Caller(7))
+    assert verifier.caller(token) == Caller(7)
+    ended.append(Caller(7))
+    with pytest.raises(UnauthenticatedError):
+        verifier.caller(token)
 
 
 def test_a_folder_without_keys_is_one_sentence(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as pb
 from google.protobuf.message import Message
 
-from core.auth.call_context import Context, Metadata
+from core.auth.call_context import UNKNOWN_CALLER, Context, Metadata
 from core.errors import (
     BodyTooLargeError,
     FanfareError,
@@ -35,6 +35,7 @@ Answer = Callable[[MethodHandler, pb.GetUserRequest], Awaitable[object]]
 class _Call:
     """A call without metadata."""
 
+    caller = UNKNOWN_CALLER
     metadata: Metadata = ()
     address = "192.0.2.1"
     certificate_names = ()
