@@ -7,6 +7,7 @@ import logging
 
 import click
 
+from core.runtime.environment import ignore_foreign_variables
 from core.settings import SettingsError
 from embedded.errors import StackError
 from ops.errors import OpsError
@@ -56,5 +57,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    ignore_foreign_variables()
     logging.basicConfig(level=logging.ERROR)
     cli()

@@ -12,6 +12,7 @@ from core.rpc.tls import certificates
 from core.runtime.process import run
 from core.runtime.watchdog import Watchdog
 from core.settings import Settings
+from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, redis_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
 from fanout_worker.apply import BatchApplier
@@ -37,6 +38,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             }
         )
         stack.push_async_callback(checks.stop)
+        await refuse_newer_schema(settings.primary_dsn())
         await checks.start()
 
         server = GrpcServer(
