@@ -13,6 +13,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 
+# The programs in a virtual environment contain its path. If the checkout was moved, make a new one.
+ifeq ($(shell [ ! -L .venv ] && [ -s $(BIN)/.path ] && [ "$$(cat $(BIN)/.path)" != "$$(pwd -P)" ] && echo moved),moved)
+$(info This folder was moved, so .venv is made again.)
+$(shell rm -rf .venv)
+endif
+
 .PHONY: help
 help: ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,8 +28,8 @@ demo: $(BIN)/.run ## Show what Fanfare does, on a throw-away system; AUTH=on wit
 	@fanfare demo $(if $(filter on,$(AUTH)),--auth)
 
 .PHONY: up
-up: $(BIN)/.run ## Run everything on the fixed ports until Ctrl-C; AUTH=on with authentication
-	@fanfare up $(if $(filter on,$(AUTH)),--auth)
+up: $(BIN)/.run ## Run everything until Ctrl-C; AUTH=on with authentication, PORTS=auto on free ports
+	@fanfare up $(if $(filter on,$(AUTH)),--auth) $(if $(PORTS),--ports "$(PORTS)")
 
 # Without the plugin of schemathesis, which only tests/fuzz needs, and whose import takes a second.
 .PHONY: unit
@@ -107,5 +113,6 @@ define install
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/$(1).txt || { \
 	    echo "Cannot install the packages; check that pip reaches its registry. The first lines above say more." >&2; exit 1; }
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@pwd -P > $(BIN)/.path
 	@touch $@
 endef

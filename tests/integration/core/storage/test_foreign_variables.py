@@ -72,6 +72,6 @@ def test_a_password_file_that_the_dsn_names_is_used(fanfare: Fanfare, tmp_path: 
     passfile.write_text(f"*:*:*:*:{parts.pop('password')}\n")
     passfile.chmod(0o600)
     parts["passfile"] = str(passfile)
-    dsn = psycopg.conninfo.make_conninfo("", **parts)  # type: ignore[arg-type]  # psycopg's own
+    dsn = psycopg.conninfo.make_conninfo("", **parts)
     with connect(dsn, "test", 10.0) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
