@@ -151,7 +151,7 @@ def test_variables_of_other_programs_change_nothing(tmp_path: Path, proxy: FakeP
         commands, queries = places["Commands"], places["queries"]
         _rest("POST", f"{commands}/users", user | {"bio": TEXT})
         _rest("POST", f"{commands}/tweets", {"user_id": 1, "content": TEXT})
-        answer = _rest("GET", f"{queries}/users/1/tweets")
+        answer = _rest("GET", f"{queries}/tweets/user/1")
         assert [tweet["content"] for tweet in answer["tweets"]] == [TEXT]  # type: ignore[attr-defined]
         ports = [*re.findall(r"gRPC [\d.]+:(\d+)", told), *re.findall(r"http://[\d.]+:(\d+)", told)]
         names = ("write_port", "read_port", "rest_write_port", "rest_read_port")
