@@ -21,6 +21,11 @@ switch = $(if $(filter-out on true yes 1 off false no 0,$(call lower,$($(1)))),$
 lower = $(subst A,a,$(subst E,e,$(subst F,f,$(subst L,l,$(subst N,n,$(subst O,o,$(subst R,r,$(subst \
     S,s,$(subst T,t,$(subst U,u,$(subst Y,y,$(1))))))))))))
 $(if $(filter auth=% Auth=%,$(MAKEOVERRIDES)),$(error the variable is AUTH, in capitals))
+# The programs in a virtual environment contain its path. If the checkout was moved, make a new one.
+ifeq ($(shell [ ! -L .venv ] && [ -s $(BIN)/.path ] && [ "$$(cat $(BIN)/.path)" != "$$(pwd -P)" ] && echo moved),moved)
+$(info This folder was moved, so .venv is made again.)
+$(shell rm -rf .venv)
+endif
 
 .PHONY: help
 help: ## List the tasks
@@ -31,8 +36,8 @@ demo: $(BIN)/.run ## Show what Fanfare does, on a throw-away system; AUTH=on wit
 	@fanfare demo $(call switch,AUTH,--auth)
 
 .PHONY: up
-up: $(BIN)/.run ## Run everything on the fixed ports until Ctrl-C; AUTH=on with authentication
-	@fanfare up $(call switch,AUTH,--auth)
+up: $(BIN)/.run ## Run everything until Ctrl-C; AUTH=on with authentication, PORTS=auto on free ports
+	@fanfare up $(call switch,AUTH,--auth) $(if $(PORTS),--ports "$(PORTS)")
 
 # Without the plugin of schemathesis, which only tests/fuzz needs, and whose import takes a second.
 .PHONY: unit
@@ -123,5 +128,6 @@ define install
 	@$(BIN)/pip install --quiet --require-hashes -r requirements/$(1).txt || { \
 	    echo "Cannot install the packages; check that pip reaches its registry. The first lines above say more." >&2; exit 1; }
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@pwd -P > $(BIN)/.path
 	@touch $@
 endef

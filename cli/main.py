@@ -8,6 +8,7 @@ import logging
 import click
 
 from cli.output import forgiving_output
+from core.runtime.environment import ignore_foreign_variables
 
 # Where each command is. A module is imported only when its command is used, because the container
 # image lacks the packages of the embedded stack, which commands such as `migrate` do not need.
@@ -83,6 +84,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    ignore_foreign_variables()
     with forgiving_output():
         logging.basicConfig(level=logging.ERROR)
         cli(prog_name="fanfare")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,15 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
+from core.runtime.ports import bind_error
 from core.settings import Settings, load_settings
-from embedded.stack import FIXED_PORTS, StackError, check_port, default_parts_dir
+from embedded.causes import os_errors_explained
+from embedded.ports import HOST
+from embedded.stack import FIXED_PORTS, default_parts_dir
 from embedded.supervisor import Supervisor
 from ops.certificates import client_options
 from ops.demo import Demo
+from ops.demo_folder import demo_folder
 from ops.system import ServicePorts, System
 
 
@@ -27,10 +30,17 @@ from ops.system import ServicePorts, System
     "--replica", is_flag=True, help="Run a streaming replica of Postgres too, for queries."
 )
 @click.option("--auth", is_flag=True, help="Require access tokens and TLS.")
-def up(*, replica: bool, auth: bool) -> None:
+@click.option(
+    "--ports",
+    type=click.Choice(["fixed", "auto"]),
+    default="fixed",
+    show_default=True,
+    help="Listen on the usual ports and those that are set, or on any free ones.",
+)
+def up(*, replica: bool, auth: bool, ports: str) -> None:
     """Run everything on this machine until Ctrl-C.
 
-    Listens on the fixed ports, and keeps data and logs in the state folder. What dies is reported
+    Says where it listens, and keeps data and logs in the state folder. What dies is reported
     and restarted; if it does not stay up, everything is stopped and the exit status is 1.
     """
     settings = load_settings()
@@ -39,7 +49,7 @@ def up(*, replica: bool, auth: bool) -> None:
         settings.state_dir,
         default_parts_dir(),
         given=settings,
-        fixed_ports=True,
+        fixed_ports=ports == "fixed",
         progress=console.print,
         replica=replica,
         auth=auth,
@@ -72,12 +82,12 @@ def demo(*, auth: bool) -> None:
         + ("on the fixed ports ..." if fixed else "on free ports, since a fixed port is taken ...")
     )
     try:
-        # A folder of its own, so that the database is empty even if `make up` has been used.
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
         with (
-            tempfile.TemporaryDirectory(prefix="demo-", dir=settings.state_dir) as folder,
+            os_errors_explained(settings.state_dir),
+            # A folder of its own, so that the database is empty even if `make up` has been used.
+            demo_folder(settings.state_dir.resolve()) as folder,
             System(
-                Path(folder),
+                folder,
                 default_parts_dir(),
                 given=settings,
                 fixed_ports=fixed,
@@ -86,11 +96,6 @@ def demo(*, auth: bool) -> None:
             ) as system,
         ):
             Demo(system.settings, console).run()
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot write to {settings.state_dir}: {error.strerror}; set FANFARE_STATE_DIR to a "
-            "folder that you can write to"
-        ) from error
     except KeyboardInterrupt:
         raise click.exceptions.Exit(130) from None
     tls_dir = settings.state_dir / "tls" if auth else None
@@ -100,9 +105,10 @@ def demo(*, auth: bool) -> None:
 def _places(settings: Settings) -> str:
     scheme, curl, grpcurl = client_options(settings.tls_dir)
     text = (
-        f"\nFanfare is up. Commands: {_rest(scheme, settings.rest_write_port)}gRPC "
-        f"localhost:{settings.write_port}; queries: {_rest(scheme, settings.rest_read_port)}gRPC "
-        f"localhost:{settings.read_port}.\n"
+        f"\nFanfare is up. Commands: {_rest(scheme, settings, settings.rest_write_port)}gRPC "
+        f"{settings.local_address(settings.write_port)}; queries: "
+        f"{_rest(scheme, settings, settings.rest_read_port)}gRPC "
+        f"{settings.local_address(settings.read_port)}.\n"
         f"Logs and data are in {settings.state_dir}. Ctrl-C stops it."
     )
     if settings.tls_dir is not None:
@@ -115,9 +121,9 @@ def _places(settings: Settings) -> str:
     return text
 
 
-def _rest(scheme: str, port: int) -> str:
+def _rest(scheme: str, settings: Settings, port: int) -> str:
     """Return where REST is served, or "" if the port is 0, which means that REST is off."""
-    return f"{scheme}://localhost:{port} and " if port else ""
+    return f"{scheme}://{settings.local_address(port)} and " if port else ""
 
 
 def _reporter(console: Console) -> Callable[[str], None]:
@@ -133,7 +139,7 @@ def _reporter(console: Console) -> Callable[[str], None]:
 def _next(settings: Settings, tls_dir: Path | None) -> str:
     scheme, curl, grpcurl = client_options(tls_dir)
     post = f"curl{curl} -H 'Content-Type: application/json' "
-    post += f"{scheme}://localhost:{settings.rest_write_port}"
+    post += f"{scheme}://{settings.local_address(settings.rest_write_port)}"
     lines = [
         "",
         "Demo finished; everything has been stopped. To try it yourself:",
@@ -141,8 +147,8 @@ def _next(settings: Settings, tls_dir: Path | None) -> str:
         "and in another terminal, for example:",
         f"    {post}/users \\",
         """      -d '{"username": "alice", "email": "alice@example.com", "password": "pass123"}'""",
-        f"    curl{curl} {scheme}://localhost:{settings.rest_read_port}/users",
-        f"    grpcurl {grpcurl} localhost:{settings.read_port} list",
+        f"    curl{curl} {scheme}://{settings.local_address(settings.rest_read_port)}/users",
+        f"    grpcurl {grpcurl} {settings.local_address(settings.read_port)} list",
     ]
     if tls_dir is not None:
         lines += [
@@ -171,9 +177,6 @@ def _fixed_ports_are_free(settings: Settings) -> bool:
     ]
     if 0 in ports:
         return False  # the demo needs REST, which a port of 0 turns off
-    try:
-        for port in ports:
-            check_port(port, "the demo")
-    except StackError:
-        return False
-    return True
+    hosts = [HOST] * len(FIXED_PORTS.__dataclass_fields__)
+    hosts += [settings.bind] * len(ServicePorts.__dataclass_fields__)
+    return all(bind_error(*place) is None for place in zip(hosts, ports, strict=True))

@@ -6,7 +6,7 @@ import difflib
 import ipaddress
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -73,9 +73,9 @@ class Settings(BaseSettings):
     """Kafka's brokers, in a form that `core.storage.kafka` describes."""
 
     write_target: Annotated[str, ReadBy("commands")] = ""
-    """Where commands find the write service, as host:port; by default write_port on 127.0.0.1."""
+    """Where commands find the write service, as host:port; by default write_port on `bind`."""
     read_target: Annotated[str, ReadBy("commands")] = ""
-    """Where commands find the read service, as host:port; by default read_port on 127.0.0.1."""
+    """Where commands find the read service, as host:port; by default read_port on `bind`."""
     write_port: Annotated[int, _PORT, ReadBy("write", "commands")] = 50051
     """The write service's gRPC port."""
     read_port: Annotated[int, _PORT, ReadBy("read", "commands")] = 50052
@@ -179,11 +179,16 @@ class Settings(BaseSettings):
 
     def write_service_target(self) -> str:
         """Return host:port of the write service."""
-        return self.write_target or f"127.0.0.1:{self.write_port}"
+        return self.write_target or self.local_address(self.write_port)
 
     def read_service_target(self) -> str:
         """Return host:port of the read service."""
-        return self.read_target or f"127.0.0.1:{self.read_port}"
+        return self.read_target or self.local_address(self.read_port)
+
+    def local_address(self, port: int) -> str:
+        """Return host:port at which this machine reaches a port that listens on `bind`."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind.strip("[]"), self.bind)
+        return host_and_port(host, port)
 
     def service_names(self) -> list[str]:
         """Return the common names of certificates whose holders act as services."""
@@ -212,7 +217,7 @@ def load_settings() -> Settings:
         SettingsError: a value is unusable; a FANFARE_ variable is not a setting (otherwise a typo
             would silently leave a setting at its default); a setting that protects the service is
             empty; or other machines could connect without authentication or without TLS, and
-            allow_unauthenticated_plaintext is not set.
+            allow_unauthenticated_plaintext is not set; or a process has one port twice.
     """
     folder = os.environ.get(SECRETS_DIR) or None
     given = [*os.environ.items(), *_secret_files(folder)]
@@ -227,7 +232,34 @@ def load_settings() -> Settings:
             f"{_variable(str(first['loc'][0]))} is not usable: {first['msg']}"
         ) from None
     _refuse_exposed(settings)
+    # Each process has two ports. Those of different processes may be the same on different hosts.
+    for pair in (("write_port", "rest_write_port"), ("read_port", "rest_read_port")):
+        refuse_equal_ports({_variable(name): getattr(settings, name) for name in pair})
     return settings
+
+
+def refuse_equal_ports(ports: Mapping[str, int]) -> None:
+    """Refuse ports of which two are the same.
+
+    Args:
+        ports: the ports of one machine, by the names of their settings; 0 means none.
+
+    Raises:
+        SettingsError: two of them are the same.
+    """
+    owners: dict[int, str] = {}
+    for owner, port in ports.items():
+        if port and port in owners:
+            raise SettingsError(
+                f"{owners[port]} and {owner} are both {port}; give each a port of its own"
+            )
+        owners[port] = owner
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Return host:port; an IPv6 address gets the brackets that it needs."""
+    plain = host.strip("[]")
+    return f"[{plain}]:{port}" if ":" in plain else f"{plain}:{port}"
 
 
 def _variable(name: str) -> str:

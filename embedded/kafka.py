@@ -27,6 +27,10 @@ JVM = (
 )
 
 
+# A link to the folder of the jars, in the broker's folder.
+JARS = "jars"
+
+
 def prepare_kafka(
     folder: Path,
     port: int,
@@ -51,25 +55,32 @@ def prepare_kafka(
     """
     if class_options is None:
         archive = archive_path(jars)
-        class_options = (f"-XX:SharedArchiveFile={archive}",) if archive.exists() else ()
+        class_options = (
+            (f"-XX:SharedArchiveFile={JARS}/{archive.name}",) if archive.exists() else ()
+        )
     make_private_folder(folder)
     data, temporary = folder / "data", folder / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # a killed broker leaves unpacked libraries
     temporary.mkdir()
     data.mkdir(exist_ok=True)
-    properties = folder / "server.properties"
-    properties.write_text(_properties(data, port, controller_port))
+    # Java's class path and options, and Kafka's list of data folders, have separators that a path
+    # may contain. So the broker works in its folder, and all of these are relative.
+    link = folder / JARS
+    link.unlink(missing_ok=True)
+    link.symlink_to(jars[0].parent)
+    (folder / "server.properties").write_text(_properties(port, controller_port))
 
     def java_process(main: str, *arguments: str) -> ServerProcess:
         return ServerProcess(
             "Kafka",
             [
                 *(java(), *JVM, *class_options),
-                *(f"-Djava.io.tmpdir={temporary}", f"-XX:ErrorFile={folder}/crash.log"),
-                *("-cp", os.pathsep.join(str(jar) for jar in jars), main, *arguments),
+                *(f"-Djava.io.tmpdir={temporary}", "-XX:ErrorFile=crash.log"),
+                *("-cp", os.pathsep.join(f"{JARS}/{jar.name}" for jar in jars), main, *arguments),
             ],
             folder / "kafka.log",
             _readiness_check(port, data),
+            folder=folder,
             # Java decodes file names according to the locale.
             environment={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
             ports=[port, controller_port],
@@ -77,9 +88,10 @@ def prepare_kafka(
 
     if not (data / "meta.properties").exists():
         java_process(
-            "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id(), "-c", str(properties)
+            *("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id()),
+            *("-c", "server.properties"),
         ).run()
-    return java_process("kafka.Kafka", str(properties))
+    return java_process("kafka.Kafka", "server.properties")
 
 
 def java() -> str:
@@ -105,7 +117,7 @@ def cluster_id() -> str:
     return "F" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
 
-def _properties(data: Path, port: int, controller_port: int) -> str:
+def _properties(port: int, controller_port: int) -> str:
     settings = {
         "process.roles": "broker,controller",
         "node.id": "1",
@@ -114,7 +126,7 @@ def _properties(data: Path, port: int, controller_port: int) -> str:
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
         "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "log.dirs": str(data),
+        "log.dirs": "data",
         "auto.create.topics.enable": "false",
         "offsets.topic.replication.factor": "1",
         "offsets.topic.num.partitions": "1",
@@ -128,9 +140,7 @@ def _properties(data: Path, port: int, controller_port: int) -> str:
         # The first worker need not wait for others to join the group.
         "group.initial.rebalance.delay.ms": "0",
     }
-    lines = "".join(f"{name}={value}\n" for name, value in settings.items())
-    # Java reads the file as Latin-1 with escapes, but folders may have any name.
-    return "".join(c if c.isascii() else f"\\u{ord(c):04x}" for c in lines)
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def _readiness_check(port: int, data: Path) -> Callable[[], bool]:

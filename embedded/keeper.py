@@ -114,6 +114,7 @@ def run_server(spec: dict[str, Any]) -> int:
             stdout=log,
             stderr=log,
             env=spec["environment"],
+            cwd=spec["folder"],
             start_new_session=True,
             # The server and its children inherit the lock, so it is released by the last of them.
             pass_fds=[spec["lock"]],

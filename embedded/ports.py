@@ -5,14 +5,21 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from core.runtime.ports import bind_error, explain_bind_error, is_lingering
 from embedded.errors import StackError
 
 HOST = "127.0.0.1"
 # Below the ephemeral ports of Linux and macOS. Otherwise a client that reconnects repeatedly while
 # its server restarts could get the server's port as its own source port.
 FIRST, COUNT = 10_000, 20_000
+ANY_PORTS = "run `fanfare up --ports auto`, which takes free ports"
+# Linux keeps the port of an ended connection for a minute.
+LINGER_SECONDS = 65.0
+POLL_SECONDS = 0.2
 # Each process begins at a different number, so that processes that start together pick different
 # ports.
 _numbers = itertools.count(os.getpid() * 61)
@@ -54,23 +61,44 @@ def free_ports(count: int) -> list[int]:
     )
 
 
-def check_port(port: int, owner: str) -> None:
-    """Check that a port is free.
+@dataclass(frozen=True)
+class WantedPort:
+    """A port that a server is about to listen on."""
 
-    Args:
-        port: the port.
-        owner: what it is for, as the message names it.
+    port: int
+    owner: str
+    """The server, as messages name it."""
+    host: str = HOST
+    other_port: str = ANY_PORTS
+    """How to choose another port, as messages say it."""
+
+    def check(self) -> None:
+        """Raise StackError if this machine does not let a server listen on the port."""
+        error = bind_error(self.host, self.port)
+        if error is not None:
+            reason = explain_bind_error(self.host, self.port, error, self.other_port)
+            raise StackError(f"{self.owner} {reason}") from error
+
+
+def wait_for_ports(ports: Iterable[WantedPort], progress: Callable[[str], None]) -> None:
+    """Check that the ports are free; wait for those that ended connections still have.
+
+    Such a port becomes free within a minute.
 
     Raises:
-        StackError: another process listens on it.
+        StackError: a port is taken otherwise, or still is after LINGER_SECONDS.
     """
-    with socket.socket() as probe:
-        # As the servers do, so that lingering connections of an earlier server do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    lingering = []
+    for wanted in ports:
         try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise StackError(
-                f"port {port}, for {owner}, is taken by another process; stop that process, or set "
-                "another port or address (README names the settings)"
-            ) from error
+            wanted.check()
+        except StackError:
+            if not is_lingering(wanted.port):
+                raise
+            lingering.append(wanted)
+    deadline = time.monotonic() + LINGER_SECONDS
+    for wanted in lingering:
+        progress(f"Waiting until an ended connection frees port {wanted.port} (at most a minute)")
+        while is_lingering(wanted.port) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        wanted.check()

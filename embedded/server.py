@@ -18,8 +18,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from embedded.causes import cure_in_log
 from embedded.errors import StackError
-from embedded.ports import check_port
+from embedded.ports import WantedPort
 
 KEEPER = Path(__file__).with_name("keeper.py")
 POLL_SECONDS = 0.02
@@ -70,6 +71,7 @@ class ServerProcess:
         log_path: Path,
         is_ready: Callable[[], bool],
         *,
+        folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
         user: tuple[int, int] | None = None,
@@ -82,6 +84,7 @@ class ServerProcess:
             command: the program and its arguments.
             log_path: where its output is appended.
             is_ready: returns whether this process, and not another one on its port, serves.
+            folder: its working folder; None for that of this process.
             environment: its environment variables; None for PATH and LC_ALL only, so that it
                 behaves the same for every user.
             stop_signal: what makes it stop in an orderly way.
@@ -95,7 +98,8 @@ class ServerProcess:
         plain = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
         self._spec = {
             "command": list(command),
-            "log": str(log_path),
+            "log": str(log_path.absolute()),
+            "folder": str(folder) if folder else None,
             "environment": dict(plain if environment is None else environment),
             "stop_signal": int(stop_signal),
             "stop_seconds": STOP_SECONDS,
@@ -145,7 +149,7 @@ class ServerProcess:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock() as lock:
             for port in self._ports:
-                check_port(port, self.name)
+                WantedPort(port, self.name).check()
             self._log_start = self._log_size()
             with self._changing:
                 answer = self._start_keeper(lock)
@@ -161,9 +165,13 @@ class ServerProcess:
             StackError: it ended, or was not ready within START_SECONDS; it does not run then.
         """
         deadline = time.monotonic() + START_SECONDS
-        while not self._is_ready():
+        while True:
+            is_ready = self._is_ready()
+            # Looked at afterwards: what answered may be another process on the port.
             if not self.running:
                 raise StackError(f"{self.name} ended while starting: {self._last_words()}")
+            if is_ready:
+                return
             if time.monotonic() > deadline:
                 self.stop()
                 raise StackError(
@@ -267,8 +275,13 @@ class ServerProcess:
             yield file.fileno()
 
     def _last_words(self) -> str:
-        lines = " / ".join(self.log_lines()) or "it wrote nothing"
-        return f"{lines} (the whole log is {self.log_path})"
+        lines = self.log_lines()
+        # Fanfare's own processes end with one sentence that has the cause and the cure.
+        if lines and lines[-1].startswith("fanfare: "):
+            lines = lines[-1:]
+        text = " / ".join(lines) or "it wrote nothing"
+        cure = cure_in_log(lines)
+        return f"{text} (the whole log is {self.log_path}){f'; {cure}' if cure else ''}"
 
     def _log_size(self) -> int:
         try:

@@ -15,12 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Self
 
-from core.settings import STACK_FILE, Settings, load_settings
+from core.settings import PREFIX, STACK_FILE, Settings, load_settings
 from embedded import postgres as pg
+from embedded.causes import os_errors_explained, refuse_unusable_path
 from embedded.errors import StackError
 from embedded.jars import kafka_jars
 from embedded.kafka import prepare_kafka
-from embedded.ports import FIXED_PORTS, HOST, Ports, check_port, free_ports
+from embedded.ports import ANY_PORTS, FIXED_PORTS, HOST, Ports, WantedPort, free_ports
 from embedded.server import ServerProcess
 from embedded.valkey import prepare_valkey
 
@@ -30,7 +31,6 @@ __all__ = [
     "Ports",
     "Stack",
     "StackError",
-    "check_port",
     "default_parts_dir",
     "free_ports",
     "write_record",
@@ -141,13 +141,32 @@ class Stack:
         """All servers that were started, not those whose addresses were given."""
         return list(self._servers.values())
 
+    def wanted_ports(self) -> list[WantedPort]:
+        """Return the ports of the servers that start() starts."""
+        given, ports = self._given, self._ports
+        wanted = [
+            (given.postgres_dsn, ports.postgres, "Postgres", "postgres_dsn"),
+            (given.redis_url, ports.redis, "Valkey", "redis_url"),
+            (given.kafka_bootstrap_servers, ports.kafka, "Kafka", "kafka_bootstrap_servers"),
+            (given.kafka_bootstrap_servers, ports.kafka_controller, "Kafka's controller", ""),
+        ]
+        if self._has_replica:
+            wanted.append((None, ports.replica, "Postgres' replica", ""))
+        return [
+            WantedPort(port, name, other_port=_other_server(setting))
+            for address, port, name, setting in wanted
+            if address is None
+        ]
+
     def start(self) -> None:
         """Start the servers whose addresses are not given, and wait until all of them are ready.
 
         Raises:
             StackError: a server could not be started; nothing is left running then.
         """
-        self._lock_state_dir()
+        refuse_unusable_path(self._state_dir)
+        with os_errors_explained(self._state_dir):
+            self._lock_state_dir()
         self._cancelled.clear()
         given = self._given
         builders = [
@@ -191,17 +210,11 @@ class Stack:
         self.stop()
 
     def _lock_state_dir(self) -> None:
-        try:
-            self._state_dir.mkdir(parents=True, exist_ok=True)
-            lock = (self._state_dir / "lock").open("w")
-        except OSError as error:
-            raise StackError(
-                f"cannot write to {self._state_dir}: {error.strerror}; set FANFARE_STATE_DIR to a "
-                "folder that you can write to"
-            ) from error
+        self._state_dir.mkdir(parents=True, exist_ok=True)
+        lock = (self._state_dir / "lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             lock.close()
             raise StackError(
                 f"another stack runs in {self._state_dir}; stop it, or set FANFARE_STATE_DIR to "
@@ -212,17 +225,12 @@ class Stack:
         (self._state_dir / STACK_FILE).unlink(missing_ok=True)
 
     def _start_one(self, key: str, build: Callable[[], ServerProcess]) -> None:
-        try:
+        with os_errors_explained(self._state_dir):
             server = build()
             self._servers[key] = server
             if self._cancelled.is_set():
                 return
             server.start()
-        except OSError as error:
-            raise StackError(
-                f"cannot use {error.filename or self._state_dir}: {error.strerror}; set "
-                "FANFARE_STATE_DIR to a folder of yours that has room"
-            ) from error
         self._progress(f"{server.name} is ready")
         if key == "postgres" and self._has_replica:
             # Only now, because the replica is copied from the primary.
@@ -257,3 +265,9 @@ class Stack:
         if value is None:
             return own
         return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+
+
+def _other_server(setting: str) -> str:
+    """Return what an operator can do whose port is taken by a server like ours."""
+    use = f"set {PREFIX}{setting.upper()} to use a server that runs, or " if setting else ""
+    return use + ANY_PORTS

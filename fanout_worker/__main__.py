@@ -14,6 +14,7 @@ from core.runtime.tasks import running
 from core.runtime.watchdog import Watchdog
 from core.settings import Settings
 from core.storage.retention import part_seconds
+from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, redis_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
 from fanout_worker.append_only_file import AppendOnlyFile
@@ -40,6 +41,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             }
         )
         stack.push_async_callback(checks.stop)
+        await refuse_newer_schema(settings.primary_dsn())
         await checks.start()
 
         server = GrpcServer(

@@ -17,6 +17,7 @@ from typing import cast
 from aiohttp import web
 
 from core.errors import TooManyCallsError
+from core.runtime.ports import explain_bind_error
 from core.runtime.process import StartError
 from core.runtime.tasks import start
 from gateway.failures import error_response
@@ -74,17 +75,9 @@ class Listener:
         self._server = server
         try:
             self._listen()
-        except socket.gaierror as error:
-            raise StartError(
-                f"cannot listen on {self._bind}: {error.strerror}; set FANFARE_BIND to an address "
-                "of this machine"
-            ) from error
         except OSError as error:
-            raise StartError(
-                f"cannot listen on {self._bind}:{self.port}: another process has the port, or the "
-                "address is not this machine's; stop the other, or set another port by "
-                "FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT."
-            ) from error
+            cure = "set FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT to another port"
+            raise StartError(explain_bind_error(self._bind, self.port, error, cure)) from error
         for each in self._sockets:
             self._resume(each)
         self.port = int(self._sockets[0].getsockname()[1])

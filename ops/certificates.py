@@ -35,12 +35,13 @@ class Authority:
             .sign(self._key, SHA256())
         )
 
-    def issue(self, folder: Path, common_name: str) -> None:
-        """Issue a certificate for localhost.
+    def issue(self, folder: Path, common_name: str, bind: str = "127.0.0.1") -> None:
+        """Issue a certificate for localhost, and for one more address.
 
         Args:
             folder: gets the certificate, its private key and the authority's certificate.
             common_name: the common name in the certificate.
+            bind: the other address or name, in the form of FANFARE_BIND.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [
@@ -48,6 +49,12 @@ class Authority:
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
             x509.IPAddress(ipaddress.ip_address("::1")),
         ]
+        try:
+            other: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(bind.strip("[]")))
+        except ValueError:
+            other = x509.DNSName(bind)
+        if other not in names:
+            names.append(other)
         certificate = (
             _builder(_name(common_name), self._name, key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

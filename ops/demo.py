@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from rich.console import Console
 
 from core.auth.authorizer import METADATA_KEY
-from core.rpc.tls import client_context, open_channel
+from core.rpc.tls import client_context, open_channel, open_url
 from core.settings import Settings
 from ops.certificates import client_options
 from ops.errors import OpsError
@@ -187,7 +187,7 @@ class Demo:
     def _url(self, verb: str, path: str) -> str:
         settings = self._settings
         port = settings.rest_read_port if verb == "GET" else settings.rest_write_port
-        return f"{self._scheme}://localhost:{port}{path}"
+        return f"{self._scheme}://{settings.local_address(port)}{path}"
 
     def _fetch(
         self, verb: str, path: str, body: Answer | None = None, caller: str = "", refused: int = 0
@@ -203,9 +203,7 @@ class Demo:
             headers=headers,
         )
         try:
-            with urllib.request.urlopen(  # noqa: S310
-                request, timeout=CALL_SECONDS, context=self._context
-            ) as response:
+            with open_url(request, self._context, CALL_SECONDS) as response:
                 text = response.read()
             if refused:
                 raise OpsError(f"{verb} {path} succeeded, but must fail with status {refused}")

@@ -16,10 +16,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs l
 
 from core.feed.sharding import PARTITIONS
 from core.settings import Settings
+from core.storage import schema
 from core.storage.kafka import client_settings, dead_letter_topic
 from core.storage.retention import longest_days, topic_retention
 from core.storage.settings_rules import MANY_REPLICAS, MIN_IN_SYNC
 from ops.database import SQL, connect
+from ops.errors import OpsError
 from ops.failures import failures_as_ops_errors
 
 # An arbitrary number, which must be the same in every `fanfare migrate` of a database.
@@ -50,23 +52,25 @@ def apply_migrations(dsn: str) -> list[str]:
 
     Returns:
         A phrase for each file that was applied.
+
+    Raises:
+        OpsError: a newer version of Fanfare has migrated the database; nothing was changed.
     """
-    files = sorted(
-        (file for file in resources.files("migrations").iterdir() if file.name.endswith(".sql")),
-        key=lambda file: file.name,
-    )
+    files = resources.files("migrations")
     done = []
     with connect(dsn) as connection:
         # Held until the connection is closed. Without it, two runs could apply the same file.
         connection.execute(SQL["lock_migrations"], {"lock": MIGRATION_LOCK})
         connection.execute(SQL["create_schema_migrations"])
-        known = {name for (name,) in connection.execute(SQL["applied_migrations"])}
-        for file in files:
-            if file.name not in known:
+        applied = {name for (name,) in connection.execute(schema.SQL["applied_migrations"])}
+        if (reason := schema.explain_newer_schema(applied)) is not None:
+            raise OpsError(reason)
+        for name in schema.migration_names():
+            if name not in applied:
                 with connection.transaction():
-                    connection.execute(file.read_bytes())
-                    connection.execute(SQL["note_migration"], {"name": file.name})
-                done.append(f"applied {file.name}")
+                    connection.execute(files.joinpath(name).read_bytes())
+                    connection.execute(SQL["note_migration"], {"name": name})
+                done.append(f"applied {name}")
         # Otherwise other processes would have to wait until a write service begins a history.
         connection.execute(SQL["begin_history"], {"forced": False})
     return done

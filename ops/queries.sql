@@ -15,9 +15,6 @@ SELECT pg_advisory_lock(%(lock)s)
 CREATE TABLE IF NOT EXISTS schema_migrations
     (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())
 
--- name: applied_migrations
-SELECT name FROM schema_migrations
-
 -- name: note_migration
 INSERT INTO schema_migrations (name) VALUES (%(name)s)
 

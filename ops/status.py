@@ -141,7 +141,7 @@ def _process_rows(settings: Settings) -> Rows:
     targets = {
         "write service": settings.write_service_target(),
         "read service": settings.read_service_target(),
-        "fan-out worker": f"127.0.0.1:{settings.worker_port}",
+        "fan-out worker": settings.local_address(settings.worker_port),
     }
     for label, target in targets.items():
         is_serving = probe(target, tls_dir=settings.tls_dir) is None
@@ -151,8 +151,8 @@ def _process_rows(settings: Settings) -> Rows:
         ("REST queries", settings.rest_read_port),
     ):
         if port:  # 0 turns REST off
-            is_serving = rest_serves(port, settings.tls_dir)
-            yield _process_row(label, f"127.0.0.1:{port}", is_serving=is_serving)
+            target = settings.local_address(port)
+            yield _process_row(label, target, is_serving=rest_serves(target, settings.tls_dir))
 
 
 def _process_row(label: str, target: str, *, is_serving: bool) -> StatusRow:

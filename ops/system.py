@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe, rest_serves
-from core.settings import PREFIX, Settings
+from core.settings import PREFIX, Settings, refuse_equal_ports
+from embedded.ports import ANY_PORTS, WantedPort, wait_for_ports
 from embedded.server import ServerProcess
-from embedded.stack import FIXED_PORTS, Ports, Stack, check_port, free_ports
+from embedded.stack import FIXED_PORTS, Ports, Stack, free_ports
 from ops.certificates import Authority
 from ops.instance import to_record
 from ops.migrate import migrate
@@ -106,31 +107,58 @@ class System:
             StackError, OpsError: something could not be started; nothing is left running then.
         """
         try:
-            for name in ServicePorts.__dataclass_fields__:
-                check_port(getattr(self._ports, name), f"{PREFIX}{name.upper()}")
+            self._check_ports()
             self.stack.start()
             if self._auth:
-                _make_secrets(self._state_dir)
+                _make_secrets(self._state_dir, self.settings.bind)
             for line in migrate(self.settings):
                 self._progress(line.capitalize())
             settings = self.settings
-            for name, package, target, rest_port in (
-                (
-                    "write",
-                    "write_service",
-                    settings.write_service_target(),
-                    settings.rest_write_port,
-                ),
-                ("read", "read_service", settings.read_service_target(), settings.rest_read_port),
-                ("worker", "fanout_worker", f"127.0.0.1:{settings.worker_port}", 0),
+            for name, package, port, rest_port in (
+                ("write", "write_service", settings.write_port, settings.rest_write_port),
+                ("read", "read_service", settings.read_port, settings.rest_read_port),
+                ("worker", "fanout_worker", settings.worker_port, 0),
             ):
+                target = settings.local_address(port)
                 self._launch(name, package, self._serving(target, rest_port))
-            for process in self.processes.values():
-                process.wait_ready()
-                self._progress(f"{process.name} is ready")
+            self._wait_ready()
         except BaseException:
             self.stop()
             raise
+
+    def _check_ports(self) -> None:
+        """Check that no two ports are the same, and that all are free.
+
+        Raises:
+            SettingsError: two ports are the same.
+            StackError: a port is taken.
+        """
+        own = {f"{PREFIX}{name.upper()}": port for name, port in asdict(self._ports).items()}
+        wanted = self.stack.wanted_ports()
+        refuse_equal_ports(own | {f"the port of {each.owner}": each.port for each in wanted})
+        wanted += [
+            WantedPort(
+                port, name, self.settings.bind, f"set {name} to another port, or {ANY_PORTS}"
+            )
+            for name, port in own.items()
+        ]
+        wait_for_ports(wanted, self._progress)
+
+    def _wait_ready(self) -> None:
+        """Wait until all processes serve.
+
+        Raises:
+            StackError: one of them ended, or does not serve in time. All of them are stopped then.
+        """
+        with ThreadPoolExecutor(len(self.processes)) as pool:
+            tasks = {pool.submit(each.wait_ready): each for each in self.processes.values()}
+            try:
+                for task in as_completed(tasks):
+                    task.result()
+                    self._progress(f"{tasks[task].name} is ready")
+            except BaseException:
+                self.stop()  # which also ends the other waits
+                raise
 
     def stop(self) -> None:
         """Drain the processes, then stop the stack."""
@@ -202,10 +230,10 @@ class System:
 
     def _serving(self, target: str, rest_port: int = 0) -> Callable[[], bool]:
         """Return a function that returns whether a process serves; rest_port: 0 if REST is off."""
-        tls_dir = self.settings.tls_dir
+        tls_dir, local_address = self.settings.tls_dir, self.settings.local_address
         return lambda: (
             probe(target, tls_dir=tls_dir) is None
-            and (not rest_port or rest_serves(rest_port, tls_dir))
+            and (not rest_port or rest_serves(local_address(rest_port), tls_dir))
         )
 
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
@@ -227,8 +255,8 @@ class System:
         )
 
 
-def _make_secrets(state_dir: Path) -> None:
+def _make_secrets(state_dir: Path, bind: str) -> None:
     if not any((state_dir / "keys").glob("*.private.pem")):
         create_key(state_dir / "keys")
     # Issued at each start, because earlier certificates may have expired.
-    Authority().issue(state_dir / "tls", "fanfare")
+    Authority().issue(state_dir / "tls", "fanfare", bind)

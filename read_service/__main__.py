@@ -23,6 +23,7 @@ from core.runtime.security_log_file import open_security_log
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
+from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import redis_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
@@ -86,6 +87,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
 
         # Unsafe settings of Redis are only logged, because Postgres can answer every read.
+        await refuse_newer_schema(settings.primary_dsn())
         await checks.start(refuse=False)
         await primary.open()
         if replica is not primary:

@@ -24,6 +24,7 @@ from core.runtime.security_log_file import open_security_log
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
+from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
@@ -97,6 +98,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             cors = Cors(settings.cors_origins)
             servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
 
+        await refuse_newer_schema(settings.primary_dsn())
         await checks.start()
         await database.open()
         relay.start()

@@ -7,14 +7,14 @@ Meant for the health checks of containers.
 from __future__ import annotations
 
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from core.rpc.tls import client_context, open_channel
+from core.rpc.tls import client_context, open_channel, open_url
+from core.runtime.environment import ignore_foreign_variables
 from core.runtime.process import StartError, start_errors
 from core.settings import load_settings
 
@@ -41,22 +41,18 @@ def probe(target: str, service: str = "", tls_dir: Path | None = None) -> str | 
     return None if name == "SERVING" else f"{target} is {name}"
 
 
-def rest_serves(port: int, tls_dir: Path | None = None) -> bool:
-    """Return whether /health on this port of 127.0.0.1 reports that the process is SERVING."""
+def rest_serves(target: str, tls_dir: Path | None = None) -> bool:
+    """Return whether /health of the REST API at host:port reports that the process is SERVING."""
     scheme = "http" if tls_dir is None else "https"
     try:
-        # S310 warns of URLs from outside; this one is always on this machine.
-        with urllib.request.urlopen(  # noqa: S310
-            f"{scheme}://127.0.0.1:{port}/health",
-            timeout=TIMEOUT_SECONDS,
-            context=client_context(tls_dir),
-        ):
+        with open_url(f"{scheme}://{target}/health", client_context(tls_dir), TIMEOUT_SECONDS):
             return True
     except OSError:
         return False
 
 
 if __name__ == "__main__":
+    ignore_foreign_variables()
     with start_errors():
         if not 2 <= len(sys.argv) <= 3:
             raise StartError("call it as python -m core.rpc.health_probe HOST:PORT [SERVICE]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import time
@@ -26,8 +27,10 @@ from core.rpc.handlers import Handlers, MethodHandler
 from core.rpc.server_options import server_options
 from core.rpc.sockets import connections, stop_listening
 from core.rpc.tls import Certificates
+from core.runtime.ports import bind_error, explain_bind_error
 from core.runtime.process import StartError
 from core.runtime.tasks import start
+from core.settings import host_and_port
 
 LOG = logging.getLogger(__name__)
 # Maximum duration of a drain. Calls that take longer are cut off.
@@ -40,6 +43,7 @@ REFUSED_SECONDS = 0.1
 # connection closes, and gets no answer.
 SILENT_SECONDS = 1.0
 DRAIN_POLL_SECONDS = 0.02
+OTHER_PORT = "set FANFARE_WRITE_PORT, FANFARE_READ_PORT or FANFARE_WORKER_PORT to another port"
 # How often to check that grpc's server is still running.
 LOOK_SECONDS = 0.2
 
@@ -171,16 +175,17 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection([*self._names, reflection.SERVICE_NAME], server)
         server.add_generic_rpc_handlers((*self._generic_handlers, _UnknownMethod()))
-        address = f"{self._bind}:{self.port}"
+        address = host_and_port(self._bind, self.port)
         try:
             if self._certificates is None:
                 self.port = server.add_insecure_port(address)
             else:
                 self.port = server.add_secure_port(address, self._certificates.server_credentials())
         except RuntimeError as error:
+            # grpc does not say why.
+            reason = bind_error(self._bind, self.port) or OSError(errno.EADDRINUSE, "in use")
             raise StartError(
-                f"cannot listen on {address}: another process has the port, or the address "
-                "is not this machine's; stop the other, or set another port."
+                explain_bind_error(self._bind, self.port, reason, OTHER_PORT)
             ) from error
         await server.start()
         return server

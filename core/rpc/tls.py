@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import ssl
 import time
+import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 
 import grpc
@@ -24,6 +26,8 @@ LOOK_SECONDS = 5.0
 
 # For channels to Fanfare's processes. By default grpc never checks whether a connection is alive.
 CHANNEL_OPTIONS = [
+    # By default grpc sends calls through the proxy that https_proxy, http_proxy or grpc_proxy name.
+    ("grpc.enable_http_proxy", 0),
     # The servers allow a ping every 5 s. If one is not answered in time, the channel reconnects.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -166,6 +170,26 @@ def open_channel(target: str, folder: Path | None) -> grpc.Channel:
         return grpc.insecure_channel(target, CHANNEL_OPTIONS)
     credentials = Certificates(folder).files().channel_credentials
     return grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
+
+
+def open_url(
+    request: str | urllib.request.Request, context: ssl.SSLContext | None, timeout: float
+) -> HTTPResponse:
+    """Send a request to one of Fanfare's processes, never through a proxy; return the response.
+
+    Args:
+        request: the URL or the request.
+        context: what client_context() returned.
+        timeout: how long to wait for the response, in seconds.
+
+    Raises:
+        OSError: there is no answer, or one with a status that means failure (HTTPError).
+    """
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    response: HTTPResponse = urllib.request.build_opener(*handlers).open(request, timeout=timeout)
+    return response
 
 
 def _configuration(files: Files) -> grpc.ServerCertificateConfiguration:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import signal
-import socket
 import sys
 from multiprocessing.connection import wait
 
+from core.runtime.ports import bind_error, explain_bind_error
 from core.runtime.process import Serve, StartError, run, start_errors
 from core.settings import load_settings
 
@@ -70,14 +70,7 @@ def _check_ports(bind: str, *ports: int) -> None:
     Raises:
         StartError: a port is taken, or the address is not this machine's.
     """
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     for port in ports:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((bind.strip("[]"), port))
-            except OSError as error:
-                raise StartError(
-                    f"cannot listen on {bind}:{port}: {error.strerror}; stop the process that has "
-                    "the port, or set another port."
-                ) from error
+        if (error := bind_error(bind, port)) is not None:
+            cure = "set FANFARE_READ_PORT or FANFARE_REST_READ_PORT to another port"
+            raise StartError(explain_bind_error(bind, port, error, cure)) from error

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import uvloop
 
+from core.runtime.environment import ignore_foreign_variables
 from core.runtime.logs import start_log
 from core.runtime.metrics import report
 from core.runtime.tasks import running
@@ -44,9 +45,15 @@ def run(serve: Serve) -> None:
     serve must drain and return once stopping is set. If the settings or the environment do not let
     the process start, it exits with status 1 and one sentence on stderr.
     """
+    ignored = ignore_foreign_variables()
     with start_errors():
         settings = load_settings()
         start_log(settings.log_level)
+        if ignored:
+            LOG.warning(
+                "environment variables ignored: %s; FANFARE_POSTGRES_DSN says how to connect",
+                ", ".join(ignored),
+            )
         if settings.auth_keys is None:
             LOG.warning("authentication is off: anyone who can reach %s is served", settings.bind)
         if settings.tls_dir is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg.abc import RV, PQGen
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
@@ -130,18 +131,21 @@ def connect(dsn: str, application: str, silence_seconds: float) -> BlockingConne
     Raises:
         psycopg.OperationalError: Postgres cannot be reached, or refuses.
     """
-    arguments = connection_arguments(application, silence_seconds)
+    arguments = connection_arguments(dsn, application, silence_seconds)
     connection = BlockingConnection.connect(dsn, **arguments)
     connection.silence_seconds = silence_seconds
     return connection
 
 
 def connection_arguments(
-    application: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
+    dsn: str, application: str, silence_seconds: float = DEFAULT_SILENCE_SECONDS
 ) -> dict[str, Any]:
-    """Return the arguments that all connections to Postgres are made with.
+    """Return the arguments that all connections to Postgres are made with, besides the DSN.
+
+    What the DSN says wins: what it leaves out is as below, whatever the environment says.
 
     Args:
+        dsn: the connection string.
         application: what follows `fanfare-` in the application_name that Postgres shows.
         silence_seconds: how long the client and Postgres each wait for the other before they give
             the connection up.
@@ -161,16 +165,25 @@ def connection_arguments(
         "tcp_keepalives_interval": interval,
         "tcp_keepalives_count": 3,
         "timezone": "UTC",
+        "datestyle": "ISO",
     }
-    return {
-        "autocommit": True,
+    given = conninfo_to_dict(dsn)
+    # Of two values for one name, Postgres takes the last.
+    options = [*(f"-c {name}={value}" for name, value in server.items()), given.get("options")]
+    defaults = {
         "application_name": f"fanfare-{application}",
         "connect_timeout": CONNECT_SECONDS,
-        "options": " ".join(f"-c {name}={value}" for name, value in server.items()),
         "tcp_user_timeout": milliseconds,
         "keepalives_idle": idle,
         "keepalives_interval": interval,
         "keepalives_count": 3,
+    }
+    return {
+        **{name: value for name, value in defaults.items() if name not in given},
+        "autocommit": True,
+        "options": " ".join(str(each) for each in options if each),
+        # No other encoding has all characters that a tweet may have.
+        "client_encoding": "UTF8",
     }
 
 
@@ -200,7 +213,7 @@ class Database:
         self._pool = AsyncConnectionPool(
             dsn,
             connection_class=Connection,
-            kwargs=connection_arguments(application, silence_seconds),
+            kwargs=connection_arguments(dsn, application, silence_seconds),
             min_size=1,
             max_size=max_size,
             timeout=CONNECTED_SECONDS,

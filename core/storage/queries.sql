@@ -16,3 +16,6 @@ SELECT current_setting('server_version_num')::int AS version,
     current_setting('synchronous_commit') AS synchronous_commit,
     current_setting('autovacuum') AS autovacuum,
     current_setting('archive_timeout') AS archive_timeout
+
+-- name: applied_migrations
+SELECT name FROM schema_migrations

@@ -96,7 +96,7 @@ def test_only_expired_rows_are_purged_the_oldest_first(
 def test_a_row_that_is_being_replayed_is_skipped(own: Fanfare, outbox: PostgresOutbox) -> None:
     """The purge does not wait for a row that `fanfare replay` has locked, and deletes it later."""
     _add_events(own, 2 * LIMIT, SENT_RETENTION_SECONDS)
-    arguments = connection_arguments("test") | {"autocommit": False}
+    arguments = connection_arguments(own.settings.primary_dsn(), "test") | {"autocommit": False}
     with psycopg.connect(own.settings.primary_dsn(), **arguments) as replay:
         replay.execute("SELECT FROM outbox ORDER BY sent_at LIMIT 1 FOR UPDATE")
         while outbox.purge(LIMIT):

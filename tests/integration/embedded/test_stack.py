@@ -275,7 +275,8 @@ def test_a_taken_port_is_reported(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         stack = Stack(tmp_path, default_parts_dir(), Ports(port, *free_ports(4)))
-        with pytest.raises(StackError, match=f"port {port}, for Postgres, is taken"):
+        why = rf"Postgres cannot listen on 127\.0\.0\.1:{port}: .* listens on the port; stop it, or"
+        with pytest.raises(StackError, match=why):
             stack.start()
     assert not list(tmp_path.glob("postgres/data"))
 

@@ -28,7 +28,7 @@ async def test_addresses_that_the_machine_lacks_are_skipped(
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", lambda name, *_, **__: names[name])
         await both.start()
-        with pytest.raises(StartError, match="not this machine's"):
+        with pytest.raises(StartError, match="does not have the address"):
             await none.start()
     socket.create_connection(("127.0.0.1", both.port)).close()
     await both.drain()
@@ -44,7 +44,7 @@ async def test_a_taken_port_leaves_nothing_open(
         server = RestServer(Listener("two", 0), read.handlers, lambda: True, Cors(""))
         with monkeypatch.context() as patch:
             patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-            with pytest.raises(StartError, match="another process has the port"):
+            with pytest.raises(StartError, match="another program has the port; stop"):
                 await server.start()
     await server.drain()
 
@@ -58,6 +58,6 @@ async def test_a_name_that_is_unknown_is_named(read: Fake, monkeypatch: pytest.M
     server = RestServer(Listener("nowhere", 0), read.handlers, lambda: True, Cors(""))
     with monkeypatch.context() as patch:
         patch.setattr(socket, "getaddrinfo", unknown)
-        with pytest.raises(StartError, match="cannot listen on nowhere: Name or service not known"):
+        with pytest.raises(StartError, match=r"nowhere:\d+: the name has no address"):
             await server.start()
     await server.drain()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_a_drain_lets_requests_finish(fanfare: Fanfare) -> None:
     service = fanfare.system._process(
         "draining-write",
         "write_service",
-        lambda: rest_serves(rest_port),
+        lambda: rest_serves(f"127.0.0.1:{rest_port}"),
         write_port=str(grpc_port),
         rest_write_port=str(rest_port),
     )
@@ -87,7 +88,8 @@ def test_a_taken_port_ends_the_process_with_one_sentence(fanfare: Fanfare, servi
     port = getattr(fanfare.settings, f"rest_{service}_port")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"fanfare: cannot listen on 127.0.0.1:{port}: another process")
+    assert last.startswith(f"fanfare: cannot listen on 127.0.0.1:{port}: ")
+    assert re.search(r"\S+ \(process \d+\) listens on the port; stop it, or set", last)
     assert f"FANFARE_REST_{service.upper()}_PORT" in last
     assert "Traceback" not in done.stderr
 

@@ -302,3 +302,36 @@ def test_a_folder_of_secrets_that_is_not_there_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setenv("FANFARE_SECRETS_DIR", "/nowhere")
     with pytest.raises(SettingsError, match="FANFARE_SECRETS_DIR cannot be read: No such file"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("bind", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1:9"),
+        ("::1", "[::1]:9"),
+        ("[::1]", "[::1]:9"),
+        ("0.0.0.0", "127.0.0.1:9"),
+        ("::", "[::1]:9"),
+        ("localhost", "localhost:9"),
+        ("10.1.2.3", "10.1.2.3:9"),
+    ],
+)
+def test_commands_ask_the_address_that_is_bound(bind: str, address: str) -> None:
+    """What is printed and asked is what the processes listen on, in a form that URLs can have."""
+    settings = Settings(bind=bind, write_port=9, read_port=9)
+    assert settings.local_address(9) == address
+    assert settings.write_service_target() == address
+    assert settings.read_service_target() == address
+
+
+@pytest.mark.parametrize("service", ["WRITE", "READ"])
+def test_a_process_with_one_port_twice_is_refused(
+    monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    """The error names both settings. Different processes may have one port on different hosts."""
+    monkeypatch.setenv(f"FANFARE_{service}_PORT", "7000")
+    load_settings()
+    monkeypatch.setenv(f"FANFARE_REST_{service}_PORT", "7000")
+    both = f"FANFARE_{service}_PORT and FANFARE_REST_{service}_PORT are both 7000"
+    with pytest.raises(SettingsError, match=both):
+        load_settings()

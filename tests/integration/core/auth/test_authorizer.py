@@ -26,7 +26,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from helpers.authentication import authorizer
-from helpers.grpc_server import Unlimited, serving
+from helpers.grpc_server import Silent, Unlimited, serving
 
 from core.auth.access_tokens import Caller, Signer, create_key
 from core.auth.authorizer import rule_of
