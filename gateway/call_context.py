@@ -7,10 +7,11 @@ from aiohttp import hdrs, web
 from core.auth.access_tokens import MAX_TOKEN_BYTES
 from core.auth.addresses import FORWARDED_KEY
 from core.auth.authorizer import METADATA_KEY
-from core.errors import UnauthenticatedError
 
 # Room for the longest access token and its scheme.
 MAX_AUTHORIZATION_BYTES = MAX_TOKEN_BYTES + 16
+# A token is text, so these bytes are not one.
+_UNUSABLE = b""
 
 
 class HttpContext:
@@ -24,18 +25,17 @@ class HttpContext:
     def __init__(self, request: web.Request) -> None:
         """Read the headers that say who calls.
 
-        Raises:
-            UnauthenticatedError: Authorization is too long for a token, or has characters other
-                than printable ASCII, which gRPC metadata cannot hold either.
+        An Authorization that is too long for a token, or has characters other than printable ASCII,
+        which gRPC metadata cannot hold either, is replaced by one that authenticates nobody.
         """
         self.address = request.remote or "unknown"
-        self.metadata = [
+        self.metadata: list[tuple[str, str | bytes]] = [
             (FORWARDED_KEY, value) for value in request.headers.getall(FORWARDED_KEY, [])
         ]
         authorization = request.headers.getall(hdrs.AUTHORIZATION, [])
-        if sum(map(len, authorization)) > MAX_AUTHORIZATION_BYTES:
-            raise UnauthenticatedError
-        for value in authorization:
-            if not (value.isascii() and value.isprintable()):
-                raise UnauthenticatedError
-            self.metadata.append((METADATA_KEY, value))
+        is_usable = sum(map(len, authorization)) <= MAX_AUTHORIZATION_BYTES and all(
+            value.isascii() and value.isprintable() for value in authorization
+        )
+        self.metadata += [
+            (METADATA_KEY, value) for value in (authorization if is_usable else [_UNUSABLE])
+        ]

@@ -186,13 +186,14 @@ class RestServer:
         has_token = TOKEN_FIELD in route.method.output_type.fields_by_name
 
         async def respond(request: web.Request) -> web.StreamResponse:
+            context = HttpContext(request)
+            call = await handler.count(context)
             body = await _read_body(request, takes_json=route.has_body)
             message = await self._parse(reader, request, body)
-            context = HttpContext(request)
             with calls.entered_rest():
                 try:
                     async with asyncio.timeout(CALL_SECONDS):
-                        response = await handler.answer_message(message, context)
+                        response = await handler.answer_message(message, context, call)
                 except TimeoutError:
                     raise DeadlineExceededError from None
             headers = {}

@@ -65,7 +65,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         authorizer = None
         if settings.auth_keys is not None:
             limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-            stack.push_async_callback(limits.close)
+            stack.callback(limits.close)
             authorizer = Authorizer(
                 Verifier(PublicKeys(settings.auth_keys)),
                 limits,

@@ -62,7 +62,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         if settings.auth_keys is not None:
             keys = PublicKeys(settings.auth_keys)
             limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-            stack.push_async_callback(limits.close)
+            stack.callback(limits.close)
             trusted_proxies = parse_networks(settings.trusted_proxies)
             authorizer = Authorizer(
                 Verifier(keys), limits, trusted_proxies, settings.service_names(), store

@@ -14,6 +14,7 @@ from core.feed.consistency_tokens import encode_token
 from core.rpc.validation import violations
 from write_service.drafts import TweetDraft, normalise_content, parse_draft
 from write_service.group_commit import GroupCommit
+from write_service.password_queue import Kind
 from write_service.passwords import Passwords
 from write_service.store import CommandStore
 
@@ -34,7 +35,7 @@ class WriteService:
         self, request: pb.CreateUserRequest, _context: Context
     ) -> pb.CreateUserResponse:
         """Create a user."""
-        password_hash = await self._passwords.hash(request.password)
+        password_hash = await self._passwords.hash(request.password, Kind.SIGN_UP)
         user, moment = await self._store.create_user(
             request.username, request.email, password_hash, request.bio
         )
@@ -44,11 +45,14 @@ class WriteService:
         self, request: pb.UpdateUserRequest, _context: Context
     ) -> pb.UpdateUserResponse:
         """Change the fields of a user that the request sets."""
+        password_hash = None
+        if request.HasField("password"):
+            password_hash = await self._passwords.hash(request.password, Kind.CHANGE)
         user, moment = await self._store.update_user(
             request.user_id,
             request.username if request.HasField("username") else None,
             request.email if request.HasField("email") else None,
-            await self._passwords.hash(request.password) if request.HasField("password") else None,
+            password_hash,
             request.bio if request.HasField("bio") else None,
         )
         return pb.UpdateUserResponse(user=user, consistency_token=encode_token(moment))
