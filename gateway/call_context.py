@@ -17,7 +17,7 @@ _UNUSABLE = b""
 class HttpContext:
     """The core.auth.call_context.Context of a REST call, made from its HTTP request."""
 
-    __slots__ = ("address", "metadata")
+    __slots__ = ("address", "is_authorization_usable", "metadata")
 
     certificate_names = ()
     """Always empty: HTTPS does not ask clients for a certificate."""
@@ -33,9 +33,11 @@ class HttpContext:
             (FORWARDED_KEY, value) for value in request.headers.getall(FORWARDED_KEY, [])
         ]
         authorization = request.headers.getall(hdrs.AUTHORIZATION, [])
-        is_usable = sum(map(len, authorization)) <= MAX_AUTHORIZATION_BYTES and all(
-            value.isascii() and value.isprintable() for value in authorization
-        )
-        self.metadata += [
-            (METADATA_KEY, value) for value in (authorization if is_usable else [_UNUSABLE])
-        ]
+        self.is_authorization_usable = _is_usable(authorization)
+        given = authorization if self.is_authorization_usable else [_UNUSABLE]
+        self.metadata += [(METADATA_KEY, value) for value in given]
+
+
+def _is_usable(authorization: list[str]) -> bool:
+    is_short = sum(map(len, authorization)) <= MAX_AUTHORIZATION_BYTES
+    return is_short and all(value.isascii() and value.isprintable() for value in authorization)

@@ -23,6 +23,7 @@ from core.errors import (
     MalformedRequestError,
     MethodNotFoundError,
     PathNotFoundError,
+    UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
 from core.rpc.handlers import Handlers
@@ -188,6 +189,8 @@ class RestServer:
         async def respond(request: web.Request) -> web.StreamResponse:
             context = HttpContext(request)
             call = await handler.count(context)
+            if not context.is_authorization_usable:
+                raise UnauthenticatedError
             body = await _read_body(request, takes_json=route.has_body)
             message = await self._parse(reader, request, body)
             with calls.entered_rest():

@@ -306,13 +306,14 @@ async def test_calls_that_fail_are_counted(
     """Neither an unusable request nor an unusable token makes a call free."""
     if not rule_of(method).calls_per_minute:
         return
-    call: Any = f"/{method.containing_service.full_name}/{method.name}"
+    path = f"/{method.containing_service.full_name}/{method.name}"
     valid = _fill(method.input_type, VALUES).SerializeToString()
     metadata = [[], *broken.values()]
     async with _counting(folder) as (limits, channel):
+        call: Any = channel.unary_unary(path)
         for request in (b"\xff", valid):
             for each in metadata:
-                await channel.unary_unary(call)(request, metadata=each, timeout=20).code()
+                await call(request, metadata=each, timeout=20).code()
     # Broken calls count by address, once each.
     assert limits.counted == [(method.name, ADDRESS, 1)] * 2 * len(metadata)
 
