@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     """A folder with this process's certificate; if it is set, every port speaks TLS."""
     tls_services: Annotated[str, _SERVICES] = ""
     """Common names, separated by commas, of client certificates whose holders act as services."""
-    trusted_proxies: Annotated[str, _SERVICES] = "127.0.0.0/8,::1"
+    trusted_proxies: Annotated[str, _SERVICES] = "none"
     """Addresses and networks, separated by commas, whose X-Forwarded-For is believed; or "none"."""
     cors_origins: Annotated[str, _SERVICES] = ""
     """Origins, separated by commas, whose pages may call the REST API from a browser."""

@@ -23,6 +23,7 @@ from core.errors import (
     MalformedRequestError,
     MethodNotFoundError,
     PathNotFoundError,
+    UnauthenticatedError,
     UnsupportedMediaTypeError,
 )
 from core.rpc.handlers import Handlers
@@ -186,13 +187,16 @@ class RestServer:
         limit = max_json_bytes(route.method.input_type) if route.has_body else USELESS_BODY_BYTES
 
         async def respond(request: web.Request) -> web.StreamResponse:
+            context = HttpContext(request)
+            call = await handler.count(context)
+            if not context.is_authorization_usable:
+                raise UnauthenticatedError
             body = await _read_body(request, limit, takes_json=route.has_body)
             message = await self._parse(reader, request, body)
-            context = HttpContext(request)
             with calls.entered_rest():
                 try:
                     async with asyncio.timeout(CALL_SECONDS):
-                        response = await handler.answer_message(message, context)
+                        response = await handler.answer_message(message, context, call)
                 except TimeoutError:
                     raise DeadlineExceededError from None
             headers = {}

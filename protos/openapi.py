@@ -19,7 +19,7 @@ from buf.validate import validate_pb2
 from fanfare.auth.v1 import auth_pb2
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
@@ -132,7 +132,7 @@ class Document:
         operation: Json = {
             "operationId": self._operation_id(route),
             "summary": text.partition(". ")[0].rstrip("."),
-            "description": text,
+            "description": f"{text} {_limits(method)}".rstrip(),
             "tags": [method.containing_service.name],
         }
         parameters = list(self._parameters(route))
@@ -218,6 +218,26 @@ class Document:
         if field.type == FieldDescriptor.TYPE_STRING:
             return _text(rules.string)
         raise ValueError(f"{field.full_name} has a type that this generator does not support")
+
+
+def _limits(method: MethodDescriptor) -> str:
+    """Return the sentences about the rate limits of a method."""
+    rule = rule_of(method)
+    if not rule.calls_per_minute:
+        return ""
+    by = "address" if rule.by_address else "user, or for each address if no user is known"
+    text = (
+        f"With authentication on, at most {rule.calls_per_minute} calls per minute for each {by}."
+    )
+    if rule.items_field:
+        text += f" A call counts as one for every {rule.items_per_call} of `{rule.items_field}`."
+    if rule.address_calls_per_minute:
+        which = f" that set {' or '.join(rule.address_fields)}" if rule.address_fields else ""
+        text += (
+            f" The users of one address may make {rule.address_calls_per_minute} calls{which} "
+            "per minute together."
+        )
+    return text
 
 
 def _text(rules: Any) -> Json:

@@ -101,7 +101,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 async def _authorizer(settings: Settings, keys: Path, stack: AsyncExitStack) -> Authorizer:
     """Return the authorizer; keys: the folder of the public keys; stack: closes what it needs."""
     limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-    stack.push_async_callback(limits.close)
+    stack.callback(limits.close)
     trusted_proxies = parse_networks(settings.trusted_proxies)
     log = SecurityLog("read", open_security_log(settings.security_log), trusted_proxies)
     await stack.enter_async_context(running(log.run()))

@@ -117,7 +117,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
 def _limits(settings: Settings, stack: AsyncExitStack) -> RateLimiter:
     limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-    stack.push_async_callback(limits.close)
+    stack.callback(limits.close)
     return limits
 
 

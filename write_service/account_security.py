@@ -10,6 +10,7 @@ from core.auth.call_context import Context
 from core.auth.ended_tokens import EndedTokens
 from core.auth.security_log import Event, SecurityLog
 from core.errors import InvalidRequestError, ReauthenticationRequiredError, reason_name
+from write_service.password_queue import Kind
 from write_service.passwords import Passwords, normalise_password
 from write_service.session_store import SessionStore
 
@@ -60,7 +61,7 @@ class AccountSecurity:
             return
         if request.HasField("current_password"):
             stored = await self._store.password_hash(request.user_id)
-            is_user, _ = await self._passwords.verify(stored, request.current_password)
+            is_user, _ = await self._passwords.verify(stored, request.current_password, Kind.CHANGE)
         else:
             is_user = time.time() - context.caller.signed_in_at <= RECENT_SECONDS
         if not is_user:

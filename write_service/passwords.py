@@ -1,4 +1,8 @@
-"""Password hashes: argon2id, computed in threads so that the event loop is not blocked."""
+"""Password hashes: argon2id, computed in threads so that the event loop is not blocked.
+
+The work is counted by the address that calls, whether its user is known or not, because one caller
+can have many accounts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from typing import TypeVar
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from core.errors import OverloadedError
+from core.runtime.callers import ADDRESS
+from write_service.password_queue import Kind, PasswordQueue
 
 # The parameters that OWASP's Password Storage Cheat Sheet recommends.
 MEMORY_KIB = 19 * 1024
@@ -20,7 +25,7 @@ PASSES = 2
 LANES = 1
 # A hash keeps a core busy for tens of milliseconds. More threads would starve the event loop.
 THREADS = 2
-# About four seconds of work: further callers are refused at once, before their deadlines pass.
+# About four seconds of work: more would only wait until their deadlines pass.
 MAX_WAITING = 200
 
 Result = TypeVar("Result")
@@ -36,7 +41,7 @@ def normalise_password(password: str) -> str:
 
 
 class Passwords:
-    """Hashes and verifies passwords, a few at a time; further callers queue."""
+    """Hashes and verifies passwords, a few at a time; further callers queue in fair turns."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(
@@ -45,22 +50,29 @@ class Passwords:
         # Verified for users without a hash. With the same parameters this takes equally long.
         self._placeholder_hash = self._hasher.hash(secrets.token_hex())
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="argon2")
-        self._waiting = 0
+        self._queue = PasswordQueue(THREADS, MAX_WAITING)
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, kind: Kind) -> str:
         """Return the encoded argon2id hash, which includes its salt and parameters.
+
+        Args:
+            password: the new password.
+            kind: what the password is for.
 
         Raises:
             OverloadedError: too many callers are queued.
         """
-        return await self._run(lambda: self._hasher.hash(normalise_password(password)))
+        return await self._run(kind, lambda: self._hasher.hash(normalise_password(password)))
 
-    async def verify(self, password_hash: str | None, password: str) -> tuple[bool, str | None]:
+    async def verify(
+        self, password_hash: str | None, password: str, kind: Kind = Kind.SIGN_IN
+    ) -> tuple[bool, str | None]:
         """Check a password against its hash.
 
         Args:
             password_hash: None if the user has none; the check takes equally long, and fails.
             password: what the caller entered.
+            kind: what the password is for.
 
         Returns:
             Whether the password is right, and a new hash if the old one has outdated parameters
@@ -69,7 +81,7 @@ class Passwords:
         Raises:
             OverloadedError: too many callers are queued.
         """
-        return await self._run(lambda: self._verify(password_hash, password))
+        return await self._run(kind, lambda: self._verify(password_hash, password))
 
     def close(self) -> None:
         """Compute the hashes that are queued, then stop the threads."""
@@ -96,11 +108,12 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _run(self, work: Callable[[], Result]) -> Result:
-        if self._waiting >= MAX_WAITING:
-            raise OverloadedError
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-        finally:
-            self._waiting -= 1
+    async def _run(self, kind: Kind, work: Callable[[], Result]) -> Result:
+        async with self._queue.slot(kind, ADDRESS.get()):
+            running = asyncio.get_running_loop().run_in_executor(self._executor, work)
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                # A thread cannot be interrupted, and is not free for the next caller before.
+                await asyncio.wait({running})
+                raise

@@ -15,6 +15,7 @@ from core.rpc.validation import violations
 from write_service.account_security import AccountSecurity, changes_credentials
 from write_service.drafts import TweetDraft, normalise_content, parse_draft
 from write_service.group_commit import GroupCommit
+from write_service.password_queue import Kind
 from write_service.passwords import Passwords
 from write_service.store import CommandStore, UserChanges
 from write_service.usernames import refuse_reserved
@@ -53,7 +54,7 @@ class WriteService:
         refuse_reserved(request.username)
         if self._security is not None:
             self._security.check_new_password(request.password)
-        password_hash = await self._passwords.hash(request.password)
+        password_hash = await self._passwords.hash(request.password, Kind.SIGN_UP)
         user, moment = await self._store.create_user(
             request.username, request.email, password_hash, request.bio
         )
@@ -74,7 +75,7 @@ class WriteService:
             username=request.username if request.HasField("username") else None,
             email=request.email if request.HasField("email") else None,
             password_hash=(
-                await self._passwords.hash(request.password)
+                await self._passwords.hash(request.password, Kind.CHANGE)
                 if request.HasField("password")
                 else None
             ),

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
 from core.auth.call_context import Context
 from core.settings import SettingsError
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 FORWARDED_KEY = "x-forwarded-for"
 MAX_HOPS = 8
-# An address has at most 45 characters; the rest leaves room for a zone and for spaces.
+# An address has at most 45 characters; the rest leaves room for a zone, a port and spaces.
 MAX_FORWARDED = MAX_HOPS * 64
+REMEMBERED_CLIENTS = 10_000
 _UNKNOWN = "unknown"
+_MAPPED_BITS = 96
+# An IPv6 address in brackets, or an IPv4 address; either may be followed by a port.
+_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\]]*)?)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
@@ -27,7 +33,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     if text == "none":
         return ()
     try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
+        return tuple(_network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError:
         raise SettingsError(
             "FANFARE_TRUSTED_PROXIES is not usable; write addresses or networks, separated by "
@@ -45,25 +51,22 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str
     """Return the address of the client, seen through the trusted proxies.
 
     A call passes the addresses in `forwarded`, then `peer`. The client is the last of them that is
-    not a trusted proxy, or the first if all of them are trusted proxies.
+    not a trusted proxy, or the first if all of them are trusted proxies. An IPv4 address is
+    returned as such, even if it was written as an IPv6 address (::ffff:192.0.2.1).
 
     Args:
         peer: the address at the other end of the connection.
-        forwarded: the X-Forwarded-For header. An entry is believed only if a trusted proxy wrote
-            it, and only the last MAX_HOPS entries are read.
+        forwarded: the X-Forwarded-For header. Its entries are addresses, with or without a port:
+            192.0.2.1:1234, [2001:db8::1]:1234. An entry is believed only if a trusted proxy wrote
+            it. If that entry is not an address, the client is the proxy. Only the last MAX_HOPS
+            entries are read.
         trusted: the networks of trusted proxies.
     """
-    return _client_address(peer, forwarded[-MAX_FORWARDED:], trusted)
-
-
-# The caller shortens the header, which is part of the cache's key: a client could otherwise fill
-# the memory with long headers.
-@lru_cache(maxsize=10_000)
-def _client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
-    hops = [part.strip() for part in forwarded.rsplit(",", MAX_HOPS)[-MAX_HOPS:] if part.strip()]
+    hops = forwarded[-MAX_FORWARDED:].rsplit(",", MAX_HOPS)[-MAX_HOPS:]
+    written = [part.strip() for part in hops if part.strip()]
     address = _address(peer)
-    while address is not None and hops and any(address in network for network in trusted):
-        before = _address(hops.pop())
+    while address is not None and written and any(address in network for network in trusted):
+        before = _address(written.pop())
         if before is None:
             break
         address = before
@@ -81,10 +84,37 @@ def owner_of(address: str) -> str:
 
     A client with one IPv6 address can usually use every address of its /64 network.
     """
-    return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    found = _address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return address if found is None else str(found)
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def owner_finder(trusted: Sequence[Network]) -> Callable[[str, str], str]:
+    """Return a function from a peer and X-Forwarded-For to what the client's calls are counted by.
+
+    The function remembers its latest answers.
+    """
+
+    @lru_cache(maxsize=REMEMBERED_CLIENTS)
+    def find(peer: str, forwarded: str) -> str:
+        return owner_of(client_address(peer, forwarded, trusted))
+
+    # Remember only what is read of the header: otherwise long headers could fill the memory.
+    return lambda peer, forwarded: find(peer, forwarded[-MAX_FORWARDED:])
+
+
+def _network(text: str) -> Network:
+    network = ipaddress.ip_network(text)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return ipaddress.ip_network((mapped, network.prefixlen - _MAPPED_BITS))
+
+
+def _address(text: str) -> Address | None:
+    if found := _WITH_PORT.fullmatch(text):
+        text = found[1] or found[2]
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

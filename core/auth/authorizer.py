@@ -1,13 +1,16 @@
 """The authorizer: enforces the contract's access rules before a method runs.
 
 Each RPC in the protos has an option `fanfare.auth.v1.access`, its access rule. The authorizer finds
-out who calls: a user or a service by an access token, or a service by its TLS certificate. It then
-counts the call against the rule's rate limit, and raises an error if the rule forbids the call.
+out who calls: a user or a service by an access token, or a service by its TLS certificate. It
+counts the call against the rule's rate limits before the request is parsed, so that calls with
+unusable requests or tokens are counted as well. When the request has been parsed and validated, the
+authorizer counts what the call costs beyond one, and raises an error if the rule forbids the call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from fanfare.auth.v1 import access_pb2
@@ -15,7 +18,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 
 from core.auth.access_tokens import Caller, Verifier
-from core.auth.addresses import FORWARDED_KEY, Network, address_of, owner_of
+from core.auth.addresses import FORWARDED_KEY, Network, owner_finder
 from core.auth.call_context import UNKNOWN_CALLER, Context, Metadata
 from core.auth.rate_limits import RateLimiter
 from core.auth.security_log import Event, SecurityLog
@@ -26,7 +29,7 @@ from core.errors import (
     UnauthenticatedError,
     reason_name,
 )
-from core.runtime.callers import CALLER
+from core.runtime.callers import ADDRESS, CALLER
 
 AuthorOf = Callable[[int], Awaitable[int | None]]
 IsAdmin = Callable[[int], Awaitable[bool]]
@@ -41,8 +44,6 @@ class Accounts(Protocol):
     async def is_admin(self, user_id: int) -> bool:
         """Return whether the user is an administrator now."""
 
-
-Check = Callable[[Message, Context], Awaitable[None]]
 
 METADATA_KEY = "authorization"
 # A name in the health service, which reports it as SERVING if authentication is on.
@@ -68,8 +69,21 @@ def rule_of(method: MethodDescriptor) -> access_pb2.AccessRule:
     if kind is None or (kind in {"public", "nobody"} and not getattr(rule, kind)):
         raise ValueError(f"{method.full_name} does not say which users may call it")
     if kind in {"user_field", "tweet_field"}:
-        _path(method, getattr(rule, kind))
+        _id_path(method, getattr(rule, kind))
+    if bool(rule.items_field) != (rule.items_per_call > 0):
+        raise ValueError(f"{method.full_name} needs both items_field and items_per_call, or none")
+    for name in (*filter(None, [rule.items_field]), *rule.address_fields):
+        if name not in method.input_type.fields_by_name:
+            raise ValueError(f"{method.full_name} has no field {name}, which its access rule names")
     return rule
+
+
+def _id_path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
+    """Return the fields along a path that ends in an id."""
+    fields = _path(method, path)
+    if fields[-1].type != FieldDescriptor.TYPE_INT64:
+        raise ValueError(f"{path} of {method.full_name} is not an id")
+    return fields
 
 
 def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
@@ -82,9 +96,19 @@ def _path(method: MethodDescriptor, path: str) -> list[FieldDescriptor]:
             raise ValueError(f"{method.full_name} has no field {path}, which its access rule names")
         fields.append(field)
         message = field.message_type
-    if fields[-1].type != FieldDescriptor.TYPE_INT64:
-        raise ValueError(f"{path} of {method.full_name} is not an id")
     return fields
+
+
+@dataclass(slots=True)  # frozen would take thrice as long to make, on every call
+class CountedCall:
+    """A call that was counted, and whose request may now be parsed."""
+
+    context: Context
+    """The call. Its caller is known."""
+    counted_by: str
+    """The user id or the address that it was counted by; empty for a service's call."""
+    address: str
+    """The address that stands for all callers of that address."""
 
 
 class Authorizer:
@@ -111,58 +135,39 @@ class Authorizer:
             accounts: needed if the rule of a method names a tweet or administrators.
         """
         self._verifier = verifier
-        self._limits = limits
-        self._trusted = tuple(trusted)
-        self._log = log
+        self.limits = limits
+        self.log = log
+        self._owner = owner_finder(trusted)
+        self._trusts_proxies = bool(trusted)
         self._services = frozenset(services)
         self._accounts = accounts
 
-    def check(self, method: MethodDescriptor) -> Check:
-        """Return a coroutine function that checks one call of the method.
-
-        It returns if the caller may make the call. Otherwise it raises UnauthenticatedError,
-        PermissionDeniedError or RateLimitedError.
+    def of(self, method: MethodDescriptor) -> MethodAuthorizer:
+        """Return what enforces the access rule of a method.
 
         Raises:
             ValueError: the method has no usable access rule, which is a mistake in the contract.
         """
         rule = rule_of(method)
-        kind = str(rule.WhichOneof("users"))
-        fields = _path(method, getattr(rule, kind)) if kind.endswith("_field") else []
-        author_of, is_admin = self._lookups(method, rule)
-        is_public, services = kind == "public", rule.services
-        per_minute, by_address = rule.calls_per_minute, rule.by_address
+        return MethodAuthorizer(self, method, rule, *self._lookups(method, rule))
 
-        async def check(request: Message, context: Context) -> None:
-            caller = context.caller = self._caller(context, optional=is_public)
-            CALLER.set(str(caller.user_id or caller.service or self._address(context)))
-            if per_minute and not caller.service:
-                user_id = None if by_address else caller.user_id
-                counted_by = str(user_id or self._address(context))
-                try:
-                    await self._limits.take(method.name, counted_by, per_minute)
-                except RateLimitedError as error:
-                    self._note_refusal(error, context, method)
-                    raise
-            if is_public or (caller.service and services):
-                return
-            if caller.user_id is None:
-                raise self._denied(context, method)
-            # The token, which may be ten minutes old, is not enough: an administrator's deletions
-            # cannot be undone.
-            if is_admin and caller.admin and await is_admin(caller.user_id):
-                target = ", ".join(f"{fields[-1].name}={id_}" for id_ in _values(request, fields))
-                event = Event.ADMINISTRATOR_ACTED
-                self._log.record(event, context, method.name, caller.user_id, target=target)
-                return
-            if kind == "nobody":
-                raise self._denied(context, method)
-            for id_ in _values(request, fields):
-                owner = await author_of(id_) if author_of else id_
-                if owner is not None and owner != caller.user_id:
-                    raise self._denied(context, method)
+    def identify(self, context: Context) -> Caller | None:
+        """Return who calls; None if the call has neither a valid access token nor a certificate."""
+        try:
+            return self._verifier.caller(_token(context.metadata))
+        except _NoTokenError:
+            service = self._service(context)
+            return Caller(service=service) if service else None
+        except UnauthenticatedError:
+            return None
 
-        return check
+    def address(self, context: Context) -> str:
+        """Return the address that a call is counted by."""
+        forwarded = ""
+        if self._trusts_proxies:
+            values = [str(value) for key, value in context.metadata if key == FORWARDED_KEY]
+            forwarded = ",".join(values)
+        return self._owner(context.address, forwarded)
 
     def _lookups(
         self, method: MethodDescriptor, rule: access_pb2.AccessRule
@@ -177,37 +182,6 @@ class Authorizer:
             self._accounts.is_admin if rule.admins else None,
         )
 
-    def _caller(self, context: Context, *, optional: bool) -> Caller:
-        """Return who calls.
-
-        If authentication fails, this is an unknown caller where authentication is optional.
-        Otherwise the method raises UnauthenticatedError.
-        """
-        try:
-            return self._verifier.caller(_token(context.metadata))
-        except _NoTokenError:
-            if service := self._service(context):
-                return Caller(service=service)
-            if optional:
-                return UNKNOWN_CALLER
-            raise UnauthenticatedError from None
-        except UnauthenticatedError:
-            if optional:
-                return UNKNOWN_CALLER
-            raise
-
-    def _denied(self, context: Context, method: MethodDescriptor) -> PermissionDeniedError:
-        """Return the error of a call that its access rule forbids, which is logged."""
-        error = PermissionDeniedError()
-        self._note_refusal(error, context, method)
-        return error
-
-    def _note_refusal(
-        self, error: FanfareError, context: Context, method: MethodDescriptor
-    ) -> None:
-        reason = reason_name(error)
-        self._log.refuse(Event.CALL_REFUSED, context, method.name, reason, context.caller.user_id)
-
     def _service(self, context: Context) -> str | None:
         # A client must not act as a service just because a proxy with such a certificate forwards
         # its call.
@@ -215,8 +189,144 @@ class Authorizer:
             return None
         return min(self._services.intersection(context.certificate_names), default=None)
 
-    def _address(self, context: Context) -> str:
-        return owner_of(address_of(context, self._trusted))
+
+class MethodAuthorizer:
+    """Enforces the access rule of one method."""
+
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        method: MethodDescriptor,
+        rule: access_pb2.AccessRule,
+        author_of: AuthorOf | None,
+        is_admin: IsAdmin | None,
+    ) -> None:
+        """Prepare to enforce a rule.
+
+        Args:
+            authorizer: identifies callers.
+            method: the method.
+            rule: its rule.
+            author_of: looks up the author of a tweet, if the rule names one.
+            is_admin: looks up administrators, if the rule names them.
+        """
+        kind = str(rule.WhichOneof("users"))
+        self._authorizer = authorizer
+        self._limits = authorizer.limits
+        self._log = authorizer.log
+        self._name = method.name
+        self._kind = kind
+        self._is_public = kind == "public"
+        self._is_for_services = rule.services
+        self._fields = _id_path(method, getattr(rule, kind)) if kind.endswith("_field") else []
+        self._author_of = author_of
+        self._is_admin = is_admin
+        # Reading an attribute of a message costs more than reading one of this object.
+        self._per_minute = rule.calls_per_minute
+        self._is_by_address = rule.by_address
+        self._items_field = rule.items_field
+        self._items_per_call = rule.items_per_call
+        self._address_per_minute = rule.address_calls_per_minute
+        self._address_fields = tuple(rule.address_fields)
+
+    async def count(self, context: Context) -> CountedCall:
+        """Find out who calls and count the call, before its request is parsed.
+
+        From here on, ADDRESS and CALLER tell the current task whose call it is.
+
+        Raises:
+            RateLimitedError: the caller has reached the limit.
+            UnauthenticatedError: the caller is unknown, and the method is not public.
+        """
+        known = self._authorizer.identify(context)
+        caller = context.caller = known or UNKNOWN_CALLER
+        address = self._authorizer.address(context)
+        ADDRESS.set(address)
+        CALLER.set(str(caller.user_id or caller.service or address))
+        counted_by = ""
+        if not caller.service:
+            counted_by = str((not self._is_by_address and caller.user_id) or address)
+            if self._per_minute:
+                await self._take(context, self._name, counted_by, self._per_minute)
+        if known is None and not self._is_public:
+            raise UnauthenticatedError
+        return CountedCall(context, counted_by, address)
+
+    async def authorize(self, request: Message, call: CountedCall) -> None:
+        """Return if the caller may make the call.
+
+        Args:
+            request: the request, which was found valid.
+            call: what count() returned.
+
+        Raises:
+            RateLimitedError: the call counts as several, and as more than the caller has left; or
+                the users of the address have reached their common limit.
+            PermissionDeniedError: the rule does not name the caller.
+        """
+        context = call.context
+        caller = context.caller
+        if call.counted_by and (self._items_field or self._address_per_minute):
+            await self._count_cost(request, call)
+        if self._is_public or (caller.service and self._is_for_services):
+            return
+        if caller.user_id is None:
+            raise self._denied(context)
+        # The token, which may be ten minutes old, is not enough: an administrator's deletions
+        # cannot be undone.
+        if self._is_admin and caller.admin and await self._is_admin(caller.user_id):
+            name = self._fields[-1].name
+            target = ", ".join(f"{name}={id_}" for id_ in _values(request, self._fields))
+            event = Event.ADMINISTRATOR_ACTED
+            self._log.record(event, context, self._name, caller.user_id, target=target)
+            return
+        if self._kind == "nobody":
+            raise self._denied(context)
+        for id_ in _values(request, self._fields):
+            owner = await self._author_of(id_) if self._author_of else id_
+            if owner is not None and owner != caller.user_id:
+                raise self._denied(context)
+
+    async def _count_cost(self, request: Message, call: CountedCall) -> None:
+        cost = self._cost(request)
+        if cost > 1:
+            per_minute = self._per_minute
+            await self._take(call.context, self._name, call.counted_by, per_minute, cost - 1)
+        is_user = call.context.caller.user_id is not None
+        if is_user and self._address_per_minute and self._counts_by_address(request):
+            # The name differs from that of the calls of clients whose user is not known.
+            name = f"{self._name}:users"
+            await self._take(call.context, name, call.address, self._address_per_minute, cost)
+
+    async def _take(
+        self, context: Context, name: str, counted_by: str, per_minute: int, cost: int = 1
+    ) -> None:
+        try:
+            await self._limits.take(name, counted_by, per_minute, cost)
+        except RateLimitedError as error:
+            self._note_refusal(error, context)
+            raise
+
+    def _denied(self, context: Context) -> PermissionDeniedError:
+        """Return the error of a call that the access rule forbids, which is logged."""
+        error = PermissionDeniedError()
+        self._note_refusal(error, context)
+        return error
+
+    def _note_refusal(self, error: FanfareError, context: Context) -> None:
+        reason = reason_name(error)
+        self._log.refuse(Event.CALL_REFUSED, context, self._name, reason, context.caller.user_id)
+
+    def _cost(self, request: Message) -> int:
+        """Return how many calls the request counts as."""
+        if not self._items_field:
+            return 1
+        value = getattr(request, self._items_field)
+        items = value if isinstance(value, int) else len(value)
+        return max(1, -(-items // self._items_per_call))
+
+    def _counts_by_address(self, request: Message) -> bool:
+        return not self._address_fields or any(map(request.HasField, self._address_fields))
 
 
 def _token(metadata: Metadata) -> str:

@@ -5,8 +5,8 @@ tenth of the limit at a time and counts those calls itself, so that most calls d
 Leased calls that a process does not use are lost when the minute ends. With several processes a
 caller may therefore be refused early, by up to a tenth of the limit for each process.
 
-While Redis does not answer, calls are not limited, because a lost cache must not stop the service.
-Password hashing, the most expensive work, is limited separately, without Redis.
+While Redis does not answer, each process grants itself the leases, up to the whole limit. A caller
+then has the limit once for each process, instead of once for all.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from core.errors import RateLimitedError
 from core.storage.circuit_breaker import CircuitBreaker
+from core.storage.redis import RedisConnection
 
 LOG = logging.getLogger(__name__)
 WINDOW_SECONDS = 60
 LEASES_PER_WINDOW = 10
 TIMEOUT_SECONDS = 0.2
-CONNECTIONS = 10
 OPEN_SECONDS = 1.0
+# How many counts a process keeps, at some 500 bytes each: one for each caller and method. Beyond
+# that the oldest is forgotten. While Redis answers, that costs its caller the rest of a lease.
+MAX_COUNTS = 100_000
 
 
 class RateLimiter:
@@ -44,31 +45,21 @@ class RateLimiter:
             clock: returns seconds since 1970.
         """
         self._prefix = prefix
-        self._redis: Redis = Redis.from_pool(
-            # A lease waits for a free connection: after an error its calls would pass uncounted.
-            BlockingConnectionPool.from_url(
-                url,
-                max_connections=CONNECTIONS,
-                timeout=TIMEOUT_SECONDS,
-                socket_timeout=TIMEOUT_SECONDS,
-                socket_connect_timeout=TIMEOUT_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-            )
-        )
+        # However many callers need a lease at once, none of them waits for a connection.
+        self._redis = RedisConnection(url, TIMEOUT_SECONDS, _ignore_changes)
         self._clock = clock
         self._window = 0
-        # How many leased calls are left; None if Redis has no more for this window.
-        self._left: dict[tuple[str, str], int | None] = {}
-        self._leasing: dict[tuple[str, str], asyncio.Lock] = {}
+        self._counts: OrderedDict[tuple[str, str], _Count] = OrderedDict()
         self._breaker = CircuitBreaker(1, OPEN_SECONDS, _note_open_breaker)
 
-    async def take(self, method: str, caller: str, per_minute: int) -> None:
+    async def take(self, method: str, caller: str, per_minute: int, cost: int = 1) -> None:
         """Count a call.
 
         Args:
             method: the name of the method.
             caller: a user id, or an address.
             per_minute: the limit.
+            cost: how many calls this one counts as.
 
         Raises:
             RateLimitedError: the caller has reached the limit.
@@ -77,49 +68,75 @@ class RateLimiter:
         window = int(now // WINDOW_SECONDS)
         if window != self._window:
             self._window = window
-            self._left.clear()
-            self._leasing.clear()
-        key = (method, caller)
-        if self._left.get(key, 0) == 0:
+            self._counts.clear()
+        count = self._counts.get((method, caller)) or self._add(method, caller)
+        if count.left < cost and not count.is_used_up:
             # One lease at a time: a burst in this process must not use up the whole limit.
-            async with self._leasing.setdefault(key, asyncio.Lock()):
-                if window == self._window and self._left.get(key, 0) == 0:
-                    leased = await self._lease(key, window, per_minute)
-                    if window == self._window:
-                        self._left[key] = leased or None
-        if window != self._window:
-            return  # the minute ended meanwhile, and the lease with it
-        left = self._left[key]
-        if left is None:
+            async with count.leasing:
+                if count.left < cost and not count.is_used_up:
+                    await self._lease(count, f"{method}:{caller}:{window}", per_minute, cost)
+        if count.left < cost:
             raise RateLimitedError(per_minute, WINDOW_SECONDS - now % WINDOW_SECONDS)
-        self._left[key] = left - 1
+        count.left -= cost
 
-    async def close(self) -> None:
-        """Close the connections to Redis."""
-        await self._redis.aclose()
+    def close(self) -> None:
+        """Close the connection to Redis."""
+        self._redis.close()
 
-    async def _lease(self, key: tuple[str, str], window: int, per_minute: int) -> int:
-        """Return how many calls this process may let pass before it asks Redis again."""
-        size = max(1, per_minute // LEASES_PER_WINDOW)
-        if self._breaker.is_open:
-            return size
-        name = f"{self._prefix}limit:{key[0]}:{key[1]}:{window}"
+    def _add(self, method: str, caller: str) -> _Count:
+        if len(self._counts) >= MAX_COUNTS:
+            self._counts.popitem(last=False)
+        count = self._counts[method, caller] = _Count()
+        return count
+
+    async def _lease(self, count: _Count, name: str, per_minute: int, cost: int) -> None:
+        """Let this process pass more calls before it asks Redis again."""
+        wanted = max(1, per_minute // LEASES_PER_WINDOW, cost - count.left)
+        size = min(wanted, per_minute - count.leased)
+        taken = None if self._breaker.is_open else await self._increase(name, size)
+        # Without Redis, this process knows only what it has leased itself.
+        before = count.leased if taken is None else taken - size
+        granted = max(0, min(size, per_minute - before))
+        count.leased += granted
+        count.left += granted
+        count.is_used_up = granted < size or count.leased >= per_minute
+
+    async def _increase(self, name: str, size: int) -> int | None:
+        """Return the count in Redis after it grew by size; None if Redis does not answer."""
+        key = f"{self._prefix}limit:{name}"
         try:
-            async with (
-                asyncio.timeout(2 * TIMEOUT_SECONDS),
-                self._redis.pipeline(transaction=False) as pipeline,
-            ):
-                pipeline.incrby(name, size)
-                pipeline.expire(name, 2 * WINDOW_SECONDS)
-                taken, _ = await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
+            taken, _ = await self._redis.execute(
+                [("INCRBY", key, size), ("EXPIRE", key, 2 * WINDOW_SECONDS)]
+            )
+        except (RedisError, OSError) as error:
             self._breaker.record_failure(error)
-            return size
+            return None
         self._breaker.record_success()
-        return max(0, min(size, per_minute - (int(taken) - size)))
+        return int(taken)
+
+
+class _Count:
+    """The calls of one method that one caller makes in one minute, as this process knows them."""
+
+    __slots__ = ("is_used_up", "leased", "leasing", "left")
+
+    def __init__(self) -> None:
+        self.leased = 0
+        """How many calls were leased so far."""
+        self.left = 0
+        """How many of them are left."""
+        self.is_used_up = False
+        """Whether no more can be leased."""
+        self.leasing = asyncio.Lock()
+
+
+def _ignore_changes(_keys: object) -> None:
+    """Do nothing: this connection tracks no keys."""
 
 
 def _note_open_breaker(error: Exception) -> None:
     # The error's text may repeat the Redis command, whose key names the caller.
-    kind = type(error).__name__
-    LOG.warning("Redis circuit breaker opened; calls are not rate limited: error=%s", kind)
+    LOG.warning(
+        "Redis circuit breaker opened; each process applies the rate limits by itself: error=%s",
+        type(error).__name__,
+    )

@@ -1,8 +1,9 @@
 """The handler around each method, which the gRPC server and the REST shim both call.
 
-A handler parses and validates the request, authorizes the caller, runs the method and turns every
-failure into a FanfareError. The server of each protocol does what differs between gRPC and REST: it
-receives requests, sends answers and errors, and counts calls against the limit.
+A handler counts the call against the caller's rate limit, parses and validates the request,
+authorizes the caller, runs the method and turns every failure into a FanfareError. The server of
+each protocol does what differs between gRPC and REST: it receives requests, sends answers and
+errors, and counts calls against the limit of the process.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from core.auth.addresses import client_address, owner_of
-from core.auth.authorizer import Authorizer, Check
+from core.auth.addresses import owner_of
+from core.auth.authorizer import Authorizer, CountedCall, MethodAuthorizer
 from core.auth.call_context import Context
 from core.errors import (
     BodyTooLargeError,
@@ -27,11 +28,11 @@ from core.errors import (
 from core.rpc.calls import Calls
 from core.rpc.request_sizes import max_message_bytes
 from core.rpc.validation import validate
-from core.runtime.callers import CALLER
+from core.runtime.callers import ADDRESS, CALLER
 
 LOG = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer", bytes, Message)
+Result = TypeVar("Result")
 # A method returns the response message, or that message already serialised.
 Method = Callable[[Any, Context], Awaitable[Message | bytes]]
 
@@ -39,20 +40,22 @@ Method = Callable[[Any, Context], Awaitable[Message | bytes]]
 class MethodHandler:
     """Answers the calls of one method."""
 
-    def __init__(self, descriptor: MethodDescriptor, method: Method, check: Check | None) -> None:
+    def __init__(
+        self, descriptor: MethodDescriptor, method: Method, authorizer: MethodAuthorizer | None
+    ) -> None:
         """Wrap a method.
 
         Args:
             descriptor: the method in the contract.
             method: the servicer's method.
-            check: authorizes each call; None where authentication is off.
+            authorizer: counts and authorizes each call; None where authentication is off.
         """
         self._descriptor = descriptor
         self._request_class = GetMessageClass(descriptor.input_type)
         self._response_class = GetMessageClass(descriptor.output_type)
         self._max_bytes = max_message_bytes(descriptor.input_type)
         self._method = method
-        self._check = check
+        self._authorizer = authorizer
 
     async def answer_bytes(self, request: bytes, context: Context) -> bytes:
         """Answer a serialised request with the serialised response.
@@ -62,18 +65,28 @@ class MethodHandler:
         """
         return await self._translate(self._answer_bytes(request, context))
 
-    async def answer_message(self, request: Message, context: Context) -> Message:
-        """Answer a request message with the response message.
+    async def count(self, context: Context) -> CountedCall | None:
+        """Count a call before its request is read; the result is for answer_message().
+
+        Raises:
+            FanfareError: the caller is refused; InternalError stands for every unexpected failure.
+        """
+        return await self._translate(self._count(context))
+
+    async def answer_message(
+        self, request: Message, context: Context, call: CountedCall | None
+    ) -> Message:
+        """Answer the request message of a call that was counted with the response message.
 
         Raises:
             FanfareError: the call failed; InternalError stands for every unexpected failure.
         """
-        return await self._translate(self._answer_message(request, context))
+        return await self._translate(self._answer_message(request, context, call))
 
-    async def _translate(self, answer: Awaitable[Answer]) -> Answer:
-        """Return the answer, and turn an unexpected failure into InternalError."""
+    async def _translate(self, working: Awaitable[Result]) -> Result:
+        """Return the result, and turn an unexpected failure into InternalError."""
         try:
-            return await answer
+            return await working
         except FanfareError:
             raise
         except Exception:
@@ -81,19 +94,30 @@ class MethodHandler:
             raise InternalError from None
 
     async def _answer_bytes(self, request: bytes, context: Context) -> bytes:
-        answer = await self._answer(self._parse(request), len(request), context)
+        call = await self._count(context)
+        answer = await self._answer(self._parse(request), len(request), context, call)
         return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
-    async def _answer_message(self, request: Message, context: Context) -> Message:
-        answer = await self._answer(request, request.ByteSize(), context)
+    async def _answer_message(
+        self, request: Message, context: Context, call: CountedCall | None
+    ) -> Message:
+        answer = await self._answer(request, request.ByteSize(), context, call)
         return self._response_class.FromString(answer) if isinstance(answer, bytes) else answer
 
-    async def _answer(self, request: Message, size: int, context: Context) -> Message | bytes:
+    async def _count(self, context: Context) -> CountedCall | None:
+        if self._authorizer is not None:
+            return await self._authorizer.count(context)
+        address = owner_of(context.address)
+        ADDRESS.set(address)
+        CALLER.set(address)
+        return None
+
+    async def _answer(
+        self, request: Message, size: int, context: Context, call: CountedCall | None
+    ) -> Message | bytes:
         validate(request, size)
-        if self._check is None:
-            CALLER.set(owner_of(client_address(context.address, "", ())))
-        else:
-            await self._check(request, context)
+        if self._authorizer is not None and call is not None:
+            await self._authorizer.authorize(request, call)
         return await self._method(request, context)
 
     def _parse(self, request: bytes) -> Message:
@@ -139,7 +163,7 @@ class Handlers:
             method.name: MethodHandler(
                 method,
                 getattr(servicer, method.name),
-                self._authorizer.check(method) if self._authorizer else None,
+                self._authorizer.of(method) if self._authorizer else None,
             )
             for method in descriptor.methods
         }

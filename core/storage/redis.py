@@ -40,6 +40,10 @@ TRACK_NEXT_COMMAND: Command = ("CLIENT", "CACHING", "YES")
 _ENABLE_TRACKING: Command = ("CLIENT", "TRACKING", "ON", "OPTIN")
 
 _RECEIVE_BYTES = 1 << 20
+# A timeout is this many waits of the event loop, each of a part of the time. In each of them the
+# event loop reads what has arrived. So if it is busy for longer than the timeout, with other work
+# than reading replies, that is not taken for a failure of Redis.
+_PARTS_OF_TIMEOUT = 4
 _INCOMPLETE = object()
 
 
@@ -63,7 +67,8 @@ class RedisConnection:
 
         Args:
             url: the address, in redis-py's format.
-            timeout_seconds: how long connecting may take, and how long a reply may take.
+            timeout_seconds: how long connecting may take, and how long a reply may take. Time in
+                which the event loop does other work counts only in part.
             on_invalidate: called with the tracked keys that have changed, and with None when the
                 connection is lost, since changes are no longer reported then. A call gets a reply
                 only after the changes that Redis reported before it were passed to on_invalidate.
@@ -71,8 +76,9 @@ class RedisConnection:
         pool = ConnectionPool.from_url(
             url,
             protocol=3,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
+            # redis-py's timeouts would include the time in which the event loop does other work.
+            socket_timeout=None,
+            socket_connect_timeout=None,
             # redis-py's own retries would take seconds. Callers fall back to Postgres sooner.
             retry=Retry(NoBackoff(), 0),
         )
@@ -82,7 +88,7 @@ class RedisConnection:
         self._timeout_seconds = timeout_seconds
         self._on_invalidate = on_invalidate
         self._open: _OpenConnection | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[_OpenConnection] | None = None
 
     async def execute(
         self, commands: Sequence[Command], on_replies: OnReplies | None = None
@@ -112,40 +118,69 @@ class RedisConnection:
             self._open.fail(RedisConnectionError("closed"))
 
     async def _connect(self) -> _OpenConnection:
-        async with self._connecting:
-            if self._open is None:
-                connection = self._new_connection()
-                try:
-                    await connection.connect()
-                except BaseException:
-                    await connection.disconnect(nowait=True)
-                    raise
-                self._open = _OpenConnection(
-                    connection, self._timeout_seconds, self._on_invalidate, self._on_failure
-                )
-            return self._open
+        # All callers share one attempt and its failure. If each made its own, they would wait for
+        # one timeout after another.
+        if self._connecting is None:
+            self._connecting = asyncio.ensure_future(self._attempt())
+            self._connecting.add_done_callback(self._on_attempted)
+        return await asyncio.shield(self._connecting)
+
+    async def _attempt(self) -> _OpenConnection:
+        connection = self._new_connection()
+        opening = asyncio.ensure_future(connection.connect())
+        try:
+            await _wait_patiently(opening, self._timeout_seconds)
+        except BaseException:
+            opening.cancel()
+            await asyncio.wait({opening})
+            await connection.disconnect(nowait=True)
+            raise
+        self._open = _OpenConnection(
+            connection, self._timeout_seconds, self._on_invalidate, self._on_failure
+        )
+        return self._open
+
+    def _on_attempted(self, attempt: asyncio.Task[_OpenConnection]) -> None:
+        self._connecting = None
+        if not attempt.cancelled():
+            attempt.exception()  # asyncio logs an exception that nobody has asked for
 
     def _on_failure(self, connection: _OpenConnection) -> None:
         if self._open is connection:
             self._open = None
 
 
+async def _wait_patiently(opening: asyncio.Task[None], timeout_seconds: float) -> None:
+    """Wait for a task.
+
+    Raises:
+        RedisTimeoutError: it took longer than timeout_seconds, while the event loop was not busy.
+    """
+    for _ in range(_PARTS_OF_TIMEOUT):
+        await asyncio.wait({opening}, timeout=timeout_seconds / _PARTS_OF_TIMEOUT)
+        if opening.done():
+            opening.result()
+            return
+    raise RedisTimeoutError("Redis did not accept the connection in time")
+
+
 class _Call:
     """Commands that were sent, and the replies to them so far."""
 
-    __slots__ = ("future", "missing", "on_replies", "replies", "sent_at")
+    __slots__ = ("future", "missing", "on_replies", "part_sent", "replies")
 
     def __init__(
         self,
         future: asyncio.Future[Replies],
         missing: int,
         on_replies: OnReplies | None,
-        sent_at: float,
+        part_sent: int,
     ) -> None:
         self.future = future
         self.missing = missing
         self.on_replies = on_replies
-        self.sent_at = sent_at
+        self.part_sent = part_sent
+        """The number of the part of a timeout in which the commands were sent."""
         self.replies: Replies = []
 
 
@@ -164,7 +199,9 @@ class _OpenConnection(asyncio.Protocol):
         self._connection = connection
         # redis-py has no public access to the transport.
         self._transport = connection._writer.transport  # noqa: SLF001
-        self._timeout_seconds = timeout_seconds
+        self._part_seconds = timeout_seconds / _PARTS_OF_TIMEOUT
+        self._part = 0
+        """How many parts of a timeout have passed while there were calls."""
         self._on_invalidate = on_invalidate
         self._on_failure = on_failure
         self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE, replyError=ResponseError)
@@ -188,10 +225,10 @@ class _OpenConnection(asyncio.Protocol):
         if not self._outgoing:
             self._loop.call_soon(self._send)
         self._outgoing += map(hiredis.pack_command, cast("Sequence[tuple[Any]]", commands))
-        self._calls.append(_Call(future, len(commands), on_replies, self._loop.time()))
+        self._calls.append(_Call(future, len(commands), on_replies, self._part))
         if not self._is_timer_set:
             self._is_timer_set = True
-            self._loop.call_later(self._timeout_seconds, self._check_timeout)
+            self._loop.call_later(self._part_seconds, self._end_part)
         return future
 
     def fail(self, error: Exception) -> None:
@@ -251,16 +288,17 @@ class _OpenConnection(asyncio.Protocol):
         if not call.future.done():  # it is done if the caller was cancelled
             call.future.set_result(call.replies)
 
-    def _check_timeout(self) -> None:
+    def _end_part(self) -> None:
         # One timer is enough for all calls, since the oldest call is the first to get its replies.
         self._is_timer_set = bool(self._calls)
         if not self._calls:
             return
-        seconds_left = self._calls[0].sent_at + self._timeout_seconds - self._loop.time()
-        if seconds_left <= 0:
+        self._part += 1
+        # A call may be sent at the end of a part, so that part does not count.
+        if self._part - self._calls[0].part_sent > _PARTS_OF_TIMEOUT:
             self.fail(RedisTimeoutError("Redis did not reply in time"))
         else:
-            self._loop.call_later(seconds_left, self._check_timeout)
+            self._loop.call_later(self._part_seconds, self._end_part)
 
 
 class BlockingRedisConnection:

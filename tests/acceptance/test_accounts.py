@@ -262,12 +262,13 @@ def test_a_name_that_is_being_freed_is_not_taken(people: People) -> None:
     name = _name()
     former = _create(people, name)
     user = {"user_id": former.user.id}
-    arguments = connection_arguments("test") | {"autocommit": False}
+    dsn = people.fanfare.settings.primary_dsn()
+    arguments = connection_arguments(dsn, "test") | {"autocommit": False}
     with (
-        psycopg.connect(people.fanfare.settings.primary_dsn(), **arguments) as deletion,
+        psycopg.connect(dsn, **arguments) as deletion,
         ThreadPoolExecutor(1) as pool,
     ):
-        for statement in ("end_account", "delete_user"):
+        for statement in ("end_account", "mark_deleted", "delete_erased_user"):
             deletion.execute(SQL[statement], user)
         creation = pool.submit(_reason, lambda: _create(people, name))
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"

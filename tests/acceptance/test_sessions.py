@@ -41,7 +41,7 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 @pytest.fixture(scope="module")
 def people(start_system: Callable[..., System]) -> Iterator[People]:
     """Yield the people of a separate system."""
-    system = start_system(auth=True)
+    system = start_system(auth=True, FANFARE_TRUSTED_PROXIES="127.0.0.1")
     target = system.settings.write_service_target()
     with Fanfare(system) as fanfare, open_channel(target, system.settings.tls_dir) as channel:
         yield People(fanfare, AuthServiceStub(channel))
@@ -304,6 +304,41 @@ def test_guessing_is_slowed_down(people: People) -> None:
     assert {status for status, _, _ in statuses} == {401, 429}
     # Other addresses are not limited.
     assert fanfare.rest("POST", "/sessions", credentials, forwarded="203.0.113.10")[0] == 401
+
+
+def test_invalid_requests_are_counted_before_they_are_read(people: People) -> None:
+    """Whoever sends only requests or tokens that are refused is told to wait as well."""
+    fanfare = people.fanfare
+    for verb, path, body, limit in (
+        ("POST", "/sessions", {"nonsense": "x" * 5000}, 60),
+        ("POST", "/users", {}, 60),
+        ("DELETE", "/users/1", None, 60),  # without a token
+    ):
+        # More calls than two minutes allow, because a minute may end in between.
+        calls = [
+            fanfare.rest(verb, path, body, forwarded="203.0.113.77") for _ in range(2 * limit + 1)
+        ]
+        statuses = [status for status, _, _ in calls]
+        assert set(statuses) == {401 if verb == "DELETE" else 400, 429}
+        assert 429 not in statuses[:limit]
+
+
+def test_new_passwords_are_counted_by_address(people: People) -> None:
+    """Many accounts of one address change no more passwords than one does."""
+    persons = [people.person() for _ in range(3)]
+    codes = []
+    for number in range(50):
+        for person in persons:
+            status, _, _ = people.fanfare.rest(
+                "PUT",
+                f"/users/{person.user.id}",
+                {"password": f"{person.password}{number}"},
+                token=person.session.access_token,
+                forwarded="203.0.113.88",
+            )
+            codes.append(status)
+    assert 429 in codes
+    assert codes.count(200) <= 2 * 60  # a minute may end in between
 
 
 def test_clients_without_our_certificate_are_refused(people: People, tmp_path: Path) -> None:

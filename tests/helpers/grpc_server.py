@@ -39,7 +39,7 @@ class Unlimited(RateLimiter):
     def __init__(self) -> None:
         """Count nothing."""
 
-    async def take(self, method: str, caller: str, per_minute: int) -> None:
+    async def take(self, method: str, caller: str, per_minute: int, cost: int = 1) -> None:
         """Allow the call."""
 
 

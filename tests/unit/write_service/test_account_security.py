@@ -14,6 +14,7 @@ from core.auth.access_tokens import Caller
 from core.auth.security_log import SecurityLog
 from core.errors import InvalidRequestError, ReauthenticationRequiredError
 from write_service.account_security import RECENT_SECONDS, AccountSecurity
+from write_service.password_queue import Kind
 
 HASH, RIGHT, WRONG = "a hash", "right password", "wrong password"
 
@@ -28,7 +29,8 @@ class _Account:
         self.lines: list[str] = []
         self.ended = AsyncMock()
 
-        async def verify(stored: str | None, password: str) -> tuple[bool, None]:
+        async def verify(stored: str | None, password: str, kind: Kind) -> tuple[bool, None]:
+            assert kind is Kind.CHANGE
             return stored == HASH and password == RIGHT, None
 
         passwords: Any = Mock(verify=verify)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61nfare/auth/v1/access.proto\x12\x0f\x66\x61nfare.auth.v1\x1a google/protobuf/descriptor.proto\"\xb6\x01\n\nAccessRule\x12\x10\n\x06public\x18\x01 \x01(\x08H\x00\x12\x14\n\nuser_field\x18\x02 \x01(\tH\x00\x12\x15\n\x0btweet_field\x18\x03 \x01(\tH\x00\x12\x10\n\x06nobody\x18\x04 \x01(\x08H\x00\x12\x10\n\x08services\x18\x05 \x01(\x08\x12\x0e\n\x06\x61\x64mins\x18\x06 \x01(\x08\x12\x18\n\x10\x63\x61lls_per_minute\x18\x07 \x01(\x05\x12\x12\n\nby_address\x18\x08 \x01(\x08\x42\x07\n\x05users:M\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xce\x87\x03 \x01(\x0b\x32\x1b.fanfare.auth.v1.AccessRuleB?\n\x13\x64\x65v.fanfare.auth.v1P\x01Z&fanfare.dev/gen/fanfare/auth/v1;authv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61nfare/auth/v1/access.proto\x12\x0f\x66\x61nfare.auth.v1\x1a google/protobuf/descriptor.proto\"\x9d\x02\n\nAccessRule\x12\x10\n\x06public\x18\x01 \x01(\x08H\x00\x12\x14\n\nuser_field\x18\x02 \x01(\tH\x00\x12\x15\n\x0btweet_field\x18\x03 \x01(\tH\x00\x12\x10\n\x06nobody\x18\x04 \x01(\x08H\x00\x12\x10\n\x08services\x18\x05 \x01(\x08\x12\x0e\n\x06\x61\x64mins\x18\x06 \x01(\x08\x12\x18\n\x10\x63\x61lls_per_minute\x18\x07 \x01(\x05\x12\x12\n\nby_address\x18\x08 \x01(\x08\x12\x13\n\x0bitems_field\x18\t \x01(\t\x12\x16\n\x0eitems_per_call\x18\n \x01(\x05\x12 \n\x18\x61\x64\x64ress_calls_per_minute\x18\x0b \x01(\x05\x12\x16\n\x0e\x61\x64\x64ress_fields\x18\x0c \x03(\tB\x07\n\x05users:M\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xce\x87\x03 \x01(\x0b\x32\x1b.fanfare.auth.v1.AccessRuleB?\n\x13\x64\x65v.fanfare.auth.v1P\x01Z&fanfare.dev/gen/fanfare/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.fanfare.auth.v1P\001Z&fanfare.dev/gen/fanfare/auth/v1;authv1'
   _globals['_ACCESSRULE']._serialized_start=84
-  _globals['_ACCESSRULE']._serialized_end=266
+  _globals['_ACCESSRULE']._serialized_end=369
 # @@protoc_insertion_point(module_scope)

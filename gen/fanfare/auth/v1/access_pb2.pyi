@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
 import sys
@@ -23,9 +25,10 @@ class AccessRule(_message.Message):
     """An access rule: who may call a method, and how often. Every method has one.
 
     Rules are enforced where the operator has turned authentication on. A call without a valid access
-    token to a method that needs one fails with UNAUTHENTICATED, and a caller whom the rule does not
-    name gets PERMISSION_DENIED. Both are decided after the request was validated, and before the
-    method does anything.
+    token to a method that needs one fails with UNAUTHENTICATED. This is decided after the call was
+    counted, and before its request is parsed. A caller whom the rule does not name gets
+    PERMISSION_DENIED. This is decided after the request was validated, and before the method does
+    anything.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -38,6 +41,10 @@ class AccessRule(_message.Message):
     ADMINS_FIELD_NUMBER: _builtins.int
     CALLS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     BY_ADDRESS_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_FIELD_NUMBER: _builtins.int
+    ITEMS_PER_CALL_FIELD_NUMBER: _builtins.int
+    ADDRESS_CALLS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELDS_FIELD_NUMBER: _builtins.int
     public: _builtins.bool
     """Everybody, also without an access token."""
     user_field: _builtins.str
@@ -57,13 +64,33 @@ class AccessRule(_message.Message):
     """Whether administrators may call the method, on behalf of any user."""
     calls_per_minute: _builtins.int
     """How many calls each caller may make per minute; 0 means that there is no limit. Calls are
-    counted by user, and by the client's address if no user is known. Services are not limited.
-    Calls above the limit fail with RATE_LIMITED.
+    counted by user, and by the client's address if no user is known: an IPv4 address, or the /64
+    network of an IPv6 address. Services are not limited. Calls above the limit fail with
+    RATE_LIMITED. Calls with an invalid request or access token are counted, too.
     """
     by_address: _builtins.bool
     """Whether calls are counted by address even if a user is known. This is for methods that create
     accounts and sessions, so that the new ones do not bring more calls of the same method.
     """
+    items_field: _builtins.str
+    """What makes a call count as several calls: the items in this repeated field of the request, or
+    the number in this integer field. Empty if every call counts as one.
+    """
+    items_per_call: _builtins.int
+    """How many items one call includes. A call with more counts as one call for each items_per_call of
+    them, rounded up.
+    """
+    address_calls_per_minute: _builtins.int
+    """How many calls all users of one address may make per minute together, in addition to the limit
+    of each of them; 0 means that there is no such limit. This is for methods that cost much, since
+    one caller can have many accounts.
+    """
+    @_builtins.property
+    def address_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """If this is not empty, only calls that set one of these fields of the request count towards
+        address_calls_per_minute.
+        """
+
     def __init__(
         self,
         *,
@@ -75,10 +102,14 @@ class AccessRule(_message.Message):
         admins: _builtins.bool = ...,
         calls_per_minute: _builtins.int = ...,
         by_address: _builtins.bool = ...,
+        items_field: _builtins.str = ...,
+        items_per_call: _builtins.int = ...,
+        address_calls_per_minute: _builtins.int = ...,
+        address_fields: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["nobody", b"nobody", "public", b"public", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admins", b"admins", "by_address", b"by_address", "calls_per_minute", b"calls_per_minute", "nobody", b"nobody", "public", b"public", "services", b"services", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_calls_per_minute", b"address_calls_per_minute", "address_fields", b"address_fields", "admins", b"admins", "by_address", b"by_address", "calls_per_minute", b"calls_per_minute", "items_field", b"items_field", "items_per_call", b"items_per_call", "nobody", b"nobody", "public", b"public", "services", b"services", "tweet_field", b"tweet_field", "user_field", b"user_field", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_users: _TypeAlias = _typing.Literal["public", "user_field", "tweet_field", "nobody"]  # noqa: Y015
     _WhichOneofArgType_users: _TypeAlias = _typing.Literal["users", b"users"]  # noqa: Y015

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -206,3 +207,35 @@ def test_a_lost_blocking_connection_is_an_error(
     connection = BlockingRedisConnection(pool)
     assert connection.execute(b"PING") == b"PONG"
     connection.close()
+
+
+async def test_a_busy_event_loop_is_not_a_failure_of_redis(fanfare: Fanfare) -> None:
+    """Neither a reply nor a connection is given up because this process was too busy to read it."""
+    connection = RedisConnection(fanfare.settings.redis_address(), 0.1, lambda _: None)
+    try:
+        for calls in (1, 200):  # the first one connects
+            replies = asyncio.gather(*(connection.execute([("PING",)]) for _ in range(calls)))
+            for _ in range(8):
+                await asyncio.sleep(0)
+                time.sleep(0.12)  # noqa: ASYNC251 - other work, which keeps the event loop busy
+            assert await replies == [[b"PONG"]] * calls
+    finally:
+        connection.close()
+
+
+async def test_callers_share_an_attempt_to_connect() -> None:
+    """However many calls wait for a server that is silent, they all fail after one timeout."""
+    accepted = []
+    server = await asyncio.start_server(lambda *both: accepted.append(both), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = RedisConnection(f"redis://127.0.0.1:{port}/0", 0.1, lambda _: None)
+    try:
+        calls = (connection.execute([("PING",)]) for _ in range(200))
+        failures = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(failure) for failure in failures} == {RedisTimeoutError}
+        assert len(accepted) == 1
+    finally:
+        connection.close()
+        for _, writer in accepted:
+            writer.close()
+        server.close()

@@ -11,6 +11,7 @@ from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2 as pb
 from google.protobuf.message import Message
 
+from core.auth.authorizer import CountedCall, MethodAuthorizer
 from core.auth.call_context import UNKNOWN_CALLER, Context, Metadata
 from core.errors import (
     BodyTooLargeError,
@@ -23,7 +24,7 @@ from core.errors import (
 )
 from core.rpc.handlers import MethodHandler
 from core.rpc.request_sizes import max_message_bytes
-from core.runtime.callers import CALLER
+from core.runtime.callers import ADDRESS, CALLER
 
 GET_USER = pb.DESCRIPTOR.services_by_name["ReadService"].methods_by_name["GetUser"]
 REQUEST = pb.GetUserRequest(user_id=7)
@@ -42,6 +43,7 @@ class _Call:
 
 
 CONTEXT: Context = _Call()
+COUNTED = CountedCall(CONTEXT, "7", "192.0.2.1")
 
 
 async def _by_bytes(handler: MethodHandler, request: pb.GetUserRequest) -> object:
@@ -50,7 +52,7 @@ async def _by_bytes(handler: MethodHandler, request: pb.GetUserRequest) -> objec
 
 
 async def _by_message(handler: MethodHandler, request: pb.GetUserRequest) -> object:
-    return await handler.answer_message(request, CONTEXT)
+    return await handler.answer_message(request, CONTEXT, await handler.count(CONTEXT))
 
 
 both = pytest.mark.parametrize("answer", [_by_bytes, _by_message])
@@ -70,6 +72,28 @@ async def test_a_method_may_answer_with_a_message_or_its_bytes(
 
     assert await answer(MethodHandler(GET_USER, method, None), REQUEST) == RESPONSE
     assert seen == [REQUEST, CONTEXT]
+
+
+class _Rule(MethodAuthorizer):
+    """Notes what a handler asks, and refuses at one of the two steps."""
+
+    def __init__(self, refused_by: str = "") -> None:
+        self.asked: list[str] = []
+        self._refused_by = refused_by
+
+    async def count(self, context: Context) -> CountedCall:
+        assert context is CONTEXT
+        self._ask("count")
+        return COUNTED
+
+    async def authorize(self, request: Message, call: CountedCall) -> None:
+        assert (request, call) == (REQUEST, COUNTED)
+        self._ask("authorize")
+
+    def _ask(self, step: str) -> None:
+        self.asked.append(step)
+        if step == self._refused_by:
+            raise PermissionDeniedError
 
 
 @both
@@ -98,21 +122,43 @@ async def test_without_authentication_callers_are_told_apart_by_address(
 
 
 @both
-async def test_an_invalid_request_is_not_authorized(answer: Answer) -> None:
-    """Validation comes before the authorizer, which reads fields of the request."""
+async def test_an_invalid_request_is_counted_but_not_authorized(answer: Answer) -> None:
+    """Validation comes before authorize(), which reads fields of the request."""
+    rule = _Rule()
     with pytest.raises(InvalidRequestError):
-        await answer(MethodHandler(GET_USER, _unused, _unused), pb.GetUserRequest())
+        await answer(MethodHandler(GET_USER, _unused, rule), pb.GetUserRequest())
+    assert rule.asked == ["count"]
 
 
 @both
-async def test_a_call_that_is_not_authorized_does_nothing(answer: Answer) -> None:
+@pytest.mark.parametrize("step", ["count", "authorize"])
+async def test_a_call_that_is_refused_does_nothing(answer: Answer, step: str) -> None:
     """The authorizer's error is the caller's answer, and the method does not run."""
-
-    async def check(_request: Message, _context: Context) -> None:
-        raise PermissionDeniedError
-
     with pytest.raises(PermissionDeniedError):
-        await answer(MethodHandler(GET_USER, _unused, check), REQUEST)
+        await answer(MethodHandler(GET_USER, _unused, _Rule(step)), REQUEST)
+
+
+async def test_a_call_is_counted_before_it_is_parsed() -> None:
+    """Whoever has no calls left costs no parsing, and unusable bytes use up calls."""
+    with pytest.raises(PermissionDeniedError):
+        await MethodHandler(GET_USER, _unused, _Rule("count")).answer_bytes(b"\xff", CONTEXT)
+    rule = _Rule()
+    with pytest.raises(MalformedRequestError):
+        await MethodHandler(GET_USER, _unused, rule).answer_bytes(b"\xff", CONTEXT)
+    assert rule.asked == ["count"]
+
+
+@both
+async def test_a_method_knows_the_address_without_authentication(answer: Answer) -> None:
+    """Whoever shares something among callers finds the caller's address in the context."""
+    seen = []
+
+    async def method(_request: Any, _context: Context) -> Message:
+        seen.append((ADDRESS.get(), CALLER.get()))
+        return RESPONSE
+
+    await answer(MethodHandler(GET_USER, method, None), REQUEST)
+    assert seen == [("192.0.2.1", "192.0.2.1")]
 
 
 @both
