@@ -1,8 +1,9 @@
 """Every error that a caller can get: its reason, gRPC code, message and metadata in one class.
 
-A service raises one of these classes, and `to_status` makes the google.rpc.Status that the caller
-receives. Its ErrorInfo holds the reason (fanfare.errors.v1.ErrorReason) and the metadata, so that
-no client has to parse a message. `protos/fanfare/errors/v1/errors.proto` documents each of them.
+A service raises one of these classes, and `core/rpc/error_status.py` makes the google.rpc.Status
+that the caller receives. Its ErrorInfo holds the reason (fanfare.errors.v1.ErrorReason) and the
+metadata, so that no client has to parse a message. `protos/fanfare/errors/v1/errors.proto`
+documents each of them.
 
 Metadata goes to the caller and into the caller's logs. It must hold no secret, no e-mail address,
 and nothing that the caller may not know.
@@ -17,13 +18,7 @@ from typing import ClassVar
 
 import grpc
 from fanfare.errors.v1.errors_pb2 import ErrorReason
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from google.rpc.status_pb2 import Status
 
-DOMAIN = "fanfare"
 _NO_METADATA: Mapping[str, object] = MappingProxyType({})
 
 
@@ -51,6 +46,11 @@ class FanfareError(Exception):
         constant = {"field": self.field} if self.field else {}
         self.metadata = constant | {name: str(value) for name, value in metadata.items()}
         super().__init__(self.message.format(**metadata, **words))
+
+    @property
+    def reason_name(self) -> str:
+        """The reason as callers see it: without the prefix of the enum."""
+        return ErrorReason.Name(self.reason).removeprefix("ERROR_REASON_")
 
 
 class DescribedError(FanfareError):
@@ -375,30 +375,3 @@ class InternalError(FanfareError):
     reason = ErrorReason.ERROR_REASON_INTERNAL
     code = grpc.StatusCode.INTERNAL
     message = "internal error; the log of the service has the details"
-
-
-def reason_name(error: FanfareError) -> str:
-    """Return the reason of an error as callers see it: without the prefix of the enum."""
-    return ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
-
-
-def to_status(error: FanfareError) -> Status:
-    """Return the google.rpc.Status of an error, with its details."""
-    info = ErrorInfo(reason=reason_name(error), domain=DOMAIN, metadata=error.metadata)
-    details: list[Message] = [info]
-    if isinstance(error, InvalidRequestError):
-        violations = [
-            BadRequest.FieldViolation(field=field, description=description)
-            for field, description in error.violations
-        ]
-        details.append(BadRequest(field_violations=violations))
-    if isinstance(error, RetryableError):
-        delay = Duration()
-        delay.FromNanoseconds(int(error.retry_after * 1e9))
-        details.append(RetryInfo(retry_delay=delay))
-    status = Status(code=error.code.value[0], message=str(error))
-    for detail in details:
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
-    return status

@@ -11,8 +11,8 @@ from core.errors import (
     FanfareError,
     MethodNotFoundError,
     UnsupportedMediaTypeError,
-    to_status,
 )
+from core.rpc.error_status import to_status
 from gateway.answers import answer
 
 HTTP_STATUSES: dict[grpc.StatusCode, int] = {

@@ -16,9 +16,9 @@ from core.errors import (
     InvalidRequestError,
     TweetNotFoundError,
     UserNotFoundError,
-    to_status,
 )
 from core.feed.consistency_tokens import decode_token
+from core.rpc.error_status import to_status
 from core.rpc.messages import delimited, field_tag, timestamp
 from read_service.freshness import ANY, Freshness, TokenFreshness
 from read_service.home_timelines import HomeTimelines

@@ -9,7 +9,7 @@ from fanfare.write.v1 import write_pb2 as pb
 from core.auth.call_context import Context
 from core.auth.ended_tokens import EndedTokens
 from core.auth.security_log import Event, SecurityLog
-from core.errors import InvalidRequestError, ReauthenticationRequiredError, reason_name
+from core.errors import InvalidRequestError, ReauthenticationRequiredError
 from write_service.password_queue import Kind
 from write_service.passwords import Passwords, normalise_password
 from write_service.session_store import SessionStore
@@ -70,7 +70,7 @@ class AccountSecurity:
                 Event.REAUTHENTICATION_FAILED,
                 context,
                 "UpdateUser",
-                reason_name(error),
+                error.reason_name,
                 context.caller.user_id,
             )
             raise error

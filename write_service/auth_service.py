@@ -15,7 +15,6 @@ from core.errors import (
     AuthenticationOffError,
     InvalidCredentialsError,
     InvalidRefreshTokenError,
-    reason_name,
 )
 from core.rpc.messages import timestamp
 from write_service.passwords import Passwords
@@ -55,7 +54,7 @@ class AuthService:
             error = InvalidCredentialsError()
             user_id = account.user_id if account else None
             self._log.refuse(
-                Event.SIGN_IN_FAILED, context, "CreateSession", reason_name(error), user_id
+                Event.SIGN_IN_FAILED, context, "CreateSession", error.reason_name, user_id
             )
             raise error
         if renewed is not None:
@@ -87,7 +86,7 @@ class AuthService:
                 Event.REFRESH_FAILED,
                 context,
                 "RefreshSession",
-                reason_name(error),
+                error.reason_name,
                 None,
                 session=token.session_name,
             )

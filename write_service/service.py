@@ -9,8 +9,9 @@ from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.write.v1 import write_pb2 as pb
 
 from core.auth.call_context import Context
-from core.errors import FanfareError, InvalidRequestError, to_status
+from core.errors import FanfareError, InvalidRequestError
 from core.feed.consistency_tokens import encode_token
+from core.rpc.error_status import to_status
 from core.rpc.validation import violations
 from write_service.account_security import AccountSecurity, changes_credentials
 from write_service.drafts import TweetDraft, normalise_content, parse_draft

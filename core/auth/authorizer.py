@@ -27,7 +27,6 @@ from core.errors import (
     PermissionDeniedError,
     RateLimitedError,
     UnauthenticatedError,
-    reason_name,
 )
 from core.runtime.callers import ADDRESS, CALLER
 
@@ -314,7 +313,7 @@ class MethodAuthorizer:
         return error
 
     def _note_refusal(self, error: FanfareError, context: Context) -> None:
-        reason = reason_name(error)
+        reason = error.reason_name
         self._log.refuse(Event.CALL_REFUSED, context, self._name, reason, context.caller.user_id)
 
     def _cost(self, request: Message) -> int:

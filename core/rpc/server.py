@@ -21,8 +21,9 @@ from grpc_status import rpc_status
 from core.auth.addresses import peer_address
 from core.auth.authorizer import AUTHENTICATION
 from core.auth.call_context import UNKNOWN_CALLER, Metadata
-from core.errors import FanfareError, MethodNotFoundError, to_status
+from core.errors import FanfareError, MethodNotFoundError
 from core.rpc.calls import Calls
+from core.rpc.error_status import to_status
 from core.rpc.handlers import Handlers, MethodHandler
 from core.rpc.server_options import server_options
 from core.rpc.sockets import connections, stop_listening
