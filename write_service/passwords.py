@@ -16,7 +16,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from core.runtime.callers import ADDRESS
+from core.runtime.callers import CALLER
 from write_service.password_queue import Kind, PasswordQueue
 
 # The parameters that OWASP's Password Storage Cheat Sheet recommends.
@@ -109,7 +109,7 @@ class Passwords:
             return False
 
     async def _run(self, kind: Kind, work: Callable[[], Result]) -> Result:
-        async with self._queue.slot(kind, ADDRESS.get()):
+        async with self._queue.slot(kind, CALLER.get()):
             running = asyncio.get_running_loop().run_in_executor(self._executor, work)
             try:
                 return await asyncio.shield(running)

@@ -28,7 +28,7 @@ from core.errors import (
     RateLimitedError,
     UnauthenticatedError,
 )
-from core.runtime.callers import ADDRESS, CALLER
+from core.runtime.callers import CALLER
 
 AuthorOf = Callable[[int], Awaitable[int | None]]
 IsAdmin = Callable[[int], Awaitable[bool]]
@@ -231,7 +231,7 @@ class MethodAuthorizer:
     async def count(self, context: Context) -> CountedCall:
         """Find out who calls and count the call, before its request is parsed.
 
-        From here on, ADDRESS and CALLER tell the current task whose call it is.
+        From here on, CALLER tells the current task whose call it is.
 
         Raises:
             RateLimitedError: the caller has reached the limit.
@@ -240,8 +240,7 @@ class MethodAuthorizer:
         known = self._authorizer.identify(context)
         caller = context.caller = known or UNKNOWN_CALLER
         address = self._authorizer.address(context)
-        ADDRESS.set(address)
-        CALLER.set(str(caller.user_id or caller.service or address))
+        CALLER.set((address, str(caller.user_id or caller.service or address)))
         counted_by = ""
         if not caller.service:
             counted_by = str((not self._is_by_address and caller.user_id) or address)

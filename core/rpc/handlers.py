@@ -28,7 +28,7 @@ from core.errors import (
 from core.rpc.calls import Calls
 from core.rpc.request_sizes import max_message_bytes
 from core.rpc.validation import validate
-from core.runtime.callers import ADDRESS, CALLER
+from core.runtime.callers import CALLER
 
 LOG = logging.getLogger(__name__)
 
@@ -108,8 +108,7 @@ class MethodHandler:
         if self._authorizer is not None:
             return await self._authorizer.count(context)
         address = owner_of(context.address)
-        ADDRESS.set(address)
-        CALLER.set(address)
+        CALLER.set((address, address))
         return None
 
     async def _answer(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-CALLER: ContextVar[str | None] = ContextVar("caller", default=None)
-"""The caller of the current task: a user id, the name of a service, or the address of a client
-whose user is not known. None in tasks that the process itself has started."""
-
-ADDRESS: ContextVar[str] = ContextVar("address", default="unknown")
-"""The address that the call of the current task is counted by, whether its user is known or not."""
+CALLER: ContextVar[tuple[str, ...]] = ContextVar("caller", default=())
+"""The caller of the current task, as a path of groups for a FairQueue: first the address that its
+calls are counted by, then the user id, the name of a service, or the address again if neither is
+known. Addresses come first because anybody can create users. Empty in tasks that the process itself
+has started."""

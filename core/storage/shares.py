@@ -1,8 +1,9 @@
 """Fair shares: which of the waiting statements may use one of a few connections next.
 
-Whoever asks gets a slot at once while one is free. Otherwise callers take turns: each turn serves
-one statement of the caller who has waited longest for a turn, however many more that caller has
-waiting. So a caller with a thousand statements delays another caller by one of them.
+Whoever asks gets a slot at once while one is free. Otherwise addresses take turns, and within an
+address its callers: each turn serves one statement, however many more are waiting. So an address
+with a thousand statements, or with a thousand users, delays a caller elsewhere by one statement.
+The work of the process itself comes first: there is little of it, and callers depend on it.
 
 Expensive statements may hold only some of the slots. However many callers send them, the other
 slots serve the cheap statements.
@@ -12,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict, deque
 from enum import Enum, auto
 
 from core.errors import DatabaseUnavailableError, FanfareError, OverloadedError
+from core.runtime.fair_queue import FairQueue, Path
 from core.runtime.metrics import METRICS, Metric
 
 # How long the slots may stand still before waiting callers are told that the database is
@@ -34,64 +35,6 @@ class Cost(Enum):
     """It reads rows for each of the users that somebody follows."""
 
 
-_Waiting = asyncio.Future[None]
-
-
-class _Ring:
-    """The callers who wait for slots of one kind, in the order of their turns."""
-
-    def __init__(self) -> None:
-        self._queues: OrderedDict[str | None, deque[_Waiting]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._queues)
-
-    def add(self, caller: str | None) -> _Waiting:
-        """Return a new future at the end of the caller's queue."""
-        waiting = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(caller, deque()).append(waiting)
-        return waiting
-
-    def remove(self, caller: str | None, waiting: _Waiting) -> None:
-        """Remove a future that has not been served."""
-        queue = self._queues[caller]
-        queue.remove(waiting)
-        if not queue:
-            del self._queues[caller]
-
-    def take(self) -> _Waiting:
-        """Remove and return the future whose turn it is.
-
-        The process's own work comes first: there is little of it, and callers depend on it.
-        """
-        caller = None if None in self._queues else next(iter(self._queues))
-        queue = self._queues[caller]
-        waiting = queue.popleft()
-        if queue:
-            self._queues.move_to_end(caller)
-        else:
-            del self._queues[caller]
-        return waiting
-
-    def take_all(self) -> list[_Waiting]:
-        """Remove and return all futures."""
-        found = [waiting for queue in self._queues.values() for waiting in queue]
-        self._queues.clear()
-        return found
-
-    def length(self, caller: str | None) -> int:
-        """Return how many futures a caller has waiting."""
-        return len(self._queues.get(caller, ()))
-
-    def longest(self) -> int:
-        """Return the length of the longest queue of a caller."""
-        return max(map(len, self._queues.values()), default=0)
-
-    def drop_of_longest(self) -> _Waiting:
-        """Remove and return the last future of the longest queue, which has at least two."""
-        return max(self._queues.values(), key=len).pop()
-
-
 class Shares:
     """Hands out the slots of one database."""
 
@@ -108,15 +51,20 @@ class Shares:
         self._used = 0
         self._expensive_used = 0
         self._released = 0
-        self._waiting = 0
-        self._rings = {cost: _Ring() for cost in Cost}
+        self._waiting: dict[Cost, FairQueue[asyncio.Future[None]]] = {
+            cost: FairQueue() for cost in Cost
+        }
 
-    async def acquire(self, caller: str | None, cost: Cost) -> None:
+    async def acquire(self, caller: Path, cost: Cost) -> None:
         """Take a slot, as soon as it is this caller's turn. The slot must be released.
 
+        Args:
+            caller: whose statement it is, as a path of groups; empty for the process's own work.
+            cost: how much of the database the statement may need.
+
         Raises:
-            OverloadedError: this caller has too many statements waiting, or there were too many
-                other callers for too long.
+            OverloadedError: this caller or its address has too many statements waiting, or there
+                were too many other callers for too long.
             DatabaseUnavailableError: no statement has ended for too long.
         """
         # If a slot of this kind is free, nobody waits for it: release() serves all it can.
@@ -132,18 +80,16 @@ class Shares:
         self._released += 1
         # Expensive statements first: otherwise cheap ones could keep them from their share.
         for next_cost in (Cost.EXPENSIVE, Cost.CHEAP):
-            ring = self._rings[next_cost]
-            while ring and self._is_free(next_cost):
+            waiting = self._waiting[next_cost]
+            while waiting.count and self._is_free(next_cost):
                 self._take(next_cost)
-                self._waiting -= 1
-                ring.take().set_result(None)
+                waiting.remove_next().set_result(None)
 
     def refuse_waiting(self, error: type[FanfareError]) -> None:
         """Raise an error in all callers who wait for a slot."""
-        for ring in self._rings.values():
-            for waiting in ring.take_all():
-                waiting.set_exception(error())
-        self._waiting = 0
+        for waiting in self._waiting.values():
+            while waiting.count:
+                waiting.remove_next().set_exception(error())
 
     def _is_free(self, cost: Cost) -> bool:
         return self._used < self._slots and (
@@ -154,49 +100,47 @@ class Shares:
         self._used += 1
         self._expensive_used += cost is Cost.EXPENSIVE
 
-    async def _wait(self, caller: str | None, cost: Cost) -> None:
-        if self._waiting >= self._max_waiting:
-            self._make_room(caller, cost)
-        waiting = self._rings[cost].add(caller)
-        self._waiting += 1
+    async def _wait(self, caller: Path, cost: Cost) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[cost].add(caller, turn)
+        if sum(waiting.count for waiting in self._waiting.values()) > self._max_waiting:
+            self._refuse_newest(caller, cost)
         try:
-            await self._turn(waiting)
+            await self._wait_for(turn)
         except BaseException:
-            self._give_up(waiting, caller, cost)
+            self._give_up(turn, caller, cost)
             raise
 
-    def _make_room(self, caller: str | None, cost: Cost) -> None:
-        """Refuse the last statement of the caller who has the most waiting.
+    def _refuse_newest(self, caller: Path, cost: Cost) -> None:
+        """Refuse the newest statement of the address that has the most waiting of one cost."""
+        METRICS.add(Metric.POSTGRES_OVERLOADED)
+        most = max(Cost, key=lambda each: (self._waiting[each].largest, each is cost))
+        path = caller if most is cost else ()
+        self._waiting[most].remove_newest_of_largest(path).set_exception(OverloadedError())
+
+    async def _wait_for(self, turn: asyncio.Future[None]) -> None:
+        """Return when the turn has come.
 
         Raises:
-            OverloadedError: that is the statement for which room is needed.
+            OverloadedError: it was refused, or did not come within MAX_WAIT_SECONDS.
+            DatabaseUnavailableError: no statement has ended for STANDSTILL_SECONDS.
         """
-        METRICS.add(Metric.POSTGRES_OVERLOADED)
-        ring = max(self._rings.values(), key=_Ring.longest)
-        if self._rings[cost].length(caller) + 1 >= ring.longest():
-            raise OverloadedError
-        ring.drop_of_longest().set_exception(OverloadedError())
-        self._waiting -= 1
-
-    async def _turn(self, waiting: _Waiting) -> None:
-        """Return when the future is served."""
         until = time.monotonic() + MAX_WAIT_SECONDS
-        while not waiting.done():
+        while not turn.done():
             released = self._released
             # asyncio.wait() leaves the future as it is when the time is over.
-            await asyncio.wait({waiting}, timeout=STANDSTILL_SECONDS)
-            if waiting.done():
+            await asyncio.wait({turn}, timeout=STANDSTILL_SECONDS)
+            if turn.done():
                 break
             if self._released == released:
                 raise DatabaseUnavailableError
             if time.monotonic() > until:
                 METRICS.add(Metric.POSTGRES_OVERLOADED)
                 raise OverloadedError
-        waiting.result()
+        turn.result()
 
-    def _give_up(self, waiting: _Waiting, caller: str | None, cost: Cost) -> None:
-        if not waiting.done():
-            self._rings[cost].remove(caller, waiting)
-            self._waiting -= 1
-        elif waiting.exception() is None:
+    def _give_up(self, turn: asyncio.Future[None], caller: Path, cost: Cost) -> None:
+        if not turn.done():
+            self._waiting[cost].remove(caller, turn)
+        elif turn.exception() is None:
             self.release(cost)

@@ -42,7 +42,8 @@ class Work:
             return await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _call(self, call: Call) -> None:
-        async with self.queue.slot(*call):
+        kind, address = call
+        async with self.queue.slot(kind, (address,)):
             self.served.append(call)
             end = asyncio.Event()
             self.ends.append(end)

@@ -379,8 +379,8 @@ MOST = {"offset": 10_000, "user_ids": 1000, "tweet_ids": 1000, "requests": 1000}
 async def test_statements_wait_in_the_turn_of_the_user(
     folder: Path, known: dict[str, list[tuple[str, str]]]
 ) -> None:
-    """While a method runs, its task knows the user, or else the address of the client."""
-    callers: list[str | None] = []
+    """While a method runs, its task knows the address, and the user if there is one."""
+    callers: list[tuple[str, ...]] = []
 
     class Noting(Silent):
         async def _answer(self, request: Message, context: Context) -> bytes:
@@ -395,7 +395,9 @@ async def test_statements_wait_in_the_turn_of_the_user(
     ):
         for metadata in (known["owner"], known["stranger"], known["service"], []):
             assert await _code(channel, get_user, request, metadata) is OK
-    assert callers == [str(OWNER), str(STRANGER), "a-service", "127.0.0.1"]
+    assert callers == [
+        (ADDRESS, caller) for caller in (str(OWNER), str(STRANGER), "a-service", ADDRESS)
+    ]
 
 
 async def test_a_former_administrators_token_is_a_users(

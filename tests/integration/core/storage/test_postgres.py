@@ -109,7 +109,7 @@ async def test_callers_take_turns_for_connections(fanfare: Fanfare) -> None:
     begun: list[str] = []
 
     async def use(caller: str) -> None:
-        CALLER.set(caller)  # in the context of this task only
+        CALLER.set((caller,))  # in the context of this task only
         async with database.connection() as connection:
             begun.append(caller)
             await connection.execute("SELECT 1")

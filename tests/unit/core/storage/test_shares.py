@@ -34,7 +34,7 @@ class Callers:
         await settle()
 
     async def _begin(self, caller: str | None, cost: Cost) -> None:
-        await self.shares.acquire(caller, cost)
+        await self.shares.acquire(_path(caller), cost)
         self.running.append((caller, cost))
         self.begun.append(caller)
 
@@ -52,6 +52,11 @@ class Callers:
     def errors(self) -> list[type[BaseException]]:
         """Return the errors of the statements that have failed."""
         return [type(error) for task in self.tasks if task.done() and (error := task.exception())]
+
+
+def _path(caller: str | None) -> tuple[str, ...]:
+    """Return the path of a caller that is written as address/user; None is the process itself."""
+    return tuple(caller.split("/")) if caller else ()
 
 
 async def settle() -> None:
@@ -76,6 +81,23 @@ async def test_callers_take_turns(callers: Callers) -> None:
     await callers.ask("third")
     await callers.end_all()
     assert callers.begun == ["greedy", "greedy", "greedy", "second", "third", *["greedy"] * 3]
+
+
+async def test_the_users_of_an_address_share_its_turns(callers: Callers) -> None:
+    """Anybody can create users, so a thousand of them are worth no more turns than one."""
+    await callers.ask("somewhere/running", times=2)
+    for user in ("one", "two", "two", "three"):
+        await callers.ask(f"crowd/{user}")
+    await callers.ask("elsewhere/four", times=2)
+    await callers.end_all()
+    assert callers.begun[2:] == [
+        "crowd/one",
+        "elsewhere/four",
+        "crowd/two",
+        "elsewhere/four",
+        "crowd/three",
+        "crowd/two",
+    ]
 
 
 async def test_the_work_of_the_process_comes_first(callers: Callers) -> None:
@@ -143,7 +165,7 @@ async def test_a_standstill_is_no_overload(
     await callers.ask("one", EXPENSIVE)
     await callers.ask("one", CHEAP)
     with pytest.raises(DatabaseUnavailableError):
-        await callers.shares.acquire("two", EXPENSIVE)
+        await callers.shares.acquire(("two",), EXPENSIVE)
     await callers.ask("two", EXPENSIVE)
     await callers.end(1)
     with pytest.raises(OverloadedError):
@@ -176,14 +198,14 @@ async def test_every_slot_is_used_and_no_caller_waits_for_more_than_its_turn(
     callers = Callers(slots=6, max_waiting=8)
     for action, caller, number in actions:
         if action == "ask":
-            await callers.ask(f"{caller}", EXPENSIVE if number % 2 else CHEAP)
+            await callers.ask(f"{caller % 2}/{caller}", EXPENSIVE if number % 2 else CHEAP)
         elif action == "end" and callers.running:
             await callers.end(number % len(callers.running))
         elif action == "cancel" and callers.tasks:
             callers.tasks[number % len(callers.tasks)].cancel()
             await settle()
         expensive = sum(cost is EXPENSIVE for _, cost in callers.running)
-        waiting = Counter(_waiting(callers))
+        waiting = {cost: queue.count for cost, queue in callers.shares._waiting.items()}
         assert len(callers.running) <= 6
         assert expensive <= 2
         assert sum(waiting.values()) <= 8
@@ -194,10 +216,5 @@ async def test_every_slot_is_used_and_no_caller_waits_for_more_than_its_turn(
     await settle()
     while callers.running:
         await callers.end()
-    assert callers.shares._used == callers.shares._expensive_used == callers.shares._waiting == 0
-
-
-def _waiting(callers: Callers) -> Iterator[Cost]:
-    for cost, ring in callers.shares._rings.items():
-        for queue in ring._queues.values():
-            yield from [cost] * len(queue)
+    assert callers.shares._used == callers.shares._expensive_used == 0
+    assert not any(queue.count for queue in callers.shares._waiting.values())
