@@ -140,23 +140,6 @@ async def test_a_slow_statement_is_cancelled_and_its_connection_stays(fanfare: F
         await database.close()
 
 
-async def test_a_caller_may_allow_more_silence_for_itself(fanfare: Fanfare) -> None:
-    """The next caller who gets the connection has the usual limit."""
-    dsn = fanfare.settings.primary_dsn()
-    database = Database(dsn, "test", silence_seconds=SILENCE_SECONDS, max_size=1)
-    await database.open()
-    try:
-        async with database.connection() as connection:
-            await connection.execute("SET statement_timeout = '10s'")
-            connection.silence_seconds += 10
-            await connection.execute("SELECT pg_sleep(1.5)")
-        async with database.connection() as again:
-            assert again is connection
-            assert again.silence_seconds == SILENCE_SECONDS
-    finally:
-        await database.close()
-
-
 def test_a_blocking_connection_fails_after_silence(fanfare: Fanfare, proxy: SilentProxy) -> None:
     """The statement raises, and the connection is closed."""
     with connect(_dsn(fanfare, proxy), "test", SILENCE_SECONDS) as connection:
