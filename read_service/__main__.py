@@ -9,7 +9,7 @@ from pathlib import Path
 from fanfare.read.v1 import read_pb2
 
 from core.auth.access_tokens import PublicKeys, Verifier
-from core.auth.addresses import parse_networks
+from core.auth.addresses import ClientAddresses, parse_networks
 from core.auth.authorizer import Authorizer
 from core.auth.ended_tokens import EndedTokens
 from core.auth.rate_limits import RateLimiter
@@ -102,8 +102,8 @@ async def _authorizer(settings: Settings, keys: Path, stack: AsyncExitStack) -> 
     """Return the authorizer; keys: the folder of the public keys; stack: closes what it needs."""
     limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
     stack.callback(limits.close)
-    trusted_proxies = parse_networks(settings.trusted_proxies)
-    log = SecurityLog("read", open_security_log(settings.security_log), trusted_proxies)
+    addresses = ClientAddresses(parse_networks(settings.trusted_proxies))
+    log = SecurityLog("read", open_security_log(settings.security_log), addresses)
     await stack.enter_async_context(running(log.run()))
     silence = settings.silence_seconds
     ended = EndedTokens(
@@ -111,7 +111,7 @@ async def _authorizer(settings: Settings, keys: Path, stack: AsyncExitStack) -> 
     )
     await stack.enter_async_context(ended.watching())
     verifier = Verifier(PublicKeys(keys), ended.is_ended)
-    return Authorizer(verifier, limits, trusted_proxies, log, settings.service_names())
+    return Authorizer(verifier, limits, addresses, log, settings.service_names())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
 from core.auth.access_tokens import PublicKeys, Signer, Verifier
-from core.auth.addresses import parse_networks
+from core.auth.addresses import ClientAddresses, parse_networks
 from core.auth.authorizer import Authorizer
 from core.auth.ended_tokens import EndedTokens
 from core.auth.rate_limits import RateLimiter
@@ -69,11 +69,12 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         if settings.auth_keys is not None:
             keys = PublicKeys(settings.auth_keys)
             signer = Signer(settings.auth_keys)
-            log, ended = await _security(settings, stack)
+            addresses = ClientAddresses(parse_networks(settings.trusted_proxies))
+            log, ended = await _security(settings, addresses, stack)
             authorizer = Authorizer(
                 Verifier(keys, ended.is_ended),
                 _limits(settings, stack),
-                parse_networks(settings.trusted_proxies),
+                addresses,
                 log,
                 settings.service_names(),
                 store,
@@ -121,10 +122,11 @@ def _limits(settings: Settings, stack: AsyncExitStack) -> RateLimiter:
     return limits
 
 
-async def _security(settings: Settings, stack: AsyncExitStack) -> tuple[SecurityLog, EndedTokens]:
+async def _security(
+    settings: Settings, addresses: ClientAddresses, stack: AsyncExitStack
+) -> tuple[SecurityLog, EndedTokens]:
     """Return the security log, and what knows ended access tokens; the stack ends their tasks."""
-    trusted_proxies = parse_networks(settings.trusted_proxies)
-    log = SecurityLog("write", open_security_log(settings.security_log), trusted_proxies)
+    log = SecurityLog("write", open_security_log(settings.security_log), addresses)
     await stack.enter_async_context(running(log.run()))
     silence = settings.silence_seconds
     ended = EndedTokens(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -73,16 +73,10 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str
     return _UNKNOWN if address is None else str(address)
 
 
-def address_of(context: Context, trusted: Sequence[Network]) -> str:
-    """Return the address of the client that makes a call, or "unknown"."""
-    forwarded = ",".join(str(value) for key, value in context.metadata if key == FORWARDED_KEY)
-    return client_address(context.address, forwarded, trusted)
+def network_of(address: str) -> str:
+    """Return the network that one client usually has: an IPv4 address, or the /64 of an IPv6 one.
 
-
-def owner_of(address: str) -> str:
-    """Return what calls are counted by: an IPv4 address, or the /64 network of an IPv6 address.
-
-    A client with one IPv6 address can usually use every address of its /64 network.
+    Calls are counted by it, since a client with one IPv6 address can use every other of the /64.
     """
     found = _address(address)
     if isinstance(found, ipaddress.IPv6Address):
@@ -90,18 +84,31 @@ def owner_of(address: str) -> str:
     return address if found is None else str(found)
 
 
-def owner_finder(trusted: Sequence[Network]) -> Callable[[str, str], str]:
-    """Return a function from a peer and X-Forwarded-For to what the client's calls are counted by.
+class ClientAddresses:
+    """Tells where calls come from, seen through the trusted proxies."""
 
-    The function remembers its latest answers.
-    """
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        """Take the networks of trusted proxies, whose X-Forwarded-For is believed."""
+        self._trusted = tuple(trusted)
+        self._remembered_network = lru_cache(maxsize=REMEMBERED_CLIENTS)(self._network)
 
-    @lru_cache(maxsize=REMEMBERED_CLIENTS)
-    def find(peer: str, forwarded: str) -> str:
-        return owner_of(client_address(peer, forwarded, trusted))
+    def address(self, context: Context) -> str:
+        """Return the address of the client that makes a call, or "unknown"."""
+        return client_address(context.address, self._forwarded(context), self._trusted)
 
-    # Remember only what is read of the header: otherwise long headers could fill the memory.
-    return lambda peer, forwarded: find(peer, forwarded[-MAX_FORWARDED:])
+    def network(self, context: Context) -> str:
+        """Return the network_of() the client; the latest answers are remembered."""
+        return self._remembered_network(context.address, self._forwarded(context))
+
+    def _network(self, peer: str, forwarded: str) -> str:
+        return network_of(client_address(peer, forwarded, self._trusted))
+
+    def _forwarded(self, context: Context) -> str:
+        """Return what is read of X-Forwarded-For, so that no more of it is remembered."""
+        if not self._trusted:
+            return ""
+        values = [str(value) for key, value in context.metadata if key == FORWARDED_KEY]
+        return ",".join(values)[-MAX_FORWARDED:]
 
 
 def _network(text: str) -> Network:

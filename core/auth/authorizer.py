@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.message import Message
 
 from core.auth.access_tokens import Caller, Verifier
-from core.auth.addresses import FORWARDED_KEY, Network, owner_finder
+from core.auth.addresses import FORWARDED_KEY, ClientAddresses
 from core.auth.call_context import UNKNOWN_CALLER, Context, Metadata
 from core.auth.rate_limits import RateLimiter
 from core.auth.security_log import Event, SecurityLog
@@ -107,7 +107,7 @@ class CountedCall:
     counted_by: str
     """The user id or the address that it was counted by; empty for a service's call."""
     address: str
-    """The address that stands for all callers of that address."""
+    """The address, or IPv6 network, that the calls of all its users are counted by together."""
 
 
 class Authorizer:
@@ -117,7 +117,7 @@ class Authorizer:
         self,
         verifier: Verifier,
         limits: RateLimiter,
-        trusted: Sequence[Network],
+        addresses: ClientAddresses,
         log: SecurityLog,
         services: Collection[str] = (),
         accounts: Accounts | None = None,
@@ -127,7 +127,7 @@ class Authorizer:
         Args:
             verifier: verifies access tokens.
             limits: counts calls.
-            trusted: the proxies whose X-Forwarded-For is believed.
+            addresses: tells where calls come from.
             log: gets the calls that are refused, and those that only administrators may make.
             services: the common names of certificates whose holders act as services. A call with
                 a token, or with X-Forwarded-For, never counts as such a service's own call.
@@ -136,8 +136,7 @@ class Authorizer:
         self._verifier = verifier
         self.limits = limits
         self.log = log
-        self._owner = owner_finder(trusted)
-        self._trusts_proxies = bool(trusted)
+        self.addresses = addresses
         self._services = frozenset(services)
         self._accounts = accounts
 
@@ -159,14 +158,6 @@ class Authorizer:
             return Caller(service=service) if service else None
         except UnauthenticatedError:
             return None
-
-    def address(self, context: Context) -> str:
-        """Return the address that a call is counted by."""
-        forwarded = ""
-        if self._trusts_proxies:
-            values = [str(value) for key, value in context.metadata if key == FORWARDED_KEY]
-            forwarded = ",".join(values)
-        return self._owner(context.address, forwarded)
 
     def _lookups(
         self, method: MethodDescriptor, rule: access_pb2.AccessRule
@@ -211,6 +202,7 @@ class MethodAuthorizer:
         """
         kind = str(rule.WhichOneof("users"))
         self._authorizer = authorizer
+        self._addresses = authorizer.addresses
         self._limits = authorizer.limits
         self._log = authorizer.log
         self._name = method.name
@@ -239,11 +231,12 @@ class MethodAuthorizer:
         """
         known = self._authorizer.identify(context)
         caller = context.caller = known or UNKNOWN_CALLER
-        address = self._authorizer.address(context)
+        address = self._addresses.network(context)
         CALLER.set((address, str(caller.user_id or caller.service or address)))
         counted_by = ""
         if not caller.service:
-            counted_by = str((not self._is_by_address and caller.user_id) or address)
+            by_user = caller.user_id is not None and not self._is_by_address
+            counted_by = str(caller.user_id) if by_user else address
             if self._per_minute:
                 await self._take(context, self._name, counted_by, self._per_minute)
         if known is None and not self._is_public:

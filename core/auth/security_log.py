@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from core.auth.addresses import Network, address_of, owner_of
+from core.auth.addresses import ClientAddresses, network_of
 from core.auth.call_context import Context
 
 MINUTE_SECONDS = 60
@@ -59,7 +59,7 @@ class SecurityLog:
         self,
         service: str,
         write: Callable[[str], None],
-        trusted: Sequence[Network],
+        addresses: ClientAddresses,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Log for a service.
@@ -67,12 +67,12 @@ class SecurityLog:
         Args:
             service: the name of the service, which each line has.
             write: takes each line.
-            trusted: the proxies whose X-Forwarded-For is believed.
+            addresses: tells where calls come from.
             clock: returns seconds since 1970.
         """
         self._service = service
         self._write = write
-        self._trusted = tuple(trusted)
+        self._addresses = addresses
         self._clock = clock
         self._minute = 0
         # How many events of each kind were not logged in this minute, and the fields of the first.
@@ -132,7 +132,7 @@ class SecurityLog:
         fields = self._fields(event, context, method, user_id, reason)
         kind: tuple[Detail, ...] = (
             *(event, method, reason),
-            *(user_id, context.caller.service, owner_of(str(fields["address"]))),
+            *(user_id, context.caller.service, network_of(str(fields["address"]))),
         )
         if kind not in self._unlogged and len(self._unlogged) >= MAX_KINDS:
             fields |= {"user_id": None, "address": OTHERS}
@@ -159,7 +159,7 @@ class SecurityLog:
             "service": self._service,
             "method": method,
             "user_id": user_id,
-            "address": address_of(context, self._trusted),
+            "address": self._addresses.address(context),
             "result": result,
         }
         if context.caller.service:

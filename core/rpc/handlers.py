@@ -16,7 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from core.auth.addresses import owner_of
+from core.auth.addresses import network_of
 from core.auth.authorizer import Authorizer, CountedCall, MethodAuthorizer
 from core.auth.call_context import Context
 from core.errors import (
@@ -107,7 +107,7 @@ class MethodHandler:
     async def _count(self, context: Context) -> CountedCall | None:
         if self._authorizer is not None:
             return await self._authorizer.count(context)
-        address = owner_of(context.address)
+        address = network_of(context.address)
         CALLER.set((address, address))
         return None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from helpers.grpc_server import Unlimited
 
 from core.auth.access_tokens import Caller, PublicKeys, Verifier
+from core.auth.addresses import ClientAddresses
 from core.auth.authorizer import Accounts, Authorizer
 from core.auth.rate_limits import RateLimiter
 from core.auth.security_log import SecurityLog
@@ -28,11 +29,12 @@ def authorizer(
     is_ended: Callable[[Caller], bool] = lambda _: False,
 ) -> Authorizer:
     """Return an authorizer with the keys in a folder, by default without rate limits."""
+    addresses = ClientAddresses(())
     return Authorizer(
         Verifier(PublicKeys(folder), is_ended),
         limits or Unlimited(),
-        (),
-        SecurityLog("test", log, ()),
+        addresses,
+        SecurityLog("test", log, addresses),
         services,
         accounts,
     )

@@ -11,6 +11,7 @@ import pytest
 from fanfare.write.v1 import write_pb2 as pb
 
 from core.auth.access_tokens import Caller
+from core.auth.addresses import ClientAddresses
 from core.auth.security_log import SecurityLog
 from core.errors import InvalidRequestError, ReauthenticationRequiredError
 from write_service.account_security import RECENT_SECONDS, AccountSecurity
@@ -35,7 +36,7 @@ class _Account:
 
         passwords: Any = Mock(verify=verify)
         store: Any = Mock(password_hash=AsyncMock(return_value=HASH))
-        log = SecurityLog("write", self.lines.append, ())
+        log = SecurityLog("write", self.lines.append, ClientAddresses(()))
         self.security = AccountSecurity(store, passwords, self.ended, log)
 
     def events(self) -> list[str]:

@@ -9,14 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.auth.addresses import (
+    FORWARDED_KEY,
     MAX_HOPS,
+    ClientAddresses,
     client_address,
-    owner_finder,
-    owner_of,
+    network_of,
     parse_networks,
     peer_address,
 )
+from core.auth.call_context import UNKNOWN_CALLER
 from core.settings import SettingsError
+
+
+class _Call:
+    """A call of an unknown user."""
+
+    caller = UNKNOWN_CALLER
+    certificate_names = ()
+
+    def __init__(self, address: str, metadata: list[tuple[str, str]]) -> None:
+        self.address = address
+        self.metadata = metadata
+
 
 TRUSTED = parse_networks("127.0.0.0/8, ::1, 10.0.0.0/8")
 
@@ -70,9 +84,9 @@ def test_peers_as_grpc_writes_them(peer: str, address: str) -> None:
 
 def test_calls_from_one_ipv6_network_are_counted_together() -> None:
     """A caller cannot escape a rate limit by using other addresses of their own network."""
-    assert owner_of("2001:db8::1") == owner_of("2001:db8::ffff:1") == "2001:db8::/64"
-    assert owner_of("192.0.2.1") == "192.0.2.1"
-    assert owner_of("unknown") == "unknown"
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") == "2001:db8::/64"
+    assert network_of("192.0.2.1") == "192.0.2.1"
+    assert network_of("unknown") == "unknown"
 
 
 ADDRESSES = st.ip_addresses().filter(
@@ -113,7 +127,10 @@ def test_a_client_is_found_whatever_it_invents(
     written = [data.draw(_written(address)) for address in (client, *proxies)]
     header = ",".join([*invented, *written])
     assert client_address(str(peer), header, TRUSTED) == str(client)
-    assert owner_finder(TRUSTED)(str(peer), header) == owner_of(str(client))
+    addresses = ClientAddresses(TRUSTED)
+    call = _Call(str(peer), [(FORWARDED_KEY, each) for each in (*map(str, invented), *written)])
+    assert addresses.address(call) == str(client)
+    assert addresses.network(call) == network_of(str(client))
 
 
 @given(peer=ADDRESSES, header=st.text())
@@ -130,12 +147,12 @@ def test_any_text_gives_an_address(peer: ipaddress.IPv4Address, header: str) -> 
 
 
 @given(data=st.data(), address=st.ip_addresses())
-def test_one_client_has_one_owner(data: st.DataObject, address: ipaddress.IPv4Address) -> None:
+def test_one_client_has_one_network(data: st.DataObject, address: ipaddress.IPv4Address) -> None:
     """However an address is written, it is counted once; an IPv6 client by its /64 network."""
     mapped = getattr(address, "ipv4_mapped", None) or address
     expected = ipaddress.ip_network((mapped, 64 if mapped.version == 6 else 32), strict=False)
-    owner = owner_of(data.draw(_written(mapped)).strip())
-    assert ipaddress.ip_network(owner) == expected
+    network = network_of(data.draw(_written(mapped)).strip())
+    assert ipaddress.ip_network(network) == expected
 
 
 def test_a_proxy_may_be_named_as_a_mapped_address() -> None:

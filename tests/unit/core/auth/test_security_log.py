@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.auth import security_log
 from core.auth.access_tokens import Caller
-from core.auth.addresses import FORWARDED_KEY, parse_networks
+from core.auth.addresses import FORWARDED_KEY, ClientAddresses, parse_networks
 from core.auth.security_log import MAX_KINDS, Event, SecurityLog
 
 PROXY = "10.0.0.1"
@@ -33,9 +33,8 @@ class _Log:
     def __init__(self) -> None:
         self.now = 1_000_000_020.0  # in the middle of a minute
         self.written: list[str] = []
-        self.log = SecurityLog(
-            "read", self.written.append, parse_networks(PROXY), clock=lambda: self.now
-        )
+        addresses = ClientAddresses(parse_networks(PROXY))
+        self.log = SecurityLog("read", self.written.append, addresses, clock=lambda: self.now)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.written]
