@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -29,9 +28,8 @@ from pydantic import SecretStr
 
 from core.settings import Settings
 from core.storage.kafka import client_settings
-from embedded import jars
 from embedded.kafka import cluster_id
-from embedded.server import ServerProcess, package_file
+from embedded.server import package_file
 from embedded.stack import Ports, Stack, StackError, default_parts_dir, free_ports
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -192,29 +190,6 @@ def test_nobody_else_can_read_the_data(stack: Stack) -> None:
     assert readable <= {"kafka/server.properties"}
 
 
-def test_a_servers_environment_is_not_in_its_command_lines(tmp_path: Path) -> None:
-    """Any user can read a command line, so the environment is passed through stdin."""
-    server = ServerProcess(
-        "sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True, environment={"A": "hidden"}
-    )
-    server.start()
-    try:
-        assert server._keeper is not None
-        for pid in (server.pid, server._keeper.pid):
-            assert b"hidden" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        assert Path(f"/proc/{server.pid}/environ").read_bytes() == b"A=hidden\0"
-    finally:
-        server.stop()
-
-
-def test_a_program_that_cannot_be_run_is_reported(tmp_path: Path) -> None:
-    """A missing program raises a StackError with the reason, and nothing runs."""
-    server = ServerProcess("It", [str(tmp_path / "none")], tmp_path / "log", lambda: True)
-    with pytest.raises(StackError, match=r"It could not be run: .*No such file"):
-        server.start()
-    assert not server.running
-
-
 def test_a_package_without_a_server_is_reported() -> None:
     """The error says whether the package is missing or has no server for this platform."""
     with pytest.raises(StackError, match="has no server for this platform"):
@@ -300,47 +275,6 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
         stack.start()
 
 
-def test_a_jar_that_is_not_the_pinned_one_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A jar that was changed on disk is found at the next start."""
-    good = default_parts_dir() / "kafka" / "slf4j-api-1.7.36.jar"
-    coordinates = "org.slf4j:slf4j-api:1.7.36"
-    digest = jars.pinned_hashes()[coordinates]
-    monkeypatch.setattr(jars, "pinned_hashes", lambda: {coordinates: digest})
-    copy = tmp_path / good.name
-    copy.write_bytes(good.read_bytes())
-    assert jars.kafka_jars(tmp_path, print, threading.Event()) == [copy]
-    copy.write_bytes(good.read_bytes() + b"x")
-    with pytest.raises(StackError, match="delete it to have it fetched again"):
-        jars.kafka_jars(tmp_path, print, threading.Event())
-
-
-def test_a_fetched_jar_that_is_not_the_pinned_one_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A fetched jar that differs from its pin is not kept."""
-    other = tmp_path / "other"
-    other.write_text("other")
-    monkeypatch.setattr(jars, "pinned_hashes", lambda: {"g:a:1": "0" * 64})
-    monkeypatch.setattr(jars, "_resolver", lambda _: lambda _: other)
-    with pytest.raises(
-        StackError, match=r"fetched as g:a:1 differs from its pin in kafka-jars\.txt"
-    ):
-        jars.kafka_jars(tmp_path / "kafka", print, threading.Event())
-    assert not list((tmp_path / "kafka").glob("*.jar"))
-
-
-def test_a_missing_network_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fetch without a network fails with a reason, and leaves nothing behind."""
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_ports(1)[0]}")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(StackError, match="check the network, which the first run needs"):
-        jars.kafka_jars(tmp_path, print, threading.Event())
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-
-
 @pytest.mark.parametrize("moment", ["data.new", "data/PG_VERSION"])
 def test_an_interrupted_start_leaves_nothing_and_can_be_repeated(
     tmp_path: Path, moment: str
@@ -376,24 +310,6 @@ def test_a_server_told_to_stop_exits_by_itself(tmp_path: Path) -> None:
     with Stack(tmp_path, default_parts_dir()) as stack:
         os.kill(stack.valkey.pid, signal.SIGTERM)
         assert stack.valkey.wait() == 0
-
-
-def test_a_server_that_was_killed_has_the_status_of_a_shell(tmp_path: Path) -> None:
-    """The status of a killed server is 128 plus the number of the signal."""
-    server = ServerProcess("sleep", ["/bin/sleep", "99"], tmp_path / "log", lambda: True)
-    server.start()
-    os.kill(server.pid, signal.SIGKILL)
-    assert server.wait() == 128 + signal.SIGKILL
-
-
-def test_log_lines_are_of_this_run_and_without_java_frames(tmp_path: Path) -> None:
-    """Lines of an earlier run and frames of Java stack traces are left out."""
-    log = tmp_path / "log"
-    log.write_text("of an earlier run\n")
-    says = "printf 'no room\\n\\tat org.apache.kafka.X\\n'; exit 3"
-    server = ServerProcess("It", ["/bin/sh", "-c", says], log, lambda: False)
-    server.launch()
-    assert (server.wait(), server.log_lines()) == (3, ["no room"])
 
 
 def test_no_cluster_id_looks_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
