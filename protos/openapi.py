@@ -28,9 +28,9 @@ from core.auth.authorizer import rule_of
 from gateway.routes import NO_CONTENT, Route, routes
 
 SERVICES = {
-    write_pb2.DESCRIPTOR.services_by_name["WriteService"]: "http://localhost:8081",
-    auth_pb2.DESCRIPTOR.services_by_name["AuthService"]: "http://localhost:8081",
-    read_pb2.DESCRIPTOR.services_by_name["ReadService"]: "http://localhost:8080",
+    write_pb2.DESCRIPTOR.services_by_name["WriteService"]: "http://127.0.0.1:8081",
+    auth_pb2.DESCRIPTOR.services_by_name["AuthService"]: "http://127.0.0.1:8081",
+    read_pb2.DESCRIPTOR.services_by_name["ReadService"]: "http://127.0.0.1:8080",
 }
 STATUS = status_pb2.Status.DESCRIPTOR.full_name
 TIMESTAMP = "google.protobuf.Timestamp"
