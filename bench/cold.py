@@ -14,6 +14,7 @@ from bench.figures import Figure
 from bench.harness import CALL_SECONDS, Bench, BenchError
 from core.feed.timeline_lists import home_list
 from core.storage.queries import load_queries
+from read_service.pages import FROM_THE_TOP
 
 FACTOR, EXTRA_MS, P50_GOAL_MS = 1.5, 2.0, 10.0
 # psycopg prepares a statement after a few executions, here as in the read service.
@@ -39,7 +40,8 @@ def cold(bench: Bench) -> list[Figure]:
             return [tweet.id for tweet in answer.tweets]
 
         def sql(user: int) -> None:
-            cursor = connection.execute(query, {"user_id": user, "limit": length})
+            page = {"user_id": user, "before": FROM_THE_TOP, "count": length}
+            cursor = connection.execute(query, page)
             cursor.fetchall()
 
         def forget(user: int, ids: Sequence[int]) -> None:
