@@ -23,6 +23,7 @@ from bench.cpu import cpu_seconds
 from bench.figures import Figure
 from bench.harness import CALL_SECONDS, Bench, BenchError
 from bench.raw_valkey import CommandRecorder, replay_commands
+from core.rpc.tls import CHANNEL_OPTIONS
 from embedded.server import ServerProcess
 from ops.feed_status import Feed
 from ops.verify import compare_timelines
@@ -220,9 +221,10 @@ async def _measure_visibility(
         BenchError: a tweet does not become visible.
     """
     settings = bench.settings
+    connect = grpc.aio.insecure_channel  # noqa: TID251 - asynchronous
     async with (
-        grpc.aio.insecure_channel(settings.write_service_target()) as to_write,
-        grpc.aio.insecure_channel(settings.read_service_target()) as to_read,
+        connect(settings.write_service_target(), CHANNEL_OPTIONS) as to_write,
+        connect(settings.read_service_target(), CHANNEL_OPTIONS) as to_read,
     ):
         writing, reading = WriteServiceStub(to_write), ReadServiceStub(to_read)
 

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-import grpc
 from fanfare.read.v1 import read_pb2 as r
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from redis import Redis
@@ -21,6 +20,7 @@ from bench.cpu import cpu_used
 from bench.graph import Graph, load
 from core.feed.keys import Keys
 from core.feed.timeline_lists import home_list
+from core.rpc.tls import open_channel
 from core.settings import Settings
 from embedded.server import ServerProcess
 from embedded.stack import default_parts_dir
@@ -139,7 +139,7 @@ class Bench:
     @contextmanager
     def read_stub(self) -> Iterator[ReadServiceStub]:
         """Yield a gRPC client of the read service."""
-        with grpc.insecure_channel(self.settings.read_service_target()) as channel:
+        with open_channel(self.settings.read_service_target(), None) as channel:
             yield ReadServiceStub(channel)
 
 

@@ -6,7 +6,6 @@ These clients use more CPU than the servers, so no published figure is measured 
 from __future__ import annotations
 
 import time
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ import psycopg
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+
+from core.rpc.tls import open_channel, open_url
 
 CALL_SECONDS = 30.0
 # What gRPC puts before each message: a flag and the length.
@@ -51,7 +52,7 @@ def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
     metadata: Mapping[str, str],
 ) -> LoadResult:
     """Make the given number of gRPC calls, taking the requests in turn, and return the outcome."""
-    with grpc.insecure_channel(target) as channel:
+    with open_channel(target, None) as channel:
         stub = _stub(channel, method)
 
         def one(request: Message) -> bool:
@@ -66,7 +67,7 @@ def call(  # noqa: PLR0913, PLR0917 - each is a plain fact about the load
 
 def answer_bytes(target: str, method: MethodDescriptor, request: Message, calls: int) -> int:
     """Make the same call repeatedly; return the bytes of all answers with their framing."""
-    with grpc.insecure_channel(target) as channel:
+    with open_channel(target, None) as channel:
         stub = _stub(channel, method)
         return sum(
             FRAME_BYTES + stub(request, timeout=CALL_SECONDS).ByteSize() for _ in range(calls)
@@ -78,7 +79,7 @@ def fetch(url: str, paths: Sequence[str], callers: int) -> LoadResult:
 
     def one(path: str) -> bool:
         try:
-            with urllib.request.urlopen(url + path, timeout=CALL_SECONDS) as answer:  # noqa: S310
+            with open_url(url + path, None, CALL_SECONDS) as answer:
                 answer.read()
         except OSError:
             return False

@@ -29,6 +29,7 @@ from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 from bench.attackers.people import PASSWORD, People
 from core.auth.addresses import FORWARDED_KEY
 from core.auth.authorizer import METADATA_KEY
+from core.rpc.tls import open_channel
 
 ADDRESS = "203.0.113.1"
 CONNECT_SECONDS = 10.0
@@ -67,12 +68,12 @@ class Target:
     @cached_property
     def readers(self) -> ReadServiceStub:
         """A client of the read service."""
-        return ReadServiceStub(grpc.insecure_channel(self.read))
+        return ReadServiceStub(open_channel(self.read, None))
 
     @cached_property
     def writers(self) -> WriteServiceStub:
         """A client of the write service."""
-        return WriteServiceStub(grpc.insecure_channel(self.write))
+        return WriteServiceStub(open_channel(self.write, None))
 
 
 def read_wide_timeline(target: Target) -> None:

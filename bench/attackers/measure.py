@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-import grpc
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 
@@ -20,6 +19,7 @@ from bench.attackers.people import People, Size, create_people
 from bench.graph import Graph
 from bench.harness import Bench, Profile, start_bench
 from core.auth.access_tokens import Caller, Signer, create_key
+from core.rpc.tls import open_channel
 
 # An attacker may make the calls of others this many times as slow, at most.
 MOST = 3.0
@@ -84,8 +84,8 @@ def _measure(
 ) -> Iterator[list[Measured]]:
     settings = bench.settings
     with (
-        grpc.insecure_channel(settings.read_service_target()) as read,
-        grpc.insecure_channel(settings.write_service_target()) as write,
+        open_channel(settings.read_service_target(), None) as read,
+        open_channel(settings.write_service_target(), None) as write,
     ):
         tell(f"creating {size.authors * size.tweets:,} tweets and the users")
         people = create_people(settings.primary_dsn(), WriteServiceStub(write), size)
