@@ -139,6 +139,17 @@ def _rest(verb: str, url: str, body: Mapping[str, object] | None = None) -> dict
     return answer
 
 
+def _status(environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["fanfare", "status"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 def test_variables_of_other_programs_change_nothing(tmp_path: Path, proxy: FakeProxy) -> None:
     """The embedded system starts, serves every character, and asks no proxy."""
     state = tmp_path / "state"
@@ -156,14 +167,7 @@ def test_variables_of_other_programs_change_nothing(tmp_path: Path, proxy: FakeP
         ports = [*re.findall(r"gRPC [\d.]+:(\d+)", told), *re.findall(r"http://[\d.]+:(\d+)", told)]
         names = ("write_port", "read_port", "rest_write_port", "rest_read_port")
         own = dict(zip((f"{PREFIX}{name.upper()}" for name in names), ports, strict=True))
-        status = subprocess.run(
-            ["fanfare", "status"],
-            env=environment | own,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        status = _status(environment | own)
         assert "Traceback" not in status.stderr
         assert status.stdout.count("serving") - status.stdout.count("not serving") >= 4
     assert proxy.connections == 0
@@ -190,14 +194,7 @@ def test_up_serves_on_another_address(fanfare: Fanfare, tmp_path: Path, options:
     with _up(environment, tmp_path / "up.log", *options) as told:
         assert "gRPC [::1]:" + environment["FANFARE_WRITE_PORT"] in told
         exports = dict(re.findall(r"(FANFARE_\w+)=(\S+)", told))
-        status = subprocess.run(
-            ["fanfare", "status"],
-            env=environment | exports,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        status = _status(environment | exports)
         assert status.stdout.count("serving") == 5, status.stdout
         assert "not serving" not in status.stdout
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from helpers.fakes.reading import Reading, message
 
@@ -68,21 +70,22 @@ async def test_a_tweet_by_its_id_does_not_come_from_the_local_cache(reading: Rea
     assert reading.steps.taken == ["read tweets"]
 
 
+def _change(reading: Reading, change: str) -> None:
+    """Update or delete tweet 2, and apply that to Redis."""
+    if change == "update":
+        reading.update(2, "new")
+    else:
+        reading.delete(2)
+    reading.drain()
+
+
 @pytest.mark.parametrize("step", ["primary: has reached", "primary: tweets", "fill"])
 @pytest.mark.parametrize("change", ["update", "delete"])
 async def test_a_fill_never_overwrites_a_newer_version(
     reading: Reading, change: str, step: str
 ) -> None:
     """A tweet that changes while it is filled in has the change afterwards."""
-
-    def interfere() -> None:
-        if change == "update":
-            reading.update(2, "new")
-        else:
-            reading.delete(2)
-        reading.drain()
-
-    reading.steps.before(step, interfere)
+    reading.steps.before(step, partial(_change, reading, change))
     await reading.tweets.tweets([2])
     kept = DELETED if change == "delete" else encode_entry(2, _stored(reading, 2))
     assert reading.redis.value(2) == kept
@@ -135,11 +138,7 @@ async def test_what_was_seen_before_the_lease_is_not_stored(reading: Reading, ch
     """A change that is applied, and has expired, before the lease is taken must not be lost."""
 
     def interfere() -> None:
-        if change == "update":
-            reading.update(2, "new")
-        else:
-            reading.delete(2)
-        reading.drain()
+        _change(reading, change)
         reading.redis.remove_tweet(2)
 
     reading.steps.before("take fill leases", interfere)
