@@ -28,7 +28,7 @@ def exact_integer(text: str) -> int:
     """Return the integer that a JSON number stands for.
 
     Raises:
-        ValueError: the text is no number, is not an integer, or is too long for any field.
+        ValueError: the text is not a number, is not an integer, or is too long for any field.
     """
     match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST_NUMBER else None
     if match is None:

@@ -209,7 +209,7 @@ def _number(text: str) -> int:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _has_too_many_commas(body: bytes) -> bool:

@@ -85,7 +85,7 @@ class _SettingsOfAnotherInstance(Settings):
         if value is None:
             raise SettingsError(
                 f"{PREFIX}{name.upper()} is not set, and {self.state_dir / STACK_FILE} is of "
-                f"another database than {PREFIX}POSTGRES_DSN; set it, or set neither"
+                f"another database than {PREFIX}POSTGRES_DSN; set both, or neither"
             )
         return value.get_secret_value()
 

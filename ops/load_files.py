@@ -77,9 +77,9 @@ def parse_follow(number: int, line: str, rejected: RejectedLines) -> tuple[int, 
 class PostParser:
     """Parses the lines of one input of posts.
 
-    What identifies a post is its author, its created_ms and its text. Where an input has several
-    posts with all three alike, the first of them is the first of them whenever the input is loaded.
-    So neither the place of a line nor other lines matter.
+    What identifies a post is its author, its created_ms and its text. If an input has several posts
+    with all three alike, they are counted, and the count identifies them too. So neither the place
+    of a line nor any other line matters.
     """
 
     def __init__(self, rejected: RejectedLines) -> None:

@@ -242,8 +242,8 @@ class Database:
         Raises:
             DatabaseUnavailableError: Postgres cannot be reached, is silent for too long, the
                 connection broke, or the database was not migrated to this version.
-            OverloadedError: the caller has too many statements waiting, or there were too many
-                other callers for too long.
+            OverloadedError: the caller or its address has too many statements waiting, or there
+                were too many other callers for too long.
         """
         await self._shares.acquire(CALLER.get(), cost)
         try:

@@ -69,7 +69,7 @@ def test_the_variable_in_small_letters_is_refused() -> None:
 @pytest.mark.parametrize(
     "variable", ["MINUTES=", "MINUTES=0", "MINUTES=1.5", "MINUTES=x", "SEED=x", "SEED=-1"]
 )
-def test_a_number_that_is_none_is_refused_before_anything_runs(variable: str) -> None:
+def test_a_value_that_is_not_a_number_is_refused_before_anything_runs(variable: str) -> None:
     """The shell would take it for zero."""
     made = subprocess.run(
         ["make", "-o", ".venv/bin/.dev", "torture", variable],

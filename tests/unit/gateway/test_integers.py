@@ -102,7 +102,7 @@ def test_a_string_that_is_no_json_number_is_refused(text: str) -> None:
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_constants_that_are_not_json_are_refused(constant: str) -> None:
     """Python's parser would accept them."""
-    with pytest.raises(MalformedRequestError, match="is no number"):
+    with pytest.raises(MalformedRequestError, match="is not a JSON number"):
         CREATE.read({}, [], f'{{"user_id": {constant}}}'.encode())
 
 
