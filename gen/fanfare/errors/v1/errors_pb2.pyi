@@ -127,7 +127,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     it over REST when the service behind that process did not answer.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 16
-    """RESOURCE_EXHAUSTED, with RetryInfo: too many calls are queued already. Nothing was done.
+    """RESOURCE_EXHAUSTED, with RetryInfo: too many calls are queued already, or the call was queued for
+    too long. Nothing was done.
 
     Example: more concurrent sign-ins than the queue of passwords to check can hold.
     """
@@ -361,7 +362,8 @@ ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 15
 it over REST when the service behind that process did not answer.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 16
-"""RESOURCE_EXHAUSTED, with RetryInfo: too many calls are queued already. Nothing was done.
+"""RESOURCE_EXHAUSTED, with RetryInfo: too many calls are queued already, or the call was queued for
+too long. Nothing was done.
 
 Example: more concurrent sign-ins than the queue of passwords to check can hold.
 """
