@@ -119,7 +119,7 @@ def test_odd_numbers_are_errors_of_usage(words: list[str], option: str) -> None:
         assert f"Invalid value for '{option}'" in failed.output
 
 
-def test_an_interrupt_is_told_with_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_has_a_status_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C shows no traceback in any command."""
 
     def interrupt(*_: object, **__: object) -> None:
