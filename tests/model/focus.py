@@ -268,7 +268,7 @@ FOCUSES: Mapping[str, Focus] = {
         replica_rates=(0.0, 0.01, 0.03),
     ),
     "by id": Focus(
-        faults={"key expired": 6, "Redis away": 0.2},
+        faults={"key expired": 6, "rebalance": 1, "Redis away": 0.2},
         unreadable=(0.0,),
         undelivered=(0.0,),
         fault_rates=(0.01, 0.03, 0.06),

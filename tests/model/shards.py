@@ -111,12 +111,12 @@ class Shards:
         rules = self.world.rules
         if last or not rules.chunks_keep_offset:
             return after
-        if not rules.chunks_move_lsn:
-            return before
-        return {
-            partition: replace(checkpoint, lsn=after[partition].lsn)
-            for partition, checkpoint in before.items()
-        }
+        if rules.chunks_move_lsn:
+            before = {p: replace(c, lsn=after[p].lsn) for p, c in before.items()}
+        if rules.chunks_have_ids:
+            chunk_id = self.world.new_token()
+            before = {p: replace(c, chunk_id=chunk_id) for p, c in before.items()}
+        return before
 
     def _execute(
         self,
