@@ -35,6 +35,10 @@ class Focus:
     """How often a delivery to Kafka is not reported."""
     replica_rates: Sequence[float] = (0.0, 0.01, 0.04, 0.1)
     """How often the replica moves on."""
+    batch_sizes: Sequence[int] = (1, 2, 5, 100)
+    """How many records of a partition a worker takes at once, at most."""
+    chunk_sizes: Sequence[int] = (1, 2, 100)
+    """How many commands a chunk has, at most."""
     reads_by_id: bool = False
     """Whether tweets are also read by their ids."""
 

@@ -91,7 +91,7 @@ class Shards:
         after: Sequence[Checkpoints],
     ) -> Steps[bool]:
         """Apply the work and move the checkpoints; return whether all were the expected ones."""
-        size = self.world.rng.choice((1, 2, 100))
+        size = self.world.rng.choice(self.world.chunk_sizes)
         chunks = [_cut(commands, size) for commands in work]
         expected = list(before)
         mismatched = False
