@@ -281,4 +281,16 @@ FOCUSES: Mapping[str, Focus] = {
         pull_followers=(0,),
         reads_by_id=True,
     ),
+    "chunks": Focus(
+        faults={"key expired": 8, "rebalance": 2},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.03, 0.06),
+        commands=_TEXTS,
+        commands_each=(16, 30),
+        users=(2,),
+        pull_followers=(0,),
+        batch_sizes=(5, 100),
+        chunk_sizes=(1,),
+    ),
 }

@@ -23,7 +23,7 @@ BROKEN = {
     "checkpoints_compared": Recorded("checkpoints", 400),
     "chunks_keep_offset": Recorded("all", 0),
     "chunks_move_lsn": Recorded("lag", 1772),
-    "chunks_have_ids": Recorded("by id", 493),
+    "chunks_have_ids": Recorded("chunks", 663),
     "checkpoints_before_ranges": Recorded("worker", 115),
     "topic_asked_again": Recorded("kafka", 187),
     "followers_dropped_with_checkpoints": Recorded("worker", 571),
