@@ -60,8 +60,9 @@ class TimelineShards(Protocol):
         """Apply rounds, and move the checkpoints with them.
 
         A chunk takes effect only if all checkpoints of its shard are the expected ones, and in the
-        same transaction it stores new ones. Each chunk stores the LSNs of `after`; only a shard's
-        last chunk stores the rest of `after`.
+        same transaction it stores new ones. A shard's last chunk stores those of `after`. An
+        earlier chunk stores only their LSNs, with a new chunk id. So if another worker applies a
+        chunk of the same records meanwhile, the next chunk of this one has no effect.
 
         The next round is taken from the iterator while the previous one is still being executed.
         On return the last round may not have been executed yet; settle() waits for it.

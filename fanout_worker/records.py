@@ -98,4 +98,5 @@ def advance(
         max([checkpoint.epoch, *(record.epoch for record in effective if not record.is_replayed)]),
         checkpoint.topic_id,
         last_event_id if end > checkpoint.offset else checkpoint.last_event_id,
+        "" if end > checkpoint.offset else checkpoint.chunk_id,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -157,10 +158,7 @@ class RedisShards:
             self._watch(round_, expected)
             for shard, chunk in round_.items():
                 end = ends[shard]
-                # A shard that has applied only a part of the batch must already have the batch's
-                # LSN: a list that is built now must have the effect of that part. Its offset stays,
-                # so the part is applied again after a failure, which is harmless.
-                expected[shard] = end if chunk.is_last else _with_lsns(expected[shard], end)
+                expected[shard] = end if chunk.is_last else _within_batch(expected[shard], end)
             self._send(round_, expected)
 
     def settle(self) -> None:
@@ -248,9 +246,17 @@ class RedisShards:
         return [self._keys.checkpoint(shard, partition).encode() for partition in partitions]
 
 
-def _with_lsns(checkpoints: _ShardCheckpoints, ends: _ShardCheckpoints) -> _ShardCheckpoints:
+def _within_batch(checkpoints: _ShardCheckpoints, ends: _ShardCheckpoints) -> _ShardCheckpoints:
+    """Return the checkpoints of a shard that has applied only a part of the batch.
+
+    It must already have the batch's LSN: a list that is built now must have the effect of that
+    part. Its offset stays, so that the part is applied again after a failure. The id of the chunk
+    makes sure that no other worker goes on in the middle of this batch, nor this one in the middle
+    of another's.
+    """
+    chunk_id = secrets.token_hex(8)
     return {
-        partition: replace(checkpoint, lsn=ends[partition].lsn)
+        partition: replace(checkpoint, lsn=ends[partition].lsn, chunk_id=chunk_id)
         for partition, checkpoint in checkpoints.items()
     }
 

@@ -18,6 +18,12 @@ from dataclasses import dataclass
 
 from core.feed.history import Lsn
 
+# Separates the topic id, which is in base64, from the chunk id in a stored checkpoint. The chunk id
+# has no field of its own, because versions without chunk ids read exactly five fields. Their
+# readers need only the LSN. Their workers take both ids together for the id of another topic, and
+# have everything built again.
+_CHUNK = "#"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -34,18 +40,22 @@ class Checkpoint:
     last_event_id: int = 0
     """The event id of the record just before the offset, or 0 if unknown. If Kafka has a record
     with another event id there, it was restored from an older copy and has reused the offset."""
+    chunk_id: str = ""
+    """If the batch after the offset is only partly applied, the random id of the last chunk of it
+    that was applied; else empty. Only the worker that has applied this chunk may apply the chunk
+    that follows it; any other worker must begin at the offset."""
 
     def encode(self) -> bytes:
         """Return the value stored in Redis."""
-        return (
-            f"{self.offset} {self.lsn} {self.epoch} {self.topic_id} {self.last_event_id}".encode()
-        )
+        topic = f"{self.topic_id}{_CHUNK}{self.chunk_id}" if self.chunk_id else self.topic_id
+        return f"{self.offset} {self.lsn} {self.epoch} {topic} {self.last_event_id}".encode()
 
     @classmethod
     def decode(cls, value: bytes) -> Checkpoint:
         """Return the checkpoint that a value stored in Redis holds."""
-        offset, lsn, epoch, topic_id, last_event_id = value.decode().split(" ")
-        return cls(int(offset), Lsn(int(lsn)), int(epoch), topic_id, int(last_event_id))
+        offset, lsn, epoch, topic, last_event_id = value.decode().split(" ")
+        topic_id, _, chunk_id = topic.partition(_CHUNK)
+        return cls(int(offset), Lsn(int(lsn)), int(epoch), topic_id, int(last_event_id), chunk_id)
 
 
 def required_lsn(values: Sequence[bytes | None]) -> Lsn | None:

@@ -70,6 +70,7 @@ class Counting:
                 [checkpoint.epoch, *(record.epoch for record in counting if not record.replayed)]
             ),
             last_event_id=last.id if last.readable else 0,
+            chunk_id="",
         )
 
 

@@ -35,6 +35,10 @@ class Focus:
     """How often a delivery to Kafka is not reported."""
     replica_rates: Sequence[float] = (0.0, 0.01, 0.04, 0.1)
     """How often the replica moves on."""
+    batch_sizes: Sequence[int] = (1, 2, 5, 100)
+    """How many records of a partition a worker takes at once, at most."""
+    chunk_sizes: Sequence[int] = (1, 2, 100)
+    """How many commands a chunk has, at most."""
     reads_by_id: bool = False
     """Whether tweets are also read by their ids."""
 
@@ -268,7 +272,7 @@ FOCUSES: Mapping[str, Focus] = {
         replica_rates=(0.0, 0.01, 0.03),
     ),
     "by id": Focus(
-        faults={"key expired": 6, "Redis away": 0.2},
+        faults={"key expired": 6, "rebalance": 1, "Redis away": 0.2},
         unreadable=(0.0,),
         undelivered=(0.0,),
         fault_rates=(0.01, 0.03, 0.06),
@@ -276,5 +280,17 @@ FOCUSES: Mapping[str, Focus] = {
         users=(3,),
         pull_followers=(0,),
         reads_by_id=True,
+    ),
+    "chunks": Focus(
+        faults={"key expired": 8, "rebalance": 2},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.03, 0.06),
+        commands=_TEXTS,
+        commands_each=(16, 30),
+        users=(2,),
+        pull_followers=(0,),
+        batch_sizes=(5, 100),
+        chunk_sizes=(1,),
     ),
 }

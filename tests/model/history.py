@@ -54,6 +54,8 @@ def play(seed: int, rules: Rules, focus: str = "all", *, telling: bool = False) 
         pull_followers=rng.choice(about.pull_followers),
         unreadable=rng.choice(about.unreadable),
         undelivered=rng.choice(about.undelivered),
+        batch_sizes=about.batch_sizes,
+        chunk_sizes=about.chunk_sizes,
         telling=telling,
     )
     history = _History(world, about)

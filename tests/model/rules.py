@@ -39,6 +39,10 @@ class Rules:
     chunks_move_lsn: bool = True
     """Each chunk of a batch stores the batch's LSN. Otherwise a list can be built between two
     chunks from a Postgres that lacks what the first chunk has applied."""
+    chunks_have_ids: bool = True
+    """Each chunk but the last of a batch stores an id of its own. Otherwise a worker that was
+    paused between two chunks goes on after another worker has begun the batch again, and sets an
+    old text whose successor has been applied and has expired."""
     checkpoints_before_ranges: bool = True
     """A worker reads the checkpoints before it asks Kafka for the offset ranges. Otherwise another
     worker moves on in between, its offset seems to be beyond the partition's end, and all

@@ -91,7 +91,7 @@ class Shards:
         after: Sequence[Checkpoints],
     ) -> Steps[bool]:
         """Apply the work and move the checkpoints; return whether all were the expected ones."""
-        size = self.world.rng.choice((1, 2, 100))
+        size = self.world.rng.choice(self.world.chunk_sizes)
         chunks = [_cut(commands, size) for commands in work]
         expected = list(before)
         mismatched = False
@@ -111,12 +111,12 @@ class Shards:
         rules = self.world.rules
         if last or not rules.chunks_keep_offset:
             return after
-        if not rules.chunks_move_lsn:
-            return before
-        return {
-            partition: replace(checkpoint, lsn=after[partition].lsn)
-            for partition, checkpoint in before.items()
-        }
+        if rules.chunks_move_lsn:
+            before = {p: replace(c, lsn=after[p].lsn) for p, c in before.items()}
+        if rules.chunks_have_ids:
+            chunk_id = self.world.new_token()
+            before = {p: replace(c, chunk_id=chunk_id) for p, c in before.items()}
+        return before
 
     def _execute(
         self,

@@ -199,7 +199,7 @@ class Worker:
             ):
                 self._forget([partition])
                 continue
-            end = min(end, offset + self.world.rng.choice((1, 2, 5, 100)))
+            end = min(end, offset + self.world.rng.choice(self.world.batch_sizes))
             if offset < end:
                 log = kafka.partitions[partition]
                 batch[partition] = [(at, log[at]) for at in range(offset, end)]

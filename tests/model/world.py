@@ -47,6 +47,10 @@ class World:
     """How often a record is unreadable."""
     undelivered: float = 0.0
     """How often Kafka does not report a delivery."""
+    batch_sizes: Sequence[int] = (1,)
+    """How many records of a partition a worker takes at once, at most."""
+    chunk_sizes: Sequence[int] = (1,)
+    """How many commands a chunk has, at most."""
     telling: bool = False
     """Whether the story is kept."""
     clock: Clock = field(default_factory=Clock)

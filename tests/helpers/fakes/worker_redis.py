@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -181,7 +182,11 @@ class FakeShards:
             for shard, chunk in round_.items():
                 ends = of_shard(after, shard)
                 if not chunk.is_last:
-                    ends = {p: replace(c, lsn=ends[p].lsn) for p, c in expected[shard].items()}
+                    chunk_id = uuid.uuid4().hex
+                    ends = {
+                        p: replace(c, lsn=ends[p].lsn, chunk_id=chunk_id)
+                        for p, c in expected[shard].items()
+                    }
                 expected[shard] = ends
                 stored = {self._key(shard, p): c.encode() for p, c in ends.items()}
                 watched = {key: self.redis.writes[key] for key in stored}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -150,10 +150,39 @@ class TestTimelineShards:
         with pytest.raises(ZeroDivisionError):
             case.shards.apply(fail_after_a_part(), _rows(START, P0), _rows(END, P0))
         case.shards.settle()
-        moved = Checkpoint(0, Lsn(40), 1, "topic")
         row = case.shards.read_checkpoints([P0])[P0]
-        assert row == [moved if shard == 5 else START for shard in ALL_SHARDS]
+        within = row[5]
+        assert within is not None
+        assert within.chunk_id
+        assert replace(within, chunk_id="") == replace(START, lsn=END.lsn)
+        assert row == [within if shard == 5 else START for shard in ALL_SHARDS]
         assert case.data.elements(key) == [b"8", b"=", b"0"]
+
+    def test_a_worker_does_not_go_on_in_the_middle_of_anothers_batch(self, case: Case) -> None:
+        """What the other one has applied may have expired, and nothing else shows that it did."""
+        case.create_checkpoints(P0)
+        key = case.cache(home_list(21))
+        end = replace(END, lsn=START.lsn)
+
+        def parts(*ids: int) -> list[Round]:
+            pushes = [_push(key, [id_]) for id_ in ids]
+            chunks = [Chunk(push.packed, 1, [key.encode()], is_last=False) for push in pushes]
+            return [{Shard(5): chunk} for chunk in chunks]
+
+        def be_overtaken() -> Iterator[Round]:
+            yield from parts(8)
+            case.shards.settle()
+            (now,) = case.stored(P0) - {START}
+            assert now is not None
+            rows = {P0: [now if shard == 5 else START for shard in ALL_SHARDS]}
+            case.other.apply(parts(8, 9), rows, _rows(end, P0))
+            case.other.settle()
+            yield from parts(9)
+
+        with pytest.raises(CheckpointMismatch):
+            case.shards.apply(be_overtaken(), _rows(START, P0), _rows(end, P0))
+        case.shards.settle()
+        assert case.data.elements(key) == [b"9", b"8", b"8", b"=", b"0"]
 
     def test_several_rounds_follow_one_another(self, case: Case) -> None:
         """The second round expects what the first one stored."""

@@ -48,8 +48,14 @@ def test_a_checkpoint_advances_past_skipped_records() -> None:
     checkpoint = Checkpoint(0, Lsn(10), 1, "t")
     records = [_record(0, 2, 30), _record(1, 1, 99), _record(2, 2, 20)]
     assert advance(checkpoint, records, 3, 77) == Checkpoint(3, Lsn(30), 2, "t", 77)
-    ahead = Checkpoint(9, Lsn(50), 3, "t", 5)
+    ahead = Checkpoint(9, Lsn(50), 3, "t", 5, "chunk")
     assert advance(ahead, records, 3, 77) == ahead
+
+
+def test_the_end_of_a_batch_has_no_chunk_id() -> None:
+    """No part of the next batch has been applied there."""
+    within = Checkpoint(0, Lsn(10), 1, "t", 5, "chunk")
+    assert advance(within, [_record(0, 1, 30)], 1, 77) == Checkpoint(1, Lsn(30), 1, "t", 77)
 
 
 @given(
