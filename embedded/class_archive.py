@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from embedded.kafka import JVM, archive_path, java, prepare_kafka
+from embedded.kafka import JARS, JVM, archive_path, java, prepare_kafka
 from embedded.ports import free_ports
 from embedded.server import ServerProcess
 
@@ -30,7 +30,12 @@ def make_class_archive(jars: list[Path]) -> None:
         dump = [java(), *JVM, "-Xshare:dump", f"-XX:SharedArchiveFile={base}"]
         ServerProcess("Java", dump, folder / "dump.log", lambda: True).run()
         new = folder / archive.name
-        options = (f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={new}")
+        # The new archive names its base. A path relative to a broker's folder leads there in a
+        # moved checkout, too.
+        options = (
+            f"-XX:SharedArchiveFile={JARS}/{base.name}",
+            f"-XX:ArchiveClassesAtExit={new}",
+        )
         port, controller_port = free_ports(2)
         broker = prepare_kafka(
             folder / "broker", port, controller_port, jars, class_options=options

@@ -84,6 +84,8 @@ def _live_and_erase(own: Fanfare, people: People) -> list[bytes]:
     tweets = {text: _tweet(own, author, text) for text, author in texts.items()}
     renamed = w.UpdateUserRequest(user_id=gone.user.id, username=NEW_NAME, email=NEW_EMAIL)
     own.write.UpdateUser(renamed, metadata=gone.metadata)
+    # The new address has ended the access token.
+    gone = Person(gone.user, password, people.sign_in(NEW_NAME, password))
     own.wait_drained()
     _read(own, reader)
     edited = w.UpdateTweetRequest(tweet_id=tweets[TEXT].id, content=NEW_TEXT)
@@ -94,7 +96,7 @@ def _live_and_erase(own: Fanfare, people: People) -> list[bytes]:
     own.sql("ANALYZE")
     own.sql("CHECKPOINT")
     ((hash_,),) = own.sql("SELECT password_hash FROM users WHERE id = %s", gone.user.id)
-    ((secret,),) = own.sql("SELECT secret_sha256 FROM sessions WHERE user_id = %s", gone.user.id)
+    sessions = own.sql("SELECT secret_sha256 FROM sessions WHERE user_id = %s", gone.user.id)
 
     deleted = w.DeleteTweetRequest(tweet_id=tweets[DELETED_TEXT].id)
     own.write.DeleteTweet(deleted, metadata=other.metadata)
@@ -102,7 +104,7 @@ def _live_and_erase(own: Fanfare, people: People) -> list[bytes]:
     own.write.DeleteUser(erased, metadata=gone.metadata)
     query = "SELECT FROM users WHERE id = %s"
     wait_until(lambda: not own.sql(query, gone.user.id), "the user is deleted")
-    return [*(word.encode() for word in WORDS), hash_.encode(), secret]
+    return [*(word.encode() for word in WORDS), hash_.encode(), *(secret for (secret,) in sessions)]
 
 
 def _tweet(own: Fanfare, author: Person, text: str) -> Tweet:
