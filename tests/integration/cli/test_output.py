@@ -135,9 +135,7 @@ CLOSED = {
     ],
     ids=" ".join,
 )
-def test_dead_servers_are_reported_without_a_traceback(
-    arguments: list[str], tmp_path: Path
-) -> None:
+def test_dead_servers_give_no_traceback(arguments: list[str], tmp_path: Path) -> None:
     """The exit status is 1, and no password is shown."""
     (tmp_path / "follows.txt").write_text("1 2\n")
     done = subprocess.run(
