@@ -72,7 +72,7 @@ def explain_bind_error(host: str, port: int, error: OSError, other_port: str) ->
         case errno.EADDRINUSE:
             text = _explain_use(port, other_port)
         case errno.EACCES:
-            text = f"this user may not use a port that low; {other_port}, from 1024 on"
+            text = f"this user may not use ports below 1024; {other_port}"
         case errno.EADDRNOTAVAIL:
             text = "this machine does not have the address; set FANFARE_BIND to one that it has"
         case errno.EAFNOSUPPORT:

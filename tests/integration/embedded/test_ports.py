@@ -69,6 +69,6 @@ def test_a_low_port_is_told_from_a_taken_one() -> None:
         "print(error and explain_bind_error('127.0.0.1', 80, error, 'set X to another port'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    told = "this user may not use a port that low; set X to another port, from 1024 on"
+    told = "this user may not use ports below 1024; set X to another port"
     # Some systems let everybody use it.
     assert done.stdout in {f"cannot listen on 127.0.0.1:80: {told}\n", "None\n"}
