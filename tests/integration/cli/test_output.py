@@ -97,6 +97,16 @@ def test_a_reader_that_has_had_enough_changes_nothing(
     assert told.splitlines() == [FAILURE] * (name == "fail")
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_no_other_user_may_write_what_a_command_makes(
+    script: list[str], tmp_path: Path, umask: int, mode: int
+) -> None:
+    """Whatever the umask; one that forbids more is kept."""
+    path = tmp_path / "done"
+    subprocess.run([*script, str(path)], cwd=ROOT, check=True, capture_output=True, umask=umask)
+    assert path.stat().st_mode & 0o777 == mode
+
+
 def test_a_closed_output_stops_nothing(script: list[str], tmp_path: Path) -> None:
     """Whoever closes it wants no output."""
     path = tmp_path / "done"
