@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,27 @@ def test_a_listener_is_named_with_its_process() -> None:
     expected = pytest.raises(StackError, match=rf"\(process {os.getpid()}\) listens on the port")
     with socket.create_server((HOST, 0)) as taken, expected:
         _wanted(taken.getsockname()[1]).check()
+
+
+def test_a_server_of_another_system_is_told_from_other_listeners(tmp_path: Path) -> None:
+    """Stopping the process alone would be in vain, because it would be restarted."""
+    listen = (
+        "import socket; taken = socket.create_server(('127.0.0.1', 0)); "
+        "print(taken.getsockname()[1], flush=True); input()"
+    )
+    keeper = tmp_path / "embedded" / "keeper.py"
+    keeper.parent.mkdir()
+    keeper.write_text(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {listen!r}])")
+    run = subprocess.Popen(
+        [sys.executable, str(keeper)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        port = int(run.stdout.readline())
+        with pytest.raises(StackError, match=r"\) of another `fanfare up` listens on"):
+            _wanted(port).check()
+        run.stdin.write("\n")
 
 
 def test_a_connection_to_elsewhere_is_told_from_a_listener() -> None:

@@ -26,7 +26,7 @@ def test_a_second_start_in_one_folder_is_not_told_to_stop_its_servers(tmp_path: 
 @pytest.mark.parametrize("name", ["write_port", "read_port", "worker_port"])
 def test_a_port_that_nobody_would_know_is_refused(tmp_path: Path, name: str) -> None:
     """A service with port 0 listens on any; the system could not find it, nor could a caller."""
-    settings = Settings(**{name: 0})
+    settings = Settings.model_validate({name: 0})
     system = System(tmp_path / "state", tmp_path, given=settings, fixed_ports=True)
     with pytest.raises(SettingsError, match=f"FANFARE_{name.upper()} is 0"):
         system.start()
