@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -330,30 +329,6 @@ def test_a_fetched_jar_that_is_not_the_pinned_one_is_refused(
     ):
         jars.kafka_jars(tmp_path / "kafka", print, threading.Event())
     assert not list((tmp_path / "kafka").glob("*.jar"))
-
-
-def test_a_full_disk_is_not_taken_for_a_missing_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The caller explains it as it explains the failures of every file."""
-
-    def fail(_: str) -> Path:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(jars, "_resolver", lambda _: fail)
-    expected = "cannot use .*: No space left on device; make room on its disk"
-    with pytest.raises(StackError, match=expected):
-        Stack(tmp_path / "state", tmp_path / "parts").start()
-
-
-def test_a_folder_that_java_cannot_read_is_refused_before_anything_is_fetched(
-    tmp_path: Path,
-) -> None:
-    """Java encodes characters beyond 16 bits wrongly, and would find no class."""
-    folder = tmp_path / "東京 🗼"
-    with pytest.raises(StackError, match="because of the character 🗼 in its path; set FANFARE_"):
-        jars.kafka_jars(folder, print, threading.Event())
-    assert not folder.exists()
 
 
 def test_a_missing_network_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
