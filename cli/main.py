@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 
 import click
 
@@ -29,6 +30,8 @@ COMMANDS = {
 }
 
 
+# The bits of file modes that let others than the owner write.
+NOT_FOR_OTHERS = 0o022
 INTERRUPTED = 130  # as a shell reports a program that SIGINT has ended
 
 
@@ -84,6 +87,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line."""
+    # With a umask such as 000, any user could replace the jars, keys and data that we use.
+    os.umask(os.umask(NOT_FOR_OTHERS) | NOT_FOR_OTHERS)
     ignore_foreign_variables()
     with forgiving_output():
         logging.basicConfig(level=logging.ERROR)

@@ -6,6 +6,7 @@ character must not end a command halfway through its work.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -49,7 +50,8 @@ class _Sink(io.RawIOBase):
 def forgiving_output() -> Iterator[None]:
     """Let nothing that is printed raise an exception; report a failed output at the end.
 
-    The exit status is then 1. What the encoding of the output lacks is printed as an escape.
+    The exit status is then 1. A pipe whose reader has ended is no failure: the reader has had what
+    it wanted. What the encoding of the output lacks is printed as an escape.
     """
     sinks = [sink for name in ("stdout", "stderr") if (sink := _replace(name)) is not None]
     status: object = 0
@@ -60,7 +62,8 @@ def forgiving_output() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    failed = next((sink.error for sink in sinks if sink.error is not None), None)
+    errors = [sink.error for sink in sinks if sink.error is not None]
+    failed = next((error for error in errors if error.errno != errno.EPIPE), None)
     if failed is not None:
         click.echo(f"Error: the output could not be written: {failed.strerror}", err=True)
         status = status or 1

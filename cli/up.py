@@ -79,7 +79,8 @@ def demo(*, auth: bool) -> None:
     fixed = _fixed_ports_are_free(settings)
     console.print(
         "Starting Postgres, Valkey, Kafka and Fanfare's three processes "
-        + ("on the fixed ports ..." if fixed else "on free ports, since a fixed port is taken ...")
+        + ("on the fixed ports ..." if fixed else "on free ports, since a fixed port is taken ..."),
+        soft_wrap=True,
     )
     try:
         with (

@@ -33,6 +33,11 @@ _CURES = {
 _TEXTS = {os.strerror(number): cure for number, cure in _CURES.items() if number != errno.EEXIST}
 
 
+def is_local(error: BaseException) -> bool:
+    """Return whether it is a failure of this machine, such as a full disk, and not of a network."""
+    return isinstance(error, OSError) and error.errno in _CURES
+
+
 def explain_os_error(error: OSError, state_dir: Path) -> str:
     """Return what failed and what to do about it.
 

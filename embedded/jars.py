@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+from embedded.causes import is_local
 from embedded.errors import StackError
 
 LIST = "kafka-jars.txt"
@@ -22,6 +23,7 @@ ATTEMPTS = 4
 # The limit for one connection or one read. A cancelled fetch may take this long to end.
 TIMEOUT_SECONDS = 10
 POLL_SECONDS = 0.1
+LAST_OF_16_BITS = 0xFFFF
 PROGRESS_SECONDS = 15.0
 
 Progress = Callable[[str], None]
@@ -42,8 +44,11 @@ def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> 
         cancelled: ends the fetch when it is set.
 
     Raises:
-        StackError: a jar could not be fetched or differs from its pin, or the fetch was cancelled.
+        StackError: Java could not load jars from the folder, a jar could not be fetched or differs
+            from its pin, or the fetch was cancelled.
+        OSError: the folder cannot be written to, for example because its disk is full.
     """
+    _refuse_unloadable(folder.resolve())
     folder.mkdir(parents=True, exist_ok=True)
     pins = pinned_hashes()
     jars = {coordinates: folder / _file_name(coordinates) for coordinates in pins}
@@ -59,6 +64,17 @@ def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> 
                 "fetched again"
             )
     return list(jars.values())
+
+
+def _refuse_unloadable(folder: Path) -> None:
+    """Refuse a folder from which Java finds no class: it encodes such characters of it wrongly."""
+    beyond = [character for character in str(folder) if ord(character) > LAST_OF_16_BITS]
+    if beyond:
+        raise StackError(
+            f"Java cannot load Kafka's jars from {folder}, because of the character {beyond[0]} in "
+            "its path; set FANFARE_STATE_DIR to a folder whose path has no emoji and no other "
+            "characters beyond U+FFFF"
+        )
 
 
 def _file_name(coordinates: str) -> str:
@@ -116,6 +132,8 @@ def _fetch(
     except StackError:
         raise
     except Exception as error:
+        if is_local(error):
+            raise  # the network is not to blame
         raise StackError(
             f"cannot fetch Kafka's jars into {folder}: {type(error).__name__}; check the network, "
             "which the first run needs"

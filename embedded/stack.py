@@ -158,15 +158,25 @@ class Stack:
             if address is None
         ]
 
+    def lock(self) -> None:
+        """Lock the state folder against other stacks, until stop(); start() does so too.
+
+        Raises:
+            StackError: another stack has it, or it cannot be used.
+        """
+        if self._lock is not None:
+            return
+        refuse_unusable_path(self._state_dir)
+        with os_errors_explained(self._state_dir):
+            self._lock_state_dir()
+
     def start(self) -> None:
         """Start the servers whose addresses are not given, and wait until all of them are ready.
 
         Raises:
             StackError: a server could not be started; nothing is left running then.
         """
-        refuse_unusable_path(self._state_dir)
-        with os_errors_explained(self._state_dir):
-            self._lock_state_dir()
+        self.lock()
         self._cancelled.clear()
         given = self._given
         builders = [
@@ -217,8 +227,8 @@ class Stack:
         except BlockingIOError as error:
             lock.close()
             raise StackError(
-                f"another stack runs in {self._state_dir}; stop it, or set FANFARE_STATE_DIR to "
-                "another folder"
+                f"another `fanfare up` runs in {self._state_dir}; stop it, or set "
+                "FANFARE_STATE_DIR to another folder"
             ) from error
         self._lock = lock
         # After a crash, the addresses of the earlier run are still there.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -145,7 +146,8 @@ class RestServer:
             "status": "SERVING" if is_serving else "NOT_SERVING",
             "authentication": "on" if self._handlers.requires_authentication else "off",
         }
-        return web.json_response(status, status=200 if is_serving else 503)
+        text = json.dumps(status) + "\n"  # as in answers.answer()
+        return web.json_response(text=text, status=200 if is_serving else 503)
 
     @web.middleware
     async def _answer_always(self, request: web.Request, handler: Handler) -> web.StreamResponse:

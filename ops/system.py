@@ -12,7 +12,7 @@ from typing import Self
 
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe, rest_serves
-from core.settings import PREFIX, Settings, refuse_equal_ports
+from core.settings import PREFIX, Settings, SettingsError, refuse_equal_ports
 from embedded.ports import ANY_PORTS, WantedPort, wait_for_ports
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, free_ports
@@ -107,6 +107,8 @@ class System:
             StackError, OpsError: something could not be started; nothing is left running then.
         """
         try:
+            # First, so that a second start in one folder is told from a port that is taken.
+            self.stack.lock()
             self._check_ports()
             self.stack.start()
             if self._auth:
@@ -130,11 +132,17 @@ class System:
         """Check that no two ports are the same, and that all are free.
 
         Raises:
-            SettingsError: two ports are the same.
+            SettingsError: two ports are the same, or one that must be known is 0.
             StackError: a port is taken.
         """
         own = {f"{PREFIX}{name.upper()}": port for name, port in asdict(self._ports).items()}
         wanted = self.stack.wanted_ports()
+        for name in ("write_port", "read_port", "worker_port"):
+            if getattr(self._ports, name) == 0:
+                raise SettingsError(
+                    f"{PREFIX}{name.upper()} is 0, so nobody would know the port; set it to a "
+                    f"port, or {ANY_PORTS}"
+                )
         refuse_equal_ports(own | {f"the port of {each.owner}": each.port for each in wanted})
         wanted += [
             WantedPort(

@@ -13,6 +13,8 @@ from core.settings import host_and_port
 
 # From <net/tcp_states.h>, as /proc/net/tcp shows them.
 _LISTEN = 10
+# What a `fanfare up` runs each of its servers by; see embedded/keeper.py.
+_KEEPER = b"embedded/keeper.py"
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -72,7 +74,7 @@ def explain_bind_error(host: str, port: int, error: OSError, other_port: str) ->
         case errno.EADDRINUSE:
             text = _explain_use(port, other_port)
         case errno.EACCES:
-            text = f"this user may not use a port that low; {other_port}, from 1024 on"
+            text = f"this user may not use ports below 1024; {other_port}"
         case errno.EADDRNOTAVAIL:
             text = "this machine does not have the address; set FANFARE_BIND to one that it has"
         case errno.EAFNOSUPPORT:
@@ -122,8 +124,20 @@ def _program(inode: str) -> str:
                 with suppress(OSError):
                     if str(descriptor.readlink()) == f"socket:[{inode}]":
                         name = (folder / "comm").read_text().strip()
-                        return f"{name} (process {folder.name})"
+                        owner = " of another `fanfare up`" * _is_supervised(folder.name)
+                        return f"{name} (process {folder.name}){owner}"
     return "another program"
+
+
+def _is_supervised(pid: str) -> bool:
+    """Return whether a `fanfare up` has started the process, and would restart it."""
+    with suppress(OSError):
+        while int(pid) > 1:
+            # The name before the ")" may contain anything; the parent is the second field after it.
+            pid = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[1]
+            if _KEEPER in Path("/proc", pid, "cmdline").read_bytes():
+                return True
+    return False
 
 
 def _ephemeral_ports() -> tuple[str, str]:

@@ -70,24 +70,41 @@ def test_an_encoding_that_lacks_characters_stops_nothing(
     assert "Traceback" not in told
 
 
-@pytest.mark.parametrize(
-    ("suffix", "reason"),
-    [
-        (">/dev/full", "No space left on device"),
-        ("| head -1; exit ${PIPESTATUS[0]}", "Broken pipe"),
-        ("| true; exit ${PIPESTATUS[0]}", "Broken pipe"),
-    ],
-)
+FAILURE = "Error: caf\u00c3\u00a9 is closed"
+
+
 @pytest.mark.parametrize("name", ["done", "fail"])
-def test_an_output_that_ends_is_one_sentence_and_the_work_goes_on(
-    script: list[str], tmp_path: Path, name: str, suffix: str, reason: str
+def test_a_broken_output_is_one_sentence_and_the_work_goes_on(
+    script: list[str], tmp_path: Path, name: str
 ) -> None:
     """The exit status is 1, because what was asked for was not printed."""
     path = tmp_path / name
-    status, _, told = _run([*script, str(path)], suffix)
+    status, _, told = _run([*script, str(path)], ">/dev/full")
     assert (status, path.read_text()) == (1, "done"), told
-    sentences = ["Error: caf\u00c3\u00a9 is closed"] * (name == "fail")
-    assert told.splitlines() == [*sentences, f"Error: the output could not be written: {reason}"]
+    full = "Error: the output could not be written: No space left on device"
+    assert told.splitlines() == [*[FAILURE] * (name == "fail"), full]
+
+
+@pytest.mark.parametrize("name", ["done", "fail"])
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+def test_a_reader_that_has_had_enough_changes_nothing(
+    script: list[str], tmp_path: Path, reader: str, name: str
+) -> None:
+    """The exit status says how the work went, and no error is told but those of the work."""
+    path = tmp_path / name
+    status, _, told = _run([*script, str(path)], f"| {reader}; exit ${{PIPESTATUS[0]}}")
+    assert (status, path.read_text()) == (int(name == "fail"), "done"), told
+    assert told.splitlines() == [FAILURE] * (name == "fail")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_no_other_user_may_write_what_a_command_makes(
+    script: list[str], tmp_path: Path, umask: int, mode: int
+) -> None:
+    """Whatever the umask; one that forbids more is kept."""
+    path = tmp_path / "done"
+    subprocess.run([*script, str(path)], cwd=ROOT, check=True, capture_output=True, umask=umask)
+    assert path.stat().st_mode & 0o777 == mode
 
 
 def test_a_closed_output_stops_nothing(script: list[str], tmp_path: Path) -> None:

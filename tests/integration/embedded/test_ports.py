@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,27 @@ def test_a_listener_is_named_with_its_process() -> None:
     expected = pytest.raises(StackError, match=rf"\(process {os.getpid()}\) listens on the port")
     with socket.create_server((HOST, 0)) as taken, expected:
         _wanted(taken.getsockname()[1]).check()
+
+
+def test_a_server_of_another_system_is_told_from_other_listeners(tmp_path: Path) -> None:
+    """Stopping the process alone would be in vain, because it would be restarted."""
+    listen = (
+        "import socket; taken = socket.create_server(('127.0.0.1', 0)); "
+        "print(taken.getsockname()[1], flush=True); input()"
+    )
+    keeper = tmp_path / "embedded" / "keeper.py"
+    keeper.parent.mkdir()
+    keeper.write_text(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {listen!r}])")
+    run = subprocess.Popen(
+        [sys.executable, str(keeper)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        port = int(run.stdout.readline())
+        with pytest.raises(StackError, match=r"\) of another `fanfare up` listens on"):
+            _wanted(port).check()
+        run.stdin.write("\n")
 
 
 def test_a_connection_to_elsewhere_is_told_from_a_listener() -> None:
@@ -69,6 +91,6 @@ def test_a_low_port_is_told_from_a_taken_one() -> None:
         "print(error and explain_bind_error('127.0.0.1', 80, error, 'set X to another port'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    told = "this user may not use a port that low; set X to another port, from 1024 on"
+    told = "this user may not use ports below 1024; set X to another port"
     # Some systems let everybody use it.
     assert done.stdout in {f"cannot listen on 127.0.0.1:80: {told}\n", "None\n"}

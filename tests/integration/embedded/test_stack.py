@@ -261,7 +261,7 @@ def test_two_stacks_in_one_folder_are_refused(tmp_path: Path) -> None:
     given = Settings(postgres_dsn="x", kafka_bootstrap_servers="x")  # type: ignore[arg-type]
     with Stack(tmp_path, default_parts_dir(), given=given):
         second = Stack(tmp_path, default_parts_dir(), given=given)
-        with pytest.raises(StackError, match="another stack runs in"):
+        with pytest.raises(StackError, match="another `fanfare up` runs in"):
             second.start()
         second.stop()
         assert (tmp_path / "stack.json").exists()

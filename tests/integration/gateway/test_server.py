@@ -116,7 +116,15 @@ async def test_head_is_get_without_the_body(queries: Client) -> None:
     """HEAD answers like GET, without the body."""
     reply = await queries.send("HEAD", "/users/1")
     assert (reply.status, reply.body) == (200, b"")
-    assert reply.headers["Content-Length"] == "2"
+    assert reply.headers["Content-Length"] == "3"
+
+
+@pytest.mark.parametrize("path", ["/users/1", "/users/x", "/nosuch", "/health"])
+async def test_an_answer_ends_its_line(queries: Client, path: str) -> None:
+    """Otherwise a shell shows the answers of several curls, and its prompt, on one line."""
+    reply = await queries.send("GET", path)
+    assert reply.body.endswith(b"}\n")
+    assert reply.body.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(

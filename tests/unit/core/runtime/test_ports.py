@@ -23,7 +23,7 @@ ENDED = PortUser(is_listening=False, is_lingering=True, inode="0")
         (errno.EADDRINUSE, [ENDED, CLIENT], "a connection of nginx (process 7) to elsewhere has"),
         (errno.EADDRINUSE, [ENDED], "a connection that has ended still has the port, for at most"),
         (errno.EADDRINUSE, [], "another program has the port; stop it"),
-        (errno.EACCES, [], "this user may not use a port that low; set X, from 1024 on"),
+        (errno.EACCES, [], "this user may not use ports below 1024; set X"),
         (errno.EADDRNOTAVAIL, [], "this machine does not have the address; set FANFARE_BIND"),
         (errno.EAFNOSUPPORT, [], "IPv6 is off on this machine; set FANFARE_BIND to an IPv4"),
         (errno.ENETDOWN, [], "Network is down; set X"),

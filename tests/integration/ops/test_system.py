@@ -1,0 +1,35 @@
+"""What a start of the whole system refuses before it starts anything."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+from pathlib import Path
+
+import pytest
+
+from core.settings import Settings, SettingsError
+from embedded.errors import StackError
+from ops.system import System
+
+
+def test_a_second_start_in_one_folder_is_not_told_to_stop_its_servers(tmp_path: Path) -> None:
+    """The ports are taken too, but by servers that the first start would only restart."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        settings = Settings(read_port=taken.getsockname()[1])
+        second = System(tmp_path, tmp_path / "parts", given=settings, fixed_ports=True)
+        with pytest.raises(StackError, match="another `fanfare up` runs in"):
+            second.start()
+
+
+@pytest.mark.parametrize("name", ["write_port", "read_port", "worker_port"])
+def test_a_port_that_nobody_would_know_is_refused(tmp_path: Path, name: str) -> None:
+    """A service with port 0 listens on any; the system could not find it, nor could a caller."""
+    settings = Settings.model_validate({name: 0})
+    system = System(tmp_path / "state", tmp_path, given=settings, fixed_ports=True)
+    with pytest.raises(SettingsError, match=f"FANFARE_{name.upper()} is 0"):
+        system.start()
+    # The refused start has released the folder.
+    with (tmp_path / "state" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
