@@ -5,6 +5,10 @@ writes an order of magnitude cheaper (docs/decisions/0003-group-commit.md has th
 one transaction commits, the tweets of the next one gather. Each caller is answered after the commit
 that holds their tweet.
 
+A batch is committed piece by piece, each after the one before it, and the batches of all callers
+share a small part of each group in turns. So a tweet that was sent by itself waits for a small part
+of the batches before it, and the tweets of a batch get their ids in its order.
+
 An author whose row another transaction has locked does not hold up the others: the drafts of this
 author are set aside, and tried by themselves.
 """
@@ -22,20 +26,29 @@ from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import FanfareError, InternalError, OverloadedError, UserBusyError
 from core.feed.history import Lsn, Moment
+from core.runtime.callers import CALLER
+from core.runtime.fair_queue import FairQueue
 from write_service.drafts import TweetDraft
 from write_service.locked_authors import LockedAuthors
 from write_service.rollbacks import RequestIdLockedError, RolledBackError
 
 LOG = logging.getLogger(__name__)
-# Limits: tweets in a transaction, drafts in the queue, and transactions at a time.
+# Limits: single tweets in a transaction, such drafts in the queue, and transactions at a time.
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
+# Drafts in a piece of a batch. A transaction takes pieces until they have this many drafts.
+PIECE = 100
+# Drafts in all batches that are not answered yet. They have a limit of their own, so that batches
+# never cause single tweets to be refused.
+MAX_IN_BATCHES = 20_000
 # No database ever reaches this LSN.
 UNREACHABLE_LSN = Lsn(1 << 62)
 
 Result = Tweet | FanfareError
 """A created tweet, or the reason why it was not created."""
+_Answer = tuple[Result, Moment | None]
+"""A result, and a moment at or after the commit if there was one."""
 
 
 class CreateTweets(Protocol):
@@ -57,7 +70,7 @@ class _Waiting:
     """A draft that waits for its transaction."""
 
     draft: TweetDraft
-    done: asyncio.Future[tuple[Result, Moment | None]]
+    done: asyncio.Future[_Answer]
 
     @property
     def author_id(self) -> int:
@@ -76,7 +89,11 @@ class GroupCommit:
     def __init__(self, create: CreateTweets) -> None:
         """Prepare the queue; start() begins to commit from it."""
         self._create = create
-        self._waiting: deque[_Waiting] = deque()
+        self._singles: deque[_Waiting] = deque()
+        self._pieces: FairQueue[list[_Waiting]] = FairQueue()
+        self._in_batches = 0
+        self._batches_done = asyncio.Event()
+        self._batches_done.set()
         self._locked = LockedAuthors(self._commit_alone, _answer_busy, self._enqueue)
         self._arrived = asyncio.Event()
         self._closing = False
@@ -88,6 +105,7 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Commit what has been submitted, and stop."""
+        await self._batches_done.wait()
         self._closing = True
         self._arrived.set()
         await asyncio.gather(*self._committers)
@@ -105,34 +123,73 @@ class GroupCommit:
 
         Raises:
             OverloadedError: too many drafts wait already; none of these was accepted.
+
+        A batch whose caller is cancelled ends after the piece that is in the queue.
         """
-        if len(self._waiting) + len(self._locked) + len(drafts) > MAX_WAITING:
-            raise OverloadedError
-        loop = asyncio.get_running_loop()
-        submitted = [_Waiting(draft, loop.create_future()) for draft in drafts]
-        self._enqueue(submitted)
-        answers = [await waiting.done for waiting in submitted]
+        if len(drafts) > 1:
+            answers = await self._submit_batch(drafts)
+        else:
+            if len(self._singles) + len(self._locked) + len(drafts) > MAX_WAITING:
+                raise OverloadedError
+            singles = _waiting(drafts)
+            self._enqueue(singles)
+            answers = [await waiting.done for waiting in singles]
         return [result for result, _ in answers], _latest([moment for _, moment in answers])
 
+    async def _submit_batch(self, drafts: Sequence[TweetDraft]) -> list[_Answer]:
+        """Submit one piece after another; return the answer to each draft."""
+        if self._in_batches + len(drafts) > MAX_IN_BATCHES:
+            raise OverloadedError
+        self._in_batches += len(drafts)
+        self._batches_done.clear()
+        answers: list[_Answer] = []
+        busy: set[int] = set()
+        try:
+            for start in range(0, len(drafts), PIECE):
+                piece = _waiting(drafts[start : start + PIECE])
+                # The caller has waited for these authors already.
+                _answer_busy([waiting for waiting in piece if waiting.author_id in busy])
+                if left := [waiting for waiting in piece if not waiting.done.done()]:
+                    self._pieces.add(CALLER.get(), left)
+                    self._arrived.set()
+                for waiting in piece:
+                    answer = await waiting.done
+                    answers.append(answer)
+                    if isinstance(answer[0], UserBusyError):
+                        busy.add(waiting.author_id)
+        finally:
+            self._in_batches -= len(drafts)
+            if not self._in_batches:
+                self._batches_done.set()
+        return answers
+
     def _enqueue(self, waiting: Sequence[_Waiting]) -> None:
-        self._waiting.extend(waiting)
+        self._singles.extend(waiting)
         self._arrived.set()
 
+    @property
+    def _is_empty(self) -> bool:
+        return not self._singles and not self._pieces.count
+
     def _take_group(self) -> list[_Waiting]:
-        """Take drafts from the queue, and set those of locked authors aside."""
-        count = min(MAX_GROUP, len(self._waiting))
-        taken = [self._waiting.popleft() for _ in range(count)]
+        """Take drafts from the queues, and set those of locked authors aside."""
+        count = min(MAX_GROUP, len(self._singles))
+        singles = [self._singles.popleft() for _ in range(count)]
+        of_batches: list[_Waiting] = []
+        while self._pieces.count and len(of_batches) < PIECE:
+            of_batches += self._pieces.remove_next()
+        taken = singles + of_batches
         return [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]
 
     async def _commit_groups(self) -> None:
         while True:
             await self._arrived.wait()
             group = self._take_group()
-            if not self._waiting and not self._closing:
+            if self._is_empty and not self._closing:
                 self._arrived.clear()
             if group:
                 await self._commit(group)
-            elif self._closing and not self._waiting:
+            elif self._closing and self._is_empty:
                 return
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
@@ -184,6 +241,11 @@ class GroupCommit:
             # Perhaps after the commit, so nothing is tried again.
             LOG.exception("group commit failed: tweets=%d", len(group))
         return [InternalError()] * len(group), None
+
+
+def _waiting(drafts: Sequence[TweetDraft]) -> list[_Waiting]:
+    loop = asyncio.get_running_loop()
+    return [_Waiting(draft, loop.create_future()) for draft in drafts]
 
 
 def _answer_busy(group: Sequence[_Waiting]) -> None:
