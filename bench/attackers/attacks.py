@@ -121,7 +121,9 @@ def change_passwords(target: Target) -> None:
 
     def call(number: int) -> None:
         account = number % len(accounts)
-        request = w.UpdateUserRequest(user_id=accounts[account], password=PASSWORD)
+        request = w.UpdateUserRequest(
+            user_id=accounts[account], password=PASSWORD, current_password=PASSWORD
+        )
         target.writers.UpdateUser(request, metadata=_as(target, account))
 
     _repeat(call, UPDATES * len(accounts), threads=16)
