@@ -5,9 +5,9 @@ writes an order of magnitude cheaper (docs/decisions/0003-group-commit.md has th
 one transaction commits, the tweets of the next one gather. Each caller is answered after the commit
 that holds their tweet.
 
-A batch is committed piece by piece, each after the one before it, and the batches of all callers
-share a small part of each group in turns. So a tweet that was sent by itself waits for a small part
-of the batches before it, and the tweets of a batch get their ids in its order.
+A batch is committed piece by piece, each after the one before it, so that its tweets get their ids
+in its order. While single tweets arrive, a group takes about one piece of all batches, whose
+callers take turns. So a single tweet waits for a small part of the batches that came before it.
 
 An author whose row another transaction has locked does not hold up the others: the drafts of this
 author are set aside, and tried by themselves.
@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +39,10 @@ LOG = logging.getLogger(__name__)
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
-# Drafts in a piece of a batch. A transaction takes pieces until they have this many drafts.
+# Drafts in a piece of a batch. While single tweets arrive, a transaction takes pieces until they
+# have this many drafts; when none has arrived for SINGLE_SECONDS, until they have MAX_GROUP.
 PIECE = 100
+SINGLE_SECONDS = 1.0
 # Drafts in all batches that are not answered yet. They have a limit of their own, so that batches
 # never cause single tweets to be refused.
 MAX_IN_BATCHES = 20_000
@@ -90,6 +94,8 @@ class GroupCommit:
         """Prepare the queue; start() begins to commit from it."""
         self._create = create
         self._singles: deque[_Waiting] = deque()
+        self._single_at = -math.inf
+        """When the last single draft was submitted, in time.monotonic() seconds."""
         self._pieces: FairQueue[list[_Waiting]] = FairQueue()
         self._in_batches = 0
         self._batches_done = asyncio.Event()
@@ -131,6 +137,7 @@ class GroupCommit:
         else:
             if len(self._singles) + len(self._locked) + len(drafts) > MAX_WAITING:
                 raise OverloadedError
+            self._single_at = time.monotonic()
             singles = _waiting(drafts)
             self._enqueue(singles)
             answers = [await waiting.done for waiting in singles]
@@ -175,8 +182,10 @@ class GroupCommit:
         """Take drafts from the queues, and set those of locked authors aside."""
         count = min(MAX_GROUP, len(self._singles))
         singles = [self._singles.popleft() for _ in range(count)]
+        is_single_recent = time.monotonic() - self._single_at < SINGLE_SECONDS
+        room = PIECE if is_single_recent else MAX_GROUP
         of_batches: list[_Waiting] = []
-        while self._pieces.count and len(of_batches) < PIECE:
+        while self._pieces.count and len(of_batches) < room:
             of_batches += self._pieces.remove_next()
         taken = singles + of_batches
         return [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]

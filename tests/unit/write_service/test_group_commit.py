@@ -260,11 +260,12 @@ async def test_a_full_queue_refuses_drafts(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_a_single_tweet_waits_for_a_piece_of_other_batches() -> None:
     """However many batches wait, the next transaction holds the tweet and one piece of them."""
     store = _Store()
-    store.open.clear()
     commits = GroupCommit(store.create)
-    batches = [asyncio.create_task(commits.submit([_draft(1)] * 1000)) for _ in range(10)]
-    await asyncio.sleep(0)
     commits.start()
+    await commits.submit([_draft(2)])
+    store.open.clear()
+    store.groups.clear()
+    batches = [asyncio.create_task(commits.submit([_draft(1)] * 1000)) for _ in range(10)]
     await asyncio.sleep(0)
     single = asyncio.create_task(commits.submit([_draft(2)]))
     await asyncio.sleep(0)
@@ -276,8 +277,19 @@ async def test_a_single_tweet_waits_for_a_piece_of_other_batches() -> None:
     assert max(store.groups) == PIECE + 1
 
 
-async def test_batches_of_callers_take_turns() -> None:
+async def test_batches_use_whole_groups_while_there_are_no_single_tweets() -> None:
+    """Loading many tweets takes few transactions."""
+    store = _Store()
+    commits = GroupCommit(store.create)
+    commits.start()
+    await asyncio.gather(*(commits.submit([_draft(1)] * 1000) for _ in range(20)))
+    await commits.close()
+    assert max(store.groups) == group_commit.MAX_GROUP
+
+
+async def test_batches_of_callers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has sent many batches before delays the batch of another by one piece of them."""
+    monkeypatch.setattr(group_commit, "MAX_GROUP", PIECE)
     store = _Store()
     commits = GroupCommit(store.create)
     batches = []
