@@ -6,8 +6,8 @@ one transaction commits, the tweets of the next one gather. Each caller is answe
 that holds their tweet.
 
 A batch is committed piece by piece, each after the one before it, so that its tweets get their ids
-in its order. While single tweets arrive, a group takes about one piece of all batches, whose
-callers take turns. So a single tweet waits for a small part of the batches that came before it.
+in its order. While single tweets arrive, only one group at a time takes about one piece of all
+batches, whose callers take turns. So a single tweet waits for no batch before its transaction.
 
 An author whose row another transaction has locked does not hold up the others: the drafts of this
 author are set aside, and tried by themselves.
@@ -97,6 +97,8 @@ class GroupCommit:
         self._single_at = -math.inf
         """When the last single draft was submitted, in time.monotonic() seconds."""
         self._pieces: FairQueue[list[_Waiting]] = FairQueue()
+        self._groups_with_pieces = 0
+        """How many of the transactions in progress have pieces of batches."""
         self._in_batches = 0
         self._batches_done = asyncio.Event()
         self._batches_done.set()
@@ -116,7 +118,7 @@ class GroupCommit:
         self._arrived.set()
         await asyncio.gather(*self._committers)
         await self._locked.settle()
-        while group := self._take_group():
+        while group := self._take_singles():
             await self._commit(group)
             await self._locked.settle()
 
@@ -175,31 +177,43 @@ class GroupCommit:
         self._arrived.set()
 
     @property
-    def _is_empty(self) -> bool:
-        return not self._singles and not self._pieces.count
+    def _are_singles_recent(self) -> bool:
+        return time.monotonic() - self._single_at < SINGLE_SECONDS
 
-    def _take_group(self) -> list[_Waiting]:
-        """Take drafts from the queues, and set those of locked authors aside."""
+    @property
+    def _may_take_pieces(self) -> bool:
+        """Whether pieces wait, and leave a transaction to single drafts if such drafts arrive."""
+        is_one_left = self._groups_with_pieces < COMMITTERS - 1
+        return self._pieces.count > 0 and (is_one_left or not self._are_singles_recent)
+
+    def _take_singles(self) -> list[_Waiting]:
         count = min(MAX_GROUP, len(self._singles))
-        singles = [self._singles.popleft() for _ in range(count)]
-        is_single_recent = time.monotonic() - self._single_at < SINGLE_SECONDS
-        room = PIECE if is_single_recent else MAX_GROUP
-        of_batches: list[_Waiting] = []
-        while self._pieces.count and len(of_batches) < room:
-            of_batches += self._pieces.remove_next()
-        taken = singles + of_batches
-        return [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]
+        return [self._singles.popleft() for _ in range(count)]
+
+    def _take_pieces(self) -> list[_Waiting]:
+        room = PIECE if self._are_singles_recent else MAX_GROUP
+        taken: list[_Waiting] = []
+        while self._may_take_pieces and len(taken) < room:
+            taken += self._pieces.remove_next()
+        return taken
 
     async def _commit_groups(self) -> None:
         while True:
             await self._arrived.wait()
-            group = self._take_group()
-            if self._is_empty and not self._closing:
+            singles, of_batches = self._take_singles(), self._take_pieces()
+            self._groups_with_pieces += bool(of_batches)
+            is_empty = not self._singles and not self._may_take_pieces
+            if is_empty and not self._closing:
                 self._arrived.clear()
+            taken = singles + of_batches
+            group = [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]
             if group:
                 await self._commit(group)
-            elif self._closing and self._is_empty:
+            elif self._closing and is_empty:
                 return
+            self._groups_with_pieces -= bool(of_batches)
+            if self._may_take_pieces:
+                self._arrived.set()
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         """Commit a group, and set the drafts of locked authors aside."""
