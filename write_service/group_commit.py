@@ -39,8 +39,8 @@ LOG = logging.getLogger(__name__)
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
-# Drafts in a piece of a batch. While single tweets arrive, a transaction takes pieces until they
-# have this many drafts; when none has arrived for SINGLE_SECONDS, until they have MAX_GROUP.
+# While single tweets arrive, a piece of a batch has at most this many drafts, and a transaction
+# takes pieces until they have that many. After SINGLE_SECONDS without any, both are MAX_GROUP.
 PIECE = 100
 SINGLE_SECONDS = 1.0
 # Drafts in all batches that are not answered yet. They have a limit of their own, so that batches
@@ -154,8 +154,8 @@ class GroupCommit:
         answers: list[_Answer] = []
         busy: set[int] = set()
         try:
-            for start in range(0, len(drafts), PIECE):
-                piece = _waiting(drafts[start : start + PIECE])
+            while len(answers) < len(drafts):
+                piece = _waiting(drafts[len(answers) : len(answers) + self._batch_room])
                 # The caller has waited for these authors already.
                 _answer_busy([waiting for waiting in piece if waiting.author_id in busy])
                 if left := [waiting for waiting in piece if not waiting.done.done()]:
@@ -181,6 +181,11 @@ class GroupCommit:
         return time.monotonic() - self._single_at < SINGLE_SECONDS
 
     @property
+    def _batch_room(self) -> int:
+        """How many drafts of batches a transaction takes, and a piece has at most."""
+        return PIECE if self._are_singles_recent else MAX_GROUP
+
+    @property
     def _may_take_pieces(self) -> bool:
         """Whether pieces wait, and leave a transaction to single drafts if such drafts arrive."""
         is_one_left = self._groups_with_pieces < COMMITTERS - 1
@@ -191,7 +196,7 @@ class GroupCommit:
         return [self._singles.popleft() for _ in range(count)]
 
     def _take_pieces(self) -> list[_Waiting]:
-        room = PIECE if self._are_singles_recent else MAX_GROUP
+        room = self._batch_room
         taken: list[_Waiting] = []
         while self._may_take_pieces and len(taken) < room:
             taken += self._pieces.remove_next()

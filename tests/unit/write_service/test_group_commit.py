@@ -191,7 +191,7 @@ async def test_close_commits_what_was_submitted() -> None:
 
 async def test_the_moment_is_that_of_the_last_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """If drafts are spread over several groups, the moment is at or after all their commits."""
-    monkeypatch.setattr(group_commit, "PIECE", 2)
+    monkeypatch.setattr(group_commit, "MAX_GROUP", 2)
     commits = GroupCommit(_Store().create)
     commits.start()
     answers, moment = await commits.submit([_draft(n) for n in range(5)])
@@ -204,7 +204,7 @@ async def test_a_new_history_between_two_commits_makes_the_moment_unreachable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first commit may be lost, so no database may claim to have all of them."""
-    monkeypatch.setattr(group_commit, "PIECE", 1)
+    monkeypatch.setattr(group_commit, "MAX_GROUP", 1)
     histories = iter(["0123456789", "9876543210"])
 
     async def create(drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
@@ -304,8 +304,9 @@ async def test_batches_of_callers_take_turns(monkeypatch: pytest.MonkeyPatch) ->
     await commits.close()
 
 
-async def test_a_batch_is_created_in_its_order() -> None:
+async def test_a_batch_is_created_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ids of a batch grow in request order, also if several transactions create it."""
+    monkeypatch.setattr(group_commit, "MAX_GROUP", PIECE)
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
@@ -318,6 +319,7 @@ async def test_a_batch_is_created_in_its_order() -> None:
 async def test_a_batch_waits_once_for_a_locked_author(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pieces after the first one know that the author is locked."""
     _wait_for_locks(monkeypatch, 0.02)
+    monkeypatch.setattr(group_commit, "MAX_GROUP", PIECE)
     store = _Store()
     store.locked = {1}
     commits = GroupCommit(store.create)
