@@ -53,6 +53,11 @@ BODY_SECONDS = 30.0
 IDLE_SECONDS = 75.0
 # A body that a method has no use for is refused with the reason, and up to this size it is read.
 USELESS_BODY_BYTES = 1024
+# When a call is answered before its body has arrived, up to this size the rest is read, so that the
+# connection can be used again. Reading more would cost more than the answer. So the connection is
+# closed instead, after the client has had some time to read the answer.
+MAX_SKIPPED_BYTES = 64 * 1024
+UNREAD_BODY_SECONDS = 1.0
 # Room for 1,000 ids of 19 digits in a query.
 MAX_URL_BYTES = 64 * 1024
 # Larger bodies are parsed in a thread, because parsing them would block the event loop for long.
@@ -155,6 +160,8 @@ class RestServer:
         response.headers.update(self._headers)
         if self._is_draining:
             response.force_close()
+        if _has_large_rest(request):
+            await _answer_and_close(request, response)
         return response
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -224,6 +231,22 @@ def _refuse_method(request: web.Request, error: web.HTTPMethodNotAllowed) -> web
     )
     response.headers[hdrs.ALLOW] = allowed
     return response
+
+
+def _has_large_rest(request: web.Request) -> bool:
+    """Return whether a large body, or one of unknown length, has not been read to its end."""
+    length = request.content_length
+    return not request.content.is_eof() and (length is None or length > MAX_SKIPPED_BYTES)
+
+
+async def _answer_and_close(request: web.Request, response: web.StreamResponse) -> None:
+    """Send an answer, and close the connection a little later without reading from it."""
+    response.force_close()
+    await response.prepare(request)
+    await response.write_eof()
+    # Closing a socket with unread data discards what the client has not read yet.
+    await asyncio.sleep(UNREAD_BODY_SECONDS)
+    request.protocol.force_close()
 
 
 async def _read_body(request: web.Request, limit: int, *, takes_json: bool) -> bytes:

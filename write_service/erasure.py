@@ -31,7 +31,7 @@ SQL = load_queries("write_service")
 # How many tweets and followers a step erases together, and as many request ids: the first step, and
 # the later ones, which are shorter so that commands are not delayed for long.
 FIRST_STEP_ROWS = 5000
-STEP_ROWS = 1000
+STEP_ROWS = 250
 # How many follows by the user a step erases. All that the default of FANFARE_MAX_FOLLOWING allows,
 # so that the user's home timeline is gone with the first step.
 STEP_FOLLOWING = 10_000

@@ -5,6 +5,10 @@ writes an order of magnitude cheaper (docs/decisions/0003-group-commit.md has th
 one transaction commits, the tweets of the next one gather. Each caller is answered after the commit
 that holds their tweet.
 
+A batch is committed piece by piece, each after the one before it, so that its tweets get their ids
+in its order. While single tweets arrive, only one group at a time takes about one piece of all
+batches, whose callers take turns. So a single tweet waits for no batch before its transaction.
+
 An author whose row another transaction has locked does not hold up the others: the drafts of this
 author are set aside, and tried by themselves.
 """
@@ -13,6 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,20 +28,31 @@ from fanfare.common.v1.common_pb2 import Tweet
 
 from core.errors import FanfareError, InternalError, OverloadedError, UserBusyError
 from core.feed.history import Lsn, Moment
+from core.runtime.callers import CALLER
+from core.runtime.fair_queue import FairQueue
 from write_service.drafts import TweetDraft
 from write_service.locked_authors import LockedAuthors
 from write_service.rollbacks import RequestIdLockedError, RolledBackError
 
 LOG = logging.getLogger(__name__)
-# Limits: tweets in a transaction, drafts in the queue, and transactions at a time.
+# Limits: single tweets in a transaction, such drafts in the queue, and transactions at a time.
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
+# While single tweets arrive, a piece of a batch has at most this many drafts, and a transaction
+# takes pieces until they have that many. After SINGLE_SECONDS without any, both are MAX_GROUP.
+PIECE = 100
+SINGLE_SECONDS = 1.0
+# Drafts in all batches that are not answered yet. They have a limit of their own, so that batches
+# never cause single tweets to be refused.
+MAX_IN_BATCHES = 20_000
 # No database ever reaches this LSN.
 UNREACHABLE_LSN = Lsn(1 << 62)
 
 Result = Tweet | FanfareError
 """A created tweet, or the reason why it was not created."""
+_Answer = tuple[Result, Moment | None]
+"""A result, and a moment at or after the commit if there was one."""
 
 
 class CreateTweets(Protocol):
@@ -57,7 +74,7 @@ class _Waiting:
     """A draft that waits for its transaction."""
 
     draft: TweetDraft
-    done: asyncio.Future[tuple[Result, Moment | None]]
+    done: asyncio.Future[_Answer]
 
     @property
     def author_id(self) -> int:
@@ -76,7 +93,15 @@ class GroupCommit:
     def __init__(self, create: CreateTweets) -> None:
         """Prepare the queue; start() begins to commit from it."""
         self._create = create
-        self._waiting: deque[_Waiting] = deque()
+        self._singles: deque[_Waiting] = deque()
+        self._single_at = -math.inf
+        """When the last single draft was submitted, in time.monotonic() seconds."""
+        self._pieces: FairQueue[list[_Waiting]] = FairQueue()
+        self._groups_with_pieces = 0
+        """How many of the transactions in progress have pieces of batches."""
+        self._in_batches = 0
+        self._batches_done = asyncio.Event()
+        self._batches_done.set()
         self._locked = LockedAuthors(self._commit_alone, _answer_busy, self._enqueue)
         self._arrived = asyncio.Event()
         self._closing = False
@@ -88,11 +113,12 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Commit what has been submitted, and stop."""
+        await self._batches_done.wait()
         self._closing = True
         self._arrived.set()
         await asyncio.gather(*self._committers)
         await self._locked.settle()
-        while group := self._take_group():
+        while group := self._take_singles():
             await self._commit(group)
             await self._locked.settle()
 
@@ -105,35 +131,94 @@ class GroupCommit:
 
         Raises:
             OverloadedError: too many drafts wait already; none of these was accepted.
+
+        A batch whose caller is cancelled ends after the piece that is in the queue.
         """
-        if len(self._waiting) + len(self._locked) + len(drafts) > MAX_WAITING:
-            raise OverloadedError
-        loop = asyncio.get_running_loop()
-        submitted = [_Waiting(draft, loop.create_future()) for draft in drafts]
-        self._enqueue(submitted)
-        answers = [await waiting.done for waiting in submitted]
+        if len(drafts) > 1:
+            answers = await self._submit_batch(drafts)
+        else:
+            if len(self._singles) + len(self._locked) + len(drafts) > MAX_WAITING:
+                raise OverloadedError
+            self._single_at = time.monotonic()
+            singles = _waiting(drafts)
+            self._enqueue(singles)
+            answers = [await waiting.done for waiting in singles]
         return [result for result, _ in answers], _latest([moment for _, moment in answers])
 
+    async def _submit_batch(self, drafts: Sequence[TweetDraft]) -> list[_Answer]:
+        """Submit one piece after another; return the answer to each draft."""
+        if self._in_batches + len(drafts) > MAX_IN_BATCHES:
+            raise OverloadedError
+        self._in_batches += len(drafts)
+        self._batches_done.clear()
+        answers: list[_Answer] = []
+        busy: set[int] = set()
+        try:
+            while len(answers) < len(drafts):
+                piece = _waiting(drafts[len(answers) : len(answers) + self._batch_room])
+                # The caller has waited for these authors already.
+                _answer_busy([waiting for waiting in piece if waiting.author_id in busy])
+                if left := [waiting for waiting in piece if not waiting.done.done()]:
+                    self._pieces.add(CALLER.get(), left)
+                    self._arrived.set()
+                for waiting in piece:
+                    answer = await waiting.done
+                    answers.append(answer)
+                    if isinstance(answer[0], UserBusyError):
+                        busy.add(waiting.author_id)
+        finally:
+            self._in_batches -= len(drafts)
+            if not self._in_batches:
+                self._batches_done.set()
+        return answers
+
     def _enqueue(self, waiting: Sequence[_Waiting]) -> None:
-        self._waiting.extend(waiting)
+        self._singles.extend(waiting)
         self._arrived.set()
 
-    def _take_group(self) -> list[_Waiting]:
-        """Take drafts from the queue, and set those of locked authors aside."""
-        count = min(MAX_GROUP, len(self._waiting))
-        taken = [self._waiting.popleft() for _ in range(count)]
-        return [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]
+    @property
+    def _are_singles_recent(self) -> bool:
+        return time.monotonic() - self._single_at < SINGLE_SECONDS
+
+    @property
+    def _batch_room(self) -> int:
+        """How many drafts of batches a transaction takes, and a piece has at most."""
+        return PIECE if self._are_singles_recent else MAX_GROUP
+
+    @property
+    def _may_take_pieces(self) -> bool:
+        """Whether pieces wait, and leave a transaction to single drafts if such drafts arrive."""
+        is_one_left = self._groups_with_pieces < COMMITTERS - 1
+        return self._pieces.count > 0 and (is_one_left or not self._are_singles_recent)
+
+    def _take_singles(self) -> list[_Waiting]:
+        count = min(MAX_GROUP, len(self._singles))
+        return [self._singles.popleft() for _ in range(count)]
+
+    def _take_pieces(self) -> list[_Waiting]:
+        room = self._batch_room
+        taken: list[_Waiting] = []
+        while self._may_take_pieces and len(taken) < room:
+            taken += self._pieces.remove_next()
+        return taken
 
     async def _commit_groups(self) -> None:
         while True:
             await self._arrived.wait()
-            group = self._take_group()
-            if not self._waiting and not self._closing:
+            singles, of_batches = self._take_singles(), self._take_pieces()
+            self._groups_with_pieces += bool(of_batches)
+            is_empty = not self._singles and not self._may_take_pieces
+            if is_empty and not self._closing:
                 self._arrived.clear()
+            taken = singles + of_batches
+            group = [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]
             if group:
                 await self._commit(group)
-            elif self._closing and not self._waiting:
+            elif self._closing and is_empty:
                 return
+            self._groups_with_pieces -= bool(of_batches)
+            if self._may_take_pieces:
+                self._arrived.set()
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         """Commit a group, and set the drafts of locked authors aside."""
@@ -184,6 +269,11 @@ class GroupCommit:
             # Perhaps after the commit, so nothing is tried again.
             LOG.exception("group commit failed: tweets=%d", len(group))
         return [InternalError()] * len(group), None
+
+
+def _waiting(drafts: Sequence[TweetDraft]) -> list[_Waiting]:
+    loop = asyncio.get_running_loop()
+    return [_Waiting(draft, loop.create_future()) for draft in drafts]
 
 
 def _answer_busy(group: Sequence[_Waiting]) -> None:

@@ -1,7 +1,9 @@
 """The attacks. Each makes legal calls until its process is ended.
 
-All of them come from one address, with the tokens of accounts that anybody can create. Those whose
-calls are limited stay within the limits of the contract, since more calls would only be refused.
+Those of a round come from one address, with the tokens of accounts that anybody can create. Most
+make the calls that the limits of the contract allow; the calls that are refused are part of the
+attack. Each round has another address, and other accounts where the limit of a user is low, so that
+no round finds the limits used up by the one before.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ from core.auth.addresses import FORWARDED_KEY
 from core.auth.authorizer import METADATA_KEY
 from core.rpc.tls import open_channel
 
-ADDRESS = "203.0.113.1"
 CONNECT_SECONDS = 10.0
 # What the contract allows one user per second, for methods of 1,200, 600 and 60 calls a minute.
 READS = 20.0
@@ -64,6 +65,12 @@ class Target:
     doomed: int
     """The account to delete in this round."""
     doomed_token: str
+    round_number: int
+
+    @property
+    def address(self) -> str:
+        """Where the attack comes from."""
+        return f"203.0.113.{self.round_number + 1}"
 
     @cached_property
     def readers(self) -> ReadServiceStub:
@@ -121,7 +128,9 @@ def change_passwords(target: Target) -> None:
 
     def call(number: int) -> None:
         account = number % len(accounts)
-        request = w.UpdateUserRequest(user_id=accounts[account], password=PASSWORD)
+        request = w.UpdateUserRequest(
+            user_id=accounts[account], password=PASSWORD, current_password=PASSWORD
+        )
         target.writers.UpdateUser(request, metadata=_as(target, account))
 
     _repeat(call, UPDATES * len(accounts), threads=16)
@@ -131,7 +140,7 @@ def create_batches(target: Target) -> None:
     """Create a thousand tweets with each call, from a few accounts."""
 
     def call(number: int) -> None:
-        account = number % SOME_ACCOUNTS
+        account = _some_account(target, number)
         item = w.CreateTweetRequest(user_id=target.people.accounts[account], content="x" * 280)
         request = w.BatchCreateTweetsRequest(requests=[item] * 1000)
         target.writers.BatchCreateTweets(request, metadata=_as(target, account))
@@ -145,7 +154,7 @@ def follow_and_unfollow(target: Target) -> None:
     celebrity = target.people.authors[0]
 
     def call(number: int) -> None:
-        account = number % SOME_ACCOUNTS
+        account = _some_account(target, number)
         own = target.people.accounts[account]
         follow = w.FollowUserRequest(follower_id=own, followed_id=celebrity)
         unfollow = w.UnfollowUserRequest(follower_id=own, followed_id=celebrity)
@@ -158,14 +167,14 @@ def follow_and_unfollow(target: Target) -> None:
 def delete_account(target: Target) -> None:
     """Delete an account with many tweets."""
     request = w.DeleteUserRequest(user_id=target.doomed)
-    headers = _headers(target.doomed_token)
+    headers = _headers(target, target.doomed_token)
     _repeat(lambda _: target.writers.DeleteUser(request, metadata=headers), None, calls=1)
 
 
 def send_large_bodies(target: Target) -> None:
     """Send megabytes of JSON to a path that anybody may use, on four connections."""
     body = json.dumps({"username": "x" * LARGE_BODY_BYTES}).encode()[:LARGE_BODY_BYTES]
-    request = _head("/sessions", len(body)) + body
+    request = _head(target, "/sessions", len(body)) + body
 
     def call(_number: int) -> None:
         with _connect(target.rest_write) as connection:
@@ -210,7 +219,7 @@ def send_slow_bodies(target: Target) -> None:
     for port, path in ((target.rest_write, "/tweets"), (target.rest_read, "/users:batchGet")):
         for _ in range(SLOW_BODIES):
             connection = _connect(port)
-            connection.sendall(_head(path, 1000))
+            connection.sendall(_head(target, path, 1000))
             held.append(connection)
     _repeat(lambda number: held[number % len(held)].send(b" "), 2.0 * len(held), threads=1)
 
@@ -273,13 +282,19 @@ def _repeat(
             future.result()
 
 
+def _some_account(target: Target, number: int) -> int:
+    """Return one of the few accounts that take part in this round."""
+    before = target.round_number * SOME_ACCOUNTS
+    return (before + number % SOME_ACCOUNTS) % len(target.people.accounts)
+
+
 def _as(target: Target, account: int | None = 0) -> Headers:
     """Return the metadata of a call by an account; None for a call without a token."""
-    return _headers("" if account is None else target.tokens[account])
+    return _headers(target, "" if account is None else target.tokens[account])
 
 
-def _headers(token: str) -> Headers:
-    address = (FORWARDED_KEY, ADDRESS)
+def _headers(target: Target, token: str) -> Headers:
+    address = (FORWARDED_KEY, target.address)
     return (address, (METADATA_KEY, f"Bearer {token}")) if token else (address,)
 
 
@@ -287,11 +302,11 @@ def _connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=CONNECT_SECONDS)
 
 
-def _head(path: str, length: int) -> bytes:
+def _head(target: Target, path: str, length: int) -> bytes:
     lines = [
         f"POST {path} HTTP/1.1",
         "Host: localhost",
-        f"X-Forwarded-For: {ADDRESS}",
+        f"X-Forwarded-For: {target.address}",
         "Content-Type: application/json",
         f"Content-Length: {length}",
     ]

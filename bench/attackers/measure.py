@@ -120,6 +120,7 @@ def _target(bench: Bench, people: People, signer: Signer, number: int) -> Target
         tokens=[signer.sign(Caller(account))[0] for account in people.accounts],
         doomed=doomed,
         doomed_token=signer.sign(Caller(doomed))[0],
+        round_number=number,
     )
 
 

@@ -23,6 +23,8 @@ from core.auth.authorizer import METADATA_KEY
 
 # A call that fails counts as one that takes this long.
 CALL_SECONDS = 10.0
+# How many calls of one method are in progress at a time, at most.
+CONCURRENT_CALLS = 16
 _HUNDRED_PERCENT = 100
 
 Headers = tuple[tuple[str, str], ...]
@@ -114,16 +116,15 @@ class Others:
 
 
 def _measure(call: Callable[[int], object], per_second: float, seconds: float) -> Latencies:
-    """Make one call after another; each has a time at which it is due.
+    """Make calls, each in a thread of its own when it is due, as if by users who do not wait.
 
-    A call that has to wait for the one before it took as long as its caller waited, so that a stall
-    counts for all calls that were due in it.
+    A call that finds no free thread took as long as its caller waited, so that a stall counts for
+    all calls that were due in it.
     """
     found = Latencies()
     start = time.perf_counter()
-    for number in range(max(1, int(seconds * per_second))):
-        due = start + number / per_second
-        time.sleep(max(0.0, due - time.perf_counter()))
+
+    def make(number: int, due: float) -> None:
         try:
             call(number)
         except grpc.RpcError:
@@ -131,6 +132,10 @@ def _measure(call: Callable[[int], object], per_second: float, seconds: float) -
             found.milliseconds.append(CALL_SECONDS * 1000)
         else:
             found.milliseconds.append((time.perf_counter() - due) * 1000)
-        if time.perf_counter() > start + seconds + CALL_SECONDS:
-            break
+
+    with ThreadPoolExecutor(CONCURRENT_CALLS) as pool:
+        for number in range(max(1, int(seconds * per_second))):
+            due = start + number / per_second
+            time.sleep(max(0.0, due - time.perf_counter()))
+            pool.submit(make, number, due)
     return found

@@ -49,3 +49,16 @@ async def test_a_body_over_the_limit_is_not_waited_for(commands: Client) -> None
         async with asyncio.timeout(DEADLINE_SECONDS):
             assert (await reader.readline()).split()[1] == b"413"
         writer.close()
+
+
+async def test_a_large_body_is_not_read_after_the_answer(commands: Client) -> None:
+    """Reading it would cost more than refusing it; the client has time to read the answer."""
+    length = 64 * 1024 * 1024
+    head = f"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", commands.port)
+    writer.write(head + b"x" * length)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert (await reader.readline()).split()[1] == b"413"
+        with pytest.raises(ConnectionError):
+            await writer.drain()
+    writer.close()

@@ -15,9 +15,10 @@ from core.errors import (
     UserBusyError,
 )
 from core.feed.history import Lsn, Moment
+from core.runtime.callers import CALLER
 from write_service import group_commit, locked_authors
 from write_service.drafts import TweetDraft
-from write_service.group_commit import UNREACHABLE_LSN, GroupCommit, Result
+from write_service.group_commit import COMMITTERS, PIECE, UNREACHABLE_LSN, GroupCommit, Result
 from write_service.rollbacks import RequestIdLockedError, RolledBackError
 
 
@@ -39,6 +40,8 @@ class _Store:
 
     async def create(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
         await self.open.wait()
+        for _ in range(5):  # as Postgres would, let other tasks go on
+            await asyncio.sleep(0)
         self.groups.append(len(drafts))
         self.tried.set()
         if self.down:
@@ -232,8 +235,98 @@ async def test_a_cancelled_caller_does_not_fail_the_group() -> None:
 
 
 async def test_a_full_queue_refuses_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue is limited, so that a flood of tweets cannot fill the memory."""
-    monkeypatch.setattr(group_commit, "MAX_WAITING", 2)
-    commits = GroupCommit(_Store().create)
+    """The queue is limited, so that a flood of tweets cannot fill the memory.
+
+    Batches have a limit of their own, so they do not cause single tweets to be refused.
+    """
+    monkeypatch.setattr(group_commit, "MAX_WAITING", 1)
+    monkeypatch.setattr(group_commit, "MAX_IN_BATCHES", 2)
+    store = _Store()
+    commits = GroupCommit(store.create)
+    batch = asyncio.create_task(commits.submit([_draft(n) for n in range(2)]))
+    single = asyncio.create_task(commits.submit([_draft(3)]))
+    await asyncio.sleep(0)
     with pytest.raises(OverloadedError):
-        await commits.submit([_draft(n) for n in range(3)])
+        await commits.submit([_draft(n) for n in range(2)])
+    with pytest.raises(OverloadedError):
+        await commits.submit([_draft(3)])
+    commits.start()
+    await asyncio.gather(batch, single)
+    await commits.submit([_draft(n) for n in range(2)])
+    await commits.close()
+    assert sorted(store.created) == [0, 0, 1, 1, 3]
+
+
+async def test_a_single_tweet_does_not_wait_for_batches() -> None:
+    """However many batches wait, one piece of them is committed at a time, beside the tweet."""
+    store = _Store()
+    commits = GroupCommit(store.create)
+    commits.start()
+    await commits.submit([_draft(2)])
+    store.open.clear()
+    store.groups.clear()
+    batches = [asyncio.create_task(commits.submit([_draft(1)] * 1000)) for _ in range(10)]
+    await asyncio.sleep(0)
+    single = asyncio.create_task(commits.submit([_draft(2)]))
+    await asyncio.sleep(0)
+    store.open.set()
+    assert isinstance((await single)[0][0], Tweet)
+    assert sorted(store.groups[:COMMITTERS]) == [1, PIECE]
+    await asyncio.gather(*batches)
+    await commits.close()
+    assert max(store.groups) == PIECE
+
+
+async def test_batches_use_whole_groups_while_there_are_no_single_tweets() -> None:
+    """Loading many tweets takes few transactions."""
+    store = _Store()
+    commits = GroupCommit(store.create)
+    commits.start()
+    await asyncio.gather(*(commits.submit([_draft(1)] * 1000) for _ in range(20)))
+    await commits.close()
+    assert max(store.groups) == group_commit.MAX_GROUP
+
+
+async def test_batches_of_callers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has sent many batches before delays the batch of another by one piece of them."""
+    monkeypatch.setattr(group_commit, "MAX_GROUP", PIECE)
+    store = _Store()
+    commits = GroupCommit(store.create)
+    batches = []
+    for caller, author in (*[("greedy", 1)] * 5, ("other", 2)):
+        CALLER.set((caller,))
+        batches.append(asyncio.create_task(commits.submit([_draft(author)] * 2 * PIECE)))
+    await asyncio.sleep(0)
+    commits.start()
+    await batches[-1]
+    assert store.created.count(1) <= 4 * PIECE
+    await asyncio.gather(*batches)
+    await commits.close()
+
+
+async def test_a_batch_is_created_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids of a batch grow in request order, also if several transactions create it."""
+    monkeypatch.setattr(group_commit, "MAX_GROUP", PIECE)
+    store = _Store()
+    commits = GroupCommit(store.create)
+    commits.start()
+    count = 3 * PIECE + 1
+    await commits.submit([_draft(n) for n in range(count)])
+    await commits.close()
+    assert store.created == list(range(count))
+
+
+async def test_a_batch_waits_once_for_a_locked_author(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pieces after the first one know that the author is locked."""
+    _wait_for_locks(monkeypatch, 0.02)
+    monkeypatch.setattr(group_commit, "MAX_GROUP", PIECE)
+    store = _Store()
+    store.locked = {1}
+    commits = GroupCommit(store.create)
+    commits.start()
+    answers, _ = await commits.submit([_draft(n % 2) for n in range(3 * PIECE)])
+    await commits.close()
+    assert [isinstance(answer, UserBusyError) for answer in answers] == [False, True] * (
+        3 * PIECE // 2
+    )
+    assert sum(store.groups) <= 2 * PIECE + PIECE + 100  # and the tries of the locked author
