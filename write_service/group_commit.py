@@ -43,6 +43,9 @@ COMMITTERS = 2
 # takes pieces until they have that many. After SINGLE_SECONDS without any, both are MAX_GROUP.
 PIECE = 100
 SINGLE_SECONDS = 1.0
+# While single tweets arrive, pieces pause for this multiple of the duration of each transaction
+# that had some.
+PAUSE_FACTOR = 1.0
 # Drafts in all batches that are not answered yet. They have a limit of their own, so that batches
 # never cause single tweets to be refused.
 MAX_IN_BATCHES = 20_000
@@ -99,6 +102,8 @@ class GroupCommit:
         self._pieces: FairQueue[list[_Waiting]] = FairQueue()
         self._groups_with_pieces = 0
         """How many of the transactions in progress have pieces of batches."""
+        self._pause_until = -math.inf
+        """When the pause after the last such transaction ends, in time.monotonic() seconds."""
         self._in_batches = 0
         self._batches_done = asyncio.Event()
         self._batches_done.set()
@@ -187,9 +192,15 @@ class GroupCommit:
 
     @property
     def _may_take_pieces(self) -> bool:
-        """Whether pieces wait, and leave a transaction to single drafts if such drafts arrive."""
+        """Whether pieces wait, and may be taken now.
+
+        While single drafts arrive, one transaction is left to them, and after each transaction with
+        pieces there is a pause, because what follows a commit keeps the machine busy as well.
+        """
+        if not self._are_singles_recent:
+            return self._pieces.count > 0
         is_one_left = self._groups_with_pieces < COMMITTERS - 1
-        return self._pieces.count > 0 and (is_one_left or not self._are_singles_recent)
+        return self._pieces.count > 0 and is_one_left and time.monotonic() >= self._pause_until
 
     def _take_singles(self) -> list[_Waiting]:
         count = min(MAX_GROUP, len(self._singles))
@@ -212,13 +223,22 @@ class GroupCommit:
                 self._arrived.clear()
             taken = singles + of_batches
             group = [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]
+            began = time.monotonic()
             if group:
                 await self._commit(group)
             elif self._closing and is_empty:
                 return
-            self._groups_with_pieces -= bool(of_batches)
+            if of_batches:
+                self._groups_with_pieces -= 1
+                self._pause(PAUSE_FACTOR * (time.monotonic() - began))
             if self._may_take_pieces:
                 self._arrived.set()
+
+    def _pause(self, seconds: float) -> None:
+        """Take no pieces for a while if single drafts arrive."""
+        self._pause_until = time.monotonic() + seconds
+        # Wakes a committer a little later, when the pause is over in any case.
+        asyncio.get_running_loop().call_later(seconds + 0.001, self._arrived.set)
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         """Commit a group, and set the drafts of locked authors aside."""

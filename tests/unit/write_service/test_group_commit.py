@@ -277,6 +277,22 @@ async def test_a_single_tweet_does_not_wait_for_batches() -> None:
     assert max(store.groups) == PIECE
 
 
+async def test_batches_pause_while_single_tweets_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a transaction with a piece, only single tweets are committed for a while."""
+    monkeypatch.setattr(group_commit, "PAUSE_FACTOR", 1e6)
+    store = _Store()
+    commits = GroupCommit(store.create)
+    commits.start()
+    await commits.submit([_draft(2)])
+    store.groups.clear()
+    batch = asyncio.create_task(commits.submit([_draft(1)] * 1000))
+    for _ in range(20):
+        await commits.submit([_draft(2)])
+    assert sum(store.groups) == 20 + PIECE
+    batch.cancel()
+    await commits.close()
+
+
 async def test_batches_use_whole_groups_while_there_are_no_single_tweets() -> None:
     """Loading many tweets takes few transactions."""
     store = _Store()
