@@ -207,25 +207,33 @@ def reload_new_tables(system: System, file: Path) -> None:
     Other commands hold locks meanwhile, so it may take a few attempts.
     """
     arguments = ("--clean", "--if-exists", "--single-transaction", "-d", DATABASE, str(file))
+    _reload(system, "pg_restore", *arguments)
+
+
+def reload_rows(system: System, file: Path) -> None:
+    """Replace the rows of the running database by those of a dump, in a transaction.
+
+    It may take a few attempts, as in reload_tables().
+    """
+    script = file.with_suffix(".sql")
+    _run(system, "pg_restore", "--data-only", "--disable-triggers", "-f", str(script), str(file))
+    ((tables,),) = sql(system, _TABLES)
+    arguments = ("-1", "-q", "-v", "ON_ERROR_STOP=1", "-c", f"TRUNCATE {tables}", "-f", str(script))
+    _reload(system, "psql", *arguments)
+
+
+def _reload(system: System, program: str, *arguments: str) -> None:
+    """Run a program until no other transaction is in its way."""
 
     def reloaded() -> bool:
         try:
-            _run(system, "pg_restore", *arguments)
+            _run(system, program, *arguments)
         except AssertionError as error:
             assert "deadlock detected" in str(error)  # noqa: PT017 - any other error is a failure
             return False
         return True
 
     wait_until(reloaded, "the dump is reloaded", SECONDS)
-
-
-def reload_rows(system: System, file: Path) -> None:
-    """Replace the rows of the running database by those of a dump, in a transaction."""
-    script = file.with_suffix(".sql")
-    _run(system, "pg_restore", "--data-only", "--disable-triggers", "-f", str(script), str(file))
-    ((tables,),) = sql(system, _TABLES)
-    arguments = ("-1", "-q", "-v", "ON_ERROR_STOP=1", "-c", f"TRUNCATE {tables}", "-f", str(script))
-    _run(system, "psql", *arguments)
 
 
 # Parts of the above ------------------------------------------------------------------------------

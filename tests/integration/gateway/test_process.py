@@ -89,7 +89,8 @@ def test_a_taken_port_ends_the_process_with_one_sentence(fanfare: Fanfare, servi
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"fanfare: cannot listen on 127.0.0.1:{port}: ")
-    assert re.search(r"\S+ \(process \d+\) listens on the port; stop it, or set", last)
+    holder = r"\S+ \(process \d+\) of another `fanfare up` listens on the port; stop it, or set"
+    assert re.search(holder, last)
     assert f"FANFARE_REST_{service.upper()}_PORT" in last
     assert "Traceback" not in done.stderr
 
