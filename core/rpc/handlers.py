@@ -16,7 +16,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from core.auth.addresses import network_of
+from core.auth.addresses import ClientAddresses
 from core.auth.authorizer import Authorizer, CountedCall, MethodAuthorizer
 from core.auth.call_context import Context
 from core.errors import (
@@ -31,6 +31,9 @@ from core.rpc.validation import validate
 from core.runtime.callers import CALLER
 
 LOG = logging.getLogger(__name__)
+
+# Where calls come from if authentication is off: no proxy is believed then.
+_PEERS = ClientAddresses(())
 
 Result = TypeVar("Result")
 # A method returns the response message, or that message already serialised.
@@ -107,7 +110,7 @@ class MethodHandler:
     async def _count(self, context: Context) -> CountedCall | None:
         if self._authorizer is not None:
             return await self._authorizer.count(context)
-        address = network_of(context.address)
+        address = _PEERS.network(context)
         CALLER.set((address, address))
         return None
 
