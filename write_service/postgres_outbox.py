@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import sql
 from psycopg.rows import args_row, class_row, scalar_row
 
 from core.auth.ended_tokens import ENDED_SECONDS
@@ -63,14 +64,15 @@ class PostgresOutbox:
         """
         self._connection = connect(dsn, "relay", silence_seconds)
         self._silence_seconds = silence_seconds
+        # By table, and the column with the time that its rows expire by.
         self._retention_seconds = {
-            "purge_sent_events": retention_days * DAY_SECONDS,
-            "purge_requests": REQUEST_RETENTION_SECONDS,
-            "purge_ended_tokens": ENDED_SECONDS,
-            "purge_freed_usernames": USERNAME_RETENTION_SECONDS,
+            ("outbox", "sent_at"): retention_days * DAY_SECONDS,
+            ("tweet_requests", "tweet_deleted_at"): REQUEST_RETENTION_SECONDS,
+            ("ended_tokens", "ended_at"): ENDED_SECONDS,
+            ("freed_usernames", "freed_at"): USERNAME_RETENTION_SECONDS,
         }
-        # By query, the last_at of its last purge, if that may have left expired rows.
-        self._purged_up_to: dict[str, datetime] = {}
+        # The last_at of the last purge of each, if that may have left expired rows.
+        self._purged_up_to: dict[tuple[str, str], datetime] = {}
         # Marking events as sent need not wait for the disk. If a crash of Postgres undoes the
         # latest markings, the events are sent again in order, as after a crash of the relay.
         self._connection.execute("SET synchronous_commit = off")
@@ -183,21 +185,21 @@ class PostgresOutbox:
         Returns:
             Whether there may be more of them.
         """
+        cursors = {}
         with self._connection.pipeline():
-            cursors = {
-                query: self._connection.cursor(row_factory=class_row(_PurgedRows)).execute(
-                    SQL[query],
-                    {"seconds": seconds, "limit": limit, "after": self._purged_up_to.get(query)},
+            for place, seconds in self._retention_seconds.items():
+                after = self._purged_up_to.get(place)
+                cursors[place] = self._connection.cursor(row_factory=class_row(_PurgedRows))
+                cursors[place].execute(
+                    _purge(*place), {"seconds": seconds, "limit": limit, "after": after}
                 )
-                for query, seconds in self._retention_seconds.items()
-            }
         # Once no expired rows are left, the next purge begins at the oldest row again: some rows
         # may have been locked, or the clock may have been set back.
         self._purged_up_to = {}
-        for query, cursor in cursors.items():
+        for place, cursor in cursors.items():
             purged = cursor.fetchone()
             if purged is not None and purged.count == limit and purged.last_at is not None:
-                self._purged_up_to[query] = purged.last_at
+                self._purged_up_to[place] = purged.last_at
         return bool(self._purged_up_to)
 
     @contextmanager
@@ -209,3 +211,10 @@ class PostgresOutbox:
         with self._connection.transaction():
             self._connection.execute("SET LOCAL synchronous_commit TO DEFAULT")
             yield
+
+
+def _purge(table: str, column: str) -> sql.Composed:
+    """Return the statement that purges a table by the time in a column."""
+    return sql.SQL(SQL["purge"]).format(
+        table=sql.Identifier(table), expires_by=sql.Identifier(column)
+    )

@@ -363,56 +363,20 @@ marked AS (
 )
 SELECT true FROM newest
 
--- name: purge_sent_events
--- Deletes sent events whose retention has expired, the oldest first, at most limit. Returns how many
--- were deleted, and when the last of them was sent. The next call passes that time as after. Without
--- it, each call would read the index from its beginning, through the entries of all rows that were
--- deleted since the last vacuum.
+-- name: purge
+-- Deletes the rows of a table whose retention has expired, by the time in a column: the oldest first,
+-- at most limit. Returns how many were deleted, and the last of their times. The next call passes that
+-- time as after. Without it, each call would read the index from its beginning, through the entries of
+-- all rows that were deleted since the last vacuum.
 WITH expired AS MATERIALIZED (
-    SELECT ctid AS place, sent_at FROM outbox
-    WHERE sent_at >= coalesce(%(after)s, '-infinity'::timestamptz)
-        AND sent_at < now() - %(seconds)s * interval '1 second'
-    ORDER BY sent_at LIMIT %(limit)s
+    SELECT ctid AS place, {expires_by} FROM {table}
+    WHERE {expires_by} >= coalesce(%(after)s, '-infinity'::timestamptz)
+        AND {expires_by} < now() - %(seconds)s * interval '1 second'
+    ORDER BY {expires_by} LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
-purged AS (DELETE FROM outbox WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
-SELECT count(*), max(sent_at) AS last_at FROM expired
-
--- name: purge_requests
--- Does the same as purge_sent_events for the request_ids of deleted tweets.
-WITH expired AS MATERIALIZED (
-    SELECT ctid AS place, tweet_deleted_at FROM tweet_requests
-    WHERE tweet_deleted_at >= coalesce(%(after)s, '-infinity'::timestamptz)
-        AND tweet_deleted_at < now() - %(seconds)s * interval '1 second'
-    ORDER BY tweet_deleted_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-),
-purged AS (DELETE FROM tweet_requests WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
-SELECT count(*), max(tweet_deleted_at) AS last_at FROM expired
-
--- name: purge_ended_tokens
--- Does the same as purge_sent_events for ended access tokens.
-WITH expired AS MATERIALIZED (
-    SELECT ctid AS place, ended_at FROM ended_tokens
-    WHERE ended_at >= coalesce(%(after)s, '-infinity'::timestamptz)
-        AND ended_at < now() - %(seconds)s * interval '1 second'
-    ORDER BY ended_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-),
-purged AS (DELETE FROM ended_tokens WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
-SELECT count(*), max(ended_at) AS last_at FROM expired
-
--- name: purge_freed_usernames
--- Does the same as purge_sent_events for usernames that were given up.
-WITH expired AS MATERIALIZED (
-    SELECT ctid AS place, freed_at FROM freed_usernames
-    WHERE freed_at >= coalesce(%(after)s, '-infinity'::timestamptz)
-        AND freed_at < now() - %(seconds)s * interval '1 second'
-    ORDER BY freed_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
-),
-purged AS (DELETE FROM freed_usernames WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
-SELECT count(*), max(freed_at) AS last_at FROM expired
+purged AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
+SELECT count(*), max({expires_by}) AS last_at FROM expired
 
 -- name: tweet_author
 SELECT user_id FROM tweets JOIN users ON users.id = user_id
