@@ -117,8 +117,9 @@ def _check_topic(bootstrap_servers: str, name: str, retention_days: float) -> li
         _topic_config(admin, name),
     )
     found = topic_findings(settings)
-    for topic in (name, dead_letter_topic(name)):
-        config = settings.config if topic == name else _topic_config(admin, topic)
+    letters = dead_letter_topic(name)
+    configs = {name: settings.config, letters: _topic_config(admin, letters)}
+    for topic, config in configs.items():
         if config is not None:
             found += retention_findings(topic, config, retention_days)
     return found

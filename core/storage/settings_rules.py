@@ -7,7 +7,7 @@ wrong, wasteful or unsafe. Severity says how bad each of them is.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -71,24 +71,24 @@ class TopicSettings:
 
 def postgres_findings(settings: PostgresSettings) -> list[Finding]:
     """Return the findings for a Postgres primary."""
-    found, warnings = [], []
+    errors, warnings = [], []
     if settings.version < MIN_POSTGRES * 10_000:
-        found.append(
+        errors.append(
             f"Postgres is version {settings.version // 10_000}, which is too old; upgrade it to "
             f"{MIN_POSTGRES} or newer"
         )
     if settings.fsync == "off":
-        found.append(
+        errors.append(
             "fsync is off in Postgres, so a crash can lose acknowledged commands and damage the "
             "database; set fsync = on"
         )
     if settings.full_page_writes == "off":
-        found.append(
+        errors.append(
             "full_page_writes is off in Postgres, so a crash can damage the database; set "
             "full_page_writes = on"
         )
     if settings.synchronous_commit in {"off", "local"}:
-        found.append(
+        errors.append(
             f"synchronous_commit is {settings.synchronous_commit} in Postgres, so a crash can lose "
             "acknowledged commands and leave wrong timelines behind; set synchronous_commit = on "
             "in Postgres, and for Fanfare's role and database"
@@ -103,10 +103,7 @@ def postgres_findings(settings: PostgresSettings) -> list[Finding]:
             "archive_timeout is 0 in Postgres, so deleted data stay in the write-ahead log of a "
             "quiet server; set archive_timeout = 30min"
         )
-    return [
-        *(Finding(Severity.ERROR, text) for text in found),
-        *(Finding(Severity.WARNING, text) for text in warnings),
-    ]
+    return _findings(errors, warnings)
 
 
 def redis_findings(info: Mapping[str, Any]) -> list[Finding]:
@@ -199,10 +196,7 @@ def topic_findings(settings: TopicSettings) -> list[Finding]:
             f"min.insync.replicas of {topic} is {in_sync}, so an event can be lost with the only "
             f"broker that has it; set min.insync.replicas={MIN_IN_SYNC}"
         )
-    return [
-        *(Finding(Severity.ERROR, text) for text in errors),
-        *(Finding(Severity.WARNING, text) for text in warnings),
-    ]
+    return _findings(errors, warnings)
 
 
 def retention_findings(name: str, config: Mapping[str, str], days: float) -> list[Finding]:
@@ -222,3 +216,10 @@ def retention_findings(name: str, config: Mapping[str, str], days: float) -> lis
         "`fanfare migrate`, which sets retention.ms and segment.ms"
     )
     return [Finding(Severity.WARNING, text)]
+
+
+def _findings(errors: Sequence[str], warnings: Sequence[str]) -> list[Finding]:
+    return [
+        *(Finding(Severity.ERROR, text) for text in errors),
+        *(Finding(Severity.WARNING, text) for text in warnings),
+    ]
