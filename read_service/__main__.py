@@ -86,8 +86,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             cors = Cors(settings.cors_origins)
             servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
 
-        # Unsafe settings of Redis are only logged, because Postgres can answer every read.
         await refuse_newer_schema(settings.primary_dsn())
+        # Unsafe settings of Redis are only logged, because Postgres can answer every read.
         await checks.start(refuse=False)
         await primary.open()
         if replica is not primary:

@@ -130,14 +130,14 @@ class GroupCommit:
     async def submit(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment | None]:
         """Create tweets, and return when all of them are committed or have failed.
 
+        A batch whose caller is cancelled ends after the piece that is in the queue.
+
         Returns:
             The result for each draft, in order; and a moment at or after the commits, or None if
             there was no commit.
 
         Raises:
             OverloadedError: too many drafts wait already; none of these was accepted.
-
-        A batch whose caller is cancelled ends after the piece that is in the queue.
         """
         if len(drafts) > 1:
             answers = await self._submit_batch(drafts)
