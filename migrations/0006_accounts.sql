@@ -21,7 +21,7 @@ CREATE TABLE ended_tokens (
 );
 CREATE INDEX ended_tokens_ended_idx ON ended_tokens (ended_at);
 
--- Sessions that exist already count as old, because nobody knows when they began.
+-- Sessions that exist already count as old, because the time when they began was not stored.
 ALTER TABLE sessions ADD COLUMN signed_in_at timestamptz NOT NULL DEFAULT '1970-01-01 00:00Z';
 ALTER TABLE sessions ALTER COLUMN signed_in_at SET DEFAULT now();
 

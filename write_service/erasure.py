@@ -2,7 +2,7 @@
 
 DeleteUser marks the user as deleted and takes the first step in the same transaction. From then on
 the user does not exist for readers and commands. Most users are gone completely with the first
-step. Whoever has more tweets or follows than one step erases is erased by the Eraser, which runs in
+step. A user with more tweets or follows than one step erases is erased by the Eraser, which runs in
 every write process, beside the commands. The last step deletes the user's row.
 """
 

@@ -1,6 +1,6 @@
 """Fair shares: which of the waiting statements may use one of a few connections next.
 
-Whoever asks gets a slot at once while one is free. Otherwise addresses take turns, and within an
+A caller gets a slot at once while one is free. Otherwise addresses take turns, and within an
 address its callers: each turn serves one statement, however many more are waiting. So an address
 with a thousand statements, or with a thousand users, delays a caller elsewhere by one statement.
 The work of the process itself comes first: there is little of it, and callers depend on it.

@@ -290,7 +290,7 @@ def test_a_name_that_is_being_freed_is_not_taken(people: People) -> None:
 
 
 def test_a_user_can_keep_a_limited_number_of_names(people: People) -> None:
-    """Whoever renames without end blocks only the last few names."""
+    """A user who renames without end blocks only the last few names."""
     names = [_name() for _ in range(MAX_KEPT + 3)]
     person = _create(people, names[0])
     for name in names[1:]:

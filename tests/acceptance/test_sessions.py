@@ -307,7 +307,7 @@ def test_guessing_is_slowed_down(people: People) -> None:
 
 
 def test_invalid_requests_are_counted_before_they_are_read(people: People) -> None:
-    """Whoever sends only requests or tokens that are refused is told to wait as well."""
+    """A caller whose requests or tokens are all refused is told to wait as well."""
     fanfare = people.fanfare
     limit = 60
     for verb, path, body, refused in (

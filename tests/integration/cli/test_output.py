@@ -108,7 +108,7 @@ def test_no_other_user_may_write_what_a_command_makes(
 
 
 def test_a_closed_output_stops_nothing(script: list[str], tmp_path: Path) -> None:
-    """Whoever closes it wants no output."""
+    """A reader that closes the pipe wants no more output."""
     path = tmp_path / "done"
     status, _, told = _run([*script, str(path)], ">&-")
     assert (status, told, path.read_text()) == (0, "", "done")

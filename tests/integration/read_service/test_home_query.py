@@ -94,7 +94,7 @@ async def test_a_page_is_the_joins(
     is_reversed: bool,
     data: st.DataObject,
 ) -> None:
-    """Whoever posted what and when, any page at any offset has the ids of the join."""
+    """Any page at any offset has the ids of the join, for any authors and times of the tweets."""
     home = _home(fanfare, authors[::-1] if is_reversed else authors)
     for _ in range(5):
         before = data.draw(st.sampled_from([FROM_THE_TOP, *home.ids]), "before")

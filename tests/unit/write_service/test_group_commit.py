@@ -304,7 +304,7 @@ async def test_batches_use_whole_groups_while_there_are_no_single_tweets() -> No
 
 
 async def test_batches_of_callers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has sent many batches before delays the batch of another by one piece of them."""
+    """A caller with many batches waiting delays the batch of another by one piece of them."""
     monkeypatch.setattr(group_commit, "MAX_GROUP", PIECE)
     store = _Store()
     commits = GroupCommit(store.create)

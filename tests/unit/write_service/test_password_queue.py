@@ -1,4 +1,4 @@
-"""The password queue: whoever floods it makes nobody else wait or fail."""
+"""The password queue: a caller who floods it makes nobody else wait or fail."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_kinds_take_turns() -> None:
     others=st.lists(st.sampled_from("abcdef"), max_size=MAX_WAITING // 2 - 1),
 )
 def test_only_the_flood_is_refused_and_only_the_flood_waits(flood: int, others: list[str]) -> None:
-    """Whoever has fewer calls waiting than the flood is served, in turns with it."""
+    """A caller with fewer calls waiting than the flood is served, in turns with it."""
 
     async def run() -> None:
         work = Work()
@@ -111,7 +111,7 @@ async def test_equals_do_not_push_each_other_out() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(Kind), st.sampled_from("xyz"), st.booleans())))
 def test_no_slot_is_lost(calls: list[tuple[Kind, str, bool]]) -> None:
-    """Whoever is cancelled, while waiting or when served, leaves the others and the slots alone."""
+    """A caller that is cancelled, waiting or served, leaves the others and the slots alone."""
 
     async def run() -> None:
         work = Work(max_waiting=1000)

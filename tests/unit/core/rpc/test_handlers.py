@@ -139,7 +139,7 @@ async def test_a_call_that_is_refused_does_nothing(answer: Answer, step: str) ->
 
 
 async def test_a_call_is_counted_before_it_is_parsed() -> None:
-    """Whoever has no calls left costs no parsing, and unusable bytes use up calls."""
+    """A caller who has no calls left costs no parsing, and unusable bytes use up calls."""
     with pytest.raises(PermissionDeniedError):
         await MethodHandler(GET_USER, _unused, _Rule("count")).answer_bytes(b"\xff", CONTEXT)
     rule = _Rule()
