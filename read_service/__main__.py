@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from fanfare.read.v1 import read_pb2
 
-from core.auth.access_tokens import PublicKeys, Verifier
-from core.auth.addresses import ClientAddresses, parse_networks
-from core.auth.authorizer import Authorizer
-from core.auth.ended_tokens import EndedTokens
-from core.auth.rate_limits import RateLimiter
-from core.auth.security_log import SecurityLog
+from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
-from core.runtime.security_log_file import open_security_log
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
@@ -69,7 +62,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
         authorizer = None
         if settings.auth_keys is not None:
-            authorizer = await _authorizer(settings, settings.auth_keys, stack)
+            parts = authentication(settings, settings.auth_keys, "read")
+            authorizer = (await stack.enter_async_context(parts)).authorizer
         handlers = Handlers(authorizer)
         handlers.add_service(
             read_pb2.DESCRIPTOR.services_by_name["ReadService"],
@@ -96,22 +90,6 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await stack.enter_async_context(running(watch.run()))
         await stack.enter_async_context(serving(*servers))
         await stopping.wait()
-
-
-async def _authorizer(settings: Settings, keys: Path, stack: AsyncExitStack) -> Authorizer:
-    """Return the authorizer; keys: the folder of the public keys; stack: closes what it needs."""
-    limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-    stack.callback(limits.close)
-    addresses = ClientAddresses(parse_networks(settings.trusted_proxies))
-    log = SecurityLog("read", open_security_log(settings.security_log), addresses)
-    await stack.enter_async_context(running(log.run()))
-    silence = settings.silence_seconds
-    ended = EndedTokens(
-        Database(settings.primary_dsn(), "read-tokens", silence_seconds=silence, max_size=1)
-    )
-    await stack.enter_async_context(ended.watching())
-    verifier = Verifier(PublicKeys(keys), ended.is_ended)
-    return Authorizer(verifier, limits, addresses, log, settings.service_names())
 
 
 if __name__ == "__main__":

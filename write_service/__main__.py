@@ -9,18 +9,13 @@ from functools import partial
 from fanfare.auth.v1 import auth_pb2
 from fanfare.write.v1 import write_pb2
 
-from core.auth.access_tokens import PublicKeys, Signer, Verifier
-from core.auth.addresses import ClientAddresses, parse_networks
-from core.auth.authorizer import Authorizer
-from core.auth.ended_tokens import EndedTokens
-from core.auth.rate_limits import RateLimiter
-from core.auth.security_log import SecurityLog
+from core.auth.access_tokens import Signer
+from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
 from core.rpc.server import GrpcServer
 from core.rpc.tls import certificates
 from core.runtime.process import run, serving
-from core.runtime.security_log_file import open_security_log
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
@@ -67,20 +62,13 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         authorizer = security = None
         sessions: AuthService | NoAuthService = NoAuthService()
         if settings.auth_keys is not None:
-            keys = PublicKeys(settings.auth_keys)
             signer = Signer(settings.auth_keys)
-            addresses = ClientAddresses(parse_networks(settings.trusted_proxies))
-            log, ended = await _security(settings, addresses, stack)
-            authorizer = Authorizer(
-                Verifier(keys, ended.is_ended),
-                _limits(settings, stack),
-                addresses,
-                log,
-                settings.service_names(),
-                store,
+            parts = await stack.enter_async_context(
+                authentication(settings, settings.auth_keys, "write", store)
             )
+            authorizer, ended, log = parts.authorizer, parts.ended, parts.log
             session_store = SessionStore(database)
-            sessions = AuthService(session_store, passwords, signer, keys, ended, log)
+            sessions = AuthService(session_store, passwords, signer, parts.keys, ended, log)
             security = AccountSecurity(session_store, passwords, ended, log)
         handlers = Handlers(authorizer)
         write = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
@@ -114,26 +102,6 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             reporting(grpc, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME)
         )
         await stopping.wait()
-
-
-def _limits(settings: Settings, stack: AsyncExitStack) -> RateLimiter:
-    limits = RateLimiter(settings.redis_address(), settings.redis_prefix)
-    stack.callback(limits.close)
-    return limits
-
-
-async def _security(
-    settings: Settings, addresses: ClientAddresses, stack: AsyncExitStack
-) -> tuple[SecurityLog, EndedTokens]:
-    """Return the security log, and what knows ended access tokens; the stack ends their tasks."""
-    log = SecurityLog("write", open_security_log(settings.security_log), addresses)
-    await stack.enter_async_context(running(log.run()))
-    silence = settings.silence_seconds
-    ended = EndedTokens(
-        Database(settings.primary_dsn(), "write-tokens", silence_seconds=silence, max_size=1)
-    )
-    await stack.enter_async_context(ended.watching())
-    return log, ended
 
 
 if __name__ == "__main__":
