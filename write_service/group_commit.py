@@ -102,8 +102,8 @@ class GroupCommit:
         self._pieces: FairQueue[list[_Waiting]] = FairQueue()
         self._groups_with_pieces = 0
         """How many of the transactions in progress have pieces of batches."""
-        self._pause_until = -math.inf
-        """When the pause after the last such transaction ends, in time.monotonic() seconds."""
+        self._is_pausing = False
+        """Whether there is a pause after such a transaction, for as long as single drafts arrive."""
         self._in_batches = 0
         self._batches_done = asyncio.Event()
         self._batches_done.set()
@@ -200,7 +200,7 @@ class GroupCommit:
         if not self._are_singles_recent:
             return self._pieces.count > 0
         is_one_left = self._groups_with_pieces < COMMITTERS - 1
-        return self._pieces.count > 0 and is_one_left and time.monotonic() >= self._pause_until
+        return self._pieces.count > 0 and is_one_left and not self._is_pausing
 
     def _take_singles(self) -> list[_Waiting]:
         count = min(MAX_GROUP, len(self._singles))
@@ -236,9 +236,14 @@ class GroupCommit:
 
     def _pause(self, seconds: float) -> None:
         """Take no pieces for a while if single drafts arrive."""
-        self._pause_until = time.monotonic() + seconds
-        # Wakes a committer a little later, when the pause is over in any case.
-        asyncio.get_running_loop().call_later(seconds + 0.001, self._arrived.set)
+        self._is_pausing = True
+        # The timer ends the pause. It may fire early, so comparing times in it could keep the pause,
+        # and nothing else would wake a committer.
+        asyncio.get_running_loop().call_later(seconds, self._end_pause)
+
+    def _end_pause(self) -> None:
+        self._is_pausing = False
+        self._arrived.set()
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         """Commit a group, and set the drafts of locked authors aside."""

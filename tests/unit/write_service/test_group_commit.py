@@ -293,6 +293,22 @@ async def test_batches_pause_while_single_tweets_arrive(monkeypatch: pytest.Monk
     await commits.close()
 
 
+async def test_the_end_of_a_pause_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer may fire early, as uvloop's do; the rest of a batch is committed all the same."""
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(group_commit, "PAUSE_FACTOR", 1e6)
+    monkeypatch.setattr(loop, "call_later", lambda _seconds, call: loop.call_soon(call))
+    store = _Store()
+    commits = GroupCommit(store.create)
+    commits.start()
+    await commits.submit([_draft(2)])
+    batch = asyncio.create_task(commits.submit([_draft(1)] * 3 * PIECE))
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert batch.done(), "nobody has been told that the pause is over"
+    await commits.close()
+
+
 async def test_batches_use_whole_groups_while_there_are_no_single_tweets() -> None:
     """Loading many tweets takes few transactions."""
     store = _Store()
