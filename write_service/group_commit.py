@@ -103,7 +103,7 @@ class GroupCommit:
         self._groups_with_pieces = 0
         """How many of the transactions in progress have pieces of batches."""
         self._is_pausing = False
-        """Whether there is a pause after such a transaction, for as long as single drafts arrive."""
+        """Whether there is a pause after such a transaction, while single drafts arrive."""
         self._in_batches = 0
         self._batches_done = asyncio.Event()
         self._batches_done.set()
@@ -237,8 +237,8 @@ class GroupCommit:
     def _pause(self, seconds: float) -> None:
         """Take no pieces for a while if single drafts arrive."""
         self._is_pausing = True
-        # The timer ends the pause. It may fire early, so comparing times in it could keep the pause,
-        # and nothing else would wake a committer.
+        # The timer ends the pause. It may fire early, so comparing times in it could keep the
+        # pause, and nothing else would wake a committer.
         asyncio.get_running_loop().call_later(seconds, self._end_pause)
 
     def _end_pause(self) -> None:
