@@ -46,7 +46,7 @@ unit: $(BIN)/.dev ## Run the unit tests: no servers, under 20 seconds
 
 .PHONY: test
 test: $(BIN)/.dev lint ## Run all checks and all tests, those with real servers too
-	@pytest --durations=10
+	@pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=10
 
 # Prints the seed. If a run fails, its steps are printed; SEED=n repeats the same steps.
 .PHONY: torture

@@ -8,8 +8,10 @@ brokers make it, such as the tests. Every broker that is started from the same j
 from __future__ import annotations
 
 import tempfile
+import threading
 from pathlib import Path
 
+from embedded.jars import locked
 from embedded.kafka import JARS, JVM, archive_path, java, prepare_kafka
 from embedded.ports import free_ports
 from embedded.server import ServerProcess
@@ -21,8 +23,12 @@ def make_class_archive(jars: list[Path]) -> None:
     This starts and stops a broker, and archives the classes that the broker loads.
     """
     archive = archive_path(jars)
-    if archive.exists():
-        return
+    with locked(archive.parent, threading.Event()):
+        if not archive.exists():
+            _make(archive, jars)
+
+
+def _make(archive: Path, jars: list[Path]) -> None:
     # The archive of the runtime's own classes, on which the other one builds.
     base = archive.with_suffix(".base")
     with tempfile.TemporaryDirectory(dir=archive.parent) as name:

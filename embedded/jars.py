@@ -53,7 +53,7 @@ def kafka_jars(folder: Path, progress: Progress, cancelled: threading.Event) -> 
     pins = pinned_hashes()
     jars = {coordinates: folder / _file_name(coordinates) for coordinates in pins}
     # Only one process fetches at a time; the others then find the jars.
-    with _lock(folder / ".lock", cancelled):
+    with locked(folder, cancelled):
         missing = [coordinates for coordinates, path in jars.items() if not path.exists()]
         if missing:
             _fetch({name: pins[name] for name in missing}, folder, progress, cancelled)
@@ -88,8 +88,13 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _lock(path: Path, cancelled: threading.Event) -> Iterator[None]:
-    with path.open("w") as lock:
+def locked(folder: Path, cancelled: threading.Event) -> Iterator[None]:
+    """Keep other processes from changing the folder of jars until the block ends.
+
+    Raises:
+        StackError: the wait for another process was cancelled.
+    """
+    with (folder / ".lock").open("w") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,9 +20,10 @@ ANY_PORTS = "run `fanfare up --ports auto`, which takes free ports"
 # Linux keeps the port of an ended connection for a minute.
 LINGER_SECONDS = 65.0
 POLL_SECONDS = 0.2
-# Each process begins at a different number, so that processes that start together pick different
-# ports.
-_numbers = itertools.count(os.getpid() * 61)
+# Each process begins at a different number, so that processes that run together pick different
+# ports. A port may be free only for a moment, because another process restarts its server, so
+# processes with neighbouring ids begin thousands of ports apart.
+_numbers = itertools.count(os.getpid() * 7919)
 
 
 @dataclass(frozen=True)

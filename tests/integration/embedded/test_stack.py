@@ -296,7 +296,7 @@ def test_an_interrupted_start_leaves_nothing_and_can_be_repeated(
     with parent:
         wait_until((state / "postgres" / moment).exists, "the start is under way")
         parent.send_signal(signal.SIGINT)
-        parent.wait(30)
+        parent.wait(120)
     assert not (state / "stack.json").exists()
     for path in state.glob("*/*.lock"):
         with path.open("w") as lock:
