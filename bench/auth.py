@@ -29,8 +29,8 @@ def read_auth(bench: Bench) -> list[Figure]:
     try:
         for target in (open_target, secured_target):
             _calls(bench, target, requests, len(requests), signer)
-        for number in range(bench.repetitions):
-            bench.step(f"{calls:,} calls without and with tokens, {number + 1}")
+        for number in bench.repeat():
+            bench.step(f"{calls:,} calls without and with tokens, {number}")
             for target, server, values in (
                 (open_target, open_server, without),
                 (secured_target, secured_server, with_tokens),

@@ -17,7 +17,7 @@ def idle(bench: Bench) -> list[Figure]:
     bench.wait_drained(60)
     seconds = bench.size(12, quick=3, smoke=1)
     ours, servers = [], []
-    for _ in range(bench.repetitions):
+    for _ in bench.repeat():
         bench.step(f"doing nothing for {seconds} s")
         with bench.cpu() as used:
             time.sleep(seconds)
