@@ -123,8 +123,15 @@ def load_results(path: Path) -> Results:
     found = {}
     for name, result in json.loads(path.read_text()).items():
         environment = Environment(**{field: result[field] for field in _field_names(Environment)})
+        # Earlier versions did not write all fields; what they lack has its default.
         figures = [
-            Figure(**{field: _to_tuple(figure[field]) for field in _field_names(Figure)})
+            Figure(
+                **{
+                    field: _to_tuple(figure[field])
+                    for field in _field_names(Figure)
+                    if field in figure
+                }
+            )
             for figure in result["figures"]
         ]
         found[name] = (environment, figures)
