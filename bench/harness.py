@@ -96,9 +96,9 @@ class Bench:
         return self._repetitions.series(share)
 
     @property
-    def fewest_repetitions(self) -> int:
-        """How many repetitions the shortest series of the current benchmark had."""
-        return self._repetitions.fewest
+    def shortfall(self) -> str:
+        """That the current benchmark had fewer repetitions than wanted, in words, or ""."""
+        return self._repetitions.shortfall
 
     def size(self, full: _Size, *, quick: _Size, smoke: _Size) -> _Size:
         """Return the size for the profile of this run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -34,7 +35,7 @@ from embedded.ports import HOST
 
 READ_CONNECTIONS = 16
 FULL_TIMELINES = 500
-CREATE_CONNECTIONS = (32, 64)
+CREATE_CONNECTIONS: Sequence[int] = (32, 64)
 # A third of the Go demo's CPU per read, as a ratio to a no-op call.
 BEST_GOAL = round(BEST_READ_MICROSECONDS.middle / NOOP_MICROSECONDS / 3, 2)
 ALL_GOAL = 25
@@ -141,9 +142,10 @@ def rest_create(bench: Bench) -> list[Figure]:
     settings = bench.settings
     url = f"http://{HOST}:{settings.rest_write_port}"
     figures = []
-    for place, connections in enumerate(CREATE_CONNECTIONS, 1):
+    cases = bench.size(CREATE_CONNECTIONS, quick=CREATE_CONNECTIONS, smoke=CREATE_CONNECTIONS[:1])
+    for place, connections in enumerate(cases, 1):
         loads, grpc, cpu = [], [], []
-        for number in bench.repeat(place / len(CREATE_CONNECTIONS)):
+        for number in bench.repeat(place / len(cases)):
             bench.step(f"{seconds} s of POST /tweets by {connections} connections, {number}")
             with bench.cpu() as used:
                 load = wrk(

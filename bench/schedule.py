@@ -75,6 +75,9 @@ class Repetitions:
             longest = max(longest, self.clock() - started)
 
     @property
-    def fewest(self) -> int:
-        """How many repetitions the shortest series had; as many as wanted if there is no series."""
-        return min(self.done, default=self.wanted)
+    def shortfall(self) -> str:
+        """That the shortest series had fewer repetitions than wanted, in words, or ""."""
+        fewest = min(self.done, default=self.wanted)
+        if fewest == self.wanted:
+            return ""
+        return f"only {fewest} of {self.wanted} repetitions, because the time was used up"

@@ -133,11 +133,9 @@ def _measured(bench: Bench, row: Benchmark, console: Console) -> list[Figure]:
         console.print(f"{row.name} is skipped: {lacking}.", highlight=False, soft_wrap=True)
         return []
     figures = row.run(bench)
-    done, wanted = bench.fewest_repetitions, bench.profile.value
-    if done < wanted:
-        note = f"only {done} of {wanted} repetitions, because the machine was slow"
-        console.print(f"{row.name}: {note}", highlight=False)
-        figures[0] = figures[0].with_note(note)
+    if shortfall := bench.shortfall:
+        console.print(f"{row.name}: {shortfall}", highlight=False)
+        figures[0] = figures[0].with_note(shortfall)
     return figures
 
 

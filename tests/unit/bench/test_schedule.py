@@ -51,11 +51,11 @@ def test_a_benchmark_that_begins_late_has_no_time() -> None:
 def test_repetitions_end_before_the_time_is_used_up() -> None:
     """A repetition begins only if one as long as the longest so far would end in time."""
     clock = FakeClock()
-    repetitions = Repetitions(5, 100, clock)
+    repetitions = Repetitions(5, 95, clock)
     for number in repetitions.series():
-        clock.now += 20 if number == 1 else 30
+        clock.now += 30 if number == 1 else 20
     assert repetitions.done == [3]
-    assert repetitions.fewest == 3
+    assert repetitions.shortfall == "only 3 of 5 repetitions, because the time was used up"
 
 
 def test_each_series_has_its_share_of_the_time() -> None:
@@ -70,12 +70,12 @@ def test_each_series_has_its_share_of_the_time() -> None:
     for _ in repetitions.series():
         clock.now += 15
     assert repetitions.done == [3, 3, 1]
-    assert repetitions.fewest == 1
+    assert "only 1 of 5" in repetitions.shortfall
 
 
 def test_there_are_as_many_repetitions_as_wanted_if_there_is_time() -> None:
     """A series without a limit is repeated as often as wanted."""
     repetitions = Repetitions(3)
     assert list(repetitions.series()) == [1, 2, 3]
-    assert repetitions.fewest == 3
-    assert Repetitions(3).fewest == 3
+    assert not repetitions.shortfall
+    assert not Repetitions(3).shortfall
