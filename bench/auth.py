@@ -17,7 +17,7 @@ MICRO = 1e6
 def read_auth(bench: Bench) -> list[Figure]:
     """Measure the CPU of GetHomeTimeline with authentication, against the same calls without it."""
     bench.warm()
-    calls = bench.size(10_000, quick=4000, smoke=100)
+    calls = bench.size(10_000, quick=2000, smoke=100)
     requests = home_requests(bench.graph.readers, seed=3)
     keys = bench.folder / "keys"
     create_key(keys)

@@ -21,7 +21,7 @@ from bench.harness import Bench
 from embedded.jars import pinned_hashes
 
 REACHED = {True: "reached", False: "missed", None: ""}
-WIDTH = 200
+WIDTH = 300
 COLUMNS = (
     *("benchmark", "case", "figure", "median [lowest, highest]", "limit", "ratio"),
     *("Go demo, scaled", "times the demo", "goal", ""),

@@ -61,7 +61,10 @@ def rest_read(bench: Bench) -> list[Figure]:
     cpu: dict[str, list[float]] = {case: [] for case in readers}
     grpc, noop = [], []
     with noop_server(bench) as (server, noop_target):
+        bench.step("filling the caches in the processes")
         ghz(bench.folder, noop_target, GET_HOME_TIMELINE, requests, calls)
+        paths = [f"/timeline/{user}?limit=20" for user in bench.graph.readers]
+        wrk(bench.folder, url, paths, seconds, connections=READ_CONNECTIONS)
         for number in bench.repeat():
             for case, users in readers.items():
                 bench.step(f"{seconds} s of GET /timeline, {case}, {number}")
