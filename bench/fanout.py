@@ -60,13 +60,14 @@ def fanout_stale(bench: Bench) -> list[Figure]:
     """Measure how fast a backlog of ten minutes is applied, by one worker and by two."""
     # Writing an old backlog in many small batches takes longer than applying it.
     tweets = bench.size(50_000, quick=5000, smoke=300)
-    one, two = _measure_drains(bench, tweets, span=STALE_SECONDS, worker_counts=[1, 2])
+    worker_counts = bench.size([1, 2], quick=[1], smoke=[1, 2])
+    one, *two = _measure_drains(bench, tweets, span=STALE_SECONDS, worker_counts=worker_counts)
     rate = one.rate("fanout-stale", "one worker")
     reached = rate.median >= STALE_GOAL
     return [
         rate.with_goal(f"at least {STALE_GOAL:,}", reached=reached),
         *one.cpu("fanout-stale", "one worker"),
-        two.rate("fanout-stale", "two workers"),
+        *(drains.rate("fanout-stale", "two workers") for drains in two),
     ]
 
 
@@ -220,7 +221,7 @@ def _check_timelines(bench: Bench) -> None:
 
 def fanout_steady(bench: Bench) -> list[Figure]:
     """Measure how soon an acknowledged tweet is visible, at a steady rate (open loop)."""
-    seconds = bench.size(20.0, quick=3.0, smoke=0.5)
+    seconds = bench.size(15.0, quick=3.0, smoke=0.5)
     rate = bench.size(300, quick=300, smoke=60)
     bench.warm()
     followed = list(bench.graph.followers)

@@ -39,7 +39,7 @@ class Group:
 def growth(bench: Bench) -> list[Figure]:
     """Measure the CPU of a warm read as followings, depth and users grow, and a list's memory."""
     followings = bench.size((10, 100, 1000, 4000), quick=(10, 4000), smoke=(10, 30))
-    depths = bench.size((20, 1000, 10_000, 100_000), quick=(20, 100_000), smoke=(20, 500))
+    depths = bench.size((20, 1000, 10_000, 100_000), quick=(20, 20_000), smoke=(20, 500))
     users = bench.size((1000, 10_000, 100_000, 1_000_000), quick=(1000, 20_000), smoke=(1000, 2000))
     calls = bench.size(3000, quick=2000, smoke=50)
     with psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection:
