@@ -61,7 +61,7 @@ torture: $(BIN)/.dev ## Run random commands and faults for MINUTES=30, drawn fro
 	    python -m torture.run --minutes $(MINUTES) --seed $$seed
 
 .PHONY: bench
-bench: $(BIN)/.dev ## Measure everything against the raw limits; QUICK=1 takes three minutes
+bench: $(BIN)/.dev ## Measure everything against the raw limits, in 30 minutes; QUICK=1 in three
 	@fanfare bench $(call switch,QUICK,--quick)
 
 .PHONY: attackers

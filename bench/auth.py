@@ -17,7 +17,7 @@ MICRO = 1e6
 def read_auth(bench: Bench) -> list[Figure]:
     """Measure the CPU of GetHomeTimeline with authentication, against the same calls without it."""
     bench.warm()
-    calls = bench.size(10_000, quick=4000, smoke=100)
+    calls = bench.size(10_000, quick=2000, smoke=100)
     requests = home_requests(bench.graph.readers, seed=3)
     keys = bench.folder / "keys"
     create_key(keys)
@@ -29,8 +29,8 @@ def read_auth(bench: Bench) -> list[Figure]:
     try:
         for target in (open_target, secured_target):
             _calls(bench, target, requests, len(requests), signer)
-        for number in range(bench.repetitions):
-            bench.step(f"{calls:,} calls without and with tokens, {number + 1}")
+        for number in bench.repeat():
+            bench.step(f"{calls:,} calls without and with tokens, {number}")
             for target, server, values in (
                 (open_target, open_server, without),
                 (secured_target, secured_server, with_tokens),

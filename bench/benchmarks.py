@@ -14,9 +14,11 @@ from bench import (
     fanout,
     growth,
     idle,
+    memory,
     read,
     relay,
     rest,
+    tweet_cost,
 )
 from bench.figures import Figure
 from bench.harness import Bench
@@ -31,38 +33,103 @@ class Benchmark:
     """What is done, in words."""
     run: Callable[[Bench], list[Figure]]
     """Raises BenchError."""
+    planned: tuple[int, int]
+    """How many seconds it takes, in full and with --quick, on two otherwise idle cores."""
     tools: tuple[str, ...] = ()
     """The names of the load generators that it needs."""
 
 
+# How long a run of all benchmarks may take, with starting the system and without stopping it.
+FULL_SECONDS = 30 * 60 - 20
+QUICK_SECONDS = 3 * 60 - 10
+STARTING_SECONDS = 14
+
+
 _ALL = (
-    Benchmark("read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, ("ghz",)),
     Benchmark(
-        "read-throughput", "GetHomeTimeline, as fast as possible", read.read_throughput, ("ghz",)
+        "read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, (110, 14), ("ghz",)
     ),
     Benchmark(
-        "read-batch", "BatchGetHomeTimelines, warm, all readers", read.read_batch, ("h2load",)
-    ),
-    Benchmark("read-auth", "GetHomeTimeline, warm, with access tokens", auth.read_auth, ("ghz",)),
-    Benchmark("rest-read", "GET /timeline/{id}?limit=20, warm", rest.rest_read, ("ghz", "wrk")),
-    Benchmark("cold", "The first read of a timeline that is not in Redis", cold.cold),
-    Benchmark("create", "CreateTweet, all else running", create.create, ("ghz", "pgbench")),
-    Benchmark("create-batch", "BatchCreateTweets, all else running", create.create_batch, ("ghz",)),
-    Benchmark("relay", "The relay publishes a full outbox to Kafka", relay.relay),
-    Benchmark("fanout", "The worker applies a backlog of tweets to Redis", fanout.fanout),
-    Benchmark("fanout-stale", "The worker applies a backlog of ten minutes", fanout.fanout_stale),
-    Benchmark(
-        "fanout-steady", "300 tweets a second are written and looked for", fanout.fanout_steady
-    ),
-    Benchmark("celebrity", "A tweet by somebody with a million followers", celebrity.celebrity),
-    Benchmark("idle", "Nothing happens", idle.idle),
-    Benchmark(
-        "burst", "Tweets are written at ten times the steady rate", degradation.burst, ("ghz",)
+        "read-throughput",
+        "GetHomeTimeline, as fast as possible",
+        read.read_throughput,
+        (60, 7),
+        ("ghz",),
     ),
     Benchmark(
-        "stampede", "All readers read at once after FLUSHALL", degradation.stampede, ("ghz",)
+        "read-batch",
+        "BatchGetHomeTimelines, warm, all readers",
+        read.read_batch,
+        (45, 5),
+        ("h2load",),
+    ),
+    Benchmark(
+        "read-auth", "GetHomeTimeline, warm, with access tokens", auth.read_auth, (65, 8), ("ghz",)
+    ),
+    Benchmark(
+        "rest-read",
+        "GET /timeline/{id}?limit=20, warm",
+        rest.rest_read,
+        (90, 9),
+        ("ghz", "wrk"),
+    ),
+    Benchmark("cold", "The first read of a timeline that is not in Redis", cold.cold, (60, 4)),
+    Benchmark(
+        "create", "CreateTweet, all else running", create.create, (90, 8), ("ghz", "pgbench")
+    ),
+    Benchmark(
+        "create-batch",
+        "BatchCreateTweets, all else running",
+        create.create_batch,
+        (90, 9),
+        ("ghz",),
+    ),
+    Benchmark(
+        "rest-create", "POST /tweets, all else running", rest.rest_create, (90, 10), ("ghz", "wrk")
+    ),
+    Benchmark("relay", "The relay publishes a full outbox to Kafka", relay.relay, (45, 6)),
+    Benchmark("fanout", "The worker applies a backlog of tweets to Redis", fanout.fanout, (95, 11)),
+    Benchmark(
+        "fanout-stale",
+        "The worker applies a backlog of ten minutes",
+        fanout.fanout_stale,
+        (140, 8),
+    ),
+    Benchmark(
+        "fanout-steady",
+        "300 tweets a second are written and looked for",
+        fanout.fanout_steady,
+        (85, 8),
+    ),
+    Benchmark(
+        "tweet-cost",
+        "300 tweets a second: the CPU of every process",
+        tweet_cost.tweet_cost,
+        (90, 8),
+        ("ghz",),
+    ),
+    Benchmark(
+        "memory", "What processes, timelines and tweets take", memory.memory, (15, 4), ("ghz",)
+    ),
+    Benchmark(
+        "celebrity", "A tweet by somebody with a million followers", celebrity.celebrity, (125, 6)
+    ),
+    Benchmark("idle", "Nothing happens", idle.idle, (52, 6)),
+    Benchmark(
+        "burst",
+        "Tweets are written at ten times the steady rate",
+        degradation.burst,
+        (130, 9),
+        ("ghz",),
+    ),
+    Benchmark(
+        "stampede",
+        "All readers read at once after FLUSHALL",
+        degradation.stampede,
+        (125, 8),
+        ("ghz",),
     ),
     # Last, because it leaves a million timelines behind.
-    Benchmark("growth", "A warm read as the data grow", growth.growth, ("ghz",)),
+    Benchmark("growth", "A warm read as the data grow", growth.growth, (110, 8), ("ghz",)),
 )
 BENCHMARKS = {benchmark.name: benchmark for benchmark in _ALL}

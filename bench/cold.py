@@ -16,7 +16,7 @@ from core.feed.timeline_lists import home_list
 from core.storage.queries import load_queries
 from read_service.pages import FROM_THE_TOP
 
-FACTOR, EXTRA_MS, P50_GOAL_MS = 1.5, 2.0, 10.0
+FACTOR, EXTRA_MS = 2, 1
 # psycopg prepares a statement after a few executions, here as in the read service.
 UNTIL_PREPARED = 10
 
@@ -51,12 +51,15 @@ def cold(bench: Bench) -> list[Figure]:
             sql(user)
             forget(user, [])
             first_page(user)
-        for case, without_tweets in (("tweets in Redis", False), ("tweets absent too", True)):
+        for case, without_tweets, share in (
+            ("tweets in Redis", False, 0.6),
+            ("tweets absent too", True, 1.0),
+        ):
             reads: list[list[float]] = []
             sql_only: list[list[float]] = []
             warm: list[list[float]] = []
-            for number in range(bench.repetitions):
-                bench.step(f"{len(users)} cold timelines, {case}, {number + 1}")
+            for number in bench.repeat(share):
+                bench.step(f"{len(users)} cold timelines, {case}, {number}")
                 reads.append([])
                 sql_only.append([])
                 warm.append([])
@@ -106,12 +109,11 @@ def _figures(
     share = within / len(of_users) * 100
     if not goal:
         return [p50, p95]
-    goal_text = f"{FACTOR} times the SQL + {EXTRA_MS:g} ms; p50 under {P50_GOAL_MS:g} ms"
     reached = p50.median <= FACTOR * (p50.limit_median or 0) + EXTRA_MS
     return [
-        p50.with_goal(goal_text, reached=reached and p50.median < P50_GOAL_MS),
+        p50.with_goal(f"at most {FACTOR} times the SQL + {EXTRA_MS} ms", reached=reached),
         p95,
-        Figure("cold", case, f"timelines within {FACTOR} times + {EXTRA_MS:g} ms", "%", (share,)),
+        Figure("cold", case, f"timelines within {FACTOR} times + {EXTRA_MS} ms", "%", (share,)),
     ]
 
 

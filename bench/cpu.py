@@ -1,10 +1,10 @@
-"""CPU time of processes, from /proc (Linux)."""
+"""CPU time and memory of processes, from /proc (Linux)."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from embedded.server import ServerProcess
@@ -26,17 +26,40 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     for pid in wanted:
         # utime, stime, cutime and cstime of proc(5); the last two are of ended children.
         ticks += sum(int(field) for field in _stat_fields(pid)[11:15])
+    ticks += sum(int(fields[11]) + int(fields[12]) for _, fields in _children(wanted))
+    return ticks / _TICKS_PER_SECOND
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory of a process and its children.
+
+    A page that several processes share counts in equal parts (PSS), so that the shared memory of
+    Postgres counts once.
+
+    Raises:
+        OSError: the process has ended.
+    """
+    total = 0
+    for each in [pid, *(child for child, _ in _children({pid}))]:
+        with suppress(OSError) if each != pid else nullcontext():  # a child may have ended
+            for line in (PROC / str(each) / "smaps_rollup").read_text().splitlines():
+                name, _, size = line.partition(":")
+                if name == "Pss":
+                    total += int(size.split()[0]) * 1024
+    return total
+
+
+def _children(pids: set[int]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the children of the processes, without those in pids, and their _stat_fields()."""
     for entry in PROC.iterdir():
-        if not entry.name.isdigit() or int(entry.name) in wanted:
+        if not entry.name.isdigit() or int(entry.name) in pids:
             continue
         try:
             fields = _stat_fields(int(entry.name))
         except OSError:
             continue  # has ended in the meantime
-        parent = int(fields[1])
-        if parent in wanted:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS_PER_SECOND
+        if int(fields[1]) in pids:
+            yield int(entry.name), fields
 
 
 def _stat_fields(pid: int) -> list[str]:

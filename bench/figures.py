@@ -29,6 +29,10 @@ class Figure:
     """Whether the goal is reached, or None if there is none."""
     note: str = ""
     """What a reader has to know to interpret the figure."""
+    demo: float | None = None
+    """The Go demo's figure in the same unit, from another run on another machine."""
+    demo_scaled: float | None = None
+    """The same, scaled to the speed of this machine (bench/go_demo.py)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if there are no values, or not as many limits as values."""
@@ -62,6 +66,19 @@ class Figure:
         if not self.limits or not all(self.limits):
             return None
         return median(v / limit for v, limit in zip(self.values, self.limits, strict=True))
+
+    @property
+    def times_demo(self) -> float | None:
+        """How many times better than the scaled figure of the Go demo, or None without one."""
+        if not self.demo_scaled or not self.median:
+            return None
+        if self.unit == "1/s":
+            return self.median / self.demo_scaled
+        return self.demo_scaled / self.median
+
+    def with_note(self, note: str) -> Figure:
+        """Return the figure with a further note."""
+        return replace(self, note="; ".join(filter(None, (self.note, note))))
 
     def with_goal(self, goal: str, *, reached: bool) -> Figure:
         """Return the figure with a goal.

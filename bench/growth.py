@@ -23,6 +23,8 @@ KILOBYTES_GOAL = 10.0
 READERS = 50
 TWEETS_EACH = 5
 PAGE = 21
+# How many lists are measured for their memory.
+LISTS = 5
 CHUNK = 1000
 
 
@@ -37,7 +39,7 @@ class Group:
 def growth(bench: Bench) -> list[Figure]:
     """Measure the CPU of a warm read as followings, depth and users grow, and a list's memory."""
     followings = bench.size((10, 100, 1000, 4000), quick=(10, 4000), smoke=(10, 30))
-    depths = bench.size((20, 1000, 10_000, 100_000), quick=(20, 100_000), smoke=(20, 500))
+    depths = bench.size((20, 1000, 10_000, 100_000), quick=(20, 20_000), smoke=(20, 500))
     users = bench.size((1000, 10_000, 100_000, 1_000_000), quick=(1000, 20_000), smoke=(1000, 2000))
     calls = bench.size(3000, quick=2000, smoke=50)
     with psycopg.connect(bench.settings.primary_dsn(), autocommit=True) as connection:
@@ -47,15 +49,24 @@ def growth(bench: Bench) -> list[Figure]:
         by_depth = _make_depths(connection, depths)
         by_users = _make_users(connection, bench, users)
     return [
-        *_measure_series(bench, by_followings, calls),
-        *_measure_series(bench, by_depth, calls),
-        *_measure_series(bench, by_users, calls),
+        *_measure_series(bench, by_followings, calls, share=0.6),
+        *_measure_series(bench, by_depth, calls, share=0.8),
+        *_measure_series(bench, by_users, calls, share=1.0),
         _memory(bench, by_followings[-1].readers),
     ]
 
 
-def _measure_series(bench: Bench, groups: Sequence[Group], calls: int) -> list[Figure]:
-    """Measure the reads of each group, against those of the first group."""
+def _measure_series(
+    bench: Bench, groups: Sequence[Group], calls: int, share: float
+) -> list[Figure]:
+    """Measure the reads of each group, against those of the first group.
+
+    Args:
+        bench: the system.
+        groups: the smallest first.
+        calls: how many reads of each group to make.
+        share: the part of the benchmark's time after which the series has to be over.
+    """
     taken: dict[str, list[float]] = {group.case: [] for group in groups}
     requests = {}
     for group in groups:
@@ -64,9 +75,9 @@ def _measure_series(bench: Bench, groups: Sequence[Group], calls: int) -> list[F
         )
         bench.warm(readers)
         requests[group.case] = home_requests(readers, seed=7)
-    for number in range(bench.repetitions):
+    for number in bench.repeat(share):
         for group in groups:
-            bench.step(f"{calls:,} calls, {group.case}, {number + 1}")
+            bench.step(f"{calls:,} calls, {group.case}, {number}")
             target = bench.settings.read_service_target()
             with bench.cpu() as used:
                 ghz(bench.folder, target, GET_HOME_TIMELINE, requests[group.case], calls)
@@ -172,11 +183,11 @@ def _memory(bench: Bench, readers: Sequence[int]) -> Figure:
     with Redis.from_url(bench.settings.redis_address()) as redis:
         sizes = []
         lengths = set()
-        for reader in readers[: bench.repetitions]:
+        for reader in readers[:LISTS]:
             key = bench.keys.for_list(home_list(reader))
             lengths.add(redis.llen(key))
             sizes.append(float(redis.memory_usage(key, samples=0) or 0) / 1024)
-    figure = Figure("growth", f"{max(lengths):,} elements", "memory of a list", "KB", tuple(sizes))
+    figure = Figure("growth", f"{max(lengths):,} elements", "memory of a list", "KB", (max(sizes),))
     return figure.with_goal(
-        f"at most {KILOBYTES_GOAL:g} KB for 800 ids", reached=max(sizes) <= KILOBYTES_GOAL
+        f"at most {KILOBYTES_GOAL:g} KB for 800 ids", reached=figure.median <= KILOBYTES_GOAL
     )

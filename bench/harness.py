@@ -18,6 +18,7 @@ from redis import Redis
 
 from bench.cpu import cpu_used
 from bench.graph import Graph, load
+from bench.schedule import Repetitions
 from core.feed.keys import Keys
 from core.feed.timeline_lists import home_list
 from core.rpc.tls import open_channel
@@ -34,7 +35,10 @@ _Size = TypeVar("_Size")
 
 
 class Profile(Enum):
-    """How thorough a run is. The value is the number of repetitions of each measurement."""
+    """How thorough a run is. The value is the number of repetitions of each measurement.
+
+    On a slow machine there are fewer (bench/schedule.py).
+    """
 
     FULL = 5
     QUICK = 3
@@ -63,6 +67,9 @@ class Bench:
         """For files of benchmarks; deleted after the run."""
         self.step = step
         """Shows the user what is being done."""
+        self._repetitions = Repetitions(profile.value)
+        self.noop_microseconds: float | None = None
+        """The CPU of a call to the no-op server in this run, once it has been measured."""
 
     @property
     def settings(self) -> Settings:
@@ -74,10 +81,24 @@ class Bench:
         """The names of the system's keys in Redis."""
         return current_keys(self.settings)
 
+    def begin(self, seconds: float) -> None:
+        """Begin a benchmark, which should not take longer than the given seconds."""
+        self._repetitions = Repetitions(self.profile.value, seconds)
+
+    def repeat(self, share: float = 1.0) -> Iterator[int]:
+        """Yield 1, 2, … for each repetition of a series of measurements.
+
+        There are fewer on a slow machine, but at least one.
+
+        Args:
+            share: the part of the benchmark's time after which this series has to be over.
+        """
+        return self._repetitions.series(share)
+
     @property
-    def repetitions(self) -> int:
-        """How often each figure is measured."""
-        return self.profile.value
+    def shortfall(self) -> str:
+        """That the current benchmark had fewer repetitions than wanted, in words, or ""."""
+        return self._repetitions.shortfall
 
     def size(self, full: _Size, *, quick: _Size, smoke: _Size) -> _Size:
         """Return the size for the profile of this run."""

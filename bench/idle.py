@@ -15,9 +15,9 @@ GOAL_PERCENT = 2.0
 def idle(bench: Bench) -> list[Figure]:
     """Measure the CPU of Fanfare's processes while nothing happens, against the servers' CPU."""
     bench.wait_drained(60)
-    seconds = bench.size(12, quick=3, smoke=1)
+    seconds = bench.size(10, quick=3, smoke=1)
     ours, servers = [], []
-    for _ in range(bench.repetitions):
+    for _ in bench.repeat():
         bench.step(f"doing nothing for {seconds} s")
         with bench.cpu() as used:
             time.sleep(seconds)

@@ -36,7 +36,7 @@ CREATE_TWEET = _WRITE.methods_by_name["CreateTweet"]
 CALLERS = 32
 CONNECTIONS = 4
 RUN_SECONDS = 600.0
-_SCRIPT = Path(__file__).with_name("paths.lua")
+_SCRIPT = Path(__file__).with_name("requests.lua")
 
 
 def home_requests(users: Iterable[int], seed: int) -> list[r.GetHomeTimelineRequest]:
@@ -156,21 +156,38 @@ def h2load(
     return int(size[1])
 
 
-def wrk(folder: Path, url: str, paths: Sequence[str], seconds: int) -> LoadResult:
-    """Fetch the paths at random over HTTP with wrk (closed loop), and return the outcome.
+def wrk(  # noqa: PLR0913 - each is a plain fact about the load
+    folder: Path,
+    url: str,
+    lines: Sequence[str],
+    seconds: int,
+    *,
+    connections: int,
+    post_path: str = "",
+) -> LoadResult:
+    """Make HTTP requests at random with wrk (closed loop), and return the outcome.
+
+    Args:
+        folder: for temporary files.
+        url: scheme, host and port.
+        lines: the paths to fetch or, with a post_path, the JSON bodies to post, without line ends.
+        seconds: how long to make requests.
+        connections: how many connections make one request after another.
+        post_path: the path to post to; "" to fetch.
 
     Raises:
-        BenchError: an answer has a status other than 200, or a connection failed.
+        BenchError: an answer has a status of 400 or above, or a connection failed.
     """
     generator = find_tool("wrk")
     if generator is None:
-        load = python_load.fetch(url, paths, CALLERS)
+        load = python_load.request(url, lines, connections, post_path)
     else:
-        listed = folder / "paths"
-        listed.write_text("".join(f"{path}\n" for path in paths))
+        listed = folder / "lines"
+        listed.write_text("".join(f"{line}\n" for line in lines))
         command = [
-            *(str(generator), "--threads", "1", "--connections", str(CALLERS)),
+            *(str(generator), "--threads", "1", "--connections", str(connections)),
             *("--duration", f"{seconds}s", "--script", str(_SCRIPT), url, "--", str(listed)),
+            *([post_path] if post_path else []),
         ]
         load = LoadResult(**json.loads(_run(command).splitlines()[-1]))
     if load.failed:

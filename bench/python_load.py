@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TypeVar
+from urllib.request import Request
 
 import grpc
 import psycopg
@@ -74,18 +75,22 @@ def answer_bytes(target: str, method: MethodDescriptor, request: Message, calls:
         )
 
 
-def fetch(url: str, paths: Sequence[str], callers: int) -> LoadResult:
-    """Fetch each of the paths once over HTTP, and return the outcome."""
+def request(url: str, lines: Sequence[str], callers: int, post_path: str) -> LoadResult:
+    """Fetch each of these paths once, or post each body once to a path; return the outcome."""
 
-    def one(path: str) -> bool:
+    def one(line: str) -> bool:
+        asked = Request(url + (post_path or line))  # noqa: S310 - our own URL
+        if post_path:
+            asked.data = line.encode()
+            asked.add_header("Content-Type", "application/json")
         try:
-            with open_url(url + path, None, CALL_SECONDS) as answer:
+            with open_url(asked, None, CALL_SECONDS) as answer:
                 answer.read()
         except OSError:
             return False
         return True
 
-    return _run_load(one, paths, callers)
+    return _run_load(one, lines, callers)
 
 
 def execute(dsn: str, statements: str, times: int) -> float:

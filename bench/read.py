@@ -30,11 +30,9 @@ from embedded.ports import HOST, free_ports
 from embedded.server import ServerProcess
 from ops.system import ROOT
 
-CPU_GOAL = 1.4
-SHARE_GOAL = 0.75
-RATE_GOAL = 3700
+CPU_GOAL = 1.25
+SHARE_GOAL = 0.85
 BATCH_GOAL = 30_000
-GO_BEST, GO_ALL = 1890, 220
 BATCH = 100
 BATCH_CALLERS = 8
 CORES = os.cpu_count() or 1
@@ -59,15 +57,15 @@ def read(bench: Bench) -> list[Figure]:
         targets = {"read": bench.settings.read_service_target(), "noop": noop_target}
         for target in targets.values():
             ghz(bench.folder, target, GET_HOME_TIMELINE, requests, len(requests))
-        for number in range(bench.repetitions):
+        for number in bench.repeat():
             for name, target in targets.items():
-                bench.step(f"{calls:,} calls of {CALLERS} callers to {name}, {number + 1}")
+                bench.step(f"{calls:,} calls of {CALLERS} callers to {name}, {number}")
                 with bench.cpu(noop=server) as used:
                     ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls)
                 record(f"busy {name}", used[name] / calls * MICRO)
                 if name == "read":
                     record("valkey", used["valkey"] / calls * MICRO)
-                bench.step(f"{rate} calls a second to {name}, {number + 1}")
+                bench.step(f"{rate} calls a second to {name}, {number}")
                 paced = rate * seconds
                 with bench.cpu(noop=server) as used:
                     load = ghz(bench.folder, target, GET_HOME_TIMELINE, requests, paced, rate=rate)
@@ -93,6 +91,7 @@ def read(bench: Bench) -> list[Figure]:
             reached=ratio is not None and ratio <= CPU_GOAL,
         )
 
+    bench.noop_microseconds = median(measured["busy noop"])
     closed, opened = f"{CALLERS} callers", f"{rate} calls/s, open loop"
     return [
         figure(closed, "server CPU per call", "µs", "busy", goal=True),
@@ -131,7 +130,7 @@ def read_throughput(bench: Bench) -> list[Figure]:
         # Fills the caches in the processes.
         for _ in range(2):
             rate(target, "the read service")
-        for _ in range(bench.repetitions):
+        for _ in bench.repeat():
             reads.append(rate(target, "the read service"))
             noops.append(rate(noop_target, "the no-op server"))
     figure = Figure(
@@ -142,13 +141,12 @@ def read_throughput(bench: Bench) -> list[Figure]:
         tuple(reads),
         "as many no-op servers",
         tuple(noops),
-        note=f"load and servers share {os.cpu_count()} cores; "
-        f"the Go demo: {GO_BEST:,} in its best case, {GO_ALL} over all readers",
+        note=f"load and servers share {os.cpu_count()} cores",
     )
     return [
         figure.with_goal(
-            f"at least {SHARE_GOAL:.0%} of the no-op servers and {RATE_GOAL:,}/s",
-            reached=(figure.ratio or 0) >= SHARE_GOAL and figure.median >= RATE_GOAL,
+            f"at least {SHARE_GOAL:.0%} of the no-op servers",
+            reached=(figure.ratio or 0) >= SHARE_GOAL,
         )
     ]
 
@@ -160,16 +158,16 @@ def read_batch(bench: Bench) -> list[Figure]:
     users = list(bench.graph.readers)
     rates, limits, cpu = [], [], []
     with _prefork_read_service(bench) as (server, target):
-        for number in range(bench.repetitions + 1):
+        for number in bench.repeat():
             random.Random(number).shuffle(users)  # noqa: S311 - chance, not a secret
             batches = [users[at : at + BATCH] for at in range(0, len(users), BATCH)]
             bench.step(f"{calls * len(users):,} timelines in batches of {BATCH}, {number}")
+            if number == 1:  # fills the caches in the processes
+                _request_batches(bench, target, batches, calls=1)
             with bench.cpu(prefork=server) as used:
-                rate = _request_batches(bench, target, batches, calls)
-            if number:  # the first round fills the caches in the processes
-                rates.append(rate)
-                cpu.append(used["prefork"] / (calls * len(users)) * MICRO)
-                limits.append(_raw_ranges(bench, batches, calls))
+                rates.append(_request_batches(bench, target, batches, calls))
+            cpu.append(used["prefork"] / (calls * len(users)) * MICRO)
+            limits.append(_raw_ranges(bench, batches, calls))
     case = f"{BATCH} users a call, {_process_count(bench)} read processes"
     figure = Figure(
         "read-batch",

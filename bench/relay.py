@@ -53,12 +53,12 @@ def relay(bench: Bench) -> list[Figure]:
     worker, write = (bench.system.processes[name] for name in ("worker", "write"))
     worker.stop()
     try:
-        for number in range(bench.repetitions):
-            bench.step(f"{count:,} events from the outbox to Kafka, {number + 1}")
+        for number in bench.repeat():
+            bench.step(f"{count:,} events from the outbox to Kafka, {number}")
             with cpu_used({"write": write}) as used:
                 rates.append(count / _drain(settings.primary_dsn(), events))
             cpu.append(used["write"] / count * MICRO)
-            bench.step(f"the same by librdkafka, {number + 1}")
+            bench.step(f"the same by librdkafka, {number}")
             limits.append(count / _produce(settings.kafka_address(), records))
     finally:
         worker.start()

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import report
-from bench.benchmarks import BENCHMARKS, Benchmark
+from bench.benchmarks import BENCHMARKS, FULL_SECONDS, QUICK_SECONDS, Benchmark
 from bench.figures import Figure
 from bench.graph import Graph, generate_graph, read_graph
 from bench.harness import Bench, BenchError, Profile, start_bench
+from bench.schedule import Schedule
 from bench.tools import describe_missing_tools
 from ops.system import ROOT
 
@@ -64,6 +65,7 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
         console=console,
     ) as progress:
         rows = [BENCHMARKS[name] for name in dict.fromkeys(names or BENCHMARKS)]
+        schedule = _schedule(rows, profile)
         task = progress.add_task("reading the graph", total=len(rows), row="")
 
         def step(text: str) -> None:
@@ -77,8 +79,11 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
                 where = report.describe_environment(bench)
                 for number, row in enumerate(rows, 1):
                     progress.update(task, row=row.name)
-                    if not console.is_terminal:
-                        console.print(f"{number} of {len(rows)}: {row.name}", highlight=False)
+                    planned = row.planned[profile is not Profile.FULL]
+                    console.print(
+                        f"{number} of {len(rows)}: {row.name} (about {planned} s)", highlight=False
+                    )
+                    bench.begin(schedule.begin(row.name))
                     try:
                         found = _measured(bench, row, console)
                     except BenchError as error:
@@ -101,6 +106,15 @@ def command(names: tuple[str, ...], data: Path, *, quick: bool, smoke: bool) -> 
         raise click.exceptions.Exit(1)
 
 
+def _schedule(rows: Sequence[Benchmark], profile: Profile) -> Schedule:
+    """Begin the time of the run and return its schedule."""
+    planned = {row.name: row.planned[profile is not Profile.FULL] for row in rows}
+    if len(rows) < len(BENCHMARKS):
+        # Named benchmarks are repeated as often as wanted, however long that takes.
+        return Schedule(planned, float("inf"))
+    return Schedule(planned, FULL_SECONDS if profile is Profile.FULL else QUICK_SECONDS)
+
+
 def _graph(data: Path, profile: Profile) -> Graph:
     edges, posts = SIZES[profile]
     if profile is Profile.SMOKE and not data.exists():
@@ -118,7 +132,11 @@ def _measured(bench: Bench, row: Benchmark, console: Console) -> list[Figure]:
     if bench.profile is not Profile.SMOKE and (lacking := describe_missing_tools(row.tools)):
         console.print(f"{row.name} is skipped: {lacking}.", highlight=False, soft_wrap=True)
         return []
-    return row.run(bench)
+    figures = row.run(bench)
+    if shortfall := bench.shortfall:
+        console.print(f"{row.name}: {shortfall}", highlight=False)
+        figures[0] = figures[0].with_note(shortfall)
+    return figures
 
 
 def _show(figures: Sequence[Figure], console: Console) -> None:

@@ -22,6 +22,22 @@ def test_ratio_is_unknown_without_a_limit() -> None:
     assert Figure("row", "", "what", "1/s", (10.0,), "limit", (0.0,)).ratio is None
 
 
+def test_the_go_demo_is_compared_by_its_scaled_figure() -> None:
+    """More is better for a rate, and less for everything else."""
+    rate = Figure("row", "", "reads", "1/s", (90.0,), demo=10.0, demo_scaled=30.0)
+    assert rate.times_demo == 3
+    cpu = Figure("row", "", "CPU", "µs", (10.0,), demo=60.0, demo_scaled=20.0)
+    assert cpu.times_demo == 2
+    assert Figure("row", "", "CPU", "µs", (10.0,)).times_demo is None
+
+
+def test_notes_are_joined() -> None:
+    """A further note does not replace the first."""
+    figure = Figure("row", "", "CPU", "µs", (10.0,)).with_note("one")
+    assert figure.note == "one"
+    assert figure.with_note("two").note == "one; two"
+
+
 def test_each_value_has_its_limit() -> None:
     """A figure with more values than limits is a mistake of the benchmark, and is refused."""
     with pytest.raises(ValueError, match="what"):

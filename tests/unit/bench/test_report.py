@@ -27,15 +27,29 @@ def test_results_of_other_benchmarks_are_kept(tmp_path: Path) -> None:
     assert rows["two"]["figures"][0]["values"] == [7.0, 7.0, 7.0]
 
 
+def test_results_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    """Figures that were saved before a field existed have its default."""
+    path = tmp_path / "latest.json"
+    report.save_results(path, WHERE, [ONE])
+    rows = json.loads(path.read_text())
+    for field in ("demo", "demo_scaled"):
+        del rows["one"]["figures"][0][field]
+    path.write_text(json.dumps(rows))
+    assert report.load_results(path)["one"] == (WHERE, [ONE])
+
+
 def test_a_cell_shows_median_and_spread() -> None:
     """The table shows the median, the lowest and the highest value."""
-    assert report.cells(ONE.with_goal("at least 5", reached=False)) == (
+    compared = replace(ONE, demo=4.0, demo_scaled=8.0)
+    assert report.cells(compared.with_goal("at least 5", reached=False)) == (
         "one",
         "case",
         "calls, 1/s",
         "2.00 [1.00, 3.00]",
         "4.00 limit",
         "0.50",
+        "8.00",
+        "0.2",
         "at least 5",
         "missed",
     )
