@@ -235,10 +235,15 @@ def _tweet_page(
         user_id: whose page it is; the token is refused for any other user.
         limit: how many tweets the page may have.
     """
-    tweet_tag, token_tag = tags
-    fields = b"".join([tweet_tag + tweet for tweet in page.tweets[:limit]])
-    token = _next_token(method, user_id, page.ids, limit)
-    return fields + token_tag + delimited(token.encode()) if token else fields
+    answer = page.answers.get(tags)
+    if answer is None:
+        tweet_tag, token_tag = tags
+        answer = b"".join([tweet_tag + tweet for tweet in page.tweets[:limit]])
+        token = _next_token(method, user_id, page.ids, limit)
+        if token:
+            answer += token_tag + delimited(token.encode())
+        page.answers[tags] = answer
+    return answer
 
 
 class _Consistent(Protocol):
