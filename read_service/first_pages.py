@@ -32,15 +32,17 @@ class FirstPages:
         """
         local = self._local
         local.begin_period(self._cache.touch_period)
-        if local.has(user_id, limit):
-            try:
-                await self._cache.barrier()
-            except CacheUnavailableError:
-                return None
+        if not local.has(user_id, limit):
+            return (await self.pages([user_id], limit))[0]
+        try:
+            await self._cache.barrier()
             page = local.page(user_id, limit)
-            if page is not None:
-                return page
-        (page,) = await self.pages([user_id], limit)
+            if page is None and local.has(user_id, limit):  # a tweet has changed
+                page = (await self._pages([user_id], {}, limit))[0]
+            elif page is None:  # the list has changed
+                page = (await self.pages([user_id], limit))[0]
+        except CacheUnavailableError:
+            return None
         return page
 
     async def pages(self, user_ids: Sequence[int], limit: int) -> Sequence[TweetPage | None]:
@@ -51,23 +53,39 @@ class FirstPages:
         """
         local = self._local
         local.begin_period(self._cache.touch_period)
+        absent = [user_id for user_id in user_ids if not local.has(user_id, limit)]
+        found: Mapping[int, Sequence[int] | None] = {}
         try:
-            absent = [user_id for user_id in user_ids if not local.has(user_id, limit)]
             if absent:
                 found = await self._read_lists(absent, limit)
             else:
                 await self._cache.barrier()
-                found = {}
-            ids = [
-                found[user_id] if user_id in found else local.ids(user_id, limit)
-                for user_id in user_ids
-            ]
-            pages = iter(
-                await self._tweets.listed_pages([page for page in ids if page is not None])
-            )
+            return await self._pages(user_ids, found, limit)
         except CacheUnavailableError:
             return [None] * len(user_ids)
-        return [None if page is None else next(pages) for page in ids]
+
+    async def _pages(
+        self, user_ids: Sequence[int], found: Mapping[int, Sequence[int] | None], limit: int
+    ) -> Sequence[TweetPage | None]:
+        """Return pages of the ids that were found in lists, and for other users of those kept here.
+
+        The caller has waited for a barrier since its call arrived.
+        """
+        pages: dict[int, TweetPage | None] = {}
+        ids: dict[int, Sequence[int]] = {}
+        for user_id in user_ids:
+            if user_id in found:
+                newest = found[user_id]
+            elif (page := self._local.page(user_id, limit)) is not None:
+                pages[user_id] = page
+                continue
+            else:  # the list has changed, or one of the tweets
+                newest = self._local.ids(user_id, limit)
+            if newest is not None:
+                ids[user_id] = newest
+        made = await self._tweets.listed_pages(list(ids.values()))
+        pages.update(zip(ids, made, strict=True))
+        return [pages.get(user_id) for user_id in user_ids]
 
     async def _read_lists(
         self, user_ids: Sequence[int], limit: int
