@@ -24,10 +24,12 @@ from gateway.listener import Listener
 from gateway.server import RestServer
 from read_service.cache import CacheConnection
 from read_service.databases import Databases
+from read_service.first_pages import FirstPages
 from read_service.history_watch import HistoryWatch
 from read_service.home_timelines import HomeTimelines
 from read_service.list_building import BUILD_SECONDS, ListBuilder
 from read_service.lists import ListReader
+from read_service.local_timelines import MAX_BYTES, LocalTimelines
 from read_service.local_tweet_cache import MAX_TWEETS, LocalTweetCache
 from read_service.service import ReadService
 from read_service.store import PostgresStore
@@ -50,7 +52,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             stack.push_async_callback(replica.close)
         length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
         local = LocalTweetCache(MAX_TWEETS)
-        redis = CacheConnection(settings.redis_address(), settings.redis_prefix, local.forget)
+        timelines = LocalTimelines(local, MAX_BYTES)
+        redis = CacheConnection(settings.redis_address(), settings.redis_prefix, timelines.forget)
         stack.callback(redis.close)
         cache = RedisTimelineCache(redis, ttl_seconds, BUILD_SECONDS)
         databases = Databases(primary, replica)
@@ -58,7 +61,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         watch = HistoryWatch(primary, replica, redis, databases, settings.max_replica_lag)
         tweets = TweetReader(RedisTweetCache(redis, local, ttl_seconds), local, store)
         lists = ListReader(cache, ListBuilder(cache, store, length), length)
-        home = HomeTimelines(cache, lists, store, tweets, length)
+        first = FirstPages(cache, tweets, timelines)
+        home = HomeTimelines(cache, lists, store, tweets, first)
 
         authorizer = None
         if settings.auth_keys is not None:

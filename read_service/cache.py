@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from redis.exceptions import RedisError
 
@@ -18,11 +19,13 @@ from core.feed.keys import Keys
 from core.feed.sharding import Shard
 from core.runtime.metrics import METRICS, Metric
 from core.storage.circuit_breaker import CircuitBreaker
-from core.storage.redis import Command, OnInvalidate, RedisConnection, Replies
+from core.storage.redis import RedisConnection
 from core.storage.redis_memory import is_out_of_memory
+from core.storage.redis_pipeline import Command, OnInvalidate, Replies
 from read_service.protocols import CacheUnavailableError
 
 LOG = logging.getLogger(__name__)
+Result = TypeVar("Result")
 TIMEOUT_SECONDS = 0.2
 FAILURES_TO_OPEN = 3
 OPEN_SECONDS = 1.0
@@ -98,21 +101,49 @@ class CacheConnection:
 
         Args:
             commands: names and arguments.
-            parsed: called with the answers before anything that Redis sends later is parsed.
+            parsed: called with the answers before anything that Redis sends later is parsed,
+                unless one of them is an error.
 
         Raises:
             CacheUnavailableError: there are no answers, or they are of a former history.
         """
-        history = self.history
-        if history is None or self._breaker.is_open:
-            raise CacheUnavailableError
+        history = self._trusted_history()
 
         def parsed_in_time(answers: Replies) -> None:
-            if parsed is not None and self.history == history:
+            if parsed is None or self.history != history:
+                return
+            if not any(isinstance(answer, RedisError) for answer in answers):
                 parsed(answers)
 
+        return await self._trusted(self._redis.execute(commands, parsed_in_time), history)
+
+    async def barrier(self) -> None:
+        """Wait until `changed` was called with all changes of tracked keys before this call.
+
+        Raises:
+            CacheUnavailableError: Redis does not answer, or another history was entered meanwhile.
+        """
+        history = self._trusted_history()
+        await self._trusted(self._redis.barrier(), history)
+
+    def _trusted_history(self) -> str:
+        """Return the history that can be read now.
+
+        Raises:
+            CacheUnavailableError: there is none.
+        """
+        if self.history is None or self._breaker.is_open:
+            raise CacheUnavailableError
+        return self.history
+
+    async def _trusted(self, asking: Awaitable[Result], history: str) -> Result:
+        """Return what Redis answers, if that is still of the history.
+
+        Raises:
+            CacheUnavailableError: there is no answer, or it is of a former history.
+        """
         try:
-            answers = await self._redis.execute(commands, parsed_in_time)
+            answer = await asking
         except (RedisError, OSError, TimeoutError) as error:
             if is_out_of_memory(error):
                 # Redis still answers, and can be read: no failure for the circuit breaker.
@@ -124,7 +155,7 @@ class CacheConnection:
         if self.history != history:
             # enter() could not close the connection, because it was still being opened.
             raise CacheUnavailableError
-        return answers
+        return answer
 
 
 def _note_open_breaker(error: Exception) -> None:

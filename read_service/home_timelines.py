@@ -8,17 +8,15 @@ from collections.abc import Sequence
 
 from core.errors import FanfareError, UserNotFoundError
 from core.feed.history import OtherHistoryError
-from core.feed.timeline_lists import Window, author_list, home_list, merge_windows, newest_ids
+from core.feed.timeline_lists import Window, author_list, home_list, merge_windows
 from core.runtime.metrics import METRICS, Metric
+from read_service.first_pages import FirstPages
 from read_service.freshness import ANY, AppliedFreshness, Freshness
-from read_service.lists import ListReader
+from read_service.lists import ListReader, head_length
 from read_service.pages import FROM_THE_TOP
 from read_service.protocols import CacheUnavailableError, TimelineCache, TimelineStore, TweetPage
 from read_service.tweets import TweetReader
 
-# How many elements the first window has in addition to those of the page. They make room for the
-# log, which holds the ids that were pushed since the last compaction.
-LOG_ROOM = 64
 # At least this many tweets are read at once to refill a page that lost deleted tweets.
 MIN_REFILL = 50
 # At most this many elements are read from the lists of pull authors for one page. Postgres merges
@@ -37,14 +35,14 @@ class HomeTimelines:
         lists: ListReader,
         store: TimelineStore,
         tweets: TweetReader,
-        length: int,
+        first: FirstPages,
     ) -> None:
-        """Read from these; length: how many ids a list has at most."""
+        """Read from these; first: the fast path for first pages."""
         self._cache = cache
         self._lists = lists
         self._store = store
         self._tweets = tweets
-        self._length = length
+        self._first = first
 
     async def page(
         self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
@@ -64,7 +62,7 @@ class HomeTimelines:
             ConsistencyTokenLostError: what the consistency token stands for may be lost.
         """
         if before == FROM_THE_TOP and not offset and freshness is ANY:
-            (page,) = await self._first_pages([user_id], limit)
+            page = await self._first.page(user_id, limit)
             if page is not None:
                 return page
         return await self._any_page(user_id, before, offset, limit, freshness)
@@ -78,7 +76,7 @@ class HomeTimelines:
         """
         pages: Sequence[TweetPage | None] = [None] * len(user_ids)
         if freshness is ANY and user_ids:
-            pages = await self._first_pages(user_ids, limit)
+            pages = await self._first.pages(user_ids, limit)
         turn = asyncio.Semaphore(BATCH_CONCURRENCY)
 
         async def page(user_id: int) -> TweetPage | FanfareError:
@@ -91,26 +89,6 @@ class HomeTimelines:
         rest = [user_id for user_id, page in zip(user_ids, pages, strict=True) if page is None]
         others = iter(await asyncio.gather(*map(page, rest)))
         return [next(others) if page is None else page for page in pages]
-
-    async def _first_pages(self, user_ids: Sequence[int], limit: int) -> Sequence[TweetPage | None]:
-        """Return the first pages by the fast path; None for each that needs _any_page().
-
-        This is the hot path: one round trip to Redis for all timelines, if the local tweet cache
-        has the tweets.
-        """
-        lists = [home_list(user_id) for user_id in user_ids]
-        try:
-            heads = await self._cache.heads([(list_, limit + LOG_ROOM) for list_ in lists])
-            found = [newest_ids(elements, limit) for elements in heads]
-            pages = await self._tweets.listed_pages([ids for ids, _ in filter(None, found)])
-            await self._cache.touch(
-                [list_ for list_, ids in zip(lists, found, strict=True) if ids is not None]
-            )
-        except CacheUnavailableError:
-            return [None] * len(user_ids)
-        METRICS.add(Metric.DUPLICATE_DROPPED, sum(twice for _, twice in filter(None, found)))
-        given = iter(pages)
-        return [next(given) if ids is not None else None for ids in found]
 
     async def _any_page(
         self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
@@ -152,11 +130,11 @@ class HomeTimelines:
             OtherHistoryError: Redis is at another history than the database.
         """
         wanted = offset + limit
-        if wanted > self._length:
+        if wanted > self._lists.length:
             return None
         # A page from the top is usually in the first elements of the list, unless deleted tweets
         # are missing from it. Any other page, and the second try, take the whole list.
-        for length in (wanted + LOG_ROOM, None) if before == FROM_THE_TOP else (None,):
+        for length in (head_length(wanted), None) if before == FROM_THE_TOP else (None,):
             window = await self._window(user_id, length)
             if window is None:
                 return None
@@ -175,7 +153,7 @@ class HomeTimelines:
         if not window.pulled:
             await self._cache.touch([own])
             return window
-        if len(window.pulled) * (length or self._length) > MAX_MERGED:
+        if len(window.pulled) * (length or self._lists.length) > MAX_MERGED:
             return None
         lists = [author_list(author) for author in window.pulled]
         windows = [window, *await self._lists.windows(lists, length)]

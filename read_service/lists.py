@@ -11,6 +11,14 @@ from read_service.protocols import TimelineCache
 
 # Other processes may change the lists between two tries. After this many, Postgres answers.
 MAX_TRIES = 8
+# How many elements the first window has in addition to those of the page. They make room for the
+# log, which holds the ids that were pushed since the last compaction.
+LOG_ROOM = 64
+
+
+def head_length(count: int) -> int:
+    """Return how many first elements of a list usually have its newest ids, if count are wanted."""
+    return count + LOG_ROOM
 
 
 class ListReader:
@@ -20,7 +28,8 @@ class ListReader:
         """Read lists of at most length ids."""
         self._cache = cache
         self._builder = builder
-        self._length = length
+        self.length = length
+        """How many ids a list has at most."""
 
     async def windows(self, lists: Sequence[TimelineList], length: int | None) -> list[Window]:
         """Return a readable window on each list, of at least length elements; None for all of it.
@@ -46,7 +55,7 @@ class ListReader:
                     case WindowState.ABSENT:
                         absent.append(list_)
                     case WindowState.UNSORTED:
-                        await self._cache.compact(list_, self._length)
+                        await self._cache.compact(list_, self.length)
                     case WindowState.BUILDING:
                         await self._builder.clear_if_abandoned(list_, window.build_lease)
                         raise ListNotReadyError

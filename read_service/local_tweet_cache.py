@@ -24,6 +24,8 @@ class LocalTweetCache:
         """Keep at most limit tweets; those that have been here longest are dropped first."""
         self._tweets: dict[int, bytes | None] = {}
         self._limit = limit
+        self.changes = 0
+        """How often Redis has reported changes; what was made of tweets before may be old."""
 
     def missing(self, ids: Iterable[int]) -> list[int]:
         """Return those of the ids that are not here."""
@@ -50,6 +52,7 @@ class LocalTweetCache:
 
     def forget(self, keys: Sequence[bytes] | None) -> None:
         """Forget the tweets with these Redis keys; None forgets all."""
+        self.changes += 1
         if keys is None:
             self._tweets.clear()
             return

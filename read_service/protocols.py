@@ -6,9 +6,9 @@ real servers and against the fakes of the unit tests.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from core.feed.history import Moment
 from core.feed.sharding import Shard
@@ -25,12 +25,15 @@ class CacheUnavailableError(Exception):
     """
 
 
-class TweetPage(NamedTuple):  # cheaper to make than a dataclass, and each read makes one
+@dataclass(slots=True)
+class TweetPage:
     """A page of tweets, newest first."""
 
     ids: Sequence[int]
     tweets: Sequence[bytes]
     """The tweets with these ids: serialised messages, each preceded by its length."""
+    answers: dict[object, bytes] = field(default_factory=dict, compare=False)
+    """What was made of the page, by the kind of answer: a page may be returned to many calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +76,32 @@ class TimelineCache(Protocol):
     """
 
     async def heads(
-        self, wanted: Collection[tuple[TimelineList, int | None]]
+        self,
+        wanted: Collection[tuple[TimelineList, int | None]],
+        *,
+        tracked: Container[TimelineList] = (),
+        parsed: Callable[[Sequence[Sequence[bytes]]], None] | None = None,
     ) -> Sequence[Sequence[bytes]]:
         """Return the first elements of lists: at most the number given with each, None for all.
 
         An absent list has no elements.
+
+        Args:
+            wanted: the lists.
+            tracked: when one of these changes, the local timelines forget it before any later call
+                returns an answer in which the change could be seen.
+            parsed: called with the result before any such change is reported.
         """
 
+    def barrier(self) -> Awaitable[None]:
+        """Wait until all changes of tracked lists and tweets before this call were reported."""
+
+    @property
+    def touch_period(self) -> int:
+        """A number that changes when lists are due to be touched again."""
+
     async def touch(self, lists: Iterable[TimelineList]) -> None:
-        """Extend the TTL of lists.
+        """Extend the TTL of lists, which counts as a change of them.
 
         The call may be ignored when the list was touched within the last hundredth of its TTL.
         """

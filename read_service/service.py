@@ -148,7 +148,11 @@ class ReadService:
         page = await self._home.page(
             request.user_id, before, request.offset, limit + 1, _freshness(request)
         )
-        return _tweet_page(_HOME_PAGE, page, "GetHomeTimeline", request.user_id, limit)
+        answer = page.answers.get(_HOME_PAGE)
+        if answer is None:
+            answer = _tweet_page(_HOME_PAGE, page, "GetHomeTimeline", request.user_id, limit)
+            page.answers[_HOME_PAGE] = answer
+        return answer
 
     async def BatchGetHomeTimelines(  # noqa: N802
         self, request: pb.BatchGetHomeTimelinesRequest, _context: Context
@@ -162,8 +166,7 @@ class ReadService:
             )
         pages = await self._home.first_pages(ids, limit + 1, _freshness(request))
         return b"".join(
-            _TIMELINES + delimited(_timeline(user_id, page, limit))
-            for user_id, page in zip(ids, pages, strict=True)
+            _timeline(user_id, page, limit) for user_id, page in zip(ids, pages, strict=True)
         )
 
     async def ListUserTweets(  # noqa: N802
@@ -216,11 +219,16 @@ class ReadService:
 
 
 def _timeline(user_id: int, page: TweetPage | FanfareError, limit: int) -> bytes:
-    """Return a serialised HomeTimeline with the page, or with the error."""
+    """Return the field of a batch that holds the HomeTimeline with the page, or with the error."""
     if isinstance(page, FanfareError):
-        return pb.HomeTimeline(user_id=user_id, error=to_status(page)).SerializeToString()
-    user = pb.HomeTimeline(user_id=user_id).SerializeToString()
-    return user + _tweet_page(_HOME_TIMELINE, page, "GetHomeTimeline", user_id, limit)
+        failed = pb.HomeTimeline(user_id=user_id, error=to_status(page)).SerializeToString()
+        return _TIMELINES + delimited(failed)
+    field = page.answers.get(_TIMELINES)
+    if field is None:
+        user = pb.HomeTimeline(user_id=user_id).SerializeToString()
+        tweets = _tweet_page(_HOME_TIMELINE, page, "GetHomeTimeline", user_id, limit)
+        field = page.answers[_TIMELINES] = _TIMELINES + delimited(user + tweets)
+    return field
 
 
 def _tweet_page(

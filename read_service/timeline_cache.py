@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 
 from core.feed import timeline_lists
 from core.feed.history import Moment
 from core.feed.sharding import Shard
 from core.feed.timeline_lists import TimelineList
 from core.runtime.metrics import METRICS, Metric
-from core.storage.redis import Command
+from core.storage.redis_pipeline import TRACK_NEXT_COMMAND, Command, Replies
 from read_service.cache import CacheConnection
 from read_service.protocols import Leased, ListBase
 
@@ -44,30 +52,53 @@ class RedisTimelineCache:
         self._clock = clock
         self._touched: set[str] = set()
         self._touched_until = 0.0
+        self._touch_period = 0
 
     async def heads(
-        self, wanted: Collection[tuple[TimelineList, int | None]]
+        self,
+        wanted: Collection[tuple[TimelineList, int | None]],
+        *,
+        tracked: Container[TimelineList] = (),
+        parsed: Callable[[Sequence[Sequence[bytes]]], None] | None = None,
     ) -> Sequence[Sequence[bytes]]:
         """Return the first elements of lists: at most the number given with each, None for all."""
         key = self._connection.keys.for_list
-        return await self._connection.ask(
-            [
-                ("LRANGE", key(list_), 0, -1 if length is None else length - 1)
-                for list_, length in wanted
-            ]
+        commands: list[Command] = []
+        places = []
+        for list_, length in wanted:
+            if list_ in tracked:
+                commands.append(TRACK_NEXT_COMMAND)
+            places.append(len(commands))
+            commands.append(("LRANGE", key(list_), 0, -1 if length is None else length - 1))
+
+        def heads_in(answers: Replies) -> Replies:
+            return [answers[place] for place in places]
+
+        answers = await self._connection.ask(
+            commands, None if parsed is None else lambda answers: parsed(heads_in(answers))
         )
+        return heads_in(answers)
+
+    def barrier(self) -> Awaitable[None]:
+        """Wait until all changes of tracked lists and tweets before this call were reported."""
+        return self._connection.barrier()
+
+    @property
+    def touch_period(self) -> int:
+        """A number that changes when lists are due to be touched again."""
+        self._begin_period_if_due()
+        return self._touch_period
 
     async def touch(self, lists: Iterable[TimelineList]) -> None:
-        """Extend the TTL of lists, unless that was done a moment ago."""
+        """Extend the TTL of lists, unless that was done in this period."""
+        self._begin_period_if_due()
         due = [
             key for key in map(self._connection.keys.for_list, lists) if key not in self._touched
         ]
         if not due:
             return
-        now = self._clock()
-        if now > self._touched_until or len(self._touched) > MAX_REMEMBERED_TOUCHES:
+        if len(self._touched) > MAX_REMEMBERED_TOUCHES:
             self._touched.clear()
-            self._touched_until = now + self._ttl_seconds * TOUCH_FRACTION
         self._touched.update(due)
         await self._connection.ask([("EXPIRE", key, self._ttl_seconds) for key in due])
 
@@ -128,3 +159,10 @@ class RedisTimelineCache:
         """Return what the fan-out has applied to a shard; None if a checkpoint is absent."""
         _, applied = await self._connection.ask_with_applied([], {shard})
         return applied
+
+    def _begin_period_if_due(self) -> None:
+        now = self._clock()
+        if now > self._touched_until:
+            self._touched.clear()
+            self._touched_until = now + self._ttl_seconds * TOUCH_FRACTION
+            self._touch_period += 1

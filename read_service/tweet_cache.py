@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from core.feed import tweet_cache
 from core.feed.sharding import shard_of
 from core.runtime.metrics import METRICS, Metric
-from core.storage.redis import TRACK_NEXT_COMMAND, Command
+from core.storage.redis_pipeline import TRACK_NEXT_COMMAND, Command
 from read_service.cache import CacheConnection
 from read_service.local_tweet_cache import LocalTweetCache
 from read_service.protocols import Leased

@@ -12,10 +12,9 @@ version of redis-py no longer has them.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import hiredis
 from redis import ConnectionPool as BlockingConnectionPool
@@ -26,24 +25,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from core.storage.redis_pipeline import (
+    PARTS_OF_TIMEOUT,
+    Command,
+    OnInvalidate,
+    OnReplies,
+    RedisPipeline,
+    Replies,
+)
 from core.storage.resp import pack
 
-Command = tuple[str | bytes | int, ...]
-Replies = list[Any]
-OnReplies = Callable[[Replies], None]
-"""Called with the replies to a call's commands."""
-OnInvalidate = Callable[[Sequence[bytes] | None], None]
-"""Called with the tracked keys that have changed; with None when any of them may have changed."""
-
-# Put before a command, this asks Redis to report when a key that the command reads changes.
-TRACK_NEXT_COMMAND: Command = ("CLIENT", "CACHING", "YES")
-_ENABLE_TRACKING: Command = ("CLIENT", "TRACKING", "ON", "OPTIN")
-
 _RECEIVE_BYTES = 1 << 20
-# A timeout is this many waits of the event loop, each of a part of the time. In each of them the
-# event loop reads what has arrived. So if it is busy for longer than the timeout, with other work
-# than reading replies, that is not taken for a failure of Redis.
-_PARTS_OF_TIMEOUT = 4
 _INCOMPLETE = object()
 
 
@@ -87,8 +79,8 @@ class RedisConnection:
         )
         self._timeout_seconds = timeout_seconds
         self._on_invalidate = on_invalidate
-        self._open: _OpenConnection | None = None
-        self._connecting: asyncio.Task[_OpenConnection] | None = None
+        self._open: RedisPipeline | None = None
+        self._connecting: asyncio.Task[RedisPipeline] | None = None
 
     async def execute(
         self, commands: Sequence[Command], on_replies: OnReplies | None = None
@@ -112,12 +104,27 @@ class RedisConnection:
                 raise reply
         return replies
 
+    async def barrier(self) -> None:
+        """Wait until all changes that Redis reported before this call were passed to on_invalidate.
+
+        That is so once the reply to a command has come that was sent after the call. All calls that
+        arrive before it is sent share one PING, and only one is on its way at a time. Its reply may
+        be an error, because only its place counts. (Redis refuses PING, but not reads, when it
+        cannot save its data.)
+
+        Raises:
+            RedisError: a broken connection, or no reply in time.
+            OSError: Redis cannot be reached.
+        """
+        connection = self._open or await self._connect()
+        await connection.barrier()
+
     def close(self) -> None:
         """Close the connection. Calls in progress fail; the next call connects again."""
         if self._open is not None:
             self._open.fail(RedisConnectionError("closed"))
 
-    async def _connect(self) -> _OpenConnection:
+    async def _connect(self) -> RedisPipeline:
         # All callers share one attempt and its failure. If each made its own, they would wait for
         # one timeout after another.
         if self._connecting is None:
@@ -125,7 +132,7 @@ class RedisConnection:
             self._connecting.add_done_callback(self._on_attempted)
         return await asyncio.shield(self._connecting)
 
-    async def _attempt(self) -> _OpenConnection:
+    async def _attempt(self) -> RedisPipeline:
         connection = self._new_connection()
         opening = asyncio.ensure_future(connection.connect())
         try:
@@ -135,19 +142,26 @@ class RedisConnection:
             await asyncio.wait({opening})
             await connection.disconnect(nowait=True)
             raise
-        self._open = _OpenConnection(
-            connection, self._timeout_seconds, self._on_invalidate, self._on_failure
+        # redis-py has no public access to the transport, and closes a connection that is no longer
+        # referenced.
+        self._open = RedisPipeline(
+            connection._writer.transport,  # noqa: SLF001
+            self._timeout_seconds,
+            self._on_invalidate,
+            partial(self._on_failure, connection),
         )
         return self._open
 
-    def _on_attempted(self, attempt: asyncio.Task[_OpenConnection]) -> None:
+    def _on_attempted(self, attempt: asyncio.Task[RedisPipeline]) -> None:
         self._connecting = None
         if not attempt.cancelled():
             attempt.exception()  # asyncio logs an exception that nobody has asked for
 
-    def _on_failure(self, connection: _OpenConnection) -> None:
-        if self._open is connection:
+    def _on_failure(self, connection: Any, pipeline: RedisPipeline) -> None:
+        if self._open is pipeline:
             self._open = None
+        # The public method is a coroutine, and would wait for the transport.
+        connection._close()  # noqa: SLF001
 
 
 async def _wait_patiently(opening: asyncio.Task[None], timeout_seconds: float) -> None:
@@ -156,149 +170,12 @@ async def _wait_patiently(opening: asyncio.Task[None], timeout_seconds: float) -
     Raises:
         RedisTimeoutError: it took longer than timeout_seconds, while the event loop was not busy.
     """
-    for _ in range(_PARTS_OF_TIMEOUT):
-        await asyncio.wait({opening}, timeout=timeout_seconds / _PARTS_OF_TIMEOUT)
+    for _ in range(PARTS_OF_TIMEOUT):
+        await asyncio.wait({opening}, timeout=timeout_seconds / PARTS_OF_TIMEOUT)
         if opening.done():
             opening.result()
             return
     raise RedisTimeoutError("Redis did not accept the connection in time")
-
-
-class _Call:
-    """Commands that were sent, and the replies to them so far."""
-
-    __slots__ = ("future", "missing", "on_replies", "part_sent", "replies")
-
-    def __init__(
-        self,
-        future: asyncio.Future[Replies],
-        missing: int,
-        on_replies: OnReplies | None,
-        part_sent: int,
-    ) -> None:
-        self.future = future
-        self.missing = missing
-        self.on_replies = on_replies
-        self.part_sent = part_sent
-        """The number of the part of a timeout in which the commands were sent."""
-        self.replies: Replies = []
-
-
-class _OpenConnection(asyncio.Protocol):
-    """An open connection. After a failure it is closed for good, and another one replaces it."""
-
-    def __init__(
-        self,
-        connection: Any,
-        timeout_seconds: float,
-        on_invalidate: OnInvalidate,
-        on_failure: Callable[[_OpenConnection], None],
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        # redis-py closes a connection that is no longer referenced.
-        self._connection = connection
-        # redis-py has no public access to the transport.
-        self._transport = connection._writer.transport  # noqa: SLF001
-        self._part_seconds = timeout_seconds / _PARTS_OF_TIMEOUT
-        self._part = 0
-        """How many parts of a timeout have passed while there were calls."""
-        self._on_invalidate = on_invalidate
-        self._on_failure = on_failure
-        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE, replyError=ResponseError)
-        self._outgoing: list[bytes] = []
-        self._calls: deque[_Call] = deque()
-        self._is_timer_set = False
-        self._error: Exception | None = None
-        self._transport.set_protocol(self)
-        # The command is sent, but nobody awaits its future. It is cancelled, because asyncio would
-        # log an exception that nobody retrieves.
-        self.execute([_ENABLE_TRACKING], self._check_tracking).cancel()
-
-    def execute(
-        self, commands: Sequence[Command], on_replies: OnReplies | None
-    ) -> asyncio.Future[Replies]:
-        """Send commands in the next turn of the event loop; return a future with their replies."""
-        future: asyncio.Future[Replies] = self._loop.create_future()
-        if self._error is not None:
-            future.set_exception(self._error)
-            return future
-        if not self._outgoing:
-            self._loop.call_soon(self._send)
-        self._outgoing += map(hiredis.pack_command, cast("Sequence[tuple[Any]]", commands))
-        self._calls.append(_Call(future, len(commands), on_replies, self._part))
-        if not self._is_timer_set:
-            self._is_timer_set = True
-            self._loop.call_later(self._part_seconds, self._end_part)
-        return future
-
-    def fail(self, error: Exception) -> None:
-        """Close the connection, and raise the error in every call that waits for replies."""
-        if self._error is not None:
-            return
-        self._error = error
-        self._on_failure(self)
-        self._on_invalidate(None)
-        for call in self._calls:
-            if not call.future.done():
-                call.future.set_exception(error)
-        self._calls.clear()
-        self._transport.abort()
-        # The public method is a coroutine, and would wait for the transport.
-        self._connection._close()  # noqa: SLF001
-
-    def data_received(self, data: bytes) -> None:
-        """Deliver the replies and invalidation messages in the data, in the order they came."""
-        self._reader.feed(data)
-        try:
-            while self._error is None and (reply := self._reader.gets()) is not _INCOMPLETE:
-                if isinstance(reply, hiredis.PushNotification):
-                    self._receive_push(reply)
-                else:
-                    self._receive_reply(reply)
-        except hiredis.ProtocolError as error:
-            self.fail(RedisConnectionError(f"Redis sent data that is not RESP: {error}"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Fail all calls, since Redis or the network has closed the connection."""
-        self.fail(RedisConnectionError(f"lost the connection to Redis: {exc or 'closed by Redis'}"))
-
-    def _check_tracking(self, replies: Replies) -> None:
-        # Without tracking, Redis would not report changes, and callers would keep stale values.
-        if isinstance(replies[0], RedisError):
-            self.fail(replies[0])
-
-    def _send(self) -> None:
-        if self._error is None:
-            self._transport.write(b"".join(self._outgoing))
-        self._outgoing.clear()
-
-    def _receive_push(self, push: Sequence[Any]) -> None:
-        if push[0] == b"invalidate":
-            self._on_invalidate(push[1])
-
-    def _receive_reply(self, reply: object) -> None:
-        call = self._calls[0]
-        call.replies.append(reply)
-        call.missing -= 1
-        if call.missing:
-            return
-        self._calls.popleft()
-        if call.on_replies is not None:
-            call.on_replies(call.replies)
-        if not call.future.done():  # it is done if the caller was cancelled
-            call.future.set_result(call.replies)
-
-    def _end_part(self) -> None:
-        # One timer is enough for all calls, since the oldest call is the first to get its replies.
-        self._is_timer_set = bool(self._calls)
-        if not self._calls:
-            return
-        self._part += 1
-        # A call may be sent at the end of a part, so that part does not count.
-        if self._part - self._calls[0].part_sent > _PARTS_OF_TIMEOUT:
-            self.fail(RedisTimeoutError("Redis did not reply in time"))
-        else:
-            self._loop.call_later(self._part_seconds, self._end_part)
 
 
 class BlockingRedisConnection:

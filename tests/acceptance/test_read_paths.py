@@ -20,8 +20,8 @@ from core.feed.sharding import Partition
 from core.feed.timeline_lists import TRIM_SLACK, home_list
 from core.feed.tweet_cache import DELETED
 from core.runtime.metrics import Metric
-from read_service.home_timelines import LOG_ROOM
 from read_service.list_building import MAX_BUILDERS
+from read_service.lists import LOG_ROOM
 
 
 def test_a_cached_timeline_takes_pushes(fanfare: Fanfare) -> None:

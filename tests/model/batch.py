@@ -138,7 +138,7 @@ def _dropped(
 
 def _drop(key: ListKey) -> Command:
     def run(space: Space) -> None:
-        space.lists.pop(key, None)
+        space.drop_list(key)
 
     return Command(run)
 

@@ -167,7 +167,7 @@ class Chaos:
         space = self._space()
         if space.lists and self.world.rng.random() < 0.6:
             list_ = self.world.rng.choice(list(space.lists))
-            del space.lists[list_]
+            space.drop_list(list_)
             self.world.tell("chaos", f"{list_} expires")
         elif space.tweet_cache:
             entry = self.world.rng.choice(list(space.tweet_cache))

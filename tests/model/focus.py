@@ -41,6 +41,8 @@ class Focus:
     """How many commands a chunk has, at most."""
     reads_by_id: bool = False
     """Whether tweets are also read by their ids."""
+    local_lists: bool = False
+    """Whether the read service keeps lists in its process."""
 
     def draw_faults(self, rng: random.Random, names: Sequence[str]) -> dict[str, float]:
         """Return the weights of the faults in one run."""
@@ -293,4 +295,16 @@ FOCUSES: Mapping[str, Focus] = {
         batch_sizes=(5, 100),
         chunk_sizes=(1,),
     ),
+    "local lists": Focus(
+        faults={"reader's connection broken": 2, "key expired": 1},
+        unreadable=(0.0,),
+        undelivered=(0.0,),
+        fault_rates=(0.0, 0.003, 0.01),
+        commands={"create": 40, "update": 10, "delete": 10, "follow": 20, "unfollow": 20},
+        commands_each=(8, 16),
+        users=(2,),
+        pull_followers=(0,),
+        local_lists=True,
+    ),
+    "all and local lists": Focus(local_lists=True),
 }

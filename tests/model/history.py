@@ -56,6 +56,7 @@ def play(seed: int, rules: Rules, focus: str = "all", *, telling: bool = False) 
         undelivered=rng.choice(about.undelivered),
         batch_sizes=about.batch_sizes,
         chunk_sizes=about.chunk_sizes,
+        local_lists=about.local_lists,
         telling=telling,
     )
     history = _History(world, about)
@@ -180,7 +181,7 @@ class _History:
         for space in self.world.redis.spaces.values():
             for key, elements in list(space.lists.items()):
                 if elements[-1].startswith(b"B"):
-                    del space.lists[key]
+                    space.drop_list(key)
 
     def _finish(self, steps: Steps[None]) -> None:
         for _ in steps:

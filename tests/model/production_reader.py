@@ -10,6 +10,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Container,
     Coroutine,
     Iterable,
     Mapping,
@@ -22,7 +23,19 @@ from model import reader
 from model.events import SHARDS, Tweet
 from model.postgres import FROM_THE_TOP, Moment
 from model.production_postgres import PrimarySession, ReplicaSession, Server, message_of, tweet_in
-from model.redis import LENGTH, CachedTweet, Deleted, Lease, ListKey, RedisAwayError, Space
+from model.redis import (
+    LENGTH,
+    Answer,
+    CachedTweet,
+    Changed,
+    Deleted,
+    Lease,
+    ListKey,
+    Message,
+    RedisAwayError,
+    Reply,
+    Space,
+)
 from model.world import Steps, World
 
 from core.errors import (
@@ -34,20 +47,23 @@ from core.errors import (
 from core.feed import history as histories
 from core.feed import tweet_cache
 from core.feed.timeline_lists import TimelineList, encode_separator
-from core.rpc.messages import delimited
 from core.storage.queries import load_queries
 from read_service import pages
 from read_service.databases import Databases
+from read_service.first_pages import FirstPages
 from read_service.freshness import ANY, Freshness, TokenFreshness
 from read_service.home_timelines import HomeTimelines
 from read_service.list_building import ListBuilder
 from read_service.lists import ListReader
+from read_service.local_timelines import MAX_BYTES, LocalTimelines
 from read_service.local_tweet_cache import LocalTweetCache
 from read_service.protocols import CacheUnavailableError, Leased, ListBase, TweetPage
 from read_service.store import PostgresStore
 from read_service.tweets import TweetReader
 
 SQL = load_queries("read_service")
+TOUCHED = 0.1
+"""How often a touch is due."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -100,6 +116,12 @@ def _page(
     return [tweet_in(message[1:]) for message in found.tweets]
 
 
+async def _awaited(steps: Steps[None]) -> None:
+    """Take steps of the model in a coroutine."""
+    for _ in steps:
+        await others_run()
+
+
 def _drive(coroutine: Awaitable[T]) -> Steps[T]:
     """Run a coroutine, and yield wherever one of the servers ends an atomic step."""
     running = cast("Coroutine[None, None, T]", coroutine)
@@ -113,19 +135,65 @@ def _drive(coroutine: Awaitable[T]) -> Steps[T]:
 
 def _home_timelines(world: World) -> HomeTimelines:
     """Return what read_service/__main__.py builds, on the model's servers."""
-    cache, store = _TimelineCache(world), _store(world)
+    cache, store, tweets = _TimelineCache(world), _store(world), _tweets(world)
     lists = ListReader(cache, ListBuilder(cache, store, LENGTH, clock=lambda: 0), LENGTH)
-    return HomeTimelines(cache, lists, store, _tweets(world), LENGTH)
+    first = FirstPages(cache, tweets, _process(world).timelines)
+    return HomeTimelines(cache, lists, store, tweets, first)
 
 
 def _tweets(world: World) -> TweetReader:
-    return TweetReader(_TweetCache(world), _LocalTweetCache(world), _store(world))
+    return TweetReader(_TweetCache(world), _process(world).tweets, _store(world))
 
 
 def _store(world: World) -> PostgresStore:
     primary = Server(lambda: PrimarySession(world, world.postgres))
     replica = Server(lambda: ReplicaSession(world, world.replica))
     return PostgresStore(Databases(primary, replica))
+
+
+# The process ---------------------------------------------------------------------------
+
+
+class _Process:
+    """What the process keeps, in production's own caches, of the history that is known."""
+
+    def __init__(self, world: World) -> None:
+        self.tweets = LocalTweetCache(100)
+        self.timelines = LocalTimelines(self.tweets, MAX_BYTES)
+        self.history: str | None = None
+        for (history, tweet_id), entry in world.local_cache.entries.items():
+            if history == world.known:
+                self.tweets.remember([tweet_id], [_value(entry)])
+
+    def enter(self, history: str | None) -> None:
+        """Read the keys of another history from now on, as CacheConnection.enter() does."""
+        if history != self.history:
+            self.timelines.forget(None)
+            self.history = history
+
+    def receive(self, message: Message) -> None:
+        """Take what the process has just parsed."""
+        match message:
+            case Answer() if message.history == self.history:
+                values = [_value(entry) for entry in message.entries.values()]
+                self.tweets.remember(list(message.entries), values)
+            case Changed(None):
+                self.timelines.forget(None)
+            case Changed((history, key)) if history == self.history:
+                name = f"tweet:{key}" if isinstance(key, int) else str(key)
+                self.timelines.forget([f"model:{name}".encode()])
+
+
+def _process(world: World) -> _Process:
+    """Return the process, at the history that is known."""
+    receive = world.local_cache.listener
+    process = getattr(receive, "__self__", None)
+    if not isinstance(process, _Process):
+        process = _Process(world)
+        process.history = world.known
+        world.local_cache.listener = process.receive
+    process.enter(world.known)
+    return process
 
 
 # Redis ---------------------------------------------------------------------------------
@@ -139,12 +207,22 @@ class _Cache:
 
     async def ask(self, command: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Return the answer to one command. Other actors may take steps before it is parsed."""
-        known, local = self._world.known, self._world.local_cache
-        try:
+        local = self._world.local_cache
+
+        async def ask() -> T:
             connection = local.connect()
             answer = command(*args, **named)
             await others_run()
             local.parse(connection)
+            return answer
+
+        return await self.trusted(ask())
+
+    async def trusted(self, asking: Awaitable[T]) -> T:
+        """Return an answer that is still of the history that was known when it was asked for."""
+        known = self._world.known
+        try:
+            answer = await asking
         except RedisAwayError:
             raise CacheUnavailableError from None
         if self._world.known != known:
@@ -178,17 +256,52 @@ class _TimelineCache(_Cache):
     """The `TimelineCache`."""
 
     async def heads(
-        self, wanted: Collection[tuple[TimelineList, int | None]]
+        self,
+        wanted: Collection[tuple[TimelineList, int | None]],
+        *,
+        tracked: Container[TimelineList] = (),
+        parsed: Callable[[Sequence[Sequence[bytes]]], None] | None = None,
     ) -> Sequence[Sequence[bytes]]:
-        lists = self.space.lists
+        redis, space, history = self._world.redis, self.space, self.history
         heads = []
+
+        def read(list_: TimelineList, length: int | None) -> Sequence[bytes]:
+            key = _key(list_)
+            elements = space.lists.get(key, [])[:length]
+            if parsed is not None:
+                if list_ in tracked:
+                    redis.tracked.add((history, key))
+                redis.sent.append(Reply(lambda: self._parsed(history, parsed, [elements])))
+            return elements
+
         for list_, length in wanted:
-            elements = await self.ask(lambda key: list(lists.get(key, [])), _key(list_))
-            heads.append(elements[:length])
+            heads.append(await self.ask(read, list_, length))
         return heads
 
+    def _parsed(
+        self,
+        history: str,
+        parsed: Callable[[Sequence[Sequence[bytes]]], None],
+        heads: Sequence[Sequence[bytes]],
+    ) -> None:
+        """Pass on what was parsed, if it is of the history that is known."""
+        if history == self._world.known == _process(self._world).history:
+            parsed(heads)
+
+    async def barrier(self) -> None:
+        await self.trusted(_awaited(self._world.local_cache.barrier()))
+        self._world.figures["barriers of the production code"] += 1
+
+    @property
+    def touch_period(self) -> int:
+        """A constant: in the model, keys expire at random."""
+        return 1
+
     async def touch(self, lists: Iterable[TimelineList]) -> None:
-        """Do nothing: in the model, keys expire at random."""
+        """Change the TTLs of some of the lists."""
+        for list_ in lists:
+            if self._world.rng.random() < TOUCHED:
+                await self.ask(self.space.change_list, _key(list_))
 
     async def compact(self, list_: TimelineList, cap: int) -> None:
         assert cap == LENGTH
@@ -253,31 +366,6 @@ class _TweetCache(_Cache):
         space = self.space
         for id_, value in values.items():
             await self.ask(space.fill_tweet, id_, fill_lease, _entry(value))
-
-
-class _LocalTweetCache(LocalTweetCache):
-    """The model's local tweet cache, to which the model's Redis sends answers and changes."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(0)
-        self._world = world
-
-    def known(self, ids: Iterable[int]) -> dict[int, bytes | None]:
-        known = self._world.known
-        found = self._world.local_cache.known(known, list(ids)) if known is not None else {}
-        return {
-            id_: delimited(message_of(entry)) if isinstance(entry, Tweet) else None
-            for id_, entry in found.items()
-        }
-
-    def missing(self, ids: Iterable[int]) -> list[int]:
-        ids = list(ids)
-        known = self.known(ids)
-        return [id_ for id_ in ids if id_ not in known]
-
-    def page(self, ids: Sequence[int]) -> TweetPage | None:
-        found = [tweet for tweet in self.known(ids).values() if tweet is not None]
-        return TweetPage(ids, found) if len(found) == len(ids) else None
 
 
 # Conversions between the values of the model and those of production --------------------

@@ -1,8 +1,8 @@
 """The read service: pages from lists in Redis, else from Postgres.
 
-See home_timelines.py, lists.py, list_building.py and tweets.py in read_service/; the local tweet
-cache is in local_tweet_cache.py here. Windows of lists are read by the production code in
-core/feed/timeline_lists.py.
+See first_pages.py, home_timelines.py, lists.py, list_building.py and tweets.py in read_service/;
+what the process keeps is in local_cache.py here. Windows of lists are read by the production code
+in core/feed/timeline_lists.py.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ LOG_ROOM = 1
 REFILL = 2
 """The fewest tweets that are read at once to fill up a page that lacks some."""
 TRIES = 8
+KEPT = 0.5
+"""How often a list is kept in the process when its first elements are read."""
 
 
 def page(world: World, viewer: int, before: int, limit: int) -> Steps[list[Tweet]]:
@@ -140,6 +142,13 @@ def _cached(
     """Return the page from Redis; None when the lists cannot give it."""
     if limit > LENGTH:
         return None
+    if world.local_lists and before == FROM_THE_TOP:
+        window = yield from _kept_window(world, history, viewer, limit + LOG_ROOM)
+        if window is not None:
+            found = yield from _readable(world, history, window, before, limit)
+            if found is not None:
+                world.figures["pages from kept lists"] += 1
+                return found
     for length in (limit + LOG_ROOM, None) if before == FROM_THE_TOP else (None,):
         window = yield from _window(world, history, viewer, length)
         if window is None:
@@ -148,6 +157,21 @@ def _cached(
         if found is not None:
             return found
     return None
+
+
+def _kept_window(world: World, history: str, viewer: int, length: int) -> Steps[Window | None]:
+    """Return a window on the viewer's list as the process keeps it; None if it is not usable."""
+    local = world.local_cache
+    if local.head(history, home(viewer), length) is None:
+        return None
+    if world.rules.barrier_before_local_lists:
+        yield from local.barrier()
+    head = local.head(history, home(viewer), length)  # it may have changed
+    if head is None:
+        return None
+    window = read_window(head.elements, is_whole=len(head.elements) < head.length)
+    is_usable = window.state is WindowState.READABLE and not window.pulled
+    return window if is_usable else None
 
 
 def _window(world: World, history: str, viewer: int, length: int | None) -> Steps[Window | None]:
@@ -199,6 +223,8 @@ def _windows(
         connection = world.local_cache.connect()
         for key, wanted in list(lengths.items()):
             elements = space.lists.get(key, [])[:wanted]
+            if wanted is not None and world.local_lists and world.rng.random() < KEPT:
+                elements = space.read_head(key, wanted).elements
             window = read_window(elements, is_whole=wanted is None or len(elements) < wanted)
             if window.state is WindowState.READABLE:
                 found[key] = window

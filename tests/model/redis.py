@@ -7,7 +7,7 @@ core/feed/tweet_cache.py, in Python; lists have the same elements as in producti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from model.events import PARTITIONS, SHARDS, Tweet
@@ -65,6 +65,8 @@ class Lease:
 CachedTweet = Tweet | Deleted | Lease
 CacheKey = tuple[str, int]
 """(history, tweet id)"""
+TrackedKey = tuple[str, int | ListKey]
+"""(history, tweet id or list)"""
 CheckpointKey = tuple[int, int]
 """(shard, partition)"""
 List = list[bytes]
@@ -79,11 +81,38 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Changed:
-    """The message that Redis pushes when a tracked entry changes."""
+class Head:
+    """The reply to a tracked read of the first elements of a list."""
 
-    entry: CacheKey | None
-    """None if any entry may have changed."""
+    history: str
+    key: ListKey
+    elements: List
+    length: int
+    """How many elements were asked for."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Another reply to the production code."""
+
+    parsed: Callable[[], None]
+    """Called when the process parses it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pong:
+    """The reply to a PING."""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The message that Redis pushes when a tracked entry or list changes."""
+
+    key: TrackedKey | None
+    """None if any of them may have changed."""
+
+
+Message = Answer | Head | Reply | Pong | Changed
 
 
 @dataclass
@@ -108,9 +137,9 @@ class Redis:
         """Goes up when a copy is restored. A connection to an earlier incarnation is broken."""
         self.connection = 0
         """How often the read service's connection has broken."""
-        self.tracked: set[CacheKey] = set()
-        """The entries whose next change is reported on that connection."""
-        self.sent: list[Answer | Changed] = []
+        self.tracked: set[TrackedKey] = set()
+        """The entries and lists whose next change is reported on that connection."""
+        self.sent: list[Message] = []
         """What was sent on that connection and is not parsed yet, in order."""
 
     def check(self, incarnation: int | None = None) -> None:
@@ -147,6 +176,12 @@ class Redis:
         self.connection += 1
         self.tracked.clear()
         self.sent.clear()
+
+    def report_change(self, key: TrackedKey) -> None:
+        """Push a message if the entry or list is tracked; it is not tracked any more then."""
+        if key in self.tracked:
+            self.tracked.remove(key)
+            self.sent.append(Changed(key))
 
 
 class Space:
@@ -204,18 +239,37 @@ class Space:
         elements = self.lists[key]
         for id_ in ids:
             elements.insert(0, b"%d" % id_)
+        self.change_list(key)
         return len(elements)
 
     def trim(self, key: ListKey) -> None:
         """LTRIM a list to its maximum length."""
         if key in self.lists:
             del self.lists[key][LENGTH + TRIM_SLACK :]
+            self.change_list(key)
+
+    def drop_list(self, key: ListKey) -> None:
+        """UNLINK a list; its expiry is the same."""
+        if self.lists.pop(key, None) is not None:
+            self.change_list(key)
+
+    def change_list(self, key: ListKey) -> None:
+        """Report that a list has changed, as every command does that changes it or its TTL."""
+        self._redis.report_change((self._history, key))
+
+    def read_head(self, key: ListKey, length: int) -> Head:
+        """CLIENT CACHING YES, LRANGE: send the first elements, and later report a change."""
+        self._redis.tracked.add((self._history, key))
+        head = Head(self._history, key, self.lists.get(key, [])[:length], length)
+        self._redis.sent.append(head)
+        return head
 
     def begin_build(self, key: ListKey, token: str) -> bool:
         """Create a placeholder if there is no list; return whether there was none."""
         if key in self.lists:
             return False
         self.lists[key] = [SEPARATOR, _building(token)]
+        self.change_list(key)
         return True
 
     def finish_build(
@@ -233,11 +287,12 @@ class Space:
         """Replace a list with a base of these ids and those in its log."""
         log, _, _ = _parts(self.lists.get(key, []))
         self.lists[key] = [separator, *_base({*ids, *log}, complete=complete)]
+        self.change_list(key)
 
     def abandon_build(self, key: ListKey, token: str) -> None:
         """Remove the placeholder of a build that this builder does not finish."""
         if self.is_building(key, token):
-            del self.lists[key]
+            self.drop_list(key)
 
     def is_building(self, key: ListKey, token: str) -> bool:
         """Return whether a list is being built by the holder of the token."""
@@ -250,13 +305,14 @@ class Space:
             return
         log, separator, base = _parts(elements)
         if separator is None or not base:
-            del self.lists[key]
+            self.drop_list(key)
             return
         complete = base[-1] == COMPLETE
         ids = {*log, *map(int, base)} - {0}
         if not complete and not keep_below_floor:
             ids = {id_ for id_ in ids if id_ >= int(base[-1])}
         self.lists[key] = [separator, *_base(ids, complete=complete)]
+        self.change_list(key)
 
     # Tweet cache ---------------------------------------------------------------------------
 
@@ -284,10 +340,7 @@ class Space:
 
     def put_tweet(self, tweet_id: int, entry: CachedTweet | None) -> None:
         """Set an entry; None removes it. Every change of a single entry is made here."""
-        key = (self._history, tweet_id)
-        if key in self._redis.tracked:
-            self._redis.tracked.remove(key)
-            self._redis.sent.append(Changed(key))
+        self._redis.report_change((self._history, tweet_id))
         if entry is None:
             self.tweet_cache.pop(tweet_id, None)
         else:

@@ -135,6 +135,12 @@ class Rules:
     local_cache_cleared_with_connection: bool = True
     """The local cache is cleared when the connection breaks. Otherwise it keeps tweets that changed
     while nobody listened."""
+    barrier_before_local_lists: bool = True
+    """A list that is kept in the process is used only after a barrier: the reply to a command that
+    the call has sent. Otherwise Redis may have reported a change that is not parsed yet."""
+    barrier_sent_after_call: bool = True
+    """A call shares a barrier only if it is sent after the call arrived. Otherwise the reply may
+    precede the report of a change that was drained before the call."""
     pages_at_lsn: bool = True
     """Pages from Postgres come from a server that has reached the shard's LSN. Otherwise a page
     from a replica lacks tweets that an earlier page has shown, or that the shard has applied."""

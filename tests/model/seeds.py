@@ -53,6 +53,8 @@ BROKEN = {
     "local_cache_put_when_parsed": Recorded("local cache", 12),
     "local_cache_only_tracked": Recorded("local cache", 12),
     "local_cache_cleared_with_connection": Recorded("local cache", 0),
+    "barrier_before_local_lists": Recorded("local lists", 0),
+    "barrier_sent_after_call": Recorded("local lists", 446),
     "pages_at_lsn": Recorded("lag", 56),
     "tokens_need_lsn": Recorded("lag", 3),
     "restart_begins_history": Recorded("fork", 7),

@@ -166,7 +166,7 @@ def remove_lists(world: World, history: str) -> Steps[None]:
     for kind in ("timeline", "author"):
         world.redis.check()
         for key in [key for key in space.lists if key.kind == kind]:
-            del space.lists[key]
+            space.drop_list(key)
         yield
     world.redis.check()
     for tweet_id in list(space.tweet_cache):

@@ -18,7 +18,7 @@ from model.rules import ALL_RULES
 from model.search import Totals, histories
 from model.world import Steps, World
 
-from read_service import home_timelines
+from read_service import home_timelines, lists
 
 CHUNKS = 4
 HISTORIES = 12
@@ -27,7 +27,7 @@ HISTORIES = 12
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let production read as little at a time as the model does."""
-    monkeypatch.setattr(home_timelines, "LOG_ROOM", reader.LOG_ROOM)
+    monkeypatch.setattr(lists, "LOG_ROOM", reader.LOG_ROOM)
     monkeypatch.setattr(home_timelines, "MIN_REFILL", reader.REFILL)
 
 
@@ -114,7 +114,7 @@ def _frozen(world: World, chance: int) -> World:
     space = frozen.space(str(world.known))
     for key in list(space.lists):
         if frozen.rng.random() < 0.2:
-            del space.lists[key]
+            space.drop_list(key)
     for tweet_id in list(space.tweet_cache):
         if frozen.rng.random() < 0.4:
             space.put_tweet(tweet_id, None)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from model.events import Event
 from model.kafka import Kafka
-from model.local_tweet_cache import LocalTweetCache
+from model.local_cache import LocalCache
 from model.postgres import Clock, Moment, Postgres, Replica, Snapshot
 from model.redis import Redis, Space
 from model.rules import Rules
@@ -51,6 +51,8 @@ class World:
     """How many records of a partition a worker takes at once, at most."""
     chunk_sizes: Sequence[int] = (1,)
     """How many commands a chunk has, at most."""
+    local_lists: bool = False
+    """Whether the read service keeps lists in its process."""
     telling: bool = False
     """Whether the story is kept."""
     clock: Clock = field(default_factory=Clock)
@@ -64,7 +66,7 @@ class World:
     """The history that the read service believes to be valid."""
     kafka: Kafka = field(default_factory=Kafka)
     redis: Redis = field(default_factory=Redis)
-    local_cache: LocalTweetCache = field(init=False)
+    local_cache: LocalCache = field(init=False)
     story: list[str] = field(default_factory=list)
     figures: Counter[str] = field(default_factory=Counter)
     assigned: dict[int, str] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class World:
         """Start Postgres, and the read service's process."""
         self.promote(Postgres(self.rules, self.clock))
         self.replica = Replica(self.postgres)
-        self.local_cache = LocalTweetCache(self.rules, self.redis)
+        self.local_cache = LocalCache(self.rules, self.redis)
 
     def promote(self, postgres: Postgres) -> None:
         """Make this server the primary."""

@@ -13,9 +13,11 @@ from core.feed.sharding import SHARDS
 from core.feed.timeline_lists import TimelineList, author_list, home_list
 from core.feed.tweet_cache import DELETED, encode_entry
 from read_service.databases import Databases
+from read_service.first_pages import FirstPages
 from read_service.home_timelines import HomeTimelines
 from read_service.list_building import ListBuilder
 from read_service.lists import ListReader
+from read_service.local_timelines import MAX_BYTES, LocalTimelines
 from read_service.local_tweet_cache import LocalTweetCache
 from read_service.protocols import TweetPage
 from read_service.rows import VersionedTweetRow
@@ -35,7 +37,8 @@ class Reading:
         self.length = length
         self._slack = slack
         self.local = LocalTweetCache(100)
-        self.redis = FakeRedis(HISTORY, self.local)
+        self.timelines = LocalTimelines(self.local, MAX_BYTES)
+        self.redis = FakeRedis(HISTORY, self.local, self.timelines)
         self.steps = self.redis.steps
         self.primary = FakePostgres(HISTORY, self.steps)
         self.replica = self.primary.copy() if has_replica else self.primary
@@ -46,7 +49,8 @@ class Reading:
         self.tweets = TweetReader(self.tweet_cache, self.local, self.store)
         self.builder = ListBuilder(self.cache, self.store, length, clock=lambda: NOW)
         self.lists = ListReader(self.cache, self.builder, length)
-        self.home = HomeTimelines(self.cache, self.lists, self.store, self.tweets, length)
+        first = FirstPages(self.cache, self.tweets, self.timelines)
+        self.home = HomeTimelines(self.cache, self.lists, self.store, self.tweets, first)
         self._pending: deque[tuple[Lsn, Callable[[], None]]] = deque()
         self._followers: set[tuple[int, int]] = set()
 

@@ -6,7 +6,7 @@ step, so that a test can let something happen between any two of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 
 from helpers.fakes.steps import Steps
 
@@ -14,6 +14,7 @@ from core.feed.history import Lsn, Moment
 from core.feed.sharding import SHARDS, shard_of
 from core.feed.timeline_lists import COMPLETE, SEPARATOR, TimelineList, encode_separator
 from core.feed.tweet_cache import DELETED, encode_lease, is_lease
+from read_service.local_timelines import LocalTimelines
 from read_service.local_tweet_cache import LocalTweetCache
 from read_service.protocols import CacheUnavailableError, Leased, ListBase
 
@@ -23,8 +24,14 @@ Element = bytes
 class FakeRedis:
     """What the keys hold, and what the fan-out does to them."""
 
-    def __init__(self, history: str, local: LocalTweetCache) -> None:
-        """Begin empty, and with checkpoints at LSN 0; local: is told of changed tweets."""
+    def __init__(self, history: str, local: LocalTweetCache, timelines: LocalTimelines) -> None:
+        """Begin empty, and with checkpoints at LSN 0.
+
+        Args:
+            history: the only one whose keys exist.
+            local: remembers the tweets that are read.
+            timelines: is told at once of changes of tracked lists and tweets.
+        """
         self.history = history
         self.is_up = True
         self.steps = Steps()
@@ -33,8 +40,10 @@ class FakeRedis:
         self.applied: dict[int, Lsn] = {shard: Lsn(0) for shard in range(SHARDS)}
         """What has been applied to each shard; a shard that lacks a checkpoint is not in here."""
         self.touched: list[TimelineList] = []
+        self.touch_period = 1
         self._local = local
-        self._tracked: set[int] = set()
+        self._timelines = timelines
+        self._tracked: set[int | TimelineList] = set()
 
     async def step(self, name: str) -> None:
         """Wait for the turn of a step.
@@ -52,15 +61,18 @@ class FakeRedis:
         """Push ids to a list if there is one."""
         if list_ in self.lists:
             self.lists[list_][:0] = [b"%d" % id_ for id_ in reversed(ids)]
+            self.report_change(list_)
 
     def trim(self, list_: TimelineList, length: int) -> None:
         """Cut a list off after its first elements."""
         if list_ in self.lists:
             del self.lists[list_][length:]
+            self.report_change(list_)
 
     def drop(self, list_: TimelineList) -> None:
         """Remove a list."""
         self.lists.pop(list_, None)
+        self.report_change(list_)
 
     def apply_tweet(self, tweet_id: int, value: bytes) -> None:
         """Store the value of a tweet unless the present value is at least as new."""
@@ -95,6 +107,7 @@ class FakeRedis:
     def put_list(self, list_: TimelineList, *elements: Element) -> None:
         """Replace a list."""
         self.lists[list_] = list(elements)
+        self.report_change(list_)
 
     def value(self, tweet_id: int) -> bytes | None:
         """Return the value of a tweet."""
@@ -110,7 +123,19 @@ class FakeRedis:
         self.tweets.clear()
         self.applied.clear()
         self._tracked.clear()
-        self._local.forget(None)
+        self._timelines.forget(None)
+
+    def track(self, list_: TimelineList) -> None:
+        """Report the next change of a list."""
+        self._tracked.add(list_)
+
+    def report_change(self, key: int | TimelineList) -> None:
+        """Tell the process of a change of a list or a tweet, if it is tracked."""
+        if key not in self._tracked:
+            return
+        self._tracked.remove(key)
+        name = f"tweet:{key}" if isinstance(key, int) else f"{key.kind}:{key.user_id}"
+        self._timelines.forget([f"fake:{name}".encode()])
 
     def read_tracked(self, ids: Sequence[int]) -> list[bytes | None]:
         """Return the values of tweets; when these change, the local tweet cache is told."""
@@ -132,9 +157,7 @@ class FakeRedis:
             self._set(tweet_id, value or None)
 
     def _set(self, tweet_id: int, value: bytes | None) -> None:
-        if tweet_id in self._tracked:
-            self._tracked.remove(tweet_id)
-            self._local.forget([b"tweet:%d" % tweet_id])
+        self.report_change(tweet_id)
         if value is None:
             self.tweets.pop(tweet_id, None)
         else:
@@ -148,16 +171,38 @@ class FakeTimelineCache:
         self._redis = redis
 
     async def heads(
-        self, wanted: Collection[tuple[TimelineList, int | None]]
+        self,
+        wanted: Collection[tuple[TimelineList, int | None]],
+        *,
+        tracked: Container[TimelineList] = (),
+        parsed: Callable[[Sequence[Sequence[bytes]]], None] | None = None,
     ) -> Sequence[Sequence[bytes]]:
         """Return the first elements of lists."""
         await self._redis.step("read lists")
-        return [self._redis.elements(list_)[:length] for list_, length in wanted]
+        for list_, _ in wanted:
+            if list_ in tracked:
+                self._redis.track(list_)
+        heads = [self._redis.elements(list_)[:length] for list_, length in wanted]
+        if parsed is not None:
+            parsed(heads)
+        return heads
+
+    async def barrier(self) -> None:
+        """Wait for Redis, which reports changes at once."""
+        await self._redis.step("barrier")
+
+    @property
+    def touch_period(self) -> int:
+        """A number that a test may change."""
+        return self._redis.touch_period
 
     async def touch(self, lists: Iterable[TimelineList]) -> None:
         """Note which lists were touched."""
         await self._redis.step("touch")
-        self._redis.touched += lists
+        for list_ in lists:
+            if list_ not in self._redis.touched:
+                self._redis.touched.append(list_)
+                self._redis.report_change(list_)
 
     async def compact(self, list_: TimelineList, cap: int) -> None:
         """Sort the log of a list into its base."""

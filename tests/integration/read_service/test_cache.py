@@ -79,3 +79,35 @@ async def test_answers_of_a_former_history_are_dropped(
     assert await caches.tweets.read([id_]) == [None]
     caches.connection.close()
     fanfare.redis.delete(former.for_list(home_list(7)))
+
+
+async def test_an_error_reply_to_a_tracked_read_fails_only_that_read(
+    fanfare: Fanfare, caches: Caches
+) -> None:
+    """Nothing is remembered of it, and the connection stays open."""
+    caches.connection.enter(CURRENT)
+    keys = Keys.of(PREFIX, CURRENT)
+    list_ = home_list(uuid.uuid4().int >> 66)
+    fanfare.redis.set(keys.for_list(list_), "no list", ex=60)
+    (id_,) = await caches.connection.ask([("CLIENT", "ID")])
+    parsed: list[object] = []
+    with pytest.raises(CacheUnavailableError):
+        await caches.lists.heads([(list_, 1)], tracked={list_}, parsed=parsed.append)
+    assert parsed == []
+    await caches.lists.barrier()
+    assert await caches.connection.ask([("CLIENT", "ID")]) == [id_]
+    caches.connection.close()
+
+
+async def test_a_barrier_needs_a_history(caches: Caches) -> None:
+    """It fails while no history is known, and when another one is entered meanwhile."""
+    with pytest.raises(CacheUnavailableError):
+        await caches.lists.barrier()
+    caches.connection.enter(FORMER)
+    barrier = asyncio.ensure_future(caches.lists.barrier())
+    await asyncio.sleep(0)
+    caches.connection.enter(CURRENT)
+    with pytest.raises(CacheUnavailableError):
+        await barrier
+    await caches.lists.barrier()
+    caches.connection.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -19,6 +19,7 @@ from core.feed.sharding import PARTITIONS, SHARDS, Partition, Shard
 from core.feed.timeline_lists import TimelineList, author_list, encode_separator, home_list
 from core.feed.tweet_cache import DELETED, SET_IF_NEWER, encode_entry, encode_lease
 from read_service.cache import CacheConnection
+from read_service.local_timelines import LocalTimelines
 from read_service.local_tweet_cache import LocalTweetCache
 from read_service.protocols import ListBase, TimelineCache, TweetCache
 from read_service.timeline_cache import RedisTimelineCache
@@ -112,6 +113,7 @@ class Subject:
     lists: TimelineCache
     tweets: TweetCache
     local: LocalTweetCache
+    timelines: LocalTimelines
     keyspace: Keyspace
     connection: CacheConnection | None = None
 
@@ -120,19 +122,21 @@ class Subject:
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """Return the caches in an empty Redis with all checkpoints at LSN 100."""
     local = LocalTweetCache(100)
+    timelines = LocalTimelines(local, 1 << 20)
     if request.param == "fake":
-        fake = FakeRedis(HISTORY, local)
-        found = Subject(FakeTimelineCache(fake), FakeTweetCache(fake), local, fake)
+        fake = FakeRedis(HISTORY, local, timelines)
+        found = Subject(FakeTimelineCache(fake), FakeTweetCache(fake), local, timelines, fake)
     else:
         fanfare: Fanfare = request.getfixturevalue("fanfare")
         prefix = f"contract-{uuid.uuid4().hex}:"
         keys = Keys.of(prefix, HISTORY)
-        connection = CacheConnection(fanfare.settings.redis_address(), prefix, local.forget)
+        connection = CacheConnection(fanfare.settings.redis_address(), prefix, timelines.forget)
         connection.enter(HISTORY)
         found = Subject(
             RedisTimelineCache(connection, ttl_seconds=60, build_seconds=10.0),
             RedisTweetCache(connection, local, ttl_seconds=60),
             local,
+            timelines,
             RealKeyspace(fanfare.redis, keys),
             connection,
         )
@@ -267,6 +271,40 @@ async def test_a_touch_changes_no_list(subject: Subject) -> None:
         await subject.lists.touch([HOME, AUTHOR])
     assert subject.keyspace.elements(HOME) == [b"=", b"0"]
     assert subject.keyspace.elements(AUTHOR) == []
+
+
+async def test_a_change_of_a_tracked_list_is_reported_before_a_barrier(subject: Subject) -> None:
+    """The process forgets the list, whatever changed it; a list that is not tracked stays."""
+    other = home_list(8)
+    changes: list[Callable[[], object]] = [
+        lambda: subject.keyspace.push(HOME, 9),
+        lambda: subject.keyspace.drop(HOME),
+        lambda: subject.lists.compact(HOME, CAP),
+        lambda: subject.lists.touch([HOME]),
+    ]
+    for change in changes:
+        subject.keyspace.put_list(HOME, b"8", b"=", b"5", b"0")
+        subject.keyspace.put_list(other, b"=", b"0")
+        parsed: list[object] = []
+
+        def remember(heads: Sequence[Sequence[bytes]], parsed: list[object] = parsed) -> None:
+            parsed.append([list(head) for head in heads])
+            for user_id in (7, 8):
+                subject.timelines.remember(user_id, [], 1)
+
+        wanted = [(other, 1), (HOME, 9)]
+        heads = await subject.lists.heads(wanted, tracked={HOME}, parsed=remember)
+        assert parsed == [[[b"="], [b"8", b"=", b"5", b"0"]]]
+        assert parsed == [[list(head) for head in heads]]
+        await subject.lists.barrier()
+        assert subject.timelines.has(7, 1)
+        changing = change()
+        if isinstance(changing, Awaitable):
+            await changing
+        subject.keyspace.push(other, 9)
+        await subject.lists.barrier()
+        assert not subject.timelines.has(7, 1)
+        assert subject.timelines.has(8, 1)
 
 
 # Tweets.

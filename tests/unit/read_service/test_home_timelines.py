@@ -9,7 +9,7 @@ from core.errors import ConsistencyTokenLostError, DatabaseUnavailableError, Use
 from core.feed.history import Lsn, Moment
 from core.feed.timeline_lists import author_list, home_list
 from core.runtime.metrics import METRICS, Metric
-from read_service import home_timelines
+from read_service import lists
 from read_service.freshness import ANY, Freshness, TokenFreshness
 from read_service.home_timelines import MAX_MERGED, MIN_REFILL
 from read_service.list_building import ListNotReadyError
@@ -23,7 +23,7 @@ LENGTH = 10
 @pytest.fixture(autouse=True)
 def _short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the first window only slightly longer than the page, and reset the metrics."""
-    monkeypatch.setattr(home_timelines, "LOG_ROOM", 2)
+    monkeypatch.setattr(lists, "LOG_ROOM", 2)
     METRICS.take()
 
 
@@ -61,14 +61,102 @@ async def _warm(reading: Reading) -> None:
     reading.steps.taken.clear()
 
 
+async def _settle(reading: Reading, limit: int = 3) -> None:
+    """Read pages until the timeline is kept in the process."""
+    await _warm(reading)
+    for _ in range(2):
+        await _page(reading, limit)
+    assert reading.timelines.has(READER, limit)
+    reading.steps.taken.clear()
+
+
 async def test_a_warm_first_page_takes_one_look_at_redis(reading: Reading) -> None:
     """The list is read, its TTL is extended, and nothing else is asked."""
     ids = reading.feed_of(AUTHOR, 5)
     reading.drain()
-    await _warm(reading)
+    await _page(reading, LENGTH)
+    reading.steps.taken.clear()
     assert await _page(reading, 3) == ids[:3]
     assert reading.steps.taken == ["read lists", "touch"]
     assert LIST in reading.redis.touched
+
+
+async def test_a_page_that_is_kept_costs_a_barrier(reading: Reading) -> None:
+    """This holds for single reads and for batches, as long as nothing changes."""
+    ids = reading.feed_of(AUTHOR, 5)
+    reading.drain()
+    await _settle(reading)
+    for _ in range(2):
+        assert await _page(reading, 3) == ids[:3]
+    (page,) = await reading.home.first_pages([READER], 3, ANY)
+    assert isinstance(page, TweetPage)
+    assert page.ids == ids[:3]
+    assert reading.steps.taken == ["barrier"] * 3
+    assert await _page(reading, 4) == ids[:4]
+    assert "read lists" in reading.steps.taken  # a longer page is not kept
+
+
+async def test_a_change_before_the_barrier_shows(reading: Reading) -> None:
+    """What Redis reports before its reply to the barrier is in the page."""
+    ids = reading.feed_of(AUTHOR, 3)
+    reading.drain()
+    await _settle(reading)
+    new = reading.tweet(AUTHOR)
+    reading.steps.before("barrier", reading.drain)
+    assert await _page(reading, 3) == [new, *ids[:2]]
+    await _settle(reading)
+    reading.update(new, "another text")
+    reading.steps.before("barrier", reading.drain)
+    assert await _page(reading, 3) == [new, *ids[:2]]
+    await _settle(reading)
+    reading.delete(new)
+    reading.steps.before("barrier", reading.drain)
+    assert await _page(reading, 3) == ids
+    reading.unfollow(READER, AUTHOR)
+    reading.drain()
+    assert await _page(reading, 3) == []
+
+
+async def test_a_list_that_is_read_locally_is_touched(reading: Reading) -> None:
+    """When touches are due again, the list is read in Redis and touched, and then kept again."""
+    reading.feed_of(AUTHOR, 3)
+    reading.drain()
+    await _settle(reading)
+    reading.redis.touched.clear()
+    await _page(reading, 3)
+    assert reading.redis.touched == []
+    reading.redis.touch_period += 1
+    await _page(reading, 3)
+    assert reading.redis.touched == [LIST]
+    await _page(reading, 3)
+    reading.steps.taken.clear()
+    await _page(reading, 3)
+    assert reading.steps.taken == ["barrier"]
+
+
+async def test_a_mixed_batch_takes_one_look_at_redis(reading: Reading) -> None:
+    """The reply with the lists that are not kept is the barrier for those that are."""
+    ids = reading.feed_of(AUTHOR, 3)
+    other = reading.reader_of(AUTHOR)
+    reading.drain()
+    await reading.home.first_pages([other], LENGTH, ANY)
+    await _settle(reading)
+    pages = await reading.home.first_pages([READER, other], 3, ANY)
+    assert [page.ids for page in pages if isinstance(page, TweetPage)] == [ids, ids]
+    assert reading.steps.taken == ["read lists", "touch"]
+
+
+async def test_postgres_answers_if_the_barrier_fails(reading: Reading) -> None:
+    """A page that is kept is not used while Redis does not answer."""
+    ids = reading.feed_of(AUTHOR, 3)
+    reading.drain()
+    await _settle(reading)
+    reading.redis.is_up = False
+    assert await _page(reading, 3) == ids
+    (page,) = await reading.home.first_pages([READER], 3, ANY)
+    assert isinstance(page, TweetPage)
+    assert page.ids == ids
+    assert reading.steps_of("primary: home") == ["primary: home timeline"] * 2
 
 
 async def test_a_first_page_reads_its_tweets_at_once(reading: Reading) -> None:
@@ -80,11 +168,11 @@ async def test_a_first_page_reads_its_tweets_at_once(reading: Reading) -> None:
     reading.local.forget(None)
     reading.steps.taken.clear()
     assert await _page(reading, 3) == ids[:3]
-    assert reading.steps.taken == ["read lists", "read tweets", "touch"]
+    assert reading.steps.taken == ["read lists", "touch", "read tweets"]
     reading.local.forget(None)
     reading.steps.taken.clear()
     await reading.home.first_pages([READER, other], LENGTH, ANY)
-    assert reading.steps.taken == ["read lists", "read tweets", "touch"]
+    assert reading.steps.taken == ["read lists", "touch", "read tweets"]
 
 
 async def test_an_absent_list_is_built(reading: Reading) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.feed.timeline_lists import home_list
-from read_service import home_timelines
+from read_service import home_timelines, lists
 from read_service.freshness import ANY
 from read_service.pages import FROM_THE_TOP
 
@@ -39,7 +39,7 @@ ACTIONS = st.lists(
 def _short_windows() -> Iterator[None]:
     """Make windows and refills as short as the lists here, so that they are often too short."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(home_timelines, "LOG_ROOM", 1)
+        patch.setattr(lists, "LOG_ROOM", 1)
         patch.setattr(home_timelines, "MIN_REFILL", 2)
         yield
 

@@ -14,7 +14,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from core.storage.redis import TRACK_NEXT_COMMAND, BlockingRedisConnection, RedisConnection
+from core.storage.redis import BlockingRedisConnection, RedisConnection
+from core.storage.redis_pipeline import TRACK_NEXT_COMMAND
 from core.storage.resp import pack
 
 TIMEOUT_SECONDS = 2.0
