@@ -18,7 +18,7 @@ MAX_MESSAGES = 5000
 # whether they are one or ten (docs/decisions/0037-a-relay-that-gathers.md).
 GATHER_SECONDS = 0.003
 # Messages keep coming if the last ones were returned less than this long ago.
-BUSY_SECONDS = 0.03
+BUSY_SECONDS = 0.02
 # Nothing is gained by waiting for more messages than these.
 LARGE_FETCH_MESSAGES = 500
 # Short, so that another worker takes over soon. A member that was only slow is harmless: Redis
