@@ -43,9 +43,7 @@ class KafkaPublisher:
         self._producer = Producer(
             producer_settings(address, silence_seconds)
             | {
-                # flush() sends at once what is there. Until then, the records of a batch gather, so
-                # that each partition gets one request.
-                "linger.ms": 5,
+                "linger.ms": 1,
                 "message.timeout.ms": DELIVERY_SECONDS * 1000,
                 # Successes need no reports: flush() shows when all are delivered.
                 "delivery.report.only.error": True,
