@@ -134,6 +134,9 @@ def _properties(port: int, controller_port: int) -> str:
         "transaction.state.log.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
         "share.coordinator.state.topic.min.isr": "1",
+        # One broker on a small machine: with more threads, each request wakes more of them.
+        "num.network.threads": "1",
+        "num.io.threads": "1",
         # A killed broker cannot register again before its session expires: after 2 s instead of 9.
         "broker.session.timeout.ms": "2000",
         "broker.heartbeat.interval.ms": "500",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -11,6 +13,14 @@ from core.storage.kafka import GROUP, client_settings
 from fanout_worker.protocols import Message, OnPartitions
 
 MAX_MESSAGES = 5000
+# While messages keep coming, a small fetch waits this long for more of them. The records of one
+# batch of the relay arrive one partition after another, and to apply them costs much the same
+# whether they are one or ten (docs/decisions/0037-a-relay-that-gathers.md).
+GATHER_SECONDS = 0.003
+# Messages keep coming if the last ones were returned less than this long ago.
+BUSY_SECONDS = 0.02
+# Nothing is gained by waiting for more messages than these.
+LARGE_FETCH_MESSAGES = 500
 # Short, so that another worker takes over soon. A member that was only slow is harmless: Redis
 # refuses its writes once another worker has moved the checkpoints.
 SESSION_MS = 6000
@@ -33,6 +43,8 @@ class KafkaGroupConsumer:
         """
         self._topic = topic
         self._is_disconnected = False
+        # When messages were last returned, in time.monotonic() seconds.
+        self._fetched_at = -math.inf
         self._consumer = Consumer(
             client_settings(bootstrap_servers, timeout_seconds)
             | {
@@ -61,7 +73,12 @@ class KafkaGroupConsumer:
         first = self._consumer.poll(timeout_seconds)
         if first is None:
             return []
-        return [first, *self._consumer.consume(MAX_MESSAGES - 1, timeout=0)]
+        messages = [first, *self._consumer.consume(MAX_MESSAGES - 1, timeout=0)]
+        is_busy = time.monotonic() - self._fetched_at < BUSY_SECONDS
+        if is_busy and len(messages) < LARGE_FETCH_MESSAGES:
+            messages += self._consumer.consume(LARGE_FETCH_MESSAGES, timeout=GATHER_SECONDS)
+        self._fetched_at = time.monotonic()
+        return messages
 
     def discard(self, timeout_seconds: float) -> None:
         """See GroupConsumer."""

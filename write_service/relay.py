@@ -30,6 +30,15 @@ from core.runtime.watchdog import Watchdog
 LOG = logging.getLogger(__name__)
 
 BATCH_EVENTS = 10_000
+# While batches are small, they begin at least this far apart, so that each has more events: a batch
+# costs Postgres, Kafka and the worker much the same, whether it has one event or ten. The first
+# event after a pause is sent at once (docs/decisions/0037-a-relay-that-gathers.md).
+GATHER_SECONDS = 0.01
+# Nothing is gained by waiting after a batch of this size.
+LARGE_BATCH_EVENTS = 500
+# How long the events of the last batch stay unmarked if no others follow. They are marked together
+# with the next fetch, so a relay with few events needs one round trip per event instead of two.
+MARK_SECONDS = 0.05
 IDLE_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 1.0
@@ -233,6 +242,7 @@ class Relay:
         sent = NO_EVENTS
         last_heartbeat = -math.inf
         while sent.events or not self._stopping.is_set():
+            began = self._clock()
             # When stopping, mark the last batch, and fetch no other.
             limit = 0 if self._stopping.is_set() else BATCH_EVENTS
             batch = outbox.mark_and_fetch(sent, limit, epoch)
@@ -244,8 +254,21 @@ class Relay:
                 last_heartbeat = self._clock()
             self.watchdog.worked()
             more_expired = self._purge_if_due(outbox, len(sent.events))
-            if not sent.events and not more_expired and not self._stopping.is_set():
-                outbox.wait_for_events(IDLE_SECONDS)
+            if not more_expired and len(sent.events) < LARGE_BATCH_EVENTS:
+                self._wait_for_events(outbox, sent, began)
+
+    def _wait_for_events(self, outbox: Outbox, sent: EventBatch, began: float) -> None:
+        """Wait until the next batch should be fetched, or until asked to stop.
+
+        Args:
+            outbox: notices when events have been committed.
+            sent: the last batch, which is not marked yet.
+            began: when that batch was fetched.
+        """
+        if sent.events:
+            self._stopping.wait(began + GATHER_SECONDS - self._clock())
+        if not self._stopping.is_set():
+            outbox.wait_for_events(MARK_SECONDS if sent.events else IDLE_SECONDS)
 
     def _purge_if_due(self, outbox: Outbox, sent: int) -> bool:
         """Purge a little if it is time to; return whether more may have expired.

@@ -45,8 +45,12 @@ class FakeOutbox:
         self.calls: list[str] = []
         """The names of the methods called, apart from mark_and_fetch."""
         self.purge_limits: list[int] = []
+        self.waits: list[float] = []
+        """How many seconds each call of wait_for_events may take."""
         self.on_idle: Callable[[], None] = lambda: None
-        """Called when the relay waits for events."""
+        """Called when the relay waits for events, and has none to mark."""
+        self._has_fetched = False
+        """Whether the last mark_and_fetch returned any events."""
 
     def close(self) -> None:
         """End the session, which releases the relay lock."""
@@ -69,7 +73,9 @@ class FakeOutbox:
         """Let the test act, and return at once."""
         assert seconds > 0
         self.calls.append("wait_for_events")
-        self.on_idle()
+        self.waits.append(seconds)
+        if not self._has_fetched:
+            self.on_idle()
 
     def begin_epoch(self) -> Epoch:
         """Begin the next epoch."""
@@ -96,6 +102,7 @@ class FakeOutbox:
                 del self.database.unsent[event.id]
                 self.database.sent.append(event.id)
         ids = sorted(self.database.unsent)[:limit]
+        self._has_fetched = bool(ids)
         return EventBatch([self.database.unsent[id_] for id_ in ids], Lsn(self.database.lsn))
 
     def _check_newest(self, epoch: Epoch) -> None:

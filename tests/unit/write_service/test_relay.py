@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +15,8 @@ from core.runtime.metrics import METRICS, Metric
 from write_service import relay as relay_module
 from write_service.relay import (
     HEARTBEAT_SECONDS,
+    IDLE_SECONDS,
+    MARK_SECONDS,
     PURGE_INTERVAL_SECONDS,
     PURGE_ROWS,
     Epoch,
@@ -61,6 +64,22 @@ class _Clock:
         return self.now
 
 
+class _Stopping(threading.Event):
+    """Whether the relay was asked to stop; waiting for it takes no real time."""
+
+    def __init__(self, clock: _Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.waits: list[float] = []
+        """The waits that took any time, in seconds."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout is not None and timeout > 0:
+            self.waits.append(timeout)
+            self._clock.now += timeout
+        return self.is_set()
+
+
 class _World:
     """A relay with its collaborators; it stops when it has nothing left to do."""
 
@@ -92,6 +111,7 @@ class _World:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(relay_module, "GATHER_SECONDS", 0.0)
     monkeypatch.setattr(relay_module, "IDLE_SECONDS", 0.001)
     # Otherwise the relay would retry after a failed assertion in a fake, too.
     monkeypatch.setattr(relay_module.LOG, "exception", _reraise)
@@ -111,6 +131,65 @@ def test_events_are_marked_after_they_were_published(monkeypatch: pytest.MonkeyP
     assert world.published == [(1, number) for number in range(1, 6)]
     assert world.outbox.database.sent == [1, 2, 3, 4, 5]
     assert world.outbox.calls[-1] == "close"
+
+
+@pytest.fixture
+def _gathering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_module, "GATHER_SECONDS", 2.0)
+
+
+@pytest.mark.usefixtures("_gathering")
+def test_a_small_batch_is_followed_by_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause ends GATHER_SECONDS after the batch began; the first batch needs none."""
+    world = _World(_Outbox(unsent=1))
+    stopping = _Stopping(world.clock)
+    monkeypatch.setattr(world.relay, "_stopping", stopping)
+    publish = _Publisher.publish
+
+    def take_half_a_second(*arguments: Any) -> None:
+        assert not stopping.waits
+        publish(*arguments)
+        world.clock.now += 0.5
+
+    monkeypatch.setattr(_Publisher, "publish", take_half_a_second)
+    world.run()
+    assert stopping.waits == [1.5]
+    assert world.outbox.database.sent == [1]
+
+
+@pytest.mark.usefixtures("_gathering")
+def test_a_large_batch_is_followed_by_the_next_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that has a backlog does not pause, nor wait for a notification."""
+    monkeypatch.setattr(relay_module, "BATCH_EVENTS", 2)
+    monkeypatch.setattr(relay_module, "LARGE_BATCH_EVENTS", 2)
+    world = _World(_Outbox(unsent=4))
+    stopping = _Stopping(world.clock)
+    monkeypatch.setattr(world.relay, "_stopping", stopping)
+    world.run()
+    assert not stopping.waits
+    assert world.outbox.waits == [relay_module.IDLE_SECONDS]
+    assert world.outbox.database.sent == [1, 2, 3, 4]
+
+
+def test_the_last_events_are_marked_soon() -> None:
+    """A relay that has events to mark waits for others only for a short time."""
+    world = _World(_Outbox(unsent=1))
+    world.run()
+    assert world.outbox.waits == [MARK_SECONDS, relay_module.IDLE_SECONDS]
+    assert MARK_SECONDS < IDLE_SECONDS
+
+
+def test_a_relay_that_is_told_to_stop_while_it_pauses_marks_what_it_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits for no other events."""
+    world = _World(_Outbox(unsent=1))
+    stopping = _Stopping(world.clock)
+    monkeypatch.setattr(world.relay, "_stopping", stopping)
+    monkeypatch.setattr(_Stopping, "wait", lambda *_: stopping.set())
+    world.run()
+    assert not world.outbox.waits
+    assert world.outbox.database.sent == [1]
 
 
 def test_nothing_is_marked_that_kafka_did_not_confirm() -> None:
