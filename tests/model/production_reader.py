@@ -35,7 +35,6 @@ from core.feed import history as histories
 from core.feed import tweet_cache
 from core.feed.timeline_lists import TimelineList, encode_separator
 from core.rpc.messages import delimited
-from core.storage.queries import load_queries
 from read_service import pages
 from read_service.databases import Databases
 from read_service.freshness import ANY, Freshness, TokenFreshness
@@ -47,7 +46,6 @@ from read_service.protocols import CacheUnavailableError, Leased, ListBase, Twee
 from read_service.store import PostgresStore
 from read_service.tweets import TweetReader
 
-SQL = load_queries("read_service")
 P = ParamSpec("P")
 T = TypeVar("T")
 

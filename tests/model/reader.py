@@ -218,15 +218,24 @@ def _windows(
         yield
         # The reply with the list comes after everything that Redis sent before it.
         world.local_cache.parse(connection)
-        if absent and not (yield from _build(world, history, absent)):
-            return None
+        if absent:
+            built = yield from _build(world, history, absent)
+            if built is None:
+                return None
+            connection = world.local_cache.connect()
+            yield
+            world.local_cache.parse(connection)
+            found |= built
+            lengths = {key: wanted for key, wanted in lengths.items() if key not in found}
         if not lengths:
             return [found[key] for key in lists]
     return None
 
 
-def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
-    """Build absent lists; return False when one could not be."""
+def _build(
+    world: World, history: str, lists: Sequence[ListKey]
+) -> Steps[dict[ListKey, Window] | None]:
+    """Build absent lists, and return windows on their bases; None when one could not be built."""
     redis, space = world.redis, world.space(history)
     token = world.new_token()
     early = _required_lsn(world, history, lists)
@@ -242,18 +251,21 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
     if not mine or lsn is None:
         for key in mine:
             space.abandon_build(key, token)
-        return False
-    built = []
+        return None
+    built = {}
     needed = lsn if world.rules.wal_rule_for_lists else 0
     for key in mine:
         yield
         if world.chance(0.03):
-            return False  # the builder dies; its placeholder stays
+            return None  # the builder dies; its placeholder stays
         found = yield from read_at(world, history, needed, partial(base, key))
         yield
         redis.check()
-        built.append(_finish(world, history, key, token, found))
-    return len(built) == len(lists) and all(built)
+        if _finish(world, history, key, token, found):
+            ids, pulled = found
+            floor = ids[-1] if len(ids) == LENGTH else 0
+            built[key] = Window(WindowState.READABLE, ids, floor, pulled=tuple(pulled))
+    return built if len(built) == len(lists) else None
 
 
 def _required_lsn(world: World, history: str, lists: Sequence[ListKey]) -> int | None:
