@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from functools import cache
+from typing import Any, LiteralString, Protocol, TypeVar
 
 from psycopg.rows import dict_row
 
 from core.errors import DatabaseUnavailableError
-from core.feed.history import OtherHistoryError
 from core.runtime.metrics import METRICS, Metric
 from core.storage.circuit_breaker import CircuitBreaker
 from core.storage.queries import load_queries
 from core.storage.shares import Cost
-from read_service.freshness import Freshness
+from read_service.freshness import Answer, Freshness
 from read_service.servers import Connection, Server
 
 LOG = logging.getLogger(__name__)
@@ -83,16 +83,11 @@ class Databases:
     async def rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> list[Row]:
-        """Return the rows, which may be old if the replica lags.
-
-        If no server can answer, the query runs again with the fallback of the freshness.
-        """
-        try:
-            return await self._rows(query, parameters, freshness, row)
-        except (DatabaseUnavailableError, OtherHistoryError):
-            if freshness.fallback is None:
-                raise
-            return await self._rows(query, parameters, freshness.fallback, row)
+        """Return the rows, which may be old if the replica lags."""
+        found = await self._replica_rows(query, parameters, freshness, row)
+        if found is None:
+            found = await self._primary_rows(query, parameters, freshness, row)
+        return found
 
     async def row(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
@@ -118,14 +113,6 @@ class Databases:
             found |= {found.id: found for found in rest}
         return found
 
-    async def _rows(
-        self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
-    ) -> list[Row]:
-        found = await self._replica_rows(query, parameters, freshness, row)
-        if found is None:
-            found = await self._primary_rows(query, parameters, freshness, row)
-        return found
-
     async def _replica_rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> list[Row] | None:
@@ -134,27 +121,28 @@ class Databases:
             return None
         try:
             async with self._replica.connection(_cost(query)) as connection:
-                is_fresh = await freshness.is_met_by(connection)
-                found = await _fetch(connection, query, parameters, row) if is_fresh else None
+                is_fresh, found = await _fetch(connection, query, parameters, freshness, row)
         except DatabaseUnavailableError as error:
             METRICS.add(Metric.REPLICA_DOWN)
             self._replica_breaker.record_failure(error)
             return None
         self._replica_breaker.record_success()
-        METRICS.add(Metric.REPLICA_BEHIND, found is None)
-        return found
+        METRICS.add(Metric.REPLICA_BEHIND, not is_fresh)
+        return found if is_fresh else None
 
     async def _primary_rows(
         self, query: str, parameters: Mapping[str, Any], freshness: Freshness, row: type[Row]
     ) -> list[Row]:
         try:
             async with self._primary.connection(_cost(query)) as connection:
-                await freshness.check(connection)
-                return await _fetch(connection, query, parameters, row)
+                is_fresh, found = await _fetch(connection, query, parameters, freshness, row)
         except DatabaseUnavailableError as error:
             if freshness.unavailable_error is None:
                 raise
             raise freshness.unavailable_error from error
+        if not is_fresh:
+            raise freshness.refusal(is_fresh)
+        return found
 
 
 def _note_replica_down(error: Exception) -> None:
@@ -168,9 +156,37 @@ def _cost(query: str) -> Cost:
     return Cost.EXPENSIVE if query in EXPENSIVE else Cost.CHEAP
 
 
+@cache
+def statement(query: str, question: LiteralString | None) -> LiteralString:
+    """Return the text of a query, which runs only if the answer to the question is true.
+
+    Args:
+        query: its name in queries.sql.
+        question: what the server is asked in the same statement; None: the query just runs.
+    """
+    if question is None:
+        return SQL[query]
+    return SQL["if_fresh"].format(question=question, query=SQL[query])
+
+
 async def _fetch(
-    connection: Connection, query: str, parameters: Mapping[str, Any], row: type[Row]
-) -> list[Row]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(SQL[query], parameters)
-        return [row(**columns) for columns in await cursor.fetchall()]
+    connection: Connection,
+    query: str,
+    parameters: Mapping[str, Any],
+    freshness: Freshness,
+    row: type[Row],
+) -> tuple[Answer, list[Row]]:
+    """Return the server's answer to the question of the freshness, and the rows.
+
+    The rows must not be used unless the answer is True.
+    """
+    text = statement(query, freshness.question)
+    async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(text, {**parameters, **freshness.parameters})
+        found = await cursor.fetchall()
+    if freshness.question is None:
+        return True, [row(**columns) for columns in found]
+    answers = [columns.pop("is_fresh") for columns in found]
+    # A query without rows still has one that holds the answer.
+    rows = [row(**columns) for columns in found if columns.pop("is_row")]
+    return answers[0] if answers else None, rows

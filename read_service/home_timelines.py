@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from core.errors import FanfareError, UserNotFoundError
+from core.errors import DatabaseUnavailableError, FanfareError, UserNotFoundError
 from core.feed.history import OtherHistoryError
 from core.feed.timeline_lists import Window, author_list, home_list, merge_windows
 from core.runtime.metrics import METRICS, Metric
@@ -99,26 +99,28 @@ class HomeTimelines:
                 page = await self._from_lists(user_id, before, offset, limit)
                 if page is not None:
                     return page
-            page = await self._store.home_timeline(
-                user_id, before, offset, limit, await self._freshness_of_redis(user_id)
-            )
+            page = await self._from_postgres(user_id, before, offset, limit)
         else:
             page = await self._store.home_timeline(user_id, before, offset, limit, freshness)
         if not page.ids and not await self._store.user_exists(user_id, freshness):
             raise UserNotFoundError(user_id)
         return page
 
-    async def _freshness_of_redis(self, user_id: int) -> Freshness:
-        """Return the freshness of a page from Postgres that may follow a page from Redis.
+    async def _from_postgres(self, user_id: int, before: int, offset: int, limit: int) -> TweetPage:
+        """Return a page from Postgres that may follow a page from Redis.
 
         A replica that lags could lack tweets that the page from Redis already showed, or still
-        have tweets that were already missing from it.
+        have tweets that were already missing from it. But an old page is better than none.
         """
-        with contextlib.suppress(CacheUnavailableError):
+        # Redis may not answer, or be at another history, or only the replica may be up.
+        with contextlib.suppress(
+            CacheUnavailableError, OtherHistoryError, DatabaseUnavailableError
+        ):
             applied = await self._cache.applied(home_list(user_id).shard)
             if applied is not None:
-                return AppliedFreshness(applied, fallback=ANY)
-        return ANY
+                freshness = AppliedFreshness(applied)
+                return await self._store.home_timeline(user_id, before, offset, limit, freshness)
+        return await self._store.home_timeline(user_id, before, offset, limit, ANY)
 
     async def _from_lists(
         self, user_id: int, before: int, offset: int, limit: int

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from core.errors import UserNotFoundError
 from core.feed.history import Moment
-from core.feed.timeline_lists import ListKind, TimelineList
+from core.feed.timeline_lists import ListKind, TimelineList, Window, WindowState
 from core.runtime.metrics import METRICS, Metric
 from read_service.freshness import ANY, AppliedFreshness
 from read_service.protocols import (
@@ -55,8 +55,10 @@ class ListBuilder:
         self._clock = clock
         self._builders = 0
 
-    async def build(self, lists: Sequence[TimelineList]) -> None:
-        """Build absent lists.
+    async def build(self, lists: Sequence[TimelineList]) -> dict[TimelineList, Window]:
+        """Build absent lists, and return a window on the whole base of each.
+
+        What was pushed to a list meanwhile is not in its window.
 
         Raises:
             ListNotReadyError: some could not be built, because another reader is building them, too
@@ -72,6 +74,7 @@ class ListBuilder:
             self._builders -= 1
         if len(built) < len(lists):
             raise ListNotReadyError
+        return {list_: self._window(base) for list_, base in built.items()}
 
     async def clear_if_abandoned(self, list_: TimelineList, build_lease: str) -> None:
         """Remove a list whose build has taken too long.
@@ -83,8 +86,8 @@ class ListBuilder:
             removed = await self._cache.abandon_builds([list_], build_lease)
             METRICS.add(Metric.BUILD_ABANDONED, removed)
 
-    async def _build(self, lists: Sequence[TimelineList]) -> list[TimelineList]:
-        """Return those of the lists that have been built."""
+    async def _build(self, lists: Sequence[TimelineList]) -> dict[TimelineList, ListBase]:
+        """Return those of the lists that have been built, with their bases."""
         build_lease = f"{int(self._clock())}-{secrets.token_hex(8)}"
         leased = await self._cache.begin_builds(lists, build_lease)
         if not leased.taken:
@@ -98,12 +101,13 @@ class ListBuilder:
 
     async def _build_leased(
         self, leased: Leased[TimelineList], build_lease: str
-    ) -> list[TimelineList]:
+    ) -> dict[TimelineList, ListBase]:
         if leased.applied is None:
             METRICS.add(Metric.CHECKPOINT_MISSING)
             raise ListNotReadyError
         bases = await self._read_bases(leased.taken, leased.applied)
-        return await self._cache.finish_builds(bases, build_lease, self._length)
+        built = await self._cache.finish_builds(bases, build_lease, self._length)
+        return {list_: bases[list_] for list_ in built}
 
     async def _read_bases(
         self, lists: Sequence[TimelineList], applied: Moment
@@ -124,3 +128,12 @@ class ListBuilder:
             found = await self._store.newest_ids_of_authors(ids, self._length, freshness)
             bases |= {list_: found[list_.user_id] for list_ in authors}
         return bases
+
+    def _window(self, base: ListBase) -> Window:
+        is_complete = len(base.ids) < self._length
+        return Window(
+            WindowState.READABLE,
+            base.ids,
+            floor=0 if is_complete else base.ids[-1],
+            pulled=tuple(base.pull_authors),
+        )

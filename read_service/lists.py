@@ -60,7 +60,8 @@ class ListReader:
                         await self._builder.clear_if_abandoned(list_, window.build_lease)
                         raise ListNotReadyError
             if absent:
-                await self._builder.build(absent)
+                found |= await self._builder.build(absent)
+                lengths = {list_: n for list_, n in lengths.items() if list_ not in found}
             if not lengths:
                 return [found[list_] for list_ in lists]
         raise ListNotReadyError

@@ -200,7 +200,7 @@ class TimelineStore(Protocol):
             before: only tweets with ids below this one.
             offset: how many of these to skip.
             limit: at most this many.
-            freshness: what the answer must contain. Its fallback is used.
+            freshness: what the answer must contain.
         """
 
     async def newest_ids(self, user_id: int, limit: int, freshness: Freshness) -> ListBase:

@@ -14,6 +14,18 @@ SELECT CASE
     ELSE server = server_identity() AND (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
 END FROM relay_state
 
+-- name: if_fresh
+-- Runs a query only if the server may answer it, which is a question like has_token. Each row of the query
+-- has is_fresh and is_row before its own columns. If the query has no rows or is not run, there is one row
+-- with nulls, where is_row is null, too.
+-- One statement has one snapshot. So if the row of relay_state that the question reads is there, the query
+-- sees all that was committed before. The rows keep their order, since there is only one row to join.
+SELECT server.is_fresh, answer.*
+FROM ({question}) AS server (is_fresh)
+LEFT JOIN LATERAL (
+    SELECT true AS is_row, found.* FROM ({query}) AS found WHERE server.is_fresh
+) AS answer ON true
+
 -- name: current_history
 SELECT valid_history() AS history, seen_at FROM relay_state
 

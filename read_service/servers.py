@@ -11,13 +11,6 @@ from psycopg.rows import AsyncRowFactory, DictRow
 from core.storage.shares import Cost
 
 
-class SingleValueCursor(Protocol):
-    """The result of a statement, with its rows as tuples."""
-
-    async def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the next row, or None after the last."""
-
-
 class DictCursor(Protocol):
     """Runs a statement whose rows are dictionaries, with the columns' names as keys."""
 
@@ -31,13 +24,10 @@ class DictCursor(Protocol):
 class Connection(Protocol):
     """A connection in autocommit: each statement sees what was committed before it began."""
 
-    async def execute(self, query: LiteralString, params: Mapping[str, Any]) -> SingleValueCursor:
-        """Run a statement."""
-
     def cursor(
-        self, *, row_factory: AsyncRowFactory[DictRow]
+        self, *, row_factory: AsyncRowFactory[DictRow], binary: bool
     ) -> AbstractAsyncContextManager[DictCursor]:
-        """Return a cursor whose rows are dictionaries."""
+        """Return a cursor whose rows are dictionaries; binary: in which format they are sent."""
 
 
 class Server(Protocol):

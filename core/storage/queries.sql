@@ -3,7 +3,7 @@
 -- if it is still at that history. A replica must have replayed the LSN; that is known from the
 -- heartbeat that the relay writes into this row. The LSN that a replica itself reports does not
 -- count: the replica may follow a restored primary that has not begun its new history yet.
--- Must be a statement of its own, before the reads that rely on it, on the same connection.
+-- Must be part of the statement whose reads rely on it, or a statement before them on the same connection.
 SELECT history = %(history)s AND CASE
     WHEN pg_is_in_recovery() THEN lsn >= %(lsn)s
     ELSE server = server_identity()

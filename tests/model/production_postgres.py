@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fanfare.common.v1 import common_pb2 as pb
-from helpers.fakes.read_postgres import EPOCH
+from helpers.fakes.read_postgres import EPOCH, with_answer
 from helpers.fakes.steps import others_run
 from model import reader
 from model.events import Tweet
@@ -17,12 +17,10 @@ from model.world import World
 from psycopg.rows import AsyncRowFactory, DictRow
 
 from core.errors import DatabaseUnavailableError
-from core.storage.postgres import HAS_REACHED
-from core.storage.queries import load_queries
 from core.storage.shares import Cost
+from read_service.databases import statement
+from read_service.freshness import AppliedFreshness, TokenFreshness
 from read_service.rows import TweetRow
-
-SQL = load_queries("read_service")
 
 
 class _Session:
@@ -34,19 +32,24 @@ class _Session:
         self._rows: list[DictRow] = []
 
     def has_token(self, token: Moment) -> bool | None:
-        """Answer the statement has_token."""
+        """Answer the question has_token."""
         raise NotImplementedError
 
     def has_reached(self, asked: Moment) -> bool:
-        """Answer the statement HAS_REACHED."""
+        """Answer the question has_reached."""
         raise NotImplementedError
 
     @asynccontextmanager
-    async def cursor(self, *, row_factory: AsyncRowFactory[DictRow]) -> AsyncIterator[_Session]:  # noqa: ARG002 - all rows are dictionaries here
+    async def cursor(
+        self,
+        *,
+        row_factory: AsyncRowFactory[DictRow],  # noqa: ARG002 - all rows are dictionaries here
+        binary: bool,  # noqa: ARG002 - no row is sent here
+    ) -> AsyncIterator[_Session]:
         """Return a cursor."""
         yield self
 
-    async def execute(self, query: str, params: Mapping[str, Any]) -> _Session:
+    async def execute(self, query: str, params: Mapping[str, Any]) -> None:
         """Run a statement."""
         try:
             self.server.check()
@@ -54,22 +57,19 @@ class _Session:
             raise DatabaseUnavailableError from None
         self._rows = self._answer(query, params)
         await others_run()
-        return self
-
-    async def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the first row."""
-        return tuple(self._rows[0].values()) if self._rows else None
 
     async def fetchall(self) -> Sequence[DictRow]:
         """Return all rows."""
         return self._rows
 
     def _answer(self, query: str, params: Mapping[str, Any]) -> list[DictRow]:
-        if query == SQL["has_token"]:
-            return [{"has_token": self.has_token(Moment(params["history"], params["lsn"]))}]
-        if query == HAS_REACHED:
-            return [{"has_reached": self.has_reached(Moment(params["history"], params["lsn"]))}]
-        return _STATEMENTS[query](self.server.now, params)
+        run, question = _STATEMENTS[query]
+        if question is None:
+            return run(self.server.now, params)
+        asked = Moment(params["history"], params["lsn"])
+        is_token = question == TokenFreshness.question
+        is_fresh = self.has_token(asked) if is_token else self.has_reached(asked)
+        return with_answer(is_fresh, run(self.server.now, params) if is_fresh else [])
 
 
 class PrimarySession(_Session):
@@ -159,13 +159,18 @@ def _user_exists(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
     return [{"found": True}] if asked["user_id"] in now.users else []
 
 
-_STATEMENTS: dict[str, Callable[[Snapshot, Mapping[str, Any]], list[DictRow]]] = {
-    SQL["tweets_by_id"]: _tweets_by_id,
-    SQL["existing_tweets"]: _existing_tweets,
-    SQL["home_timeline"]: _home_timeline,
-    SQL["newest_ids"]: _newest_ids,
-    SQL["newest_ids_of_authors"]: _newest_ids_of_authors,
-    SQL["user_exists"]: _user_exists,
+_QUERIES: dict[str, Callable[[Snapshot, Mapping[str, Any]], list[DictRow]]] = {
+    "tweets_by_id": _tweets_by_id,
+    "existing_tweets": _existing_tweets,
+    "home_timeline": _home_timeline,
+    "newest_ids": _newest_ids,
+    "newest_ids_of_authors": _newest_ids_of_authors,
+    "user_exists": _user_exists,
+}
+_STATEMENTS = {
+    statement(query, question): (run, question)
+    for query, run in _QUERIES.items()
+    for question in (None, TokenFreshness.question, AppliedFreshness.question)
 }
 
 

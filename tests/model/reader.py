@@ -215,44 +215,69 @@ def _windows(
     world: World, history: str, lists: Sequence[ListKey], length: int | None
 ) -> Steps[list[Window] | None]:
     """Return windows on lists, building and compacting as needed; None if that is impossible."""
-    redis, space = world.redis, world.space(history)
     found: dict[ListKey, Window] = {}
     lengths: dict[ListKey, int | None] = dict.fromkeys(lists, length)
     for _ in range(TRIES):
-        absent = []
         connection = world.local_cache.connect()
-        for key, wanted in list(lengths.items()):
-            elements = space.lists.get(key, [])[:wanted]
-            if wanted is not None and world.local_lists and world.rng.random() < KEPT:
-                elements = space.read_head(key, wanted).elements
-            window = read_window(elements, is_whole=wanted is None or len(elements) < wanted)
-            if window.state is WindowState.READABLE:
-                found[key] = window
-                del lengths[key]
-            elif window.state is WindowState.SHORT:
-                lengths[key] = None
-            elif window.state is WindowState.ABSENT:
-                absent.append(key)
-            elif window.state is WindowState.UNSORTED:
-                yield
-                redis.check()
-                space.compact(key, keep_below_floor=not world.rules.compaction_cuts_at_floor)
-                world.figures["compactions"] += 1
-                world.tell("reader", f"compacts {key} to {space.lists.get(key)}")
-            else:
-                return None
+        absent = yield from _read_heads(world, history, lengths, found)
+        if absent is None:
+            return None
         yield
         # The reply with the list comes after everything that Redis sent before it.
         world.local_cache.parse(connection)
-        if absent and not (yield from _build(world, history, absent)):
-            return None
+        if absent:
+            built = yield from _build(world, history, absent)
+            if built is None:
+                return None
+            connection = world.local_cache.connect()
+            yield
+            world.local_cache.parse(connection)
+            found |= built
+            lengths = {key: wanted for key, wanted in lengths.items() if key not in found}
         if not lengths:
             return [found[key] for key in lists]
     return None
 
 
-def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
-    """Build absent lists; return False when one could not be."""
+def _read_heads(
+    world: World,
+    history: str,
+    lengths: dict[ListKey, int | None],
+    found: dict[ListKey, Window],
+) -> Steps[list[ListKey] | None]:
+    """Move the lists that are readable from lengths to found, and compact those that need it.
+
+    Returns those that are absent; None while another reader builds one.
+    """
+    redis, space = world.redis, world.space(history)
+    absent = []
+    for key, wanted in list(lengths.items()):
+        elements = space.lists.get(key, [])[:wanted]
+        if wanted is not None and world.local_lists and world.rng.random() < KEPT:
+            elements = space.read_head(key, wanted).elements
+        window = read_window(elements, is_whole=wanted is None or len(elements) < wanted)
+        if window.state is WindowState.READABLE:
+            found[key] = window
+            del lengths[key]
+        elif window.state is WindowState.SHORT:
+            lengths[key] = None
+        elif window.state is WindowState.ABSENT:
+            absent.append(key)
+        elif window.state is WindowState.UNSORTED:
+            yield
+            redis.check()
+            space.compact(key, keep_below_floor=not world.rules.compaction_cuts_at_floor)
+            world.figures["compactions"] += 1
+            world.tell("reader", f"compacts {key} to {space.lists.get(key)}")
+        else:
+            return None
+    return absent
+
+
+def _build(
+    world: World, history: str, lists: Sequence[ListKey]
+) -> Steps[dict[ListKey, Window] | None]:
+    """Build absent lists, and return windows on their bases; None when one could not be built."""
     redis, space = world.redis, world.space(history)
     token = world.new_token()
     early = _required_lsn(world, history, lists)
@@ -268,18 +293,21 @@ def _build(world: World, history: str, lists: Sequence[ListKey]) -> Steps[bool]:
     if not mine or lsn is None:
         for key in mine:
             space.abandon_build(key, token)
-        return False
-    built = []
+        return None
+    built = {}
     needed = lsn if world.rules.wal_rule_for_lists else 0
     for key in mine:
         yield
         if world.chance(0.03):
-            return False  # the builder dies; its placeholder stays
+            return None  # the builder dies; its placeholder stays
         found = yield from read_at(world, history, needed, partial(base, key))
         yield
         redis.check()
-        built.append(_finish(world, history, key, token, found))
-    return len(built) == len(lists) and all(built)
+        if _finish(world, history, key, token, found):
+            ids, pulled = found
+            floor = ids[-1] if len(ids) == LENGTH else 0
+            built[key] = Window(WindowState.READABLE, ids, floor, pulled=tuple(pulled))
+    return built if len(built) == len(lists) else None
 
 
 def _required_lsn(world: World, history: str, lists: Sequence[ListKey]) -> int | None:

@@ -41,7 +41,7 @@ BROKEN = {
     "wal_rule_for_tweet_cache": Recorded("tweet cache", 115),
     "lsn_checked_before_read": Recorded("lag", 166),
     "placeholder_before_lsn": Recorded("lag", 1772),
-    "builds_lose_to_drops": Recorded("lag", 159),
+    "builds_lose_to_drops": Recorded("lag", 644),
     "compaction_cuts_at_floor": Recorded("pulled", 155),
     "merged_to_highest_floor": Recorded("pulled", 1),
     "crossing_drops_lists": Recorded("pulled", 55),

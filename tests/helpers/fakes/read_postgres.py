@@ -17,11 +17,10 @@ from psycopg.rows import AsyncRowFactory, DictRow
 
 from core.errors import DatabaseUnavailableError
 from core.feed.history import Lsn, Moment
-from core.storage.postgres import HAS_REACHED
-from core.storage.queries import load_queries
 from core.storage.shares import Cost
+from read_service.databases import statement
+from read_service.freshness import AppliedFreshness, TokenFreshness
 
-SQL = load_queries("read_service")
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 Parameters = Mapping[str, Any]
 Rows = list[DictRow]
@@ -163,13 +162,16 @@ class FakePostgres:
 
     async def answer(self, query: str, parameters: Parameters) -> Rows:
         """Answer a statement."""
-        name, run = _STATEMENTS[query]
-        await self.steps.take(f"{self.name}: {name}")
+        asked = _STATEMENTS[query]
+        await self.steps.take(f"{self.name}: {asked.query.replace('_', ' ')}")
         self.check()
-        return run(self, parameters)
+        if asked.question is None:
+            return _QUERIES[asked.query](self, parameters)
+        is_fresh = asked.question(self, parameters["history"], parameters["lsn"])
+        return with_answer(is_fresh, _QUERIES[asked.query](self, parameters) if is_fresh else [])
 
     def has_token(self, history: str, lsn: int) -> bool | None:
-        """Answer the statement of this name as its SQL does."""
+        """Answer the question of this name as its SQL does."""
         if history in self.state.ended and lsn <= self.state.ended[history]:
             return True
         if history != self.state.history:
@@ -177,7 +179,7 @@ class FakePostgres:
         return self.state.lsn >= lsn and (self.is_replica or self.is_history_valid)
 
     def has_reached(self, history: str, lsn: int) -> bool:
-        """Answer HAS_REACHED as its SQL does."""
+        """Answer the question has_reached as its SQL does."""
         has_it = self.state.lsn >= lsn if self.is_replica else self.is_history_valid
         return history == self.state.history and has_it
 
@@ -189,20 +191,25 @@ class FakePostgres:
         return self._next_id
 
 
+def with_answer(is_fresh: bool | None, rows: Rows) -> Rows:
+    """Return rows as the statement if_fresh returns them."""
+    found = [{"is_row": True, **row} for row in rows] or [{"is_row": None}]
+    return [{"is_fresh": is_fresh, **row} for row in found]
+
+
 class FakeConnection:
     """A connection to a fake server."""
 
     def __init__(self, server: FakePostgres) -> None:
         self._server = server
 
-    async def execute(self, query: str, params: Parameters) -> FakeCursor:
-        """Run a statement."""
-        cursor = FakeCursor(self._server)
-        await cursor.execute(query, params)
-        return cursor
-
     @asynccontextmanager
-    async def cursor(self, *, row_factory: AsyncRowFactory[DictRow]) -> AsyncIterator[FakeCursor]:  # noqa: ARG002 - all rows are dictionaries here
+    async def cursor(
+        self,
+        *,
+        row_factory: AsyncRowFactory[DictRow],  # noqa: ARG002 - all rows are dictionaries here
+        binary: bool,  # noqa: ARG002 - no row is sent here
+    ) -> AsyncIterator[FakeCursor]:
         """Return a cursor."""
         yield FakeCursor(self._server)
 
@@ -217,10 +224,6 @@ class FakeCursor:
     async def execute(self, query: str, params: Parameters) -> None:
         """Run the statement."""
         self._rows = await self._server.answer(query, params)
-
-    async def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the first row as a tuple."""
-        return tuple(self._rows[0].values()) if self._rows else None
 
     async def fetchall(self) -> Sequence[DictRow]:
         """Return all rows."""
@@ -239,14 +242,6 @@ def _columns(tweet: Tweet) -> DictRow:
 
 def _ids(tweets: Sequence[Tweet], limit: int) -> list[int]:
     return [tweet.id for tweet in tweets[:limit]]
-
-
-def _has_token(server: FakePostgres, asked: Parameters) -> Rows:
-    return [{"has_token": server.has_token(asked["history"], asked["lsn"])}]
-
-
-def _has_reached(server: FakePostgres, asked: Parameters) -> Rows:
-    return [{"has_reached": server.has_reached(asked["history"], asked["lsn"])}]
 
 
 def _user_exists(server: FakePostgres, asked: Parameters) -> Rows:
@@ -281,13 +276,30 @@ def _newest_ids_of_authors(server: FakePostgres, asked: Parameters) -> Rows:
     ]
 
 
-_STATEMENTS: dict[str, tuple[str, Callable[[FakePostgres, Parameters], Rows]]] = {
-    SQL["has_token"]: ("has token", _has_token),
-    HAS_REACHED: ("has reached", _has_reached),
-    SQL["user_exists"]: ("user exists", _user_exists),
-    SQL["tweets_by_id"]: ("tweets", _tweets_by_id),
-    SQL["existing_tweets"]: ("existing tweets", _existing_tweets),
-    SQL["home_timeline"]: ("home timeline", _home_timeline),
-    SQL["newest_ids"]: ("newest ids", _newest_ids),
-    SQL["newest_ids_of_authors"]: ("newest ids of authors", _newest_ids_of_authors),
+_QUERIES: dict[str, Callable[[FakePostgres, Parameters], Rows]] = {
+    "user_exists": _user_exists,
+    "tweets_by_id": _tweets_by_id,
+    "existing_tweets": _existing_tweets,
+    "home_timeline": _home_timeline,
+    "newest_ids": _newest_ids,
+    "newest_ids_of_authors": _newest_ids_of_authors,
+}
+
+
+@dataclass(frozen=True)
+class _Statement:
+    """What the text of a statement asks."""
+
+    query: str
+    question: Callable[[FakePostgres, str, int], bool | None] | None
+
+
+_STATEMENTS = {
+    statement(query, text): _Statement(query, question)
+    for query in _QUERIES
+    for text, question in (
+        (None, None),
+        (TokenFreshness.question, FakePostgres.has_token),
+        (AppliedFreshness.question, FakePostgres.has_reached),
+    )
 }

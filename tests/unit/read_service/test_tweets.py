@@ -39,8 +39,7 @@ async def test_an_absent_tweet_is_filled_in(reading: Reading) -> None:
         "primary: existing tweets",
         "take fill leases",
         "read checkpoints",
-        "primary: has reached",
-        "primary: tweets",
+        "primary: tweets by id",
         "fill",
     ]
     reading.steps.taken.clear()
@@ -79,7 +78,7 @@ def _change(reading: Reading, change: str) -> None:
     reading.drain()
 
 
-@pytest.mark.parametrize("step", ["primary: has reached", "primary: tweets", "fill"])
+@pytest.mark.parametrize("step", ["primary: tweets by id", "fill"])
 @pytest.mark.parametrize("change", ["update", "delete"])
 async def test_a_fill_never_overwrites_a_newer_version(
     reading: Reading, change: str, step: str
@@ -199,7 +198,7 @@ async def test_a_token_is_answered_by_postgres_alone(reading: Reading) -> None:
     """Redis cannot say whether it has what the consistency token stands for."""
     token = TokenFreshness(reading.primary.moment())
     assert await reading.tweets.tweets([2], token) == {2: delimited(_stored(reading, 2))}
-    assert reading.steps.taken == ["primary: has token", "primary: tweets"]
+    assert reading.steps.taken == ["primary: tweets by id"]
     future = TokenFreshness(Moment(token.moment.history, Lsn(token.moment.lsn + 1)))
     with pytest.raises(NotYetConsistentError):
         await reading.tweets.tweets([2], future)
