@@ -46,7 +46,7 @@ COMMITTERS = 2
 # or when the first one has taken this long. Fewer tweets are sooner done in the transaction after
 # it, which they share with those that arrive meanwhile.
 SECOND_GROUP = 32
-PATIENCE_SECONDS = 0.02
+PATIENCE_SECONDS = 0.05
 # While single tweets arrive, a piece of a batch has at most this many drafts, and a transaction
 # takes pieces until they have that many. After SINGLE_SECONDS without any, both are MAX_GROUP.
 PIECE = 100

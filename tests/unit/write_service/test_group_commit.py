@@ -266,8 +266,9 @@ async def test_a_full_queue_refuses_drafts(monkeypatch: pytest.MonkeyPatch) -> N
     assert sorted(store.created) == [0, 0, 1, 1, 3]
 
 
-async def test_a_single_tweet_does_not_wait_for_batches() -> None:
+async def test_a_single_tweet_does_not_wait_for_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many batches wait, one piece of them is committed at a time, beside the tweet."""
+    monkeypatch.setattr(group_commit, "SINGLE_SECONDS", 60)
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
@@ -327,6 +328,7 @@ async def test_few_tweets_do_not_wait_for_a_slow_transaction(
 async def test_batches_pause_while_single_tweets_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a transaction with a piece, only single tweets are committed for a while."""
     monkeypatch.setattr(group_commit, "PAUSE_FACTOR", 1e6)
+    monkeypatch.setattr(group_commit, "SINGLE_SECONDS", 60)
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
