@@ -295,8 +295,8 @@ class Database:
     async def _configure(self, connection: Connection) -> None:
         """Prepare a new connection of the pool."""
         connection.silence_seconds = self._silence_seconds
-        # idle_in_transaction_session_timeout does not end a transaction in a pipeline, such as a
-        # group commit: Postgres does not count it as idle between two statements.
+        # idle_in_transaction_session_timeout does not end a transaction in a pipeline of psycopg:
+        # Postgres does not count it as idle between two statements.
         if connection.info.server_version >= TRANSACTION_TIMEOUT_VERSION:
             seconds = 2 * self._silence_seconds
             await connection.execute(f"SET transaction_timeout = '{seconds:g}s'")
