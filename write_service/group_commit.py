@@ -5,7 +5,7 @@ writes an order of magnitude cheaper (docs/decisions/0003-group-commit.md has th
 one transaction commits, the tweets of the next one gather. Each caller is answered after the commit
 that holds their tweet.
 
-A transaction costs as much as fifty tweets in it. So the second of the two transactions begins only
+A transaction costs as much by itself as dozens of tweets in it. So the second of the two transactions begins only
 once many tweets wait for it, or the first one takes long (docs/decisions/0038-fuller-groups.md).
 
 A batch is committed piece by piece, each after the one before it, so that its tweets get their ids
@@ -45,8 +45,8 @@ COMMITTERS = 2
 # While a transaction of single tweets is under way, another one begins when this many tweets wait,
 # or when the first one has taken this long. Fewer tweets are sooner done in the transaction after
 # it, which they share with those that arrive meanwhile.
-SECOND_GROUP = 32
-PATIENCE_SECONDS = 0.05
+SECOND_GROUP = 16
+PATIENCE_SECONDS = 0.02
 # While single tweets arrive, a piece of a batch has at most this many drafts, and a transaction
 # takes pieces until they have that many. After SINGLE_SECONDS without any, both are MAX_GROUP.
 PIECE = 100
