@@ -5,8 +5,9 @@ writes an order of magnitude cheaper (docs/decisions/0003-group-commit.md has th
 one transaction commits, the tweets of the next one gather. Each caller is answered after the commit
 that holds their tweet.
 
-A transaction costs as much by itself as dozens of tweets in it. So the second of the two transactions begins only
-once many tweets wait for it, or the first one takes long (docs/decisions/0038-fuller-groups.md).
+A transaction costs as much by itself as dozens of tweets in it. So the second of the two
+transactions begins only once many tweets wait for it, or the first one takes long
+(docs/decisions/0038-fuller-groups.md).
 
 A batch is committed piece by piece, each after the one before it, so that its tweets get their ids
 in its order. While single tweets arrive, only one group at a time takes about one piece of all
