@@ -5,6 +5,10 @@ writes an order of magnitude cheaper (docs/decisions/0003-group-commit.md has th
 one transaction commits, the tweets of the next one gather. Each caller is answered after the commit
 that holds their tweet.
 
+A transaction costs as much by itself as dozens of tweets in it. So the second of the two
+transactions begins only once many tweets wait for it, or the first one takes long
+(docs/decisions/0038-fuller-groups.md).
+
 A batch is committed piece by piece, each after the one before it, so that its tweets get their ids
 in its order. While single tweets arrive, only one group at a time takes about one piece of all
 batches, whose callers take turns. So a single tweet waits for no batch before its transaction.
@@ -39,6 +43,11 @@ LOG = logging.getLogger(__name__)
 MAX_GROUP = 1000
 MAX_WAITING = 20_000
 COMMITTERS = 2
+# While a transaction of single tweets is under way, another one begins when this many tweets wait,
+# or when the first one has taken this long. Fewer tweets are sooner done in the transaction after
+# it, which they share with those that arrive meanwhile.
+SECOND_GROUP = 16
+PATIENCE_SECONDS = 0.02
 # While single tweets arrive, a piece of a batch has at most this many drafts, and a transaction
 # takes pieces until they have that many. After SINGLE_SECONDS without any, both are MAX_GROUP.
 PIECE = 100
@@ -102,6 +111,8 @@ class GroupCommit:
         self._pieces: FairQueue[list[_Waiting]] = FairQueue()
         self._groups_with_pieces = 0
         """How many of the transactions in progress have pieces of batches."""
+        self._patience: asyncio.TimerHandle | None = None
+        """The timer of the last transaction of single drafts, until it fires or that one ends."""
         self._is_pausing = False
         """Whether there is a pause after such a transaction, while single drafts arrive."""
         self._in_batches = 0
@@ -202,6 +213,11 @@ class GroupCommit:
         is_one_left = self._groups_with_pieces < COMMITTERS - 1
         return self._pieces.count > 0 and is_one_left and not self._is_pausing
 
+    @property
+    def _may_take_singles(self) -> bool:
+        """Whether single drafts wait, and may be taken now; few of them wait for the others."""
+        return len(self._singles) >= (SECOND_GROUP if self._patience else 1)
+
     def _take_singles(self) -> list[_Waiting]:
         count = min(MAX_GROUP, len(self._singles))
         return [self._singles.popleft() for _ in range(count)]
@@ -216,23 +232,39 @@ class GroupCommit:
     async def _commit_groups(self) -> None:
         while True:
             await self._arrived.wait()
-            singles, of_batches = self._take_singles(), self._take_pieces()
+            of_batches = self._take_pieces()
+            singles = self._take_singles() if of_batches or self._may_take_singles else []
             self._groups_with_pieces += bool(of_batches)
-            is_empty = not self._singles and not self._may_take_pieces
-            if is_empty and not self._closing:
+            is_idle = not self._may_take_singles and not self._may_take_pieces
+            if is_idle and not self._closing:
                 self._arrived.clear()
             taken = singles + of_batches
             group = [waiting for waiting in taken if not self._locked.hold_if_locked(waiting)]
             began = time.monotonic()
-            if group:
+            if group and not of_batches:
+                await self._commit_singles(group)
+            elif group:
                 await self._commit(group)
-            elif self._closing and is_empty:
+            elif self._closing and is_idle:
                 return
             if of_batches:
                 self._groups_with_pieces -= 1
                 self._pause(PAUSE_FACTOR * (time.monotonic() - began))
             if self._may_take_pieces:
                 self._arrived.set()
+
+    async def _commit_singles(self, group: Sequence[_Waiting]) -> None:
+        """Commit a group; meanwhile, unless it takes long, few single drafts wait for its end."""
+        loop = asyncio.get_running_loop()
+        timer = self._patience = loop.call_later(PATIENCE_SECONDS, self._end_patience)
+        await self._commit(group)
+        if self._patience is timer:
+            timer.cancel()
+            self._end_patience()
+
+    def _end_patience(self) -> None:
+        self._patience = None
+        self._arrived.set()
 
     def _pause(self, seconds: float) -> None:
         """Take no pieces for a while if single drafts arrive."""

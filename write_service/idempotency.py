@@ -70,27 +70,30 @@ async def claim_request_ids(
         "user_ids": [user_id for user_id, _ in first_index],
         "request_ids": [request_id for _, request_id in first_index],
     }
-    # A client may repeat a request while a process that has stalled still holds the first claim.
-    await connection.execute(SQL["limit_lock_wait"])
-    inserted = connection.cursor(row_factory=scalar_row)
-    await inserted.execute(
-        SQL["claim_request_ids"],
-        request_ids
-        | {
-            "digests": [drafts[index].sha256 for index in first_index.values()],
-            "tweet_ids": [tweet.id for tweet in tweets],
-            "created_at": created_at,
-        },
-    )
-    await connection.execute(SQL["lift_lock_wait"])
-    try:
-        claimed_now = set(await inserted.fetchall())
-    except LockNotAvailable as error:
-        raise RequestIdLockedError from error
-    # A second statement, because its snapshot includes the claims that the first one waited for.
-    rows = connection.cursor(row_factory=class_row(Claim))
-    await rows.execute(SQL["claims_of_request_ids"], request_ids)
-    claims = {(claim.user_id, claim.request_id): claim for claim in await rows.fetchall()}
+    # In a pipeline, a statement is sent without waiting for the result of the previous one, unless
+    # it needs that result.
+    async with connection.pipeline():
+        # A client may repeat a request while a stalled process still holds the first claim.
+        await connection.execute(SQL["limit_lock_wait"])
+        inserted = connection.cursor(row_factory=scalar_row)
+        await inserted.execute(
+            SQL["claim_request_ids"],
+            request_ids
+            | {
+                "digests": [drafts[index].sha256 for index in first_index.values()],
+                "tweet_ids": [tweet.id for tweet in tweets],
+                "created_at": created_at,
+            },
+        )
+        await connection.execute(SQL["lift_lock_wait"])
+        try:
+            claimed_now = set(await inserted.fetchall())
+        except LockNotAvailable as error:
+            raise RequestIdLockedError from error
+        # A second statement: its snapshot includes the claims that the first one waited for.
+        rows = connection.cursor(row_factory=class_row(Claim))
+        await rows.execute(SQL["claims_of_request_ids"], request_ids)
+        claims = {(claim.user_id, claim.request_id): claim for claim in await rows.fetchall()}
     return answer_retries(drafts, keys, claims, claimed_now)
 
 

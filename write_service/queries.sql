@@ -149,7 +149,13 @@ SELECT id FROM users WHERE id = %(user_id)s FOR UPDATE SKIP LOCKED
 -- name: existing_users
 SELECT id FROM users WHERE id = ANY(%(user_ids)s) AND deleted_at IS NULL
 
+-- name: use_generic_plans
+-- For the rest of the transaction. Postgres would plan lock_authors anew each time, which takes longer than
+-- to run it, because it overestimates the number of authors in a generic plan.
+SET LOCAL plan_cache_mode = force_generic_plan
+
 -- name: lock_authors
+-- Parameters: user ids, follower bounds, pull_followers, and how many ids to draw.
 -- Locks the authors as lock_users does, leaves out the same, and draws ids for new tweets. All the tweets have one
 -- creation time, which is not before the time in any of the ids.
 -- For each author it returns whether they are a pull author and how many followers they have. The
@@ -159,22 +165,22 @@ SELECT id FROM users WHERE id = ANY(%(user_ids)s) AND deleted_at IS NULL
 -- follower_counts.py. A follow that commits meanwhile may be missed; it counts for a later tweet.
 WITH locked AS MATERIALIZED (
     SELECT users.id, pulled, CASE
-        WHEN pulled OR %(pull_followers)s = 0 THEN NULL
-        WHEN follower_bound + (SELECT last_value FROM follows_seq_seq) <= %(pull_followers)s THEN NULL
+        WHEN pulled OR $3::bigint = 0 THEN NULL
+        WHEN follower_bound + (SELECT last_value FROM follows_seq_seq) <= $3::bigint THEN NULL
         ELSE (
             SELECT count(*) FROM (
-                SELECT FROM follows WHERE followed_id = users.id LIMIT %(pull_followers)s + 1
+                SELECT FROM follows WHERE followed_id = users.id LIMIT $3::bigint + 1
             ) AS counted
         )
     END AS followers
     FROM users
-    JOIN unnest(%(user_ids)b::bigint[], %(follower_bounds)b::bigint[])
+    JOIN unnest($1::bigint[], $2::bigint[])
         AS asked (id, follower_bound) USING (id)
     WHERE deleted_at IS NULL
     ORDER BY users.id FOR KEY SHARE OF users SKIP LOCKED
 ),
 drawn AS MATERIALIZED (
-    SELECT next_tweet_id() AS id FROM generate_series(1, %(count)s)
+    SELECT next_tweet_id() AS id FROM generate_series(1, $4::bigint)
 )
 SELECT
     (SELECT array_agg(id) FROM locked) AS user_ids,
@@ -274,19 +280,20 @@ FROM begin_history(forced => false), unnest(%(keys)b::bigint[], %(types)b::text[
 ORDER BY position
 
 -- name: insert_tweets_and_events
+-- Parameters: ids, user ids, contents, payloads of the events, creation time, type of the events.
 -- Inserts new tweets and enqueues their events, in one statement to save a round trip. An earlier
 -- statement has locked the authors, and no other transaction sees the tweets. So the ids drawn for the
 -- events are in commit order for each user, as in enqueue_events.
 WITH rows AS (
     SELECT * FROM unnest(
-        %(ids)b::bigint[], %(user_ids)b::bigint[], %(contents)b::text[], %(payloads)b::bytea[]
+        $1::bigint[], $2::bigint[], $3::text[], $4::bytea[]
     ) WITH ORDINALITY AS rows (id, user_id, content, payload, position)
 ), inserted AS (
     INSERT INTO tweets (id, user_id, content, created_at, updated_at)
-    SELECT id, user_id, content, %(created_at)s::timestamptz, %(created_at)s::timestamptz FROM rows
+    SELECT id, user_id, content, $5::timestamptz, $5::timestamptz FROM rows
 )
 INSERT INTO outbox (key, type, payload)
-SELECT user_id, %(type)s, payload FROM begin_history(forced => false), rows ORDER BY position
+SELECT user_id, $6::text, payload FROM begin_history(forced => false), rows ORDER BY position
 
 -- name: copy_events
 COPY outbox (key, type, payload) FROM STDIN
@@ -295,6 +302,7 @@ COPY outbox (key, type, payload) FROM STDIN
 SELECT pg_notify(%(channel)s, '')
 
 -- name: committed
+-- Parameter: the channel of the relay.
 -- Runs after a commit. Returns an LSN at or after the commit, the valid history, and a number that the
 -- sequence of follows has reached: last_value minus one, because a sequence that was never used has 1.
 -- Also wakes the relay. Inside the transaction, pg_notify would make concurrent commits wait for one
@@ -304,7 +312,7 @@ SELECT
     (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint AS lsn,
     valid_history() AS history, -- null until begin_history() has been called on this server
     (SELECT last_value - 1 FROM follows_seq_seq) AS follows_drawn
-FROM pg_notify(%(channel)s, '')
+FROM pg_notify($1::text, '')
 
 -- name: terminate_silent_relay
 -- Ends the session that holds the relay lock if it has been idle for too long. idle_session_timeout

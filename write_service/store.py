@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import psycopg
 from fanfare.common.v1.common_pb2 import Tweet, User
 from psycopg import errors as sqlstate
+from psycopg.pq.abc import PGresult
 from psycopg.rows import class_row, kwargs_row, scalar_row
 
 from core.auth.ended_tokens import ENDED_SECONDS
@@ -26,14 +27,15 @@ from core.errors import (
     UserBusyError,
     UsernameTakenError,
 )
-from core.feed.history import Lsn, Moment
+from core.feed.history import Moment
 from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
 from write_service import erasure, events, follows
+from write_service.committed import Committed, committed_state, moment_of, read_committed
 from write_service.drafts import TweetDraft
-from write_service.outbox import CHANNEL, enqueue_events
+from write_service.outbox import enqueue_events
 from write_service.rollbacks import RolledBackError
 from write_service.tweet_creator import TweetCreator
 from write_service.user_locks import LOCK_POLL_SECONDS, LOCK_SECONDS, lock_for_update
@@ -78,17 +80,6 @@ class _UpdatedTweet:
     created_at: datetime
     updated_at: datetime
     version: int
-
-
-@dataclass(frozen=True)
-class _Committed:
-    """The state of the database at or after a commit."""
-
-    lsn: Lsn
-    history: str | None
-    """None until a history has begun on this server."""
-    follows_drawn: int
-    """A number that the sequence of follows has reached; it may be one less than the last."""
 
 
 _P = ParamSpec("_P")
@@ -239,21 +230,18 @@ class CommandStore:
         Raises:
             RolledBackError: the transaction failed, and created nothing.
         """
-        # In a pipeline, a statement is sent without waiting for the result of the previous one,
-        # unless it needs that result.
-        async with self._database.connection() as connection, connection.pipeline():
-            results = await self._create_tweets(connection, drafts)
-            moment = await self._after_commit(connection)
-        return results, moment
+        async with self._database.connection() as connection:
+            results, after_commit = await self._create_tweets(connection, drafts)
+            committed = committed_state(connection, after_commit)
+            return results, await self._moment(connection, committed)
 
     async def _create_tweets(
         self, connection: Connection, drafts: Sequence[TweetDraft]
-    ) -> list[Tweet | FanfareError]:
-        """Create tweets in a transaction; raises as create_tweets() does."""
+    ) -> tuple[list[Tweet | FanfareError], PGresult]:
+        """Create tweets in a transaction; returns as TweetCreator.create() does."""
         for tries_left in reversed(range(ID_TRIES)):
             try:
-                async with connection.transaction():
-                    return await self._tweets.create(connection, drafts)
+                return await self._tweets.create(connection, drafts)
             except sqlstate.UniqueViolation as error:
                 # If the clock was set back, ids can be drawn a second time; see decision 0002.
                 if not tries_left:
@@ -327,17 +315,11 @@ class CommandStore:
 
     async def _after_commit(self, connection: Connection) -> Moment:
         """Return a moment at or after the connection's last commit, and wake the relay."""
-        cursor = connection.cursor(row_factory=class_row(_Committed))
-        await cursor.execute(SQL["committed"], {"channel": CHANNEL})
-        (committed,) = await cursor.fetchall()
+        return await self._moment(connection, await read_committed(connection))
+
+    async def _moment(self, connection: Connection, committed: Committed) -> Moment:
         self._tweets.follows_drawn = committed.follows_drawn
-        history = committed.history
-        if history is None:
-            # Only after the LSN was read, so that the new history begins after the commits.
-            begun = connection.cursor(row_factory=scalar_row)
-            await begun.execute(SQL["begin_history"], {"forced": False})
-            (history,) = await begun.fetchall()
-        return Moment(history, committed.lsn)
+        return await moment_of(connection, committed)
 
 
 async def _refuse_kept_username(connection: Connection, username: str, user_id: int) -> None:

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from fanfare.common.v1.common_pb2 import Tweet
-from psycopg.rows import class_row, scalar_row
+from psycopg.pq.abc import PGresult
+from psycopg.rows import scalar_row
 
 from core.errors import FanfareError, UserBusyError, UserNotFoundError
 from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection
 from core.storage.queries import load_queries
+from core.storage.round_trips import (
+    RoundTrip,
+    Statement,
+    bigint,
+    bigints,
+    byteas,
+    check,
+    only_row,
+    texts,
+    timestamptz,
+)
 from write_service import events
+from write_service.committed import add_committed
 from write_service.drafts import TweetDraft
 from write_service.follower_counts import FollowerCounts
 from write_service.idempotency import claim_request_ids
 from write_service.user_locks import existing_users
 
 SQL = load_queries("write_service")
+_BEGIN = Statement("begin", "BEGIN")
+_COMMIT = Statement("commit", "COMMIT")
+_USE_GENERIC_PLANS = Statement("use_generic_plans", SQL["use_generic_plans"])
+_LOCK_AUTHORS = Statement("lock_authors", SQL["lock_authors"])
+_INSERT = Statement("insert_tweets_and_events", SQL["insert_tweets_and_events"])
 
 
 @dataclass(frozen=True)
@@ -48,7 +67,11 @@ class _Author:
 
 
 class TweetCreator:
-    """Creates tweets in the caller's transaction, and decides who becomes a pull author."""
+    """Creates tweets, and decides who becomes a pull author.
+
+    A transaction makes two round trips to Postgres: one locks the authors and draws the ids, and
+    one inserts, commits, and reads the LSN for the consistency tokens.
+    """
 
     def __init__(self, pull_followers: int) -> None:
         """Start without any follower counts.
@@ -63,47 +86,59 @@ class TweetCreator:
 
     async def create(
         self, connection: Connection, drafts: Sequence[TweetDraft]
-    ) -> list[Tweet | FanfareError]:
-        """Insert tweets, with their events and the claims of their request_ids.
+    ) -> tuple[list[Tweet | FanfareError], PGresult]:
+        """Insert tweets, with their events and the claims of their request_ids, and commit.
 
         Args:
-            connection: must be in a transaction.
+            connection: must not be in a transaction.
             drafts: the tweets to create.
 
         Returns:
-            For each draft, in order, the tweet or the reason why it was not created.
+            For each draft, in order, the tweet or the reason why it was not created; and the result
+            of the statement after the commit, for committed_state().
+
+        Raises:
+            psycopg.Error: the transaction was rolled back, unless the connection broke.
         """
-        locked, authors, busy = await self._lock_authors(connection, drafts)
-        created_at = messages.timestamp(locked.created_at)
-        results: list[Tweet | FanfareError] = [
-            Tweet(
-                id=tweet_id,
-                user_id=draft.user_id,
-                content=draft.content,
-                created_at=created_at,
-                updated_at=created_at,
-            )
-            if draft.user_id in authors
-            else _missing(draft.user_id, busy)
-            for draft, tweet_id in zip(drafts, locked.tweet_ids, strict=True)
-        ]
-        retries = await claim_request_ids(connection, drafts, results, locked.created_at)
-        new_tweets = [
-            result
-            for index, result in enumerate(results)
-            if isinstance(result, Tweet) and index not in retries
-        ]
-        for index, answer in retries.items():
-            results[index] = answer
-        if new_tweets:
-            await _insert_tweets(connection, new_tweets, authors, locked.created_at)
+        async with _rolled_back_on_error(connection):
+            locked, authors, busy = await self._lock_authors(connection, drafts)
+            created_at = messages.timestamp(locked.created_at)
+            results: list[Tweet | FanfareError] = [
+                Tweet(
+                    id=tweet_id,
+                    user_id=draft.user_id,
+                    content=draft.content,
+                    created_at=created_at,
+                    updated_at=created_at,
+                )
+                if draft.user_id in authors
+                else _missing(draft.user_id, busy)
+                for draft, tweet_id in zip(drafts, locked.tweet_ids, strict=True)
+            ]
+            retries = await claim_request_ids(connection, drafts, results, locked.created_at)
+            new_tweets = [
+                result
+                for index, result in enumerate(results)
+                if isinstance(result, Tweet) and index not in retries
+            ]
+            for index, answer in retries.items():
+                results[index] = answer
+            last = RoundTrip(connection)
+            if new_tweets:
+                await _add_insert(last, connection, new_tweets, authors, locked.created_at)
+            last.add(_COMMIT)
+            last.sync()
+            add_committed(last)
+            *in_transaction, after_commit = await last.run()
+            for result in in_transaction:
+                check(result)
         METRICS.add(Metric.REQUEST_REPEATED, len(retries))
-        return results
+        return results, after_commit
 
     async def _lock_authors(
         self, connection: Connection, drafts: Sequence[TweetDraft]
     ) -> tuple[_LockedAuthors, dict[int, _Author], set[int]]:
-        """Lock the authors of the drafts against deletion, and draw an id for each draft.
+        """Begin a transaction, lock the authors against deletion, and draw an id for each draft.
 
         Returns:
             What was locked and drawn, the locked authors by id, and the ids of those authors who
@@ -111,17 +146,20 @@ class TweetCreator:
         """
         user_ids = list({draft.user_id for draft in drafts})
         follows_drawn = self.follows_drawn
-        cursor = connection.cursor(binary=True, row_factory=class_row(_LockedAuthors))
-        await cursor.execute(
-            SQL["lock_authors"],
-            {
-                "user_ids": user_ids,
-                "follower_bounds": self._follower_counts.bounds(user_ids),
-                "pull_followers": self._pull_followers,
-                "count": len(drafts),
-            },
+        first = RoundTrip(connection)
+        first.add(_BEGIN)
+        first.add(_USE_GENERIC_PLANS)
+        first.add(
+            _LOCK_AUTHORS,
+            bigints(user_ids),
+            bigints(self._follower_counts.bounds(user_ids)),
+            bigint(self._pull_followers),
+            bigint(len(drafts)),
         )
-        (locked,) = await cursor.fetchall()
+        begun, set_plans, answer = await first.run()
+        check(begun)
+        check(set_plans)
+        locked = only_row(connection, answer, _LockedAuthors)
         known = locked.user_ids or []
         counts = dict(zip(known, locked.follower_counts or (), strict=True))
         self._follower_counts.remember(
@@ -142,13 +180,25 @@ def _missing(user_id: int, busy: Container[int]) -> FanfareError:
     return UserBusyError(user_id) if user_id in busy else UserNotFoundError(user_id)
 
 
-async def _insert_tweets(
+@asynccontextmanager
+async def _rolled_back_on_error(connection: Connection) -> AsyncIterator[None]:
+    """Roll the transaction back if its work fails."""
+    try:
+        yield
+    except BaseException:
+        if not connection.closed:
+            await connection.rollback()
+        raise
+
+
+async def _add_insert(
+    last: RoundTrip,
     connection: Connection,
     tweets: Sequence[Tweet],
     authors: Mapping[int, _Author],
     created_at: datetime,
 ) -> None:
-    """Insert tweets with their events, and mark authors who become pull authors."""
+    """Add the insertion of tweets and their events; mark authors who become pull authors."""
     crossing = {tweet.user_id for tweet in tweets if authors[tweet.user_id].crosses}
     became_pulled = await _pull_authors(connection, list(crossing)) if crossing else set()
     payloads = []
@@ -157,16 +207,14 @@ async def _insert_tweets(
         became = tweet.user_id in became_pulled
         event = events.tweet_created(tweet, pulled=author.pulled or became, became_pulled=became)
         payloads.append(event.payload)
-    await connection.execute(
-        SQL["insert_tweets_and_events"],
-        {
-            "ids": [tweet.id for tweet in tweets],
-            "user_ids": [tweet.user_id for tweet in tweets],
-            "contents": [tweet.content for tweet in tweets],
-            "payloads": payloads,
-            "type": events.TWEET_CREATED,
-            "created_at": created_at,
-        },
+    last.add(
+        _INSERT,
+        bigints([tweet.id for tweet in tweets]),
+        bigints([tweet.user_id for tweet in tweets]),
+        texts([tweet.content for tweet in tweets]),
+        byteas(payloads),
+        timestamptz(created_at),
+        events.TWEET_CREATED.encode(),
     )
 
 

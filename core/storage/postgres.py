@@ -58,6 +58,8 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.created_at = time.monotonic()
+        self.prepared: set[str] = set()
+        """The statements of round_trips.py that this connection has prepared."""
 
     async def wait(
         self,
@@ -71,6 +73,15 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
             ServerSilentError: the silence lasted too long.
         """
         return await super().wait(_limit_silence(self, gen), interval, timeout)
+
+    def _deallocate(self, name: bytes | None) -> PQGen[None]:
+        """Have Postgres forget a prepared statement, or all of them if the name is None.
+
+        After a rollback psycopg does this for all, without knowing those of round_trips.py.
+        """
+        if name is None:
+            self.prepared.clear()
+        yield from super()._deallocate(name)
 
 
 class BlockingConnection(psycopg.Connection[TupleRow]):
@@ -284,8 +295,8 @@ class Database:
     async def _configure(self, connection: Connection) -> None:
         """Prepare a new connection of the pool."""
         connection.silence_seconds = self._silence_seconds
-        # idle_in_transaction_session_timeout does not end a transaction in a pipeline, such as a
-        # group commit: Postgres does not count it as idle between two statements.
+        # idle_in_transaction_session_timeout does not end a transaction in a pipeline of psycopg:
+        # Postgres does not count it as idle between two statements.
         if connection.info.server_version >= TRANSACTION_TIMEOUT_VERSION:
             seconds = 2 * self._silence_seconds
             await connection.execute(f"SET transaction_timeout = '{seconds:g}s'")

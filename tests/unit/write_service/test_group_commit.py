@@ -19,7 +19,14 @@ from core.feed.history import Lsn, Moment
 from core.runtime.callers import CALLER
 from write_service import group_commit, locked_authors
 from write_service.drafts import TweetDraft
-from write_service.group_commit import COMMITTERS, PIECE, UNREACHABLE_LSN, GroupCommit, Result
+from write_service.group_commit import (
+    COMMITTERS,
+    PIECE,
+    SECOND_GROUP,
+    UNREACHABLE_LSN,
+    GroupCommit,
+    Result,
+)
 from write_service.rollbacks import RequestIdLockedError, RolledBackError
 
 
@@ -30,6 +37,7 @@ class _Store:
     """
 
     def __init__(self) -> None:
+        self.begun: list[int] = []
         self.groups: list[int] = []
         self.tried = asyncio.Event()
         self.open = asyncio.Event()
@@ -40,6 +48,7 @@ class _Store:
         self.created: list[int] = []
 
     async def create(self, drafts: Sequence[TweetDraft]) -> tuple[list[Result], Moment]:
+        self.begun.append(len(drafts))
         await self.open.wait()
         for _ in range(5):  # as Postgres would, let other tasks go on
             await asyncio.sleep(0)
@@ -264,8 +273,9 @@ async def test_a_full_queue_refuses_drafts(monkeypatch: pytest.MonkeyPatch) -> N
     assert sorted(store.created) == [0, 0, 1, 1, 3]
 
 
-async def test_a_single_tweet_does_not_wait_for_batches() -> None:
+async def test_a_single_tweet_does_not_wait_for_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many batches wait, one piece of them is committed at a time, beside the tweet."""
+    monkeypatch.setattr(group_commit, "SINGLE_SECONDS", 60)
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
@@ -284,9 +294,48 @@ async def test_a_single_tweet_does_not_wait_for_batches() -> None:
     assert max(store.groups) == PIECE
 
 
+async def _begin_two_groups(store: _Store, drafts: int) -> list[int]:
+    """Let a transaction with one tweet wait, and submit more; return the size of those begun."""
+    store.open.clear()
+    commits = GroupCommit(store.create)
+    commits.start()
+    tasks = [asyncio.create_task(commits.submit([_draft(0)]))]
+    await asyncio.sleep(0)
+    tasks += [asyncio.create_task(commits.submit([_draft(n)])) for n in range(1, drafts)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    begun = list(store.begun)
+    store.open.set()
+    await asyncio.gather(*tasks)
+    await commits.close()
+    return begun
+
+
+async def test_few_tweets_wait_for_the_transaction_under_way() -> None:
+    """They share the transaction after it, since each transaction costs a lot."""
+    store = _Store()
+    assert await _begin_two_groups(store, SECOND_GROUP) == [1]
+    assert store.begun == [1, SECOND_GROUP - 1]
+
+
+async def test_many_tweets_begin_a_second_transaction() -> None:
+    """One transaction prepares while the other one waits for the disk."""
+    assert await _begin_two_groups(_Store(), 1 + SECOND_GROUP) == [1, SECOND_GROUP]
+
+
+async def test_few_tweets_do_not_wait_for_a_slow_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A transaction that waits for Postgres does not hold up all other tweets."""
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda _seconds, call: loop.call_soon(call))
+    assert await _begin_two_groups(_Store(), 3) == [1, 2]
+
+
 async def test_batches_pause_while_single_tweets_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a transaction with a piece, only single tweets are committed for a while."""
     monkeypatch.setattr(group_commit, "PAUSE_FACTOR", 1e6)
+    monkeypatch.setattr(group_commit, "SINGLE_SECONDS", 60)
     store = _Store()
     commits = GroupCommit(store.create)
     commits.start()
