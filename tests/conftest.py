@@ -17,6 +17,7 @@ from helpers.fanfare import Fanfare
 from helpers.leaks import MARKS
 from hypothesis import HealthCheck, settings
 
+from core.settings import GrpcServerKind
 from embedded import postgres as pg
 from embedded.class_archive import make_class_archive
 from embedded.jars import kafka_jars
@@ -132,3 +133,12 @@ def fanfare(systems: Systems) -> Iterator[Fanfare]:
         found = clients.where(*MARKS)
     systems.stop(system)
     assert found == set()
+
+
+@pytest.fixture(scope="session")
+def native_fanfare(systems: Systems) -> Iterator[Fanfare]:
+    """Return clients of a system whose services use the native gRPC server."""
+    system = systems.start(FANFARE_GRPC_SERVER=GrpcServerKind.NATIVE)
+    with Fanfare(system) as clients:
+        yield clients
+    systems.stop(system)
