@@ -245,15 +245,24 @@ def load_settings() -> Settings:
             f"{_variable(str(first['loc'][0]))} is not usable: {first['msg']}"
         ) from None
     _refuse_exposed(settings)
+    refuse_native_tls(settings)
+    # Each process has two ports. Those of different processes may be the same on different hosts.
+    for pair in (("write_port", "rest_write_port"), ("read_port", "rest_read_port")):
+        refuse_equal_ports({_variable(name): getattr(settings, name) for name in pair})
+    return settings
+
+
+def refuse_native_tls(settings: Settings) -> None:
+    """Refuse TLS with the native gRPC server.
+
+    Raises:
+        SettingsError: both are set.
+    """
     if settings.grpc_server is GrpcServerKind.NATIVE and settings.tls_dir is not None:
         raise SettingsError(
             "FANFARE_GRPC_SERVER=native has no TLS; set FANFARE_GRPC_SERVER=grpcio, or unset "
             "FANFARE_TLS_DIR and let a proxy on this machine terminate TLS"
         )
-    # Each process has two ports. Those of different processes may be the same on different hosts.
-    for pair in (("write_port", "rest_write_port"), ("read_port", "rest_read_port")):
-        refuse_equal_ports({_variable(name): getattr(settings, name) for name in pair})
-    return settings
 
 
 def refuse_equal_ports(ports: Mapping[str, int]) -> None:

@@ -12,7 +12,13 @@ from typing import Self
 
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe, rest_serves
-from core.settings import PREFIX, Settings, SettingsError, refuse_equal_ports
+from core.settings import (
+    PREFIX,
+    Settings,
+    SettingsError,
+    refuse_equal_ports,
+    refuse_native_tls,
+)
 from embedded.ports import ANY_PORTS, WantedPort, wait_for_ports
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, free_ports
@@ -61,6 +67,9 @@ class System:
             progress: called with a line for each step that takes time.
             replica: whether to run a streaming replica of Postgres, for queries.
             auth: whether to require access tokens and TLS.
+
+        Raises:
+            SettingsError: `auth` with the native gRPC server, which has no TLS.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -93,6 +102,7 @@ class System:
             | dict(environment or {})
         )
         self.settings = Settings(**own)  # type: ignore[arg-type]
+        refuse_native_tls(self.settings)
         self.processes: dict[str, ServerProcess] = {}
 
     @property

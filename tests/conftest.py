@@ -69,9 +69,12 @@ class Systems:
         folder = self._new_folder("system")
         # With the owner: Postgres does not run as root.
         subprocess.run(["cp", "-a", self._postgres, folder / "postgres"], check=True)
-        system = System(
-            folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            if auth:
+                patch.delenv("FANFARE_GRPC_SERVER", raising=False)  # native has no TLS
+            system = System(
+                folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
+            )
         system.start()
         return system
 
