@@ -17,7 +17,7 @@ from fanfare.read.v1 import read_pb2 as r
 
 from core.auth.call_context import Context
 from core.rpc.handlers import Handlers
-from core.rpc.server import GrpcServer
+from core.rpc.server_choice import grpc_server
 from core.runtime.process import run
 from core.settings import Settings
 
@@ -51,7 +51,9 @@ async def serve(serialised: bytes, settings: Settings, stopping: asyncio.Event) 
     handlers = Handlers()
     handlers.add_service(r.DESCRIPTOR.services_by_name["ReadService"], NoopReadService(answers))
     shared = settings.read_processes > 1
-    server = GrpcServer(settings.bind, settings.read_port, handlers, shared=shared)
+    server = grpc_server(
+        settings.grpc_server, settings.bind, settings.read_port, handlers, shared=shared
+    )
     await server.start()
     await stopping.wait()
     await server.drain()

@@ -26,12 +26,15 @@ from bench.load_generators import (
 )
 from core.feed.timeline_lists import home_list
 from core.rpc.health_probe import probe
+from core.settings import GrpcServerKind
 from embedded.ports import HOST, free_ports
 from embedded.server import ServerProcess
 from ops.system import ROOT
 
 CPU_GOAL = 1.25
+NATIVE_CPU_GOAL = 0.5
 SHARE_GOAL = 0.85
+NATIVE_SHARE_GOAL = 2.0
 BATCH_GOAL = 30_000
 BATCH = 100
 BATCH_CALLERS = 8
@@ -42,7 +45,11 @@ MICRO = 1e6
 
 
 def read(bench: Bench) -> list[Figure]:
-    """Measure CPU and latency of GetHomeTimeline, against the no-op server."""
+    """Measure CPU and latency of GetHomeTimeline, against the no-op server.
+
+    By 32 callers, a read service with the native gRPC server is measured too, against the same
+    no-op server, which uses grpcio.
+    """
     bench.warm()
     calls = bench.size(10_000, quick=2000, smoke=100)
     rate = bench.size(500, quick=500, smoke=100)
@@ -53,16 +60,25 @@ def read(bench: Bench) -> list[Figure]:
     def record(key: str, value: float) -> None:
         measured.setdefault(key, []).append(value)
 
-    with noop_server(bench) as (server, noop_target):
-        targets = {"read": bench.settings.read_service_target(), "noop": noop_target}
+    with (
+        noop_server(bench) as (server, noop_target),
+        _read_service(bench, 1, GrpcServerKind.NATIVE) as (native, native_target),
+    ):
+        targets = {
+            "read": bench.settings.read_service_target(),
+            "native": native_target,
+            "noop": noop_target,
+        }
         for target in targets.values():
             ghz(bench.folder, target, GET_HOME_TIMELINE, requests, len(requests))
         for number in bench.repeat():
             for name, target in targets.items():
                 bench.step(f"{calls:,} calls of {CALLERS} callers to {name}, {number}")
-                with bench.cpu(noop=server) as used:
+                with bench.cpu(noop=server, native=native) as used:
                     ghz(bench.folder, target, GET_HOME_TIMELINE, requests, calls)
                 record(f"busy {name}", used[name] / calls * MICRO)
+                if name == "native":
+                    continue
                 if name == "read":
                     record("valkey", used["valkey"] / calls * MICRO)
                 bench.step(f"{rate} calls a second to {name}, {number}")
@@ -93,8 +109,22 @@ def read(bench: Bench) -> list[Figure]:
 
     bench.noop_microseconds = median(measured["busy noop"])
     closed, opened = f"{CALLERS} callers", f"{rate} calls/s, open loop"
+    native_figure = Figure(
+        "read",
+        f"{closed}, native",
+        "server CPU per call",
+        "µs",
+        tuple(measured["busy native"]),
+        "the no-op server",
+        tuple(measured["busy noop"]),
+    )
+    native_ratio = native_figure.ratio
     return [
         figure(closed, "server CPU per call", "µs", "busy", goal=True),
+        native_figure.with_goal(
+            f"at most {NATIVE_CPU_GOAL} times the no-op server, which uses grpcio",
+            reached=native_ratio is not None and native_ratio <= NATIVE_CPU_GOAL,
+        ),
         Figure("read", closed, "Valkey's CPU per call", "µs", tuple(measured["valkey"])),
         figure(opened, "server CPU per call", "µs", "paced"),
         figure(opened, "latency, p50", "ms", "p50"),
@@ -103,12 +133,15 @@ def read(bench: Bench) -> list[Figure]:
 
 
 def read_throughput(bench: Bench) -> list[Figure]:
-    """Measure calls per second of one process per core, against as many no-op servers."""
+    """Measure calls per second of one process per core, against as many no-op servers.
+
+    The no-op servers use grpcio; the read service is measured with both gRPC servers.
+    """
     bench.warm()
     calls = bench.size(15_000, quick=4000, smoke=100)
     callers = 2 * CALLERS
     requests = home_requests(bench.graph.readers, seed=2)
-    reads, noops = [], []
+    reads, natives, noops = [], [], []
 
     def rate(target: str, what: str) -> float:
         bench.step(f"{calls:,} calls to {what}")
@@ -124,14 +157,17 @@ def read_throughput(bench: Bench) -> list[Figure]:
         return load.per_second
 
     with (
-        _prefork_read_service(bench) as (_, target),
+        _read_service(bench, _process_count(bench)) as (_, target),
+        _read_service(bench, _process_count(bench), GrpcServerKind.NATIVE) as (_, native_target),
         noop_server(bench, _process_count(bench)) as (_, noop_target),
     ):
         # Fills the caches in the processes.
         for _ in range(2):
             rate(target, "the read service")
+            rate(native_target, "the read service, native")
         for _ in bench.repeat():
             reads.append(rate(target, "the read service"))
+            natives.append(rate(native_target, "the read service, native"))
             noops.append(rate(noop_target, "the no-op server"))
     figure = Figure(
         "read-throughput",
@@ -143,11 +179,24 @@ def read_throughput(bench: Bench) -> list[Figure]:
         tuple(noops),
         note=f"load and servers share {os.cpu_count()} cores",
     )
+    native = Figure(
+        "read-throughput",
+        f"{_process_count(bench)} read processes, {callers} callers, native",
+        "calls",
+        "1/s",
+        tuple(natives),
+        "as many no-op servers",
+        tuple(noops),
+    )
     return [
         figure.with_goal(
             f"at least {SHARE_GOAL:.0%} of the no-op servers",
             reached=(figure.ratio or 0) >= SHARE_GOAL,
-        )
+        ),
+        native.with_goal(
+            f"at least {NATIVE_SHARE_GOAL:g} times the no-op servers, which use grpcio",
+            reached=(native.ratio or 0) >= NATIVE_SHARE_GOAL,
+        ),
     ]
 
 
@@ -157,7 +206,7 @@ def read_batch(bench: Bench) -> list[Figure]:
     calls = bench.size(20, quick=5, smoke=1)
     users = list(bench.graph.readers)
     rates, limits, cpu = [], [], []
-    with _prefork_read_service(bench) as (server, target):
+    with _read_service(bench, _process_count(bench)) as (server, target):
         for number in bench.repeat():
             random.Random(number).shuffle(users)  # noqa: S311 - chance, not a secret
             batches = [users[at : at + BATCH] for at in range(0, len(users), BATCH)]
@@ -214,9 +263,17 @@ def _process_count(bench: Bench) -> int:
 
 
 @contextmanager
-def _prefork_read_service(bench: Bench) -> Iterator[tuple[ServerProcess, str]]:
-    """Start a read service with one process for each core; yield it and its target."""
-    server, target = bench.system.another_read_service(_process_count(bench))
+def _read_service(
+    bench: Bench, processes: int, kind: GrpcServerKind | None = None
+) -> Iterator[tuple[ServerProcess, str]]:
+    """Start a read service of some processes; yield it and its target.
+
+    Args:
+        bench: the system.
+        processes: how many processes share its port.
+        kind: its gRPC server; None for the system's own setting.
+    """
+    server, target = bench.system.another_read_service(processes, grpc_server=kind)
     try:
         yield server, target
     finally:

@@ -7,6 +7,7 @@ import ipaddress
 import json
 import os
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,13 @@ class SettingsError(Exception):
 
     The text never repeats a value, because values may hold passwords.
     """
+
+
+class GrpcServerKind(StrEnum):
+    """Which server carries the gRPC calls of the write service and the read service."""
+
+    GRPCIO = "grpcio"
+    NATIVE = "native"
 
 
 class ReadBy:
@@ -92,6 +100,10 @@ class Settings(BaseSettings):
     """The address that every port listens on."""
     share_ports: Annotated[bool, _PROCESSES] = False
     """Whether another process may listen on the same ports, so that it can replace this one."""
+    grpc_server: Annotated[GrpcServerKind, ReadBy("write", "read", "commands")] = (
+        GrpcServerKind.GRPCIO
+    )
+    """Which server carries the gRPC calls of the two services."""
 
     allow_unauthenticated_plaintext: Annotated[bool, _ALL] = False
     """Whether `bind` may be reachable by other machines without authentication and TLS."""
@@ -217,7 +229,8 @@ def load_settings() -> Settings:
         SettingsError: a value is unusable; a FANFARE_ variable is not a setting (otherwise a typo
             would silently leave a setting at its default); a setting that protects the service is
             empty; or other machines could connect without authentication or without TLS, and
-            allow_unauthenticated_plaintext is not set; or a process has one port twice.
+            allow_unauthenticated_plaintext is not set; or TLS is on with a gRPC server that does
+            not have it; or a process has one port twice.
     """
     folder = os.environ.get(SECRETS_DIR) or None
     given = [*os.environ.items(), *_secret_files(folder)]
@@ -232,10 +245,24 @@ def load_settings() -> Settings:
             f"{_variable(str(first['loc'][0]))} is not usable: {first['msg']}"
         ) from None
     _refuse_exposed(settings)
+    refuse_native_tls(settings)
     # Each process has two ports. Those of different processes may be the same on different hosts.
     for pair in (("write_port", "rest_write_port"), ("read_port", "rest_read_port")):
         refuse_equal_ports({_variable(name): getattr(settings, name) for name in pair})
     return settings
+
+
+def refuse_native_tls(settings: Settings) -> None:
+    """Refuse TLS with the native gRPC server.
+
+    Raises:
+        SettingsError: both are set.
+    """
+    if settings.grpc_server is GrpcServerKind.NATIVE and settings.tls_dir is not None:
+        raise SettingsError(
+            "FANFARE_GRPC_SERVER=native has no TLS; set FANFARE_GRPC_SERVER=grpcio, or unset "
+            "FANFARE_TLS_DIR and let a proxy on this machine terminate TLS"
+        )
 
 
 def refuse_equal_ports(ports: Mapping[str, int]) -> None:

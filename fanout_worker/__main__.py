@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
-from core.rpc.server import GrpcServer
+from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
 from core.runtime.process import run
 from core.runtime.tasks import running
 from core.runtime.watchdog import Watchdog
-from core.settings import Settings
+from core.settings import GrpcServerKind, Settings
 from core.storage.retention import part_seconds
 from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, redis_check, topic_check
@@ -44,7 +44,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await refuse_newer_schema(settings.primary_dsn())
         await checks.start()
 
-        server = GrpcServer(
+        server = grpc_server(
+            GrpcServerKind.GRPCIO,
             settings.bind,
             settings.worker_port,
             Handlers(),

@@ -12,7 +12,14 @@ from typing import Self
 
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe, rest_serves
-from core.settings import PREFIX, Settings, SettingsError, refuse_equal_ports
+from core.settings import (
+    PREFIX,
+    GrpcServerKind,
+    Settings,
+    SettingsError,
+    refuse_equal_ports,
+    refuse_native_tls,
+)
 from embedded.ports import ANY_PORTS, WantedPort, wait_for_ports
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, free_ports
@@ -61,6 +68,9 @@ class System:
             progress: called with a line for each step that takes time.
             replica: whether to run a streaming replica of Postgres, for queries.
             auth: whether to require access tokens and TLS.
+
+        Raises:
+            SettingsError: `auth` with the native gRPC server, which has no TLS.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -93,6 +103,7 @@ class System:
             | dict(environment or {})
         )
         self.settings = Settings(**own)  # type: ignore[arg-type]
+        refuse_native_tls(self.settings)
         self.processes: dict[str, ServerProcess] = {}
 
     @property
@@ -210,7 +221,10 @@ class System:
         return service, target
 
     def another_read_service(
-        self, processes: int, auth_keys: Path | None = None
+        self,
+        processes: int,
+        auth_keys: Path | None = None,
+        grpc_server: GrpcServerKind | None = None,
     ) -> tuple[ServerProcess, str]:
         """Start a second read service, which the caller stops; return it and its target.
 
@@ -218,20 +232,23 @@ class System:
             processes: how many processes share its port.
             auth_keys: the folder of the keys, to require access tokens; None for the system's own
                 setting.
+            grpc_server: its gRPC server; None for the system's own setting.
         """
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
-        keys = {"auth_keys": str(auth_keys)} if auth_keys else {}
+        own = {"auth_keys": str(auth_keys)} if auth_keys else {}
+        if grpc_server:
+            own["grpc_server"] = grpc_server
         service = self._process(
-            # Different names, because both kinds may run at the same time, and the log and the lock
+            # Different names, because all kinds may run at the same time, and the log and the lock
             # are named after the process.
-            "asking-read" if auth_keys else "second-read",
+            "asking-read" if auth_keys else f"{grpc_server or 'second'}-read",
             "read_service",
             self._serving(target),
             read_port=str(port),
             rest_read_port="0",
             read_processes=str(processes),
-            **keys,
+            **own,
         )
         service.start()
         return service, target

@@ -10,6 +10,7 @@ from fanfare.read.v1 import read_pb2
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.server import GrpcServer
+from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
 from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
@@ -76,7 +77,14 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
         tls = certificates(settings.tls_dir)
         shared = settings.share_ports or settings.read_processes > 1
-        grpc = GrpcServer(settings.bind, settings.read_port, handlers, tls, shared=shared)
+        grpc = grpc_server(
+            settings.grpc_server,
+            settings.bind,
+            settings.read_port,
+            handlers,
+            tls,
+            shared=shared,
+        )
         servers: list[GrpcServer | RestServer] = [grpc]
         if settings.rest_read_port:
             https = None if tls is None else tls.http_context()

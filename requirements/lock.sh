@@ -3,6 +3,7 @@
 #   serve.txt  what the services need                   (the container image)
 #   run.txt    the same, and the embedded stack         (make demo, make up)
 #   dev.txt    the same, and the checks and tests       (make test)
+#   native.txt what FANFARE_GRPC_SERVER=native needs beside serve.txt or run.txt; dev.txt has it too
 set -eu
 cd "$(dirname "$0")/.."
 python -m venv .venv/lock
@@ -11,8 +12,11 @@ compile() {
     .venv/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
         --no-annotate --no-header --python-version 3.11 "$@"
 }
-compile pyproject.toml requirements/build.in --extra embedded --group dev --output-file requirements/dev.txt
+compile pyproject.toml requirements/build.in --extra embedded --extra native --group dev \
+    --output-file requirements/dev.txt
 compile pyproject.toml requirements/build.in --extra embedded \
     --constraints requirements/dev.txt --output-file requirements/run.txt
 compile pyproject.toml requirements/build.in \
     --constraints requirements/dev.txt --output-file requirements/serve.txt
+echo pygrpc-native | compile - --constraints requirements/dev.txt \
+    --output-file requirements/native.txt

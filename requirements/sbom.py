@@ -2,8 +2,8 @@
 
 It is made from the locks and the list of Kafka's jars, so the same locks give the same bytes. What
 the services need, and so the container image contains, has the scope "required"; what only the
-embedded stack needs has the scope "optional". The hashes of Python packages are in the locks only,
-because each platform has its own.
+embedded stack or the native gRPC server needs has the scope "optional". The hashes of Python
+packages are in the locks only, because each platform has its own.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ Component = dict[str, Any]
 def sbom() -> Component:
     """Return the CycloneDX document."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    serve, run = (_requirements(f"{name}.txt") for name in ("serve", "run"))
+    serve, run, native = (_requirements(f"{name}.txt") for name in ("serve", "run", "native"))
     components = [
         *(_package(requirement, "required") for requirement in serve),
         *(_package(requirement, "optional") for requirement in run if requirement not in serve),
+        *(_package(requirement, "optional") for requirement in native),
         *(_jar(coordinates, sha256) for coordinates, sha256 in pinned_hashes().items()),
     ]
     return {

@@ -17,6 +17,7 @@ from helpers.fanfare import Fanfare
 from helpers.leaks import MARKS
 from hypothesis import HealthCheck, settings
 
+from core.settings import GrpcServerKind
 from embedded import postgres as pg
 from embedded.class_archive import make_class_archive
 from embedded.jars import kafka_jars
@@ -68,9 +69,12 @@ class Systems:
         folder = self._new_folder("system")
         # With the owner: Postgres does not run as root.
         subprocess.run(["cp", "-a", self._postgres, folder / "postgres"], check=True)
-        system = System(
-            folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            if auth:
+                patch.delenv("FANFARE_GRPC_SERVER", raising=False)  # native has no TLS
+            system = System(
+                folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
+            )
         system.start()
         return system
 
@@ -132,3 +136,12 @@ def fanfare(systems: Systems) -> Iterator[Fanfare]:
         found = clients.where(*MARKS)
     systems.stop(system)
     assert found == set()
+
+
+@pytest.fixture(scope="session")
+def native_fanfare(systems: Systems) -> Iterator[Fanfare]:
+    """Return clients of a system whose services use the native gRPC server."""
+    system = systems.start(FANFARE_GRPC_SERVER=GrpcServerKind.NATIVE)
+    with Fanfare(system) as clients:
+        yield clients
+    systems.stop(system)

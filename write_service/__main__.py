@@ -14,6 +14,7 @@ from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
 from core.rpc.server import GrpcServer
+from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
 from core.runtime.process import run, serving
 from core.runtime.tasks import running
@@ -77,7 +78,14 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
         tls = certificates(settings.tls_dir)
         shared = settings.share_ports
-        grpc = GrpcServer(settings.bind, settings.write_port, handlers, tls, shared=shared)
+        grpc = grpc_server(
+            settings.grpc_server,
+            settings.bind,
+            settings.write_port,
+            handlers,
+            tls,
+            shared=shared,
+        )
         # The relay has a health entry of its own, because commands work without it.
         grpc.add_part(HEALTH_NAME)
         servers: list[GrpcServer | RestServer] = [grpc]

@@ -41,6 +41,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
         ) from None
 
 
+@lru_cache(maxsize=REMEMBERED_CLIENTS)
 def peer_address(peer: str) -> str:
     """Return the IP address in gRPC's name of a peer, such as ipv4:127.0.0.1:50051."""
     kind, _, rest = unquote(peer).partition(":")

@@ -6,9 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import grpc.aio
+from typing import Any, Protocol
 
 from core.errors import ShuttingDownError, TooManyCallsError
 
@@ -16,39 +14,47 @@ from core.errors import ShuttingDownError, TooManyCallsError
 MAX_CALLS = 2000
 
 
+class GrpcCall(Protocol):
+    """A gRPC call of either transport."""
+
+    def peer(self) -> str:
+        """Return the client's address and port, such as ipv4:127.0.0.1:50051."""
+
+
 class Calls:
     """Counts gRPC and REST calls against one limit, except health checks and reflection."""
 
     def __init__(self) -> None:
-        self._contexts: dict[asyncio.Task[Any], grpc.aio.ServicerContext[Any, Any]] = {}
+        self._grpc: dict[asyncio.Task[Any], GrpcCall] = {}
         self._rest_count = 0
         self._refuses_grpc = False
-        # When the drain first refused a call on a connection, in time.monotonic() seconds, by the
-        # client's port.
+        # When a drain first refused a call on a connection, and when a call last ended on it during
+        # the drain; in time.monotonic() seconds, by the client's port.
         self.refused_at: dict[int, float] = {}
+        self.ended_at: dict[int, float] = {}
 
     @property
     def grpc_count(self) -> int:
         """The number of gRPC calls that have not been answered yet."""
-        return len(self._contexts)
+        return len(self._grpc)
 
-    def enter_grpc(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    def enter_grpc(self, call: GrpcCall) -> None:
         """Count a gRPC call until the current task ends.
 
-        grpc runs each call in a task, which also sends the answer and so outlives the method.
+        Each call has a task, which also answers it and so outlives the method.
 
         Raises:
             TooManyCallsError: MAX_CALLS are under way.
             ShuttingDownError: the process is draining.
         """
         if self._refuses_grpc:
-            self.refused_at.setdefault(_port(context), time.monotonic())
+            self.refused_at.setdefault(_port(call), time.monotonic())
             raise ShuttingDownError
         self._check_limit()
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - grpc runs each call in a task
-        self._contexts[task] = context
-        task.add_done_callback(self._contexts.pop)
+        assert task is not None  # noqa: S101 - each call has a task
+        self._grpc[task] = call
+        task.add_done_callback(self._leave_grpc)
 
     @contextmanager
     def entered_rest(self) -> Iterator[None]:
@@ -73,18 +79,23 @@ class Calls:
 
     def ports(self) -> set[int]:
         """Return the clients' ports of the gRPC connections that have calls under way."""
-        return {_port(context) for context in self._contexts.values()}
+        return {_port(call) for call in self._grpc.values()}
+
+    def _leave_grpc(self, task: asyncio.Task[Any]) -> None:
+        call = self._grpc.pop(task)
+        if self._refuses_grpc:
+            self.ended_at[_port(call)] = time.monotonic()
 
     def _check_limit(self) -> None:
-        if len(self._contexts) + self._rest_count >= MAX_CALLS:
+        if len(self._grpc) + self._rest_count >= MAX_CALLS:
             raise TooManyCallsError
 
 
-def _port(context: grpc.aio.ServicerContext[Any, Any]) -> int:
-    """Return the client's port, from a peer such as ipv4:127.0.0.1:50051.
+def _port(call: GrpcCall) -> int:
+    """Return the client's port.
 
     Two clients on different machines may have the same port. A drain then closes one of their
     connections later than it could, which does no harm.
     """
-    port = context.peer().rpartition(":")[2]
+    port = call.peer().rpartition(":")[2]
     return int(port) if port.isdigit() else 0

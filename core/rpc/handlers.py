@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -27,7 +27,7 @@ from core.errors import (
 )
 from core.rpc.calls import Calls
 from core.rpc.request_sizes import max_message_bytes
-from core.rpc.validation import validate
+from core.rpc.validation import RequestValidator
 from core.runtime.callers import CALLER
 
 LOG = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ LOG = logging.getLogger(__name__)
 # Where calls come from if authentication is off: no proxy is believed then.
 _PEERS = ClientAddresses(())
 
-Result = TypeVar("Result")
 # A method returns the response message, or that message already serialised.
 Method = Callable[[Any, Context], Awaitable[Message | bytes]]
 
@@ -53,12 +52,13 @@ class MethodHandler:
             method: the servicer's method.
             authorizer: counts and authorizes each call; None where authentication is off.
         """
-        self._descriptor = descriptor
         self._request_class = GetMessageClass(descriptor.input_type)
         self._response_class = GetMessageClass(descriptor.output_type)
         self._max_bytes = max_message_bytes(descriptor.input_type)
+        self._validator = RequestValidator(descriptor.input_type)
         self._method = method
         self._authorizer = authorizer
+        self._unexpected_failures = _UnexpectedFailures(descriptor.full_name)
 
     async def answer_bytes(self, request: bytes, context: Context) -> bytes:
         """Answer a serialised request with the serialised response.
@@ -66,7 +66,14 @@ class MethodHandler:
         Raises:
             FanfareError: the call failed; InternalError stands for every unexpected failure.
         """
-        return await self._translate(self._answer_bytes(request, context))
+        with self._unexpected_failures:
+            call = None
+            if self._authorizer is None:
+                _note_address(context)
+            else:
+                call = await self._authorizer.count(context)
+            answer = await self._answer(self._parse(request), len(request), context, call)
+            return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
     async def count(self, context: Context) -> CountedCall | None:
         """Count a call before its request is read; the result is for answer_message().
@@ -74,7 +81,11 @@ class MethodHandler:
         Raises:
             FanfareError: the caller is refused; InternalError stands for every unexpected failure.
         """
-        return await self._translate(self._count(context))
+        with self._unexpected_failures:
+            if self._authorizer is not None:
+                return await self._authorizer.count(context)
+            _note_address(context)
+            return None
 
     async def answer_message(
         self, request: Message, context: Context, call: CountedCall | None
@@ -84,40 +95,14 @@ class MethodHandler:
         Raises:
             FanfareError: the call failed; InternalError stands for every unexpected failure.
         """
-        return await self._translate(self._answer_message(request, context, call))
-
-    async def _translate(self, working: Awaitable[Result]) -> Result:
-        """Return the result, and turn an unexpected failure into InternalError."""
-        try:
-            return await working
-        except FanfareError:
-            raise
-        except Exception:
-            LOG.exception("call failed method=%s", self._descriptor.full_name)
-            raise InternalError from None
-
-    async def _answer_bytes(self, request: bytes, context: Context) -> bytes:
-        call = await self._count(context)
-        answer = await self._answer(self._parse(request), len(request), context, call)
-        return answer if isinstance(answer, bytes) else answer.SerializeToString()
-
-    async def _answer_message(
-        self, request: Message, context: Context, call: CountedCall | None
-    ) -> Message:
-        answer = await self._answer(request, request.ByteSize(), context, call)
-        return self._response_class.FromString(answer) if isinstance(answer, bytes) else answer
-
-    async def _count(self, context: Context) -> CountedCall | None:
-        if self._authorizer is not None:
-            return await self._authorizer.count(context)
-        address = _PEERS.network(context)
-        CALLER.set((address, address))
-        return None
+        with self._unexpected_failures:
+            answer = await self._answer(request, request.ByteSize(), context, call)
+            return self._response_class.FromString(answer) if isinstance(answer, bytes) else answer
 
     async def _answer(
         self, request: Message, size: int, context: Context, call: CountedCall | None
     ) -> Message | bytes:
-        validate(request, size)
+        self._validator.validate(request, size)
         if self._authorizer is not None and call is not None:
             await self._authorizer.authorize(request, call)
         return await self._method(request, context)
@@ -133,6 +118,27 @@ class MethodHandler:
             raise MalformedRequestError(
                 f"the request is not a {name}: check that the client uses this contract"
             ) from None
+
+
+class _UnexpectedFailures:
+    """A context that logs an unexpected failure of a method and raises InternalError instead."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, failure: BaseException | None, _traceback: object) -> None:
+        if isinstance(failure, Exception) and not isinstance(failure, FanfareError):
+            LOG.error("call failed method=%s", self._method, exc_info=failure)
+            raise InternalError from None
+
+
+def _note_address(context: Context) -> None:
+    """Let CALLER tell the current task where its call comes from, and not from whom."""
+    address = _PEERS.network(context)
+    CALLER.set((address, address))
 
 
 class Handlers:

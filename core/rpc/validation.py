@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import protovalidate
+from buf.validate import validate_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from core.errors import InvalidRequestError
@@ -11,6 +13,9 @@ from core.errors import InvalidRequestError
 DETAILED_BYTES = 2048
 # More violations than this would not fit into gRPC's trailing metadata.
 MAX_VIOLATIONS = 20
+# How many forms of valid requests are remembered for each method, and how long they may be.
+MAX_FORMS = 1000
+MAX_FORM_BYTES = 64
 
 
 def violations(message: Message, *, only_first: bool = False) -> list[tuple[str, str]]:
@@ -32,15 +37,63 @@ def violations(message: Message, *, only_first: bool = False) -> list[tuple[str,
     return found
 
 
-def validate(message: Message, size: int) -> None:
-    """Check a request.
+class RequestValidator:
+    """Checks the requests of one type, and those that it has seen in another form only once.
 
-    Args:
-        message: the request.
-        size: how many bytes its serialised form has.
-
-    Raises:
-        InvalidRequestError: the request breaks at least one rule.
+    protovalidate takes 20 µs for a small request, which is more than all else that is done around a
+    method. But most requests differ from earlier ones only by ids, and one id is as valid as
+    another. So requests are compared in a form in which each valid id is 1; if the form was found
+    valid before, the request is valid.
     """
-    if found := violations(message, only_first=size > DETAILED_BYTES):
-        raise InvalidRequestError(found)
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        """Prepare for requests of this type."""
+        self._ids = interchangeable_ids(descriptor)
+        self._valid_forms: set[bytes] = set()
+
+    def validate(self, request: Message, size: int) -> None:
+        """Check a request.
+
+        Args:
+            request: the request.
+            size: how many bytes its serialised form has.
+
+        Raises:
+            InvalidRequestError: the request breaks at least one rule.
+        """
+        form = self._form(request) if size <= MAX_FORM_BYTES else None
+        if form in self._valid_forms:
+            return
+        if found := violations(request, only_first=size > DETAILED_BYTES):
+            raise InvalidRequestError(found)
+        if form is not None:
+            if len(self._valid_forms) >= MAX_FORMS:
+                self._valid_forms.clear()
+            self._valid_forms.add(form)
+
+    def _form(self, request: Message) -> bytes:
+        """Return the serialised request with 1 in place of each valid id."""
+        ids = [(name, value) for name in self._ids if (value := getattr(request, name)) > 0]
+        for name, _ in ids:
+            setattr(request, name, 1)
+        form = request.SerializeToString()
+        for name, value in ids:
+            setattr(request, name, value)
+        return form
+
+
+def interchangeable_ids(descriptor: Descriptor) -> list[str]:
+    """Return the fields of which every value above 0 is as valid as any other.
+
+    Their only rule is that they are above 0, and no rule of the whole message names them.
+    """
+    above_0 = validate_pb2.FieldRules(int64=validate_pb2.Int64Rules(gt=0))
+    whole = str(descriptor.GetOptions().Extensions[validate_pb2.message])
+    return [
+        field.name
+        for field in descriptor.fields
+        if field.type == FieldDescriptor.TYPE_INT64
+        and not field.is_repeated
+        and field.GetOptions().Extensions[validate_pb2.field] == above_0
+        and field.name not in whole
+    ]

@@ -64,11 +64,12 @@ def test_up_serves_until_it_is_told_to_stop(
         "kafka_bootstrap_servers": fanfare.settings.kafka_address(),
     }
     ports = dict(zip(PORTS, (str(port) for port in free_ports(len(PORTS))), strict=True))
+    server = {"grpc_server": "grpcio"} if options else {}  # native has no TLS
     log = tmp_path / "up.log"
     with log.open("w") as output:
         up = subprocess.Popen(
             ["fanfare", "up", *options],
-            env=_environment(tmp_path / "state", **addresses, **ports),
+            env=_environment(tmp_path / "state", **addresses, **ports, **server),
             stdout=output,
             stderr=output,
         )

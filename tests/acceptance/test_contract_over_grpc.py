@@ -13,11 +13,18 @@ from fanfare.write.v1 import write_pb2 as w
 from google.protobuf.message import Message
 from helpers.fanfare import Fanfare
 from helpers.grpc_client import Failure, details, failure, ids
+from helpers.grpc_server import GRPC_SERVER, GRPC_SERVERS
 from helpers.leaks import SECRET
 
 from core.runtime.metrics import Metric
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.fixture(scope="module", params=GRPC_SERVERS)
+def fanfare(request: pytest.FixtureRequest, fanfare: Fanfare, native_fanfare: Fanfare) -> Fanfare:
+    """Return clients of a system with each gRPC server."""
+    return fanfare if request.param is GRPC_SERVER else native_fanfare
 
 
 @pytest.mark.parametrize(

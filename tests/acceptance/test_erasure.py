@@ -66,6 +66,7 @@ def later(folder: tuple[Path, list[bytes]]) -> Iterator[Fanfare]:
     """Return clients of the system after a restart with a short retention."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FANFARE_RETENTION_DAYS", SHORT_RETENTION_DAYS)
+        patch.delenv("FANFARE_GRPC_SERVER", raising=False)  # native has no TLS
         system = System(folder[0], default_parts_dir(), auth=True, replica=True)
         with system, Fanfare(system) as own:
             yield own

@@ -12,7 +12,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ from ops.system import System
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
 CALLS = int(os.environ.get("FUZZ_CALLS", "30"))
+NATIVE_CALLS = 8
 SETTINGS = settings(
     max_examples=CALLS,
     derandomize="FUZZ_CALLS" not in os.environ,
@@ -72,10 +73,29 @@ def fuzzed(
     start_system: Callable[..., System], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fuzzed]:
     """Yield a system with authentication that trusts X-Forwarded-For."""
+    with _fuzzed(start_system, tmp_path_factory.mktemp("keys")) as fuzzed:
+        yield fuzzed
+
+
+@pytest.fixture(scope="module")
+def natively_fuzzed(
+    start_system: Callable[..., System], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fuzzed]:
+    """Yield another such system, with the native gRPC server."""
     keys = tmp_path_factory.mktemp("keys")
+    with _fuzzed(start_system, keys, FANFARE_GRPC_SERVER="native") as fuzzed:
+        yield fuzzed
+
+
+@contextmanager
+def _fuzzed(
+    start_system: Callable[..., System], keys: Path, **environment: str
+) -> Iterator[Fuzzed]:
     create_key(keys)
     proxies = "127.0.0.0/8"
-    system = start_system(FANFARE_AUTH_KEYS=str(keys), FANFARE_TRUSTED_PROXIES=proxies)
+    system = start_system(
+        FANFARE_AUTH_KEYS=str(keys), FANFARE_TRUSTED_PROXIES=proxies, **environment
+    )
     with Fanfare(system) as fanfare:
         yield Fuzzed(fanfare, keys)
     system.stop()
@@ -92,19 +112,35 @@ def filled(fuzzed: Fuzzed) -> Fuzzed:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
 def test_no_request_makes_a_service_fail(filled: Fuzzed, method: MethodDescriptor) -> None:
     """Each answer is a message, or an error with a reason of the contract and no internals."""
-    outcomes: Counter[str] = Counter()
-
-    @SETTINGS
-    @given(st.data(), filled.senders())
-    def play(data: st.DataObject, sender: Sender) -> None:
-        SENT["calls"] += 1
-        outcomes[filled.call(method, data.draw(requests(method, sender)), sender.headers)] += 1
-
-    play()
-    print(f"{method.name}: {outcomes.total()} calls: {dict(outcomes)}")  # noqa: T201
+    outcomes = _call(filled, method, SETTINGS)
     # Otherwise the strategies are useless: no request reaches the method, or none is refused.
     assert set(outcomes) - REFUSED_EARLY
     assert set(outcomes) - {"OK"}
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: str(method.name))
+def test_no_request_makes_the_native_server_fail(
+    natively_fuzzed: Fuzzed, method: MethodDescriptor
+) -> None:
+    """A few requests of each method. FANFARE_GRPC_SERVER=native sends it all the others too."""
+    natively_fuzzed.refill()
+    assert _call(natively_fuzzed, method, settings(SETTINGS, max_examples=NATIVE_CALLS))
+
+
+def _call(fuzzed: Fuzzed, method: MethodDescriptor, config: settings) -> Counter[str]:
+    """Make random calls of a method; return how many had each outcome."""
+    outcomes: Counter[str] = Counter()
+
+    @config
+    @given(st.data(), fuzzed.senders())
+    def play(data: st.DataObject, sender: Sender) -> None:
+        SENT["calls"] += 1
+        outcomes[fuzzed.call(method, data.draw(requests(method, sender)), sender.headers)] += 1
+
+    play()
+    print(f"{method.name}: {outcomes.total()} calls: {dict(outcomes)}")  # noqa: T201
+    return outcomes
 
 
 def _fetch(

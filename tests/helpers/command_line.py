@@ -28,6 +28,7 @@ class CommandLine:
             "postgres_replica_dsn": settings.replica_dsn(),
             "redis_url": settings.redis_address(),
             "kafka_bootstrap_servers": settings.kafka_address(),
+            "grpc_server": settings.grpc_server,
         }
         if settings.auth_keys is not None:
             names["auth_keys"] = str(settings.auth_keys)

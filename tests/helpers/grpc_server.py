@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,9 +18,14 @@ from core.auth.call_context import Context
 from core.auth.rate_limits import RateLimiter
 from core.rpc.handlers import Handlers
 from core.rpc.server import GrpcServer
+from core.rpc.server_choice import grpc_server
 from core.rpc.tls import Certificates
+from core.settings import GrpcServerKind
 
 WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
+# The server of tests that do not choose one; and those with which some tests run.
+GRPC_SERVER = GrpcServerKind(os.environ.get("FANFARE_GRPC_SERVER", GrpcServerKind.GRPCIO))
+GRPC_SERVERS = [GRPC_SERVER] if "FANFARE_GRPC_SERVER" in os.environ else list(GrpcServerKind)
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 
@@ -54,7 +60,8 @@ async def serving(
     handlers = Handlers(authorizer)
     for descriptor in descriptors:
         handlers.add_service(descriptor, servicer or Silent())
-    server = GrpcServer("127.0.0.1", 0, handlers, certificates)
+    kind = GRPC_SERVER if certificates is None else GrpcServerKind.GRPCIO  # the other has no TLS
+    server = grpc_server(kind, "127.0.0.1", 0, handlers, certificates)
     await server.start()
     try:
         yield server

@@ -12,8 +12,9 @@ import pytest
 from fanfare.read.v1 import read_pb2
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1 import write_pb2
+from helpers.grpc_server import GRPC_SERVER
 
-from core.rpc.server import GrpcServer
+from core.rpc.server_choice import grpc_server as build_grpc_server
 from gateway.cors import Cors
 
 from .fakes import Client, Fake, Held
@@ -85,7 +86,7 @@ async def test_a_process_that_drains_refuses_grpc_and_answers_rest(
     """Clients of gRPC retry elsewhere by their service config; REST clients need no retries."""
     monkeypatch.setattr("gateway.server.LINGER_SECONDS", 2 * DEADLINE_SECONDS)
     held = read.answers["GetTweet"] = Held(read_pb2.GetTweetResponse())
-    grpc_server = GrpcServer("127.0.0.1", 0, read.handlers)
+    grpc_server = build_grpc_server(GRPC_SERVER, "127.0.0.1", 0, read.handlers)
     rest_server = read.rest_server(Cors(""))
     await grpc_server.start()
     await rest_server.start()

@@ -33,3 +33,12 @@ def test_a_port_that_nobody_would_know_is_refused(tmp_path: Path, name: str) -> 
     # The refused start has released the folder.
     with (tmp_path / "state" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_native_grpc_server_is_refused_with_tls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Before anything is started, in one sentence."""
+    monkeypatch.setenv("FANFARE_GRPC_SERVER", "native")
+    with pytest.raises(SettingsError, match=r"^FANFARE_GRPC_SERVER=native has no TLS"):
+        System(tmp_path / "state", tmp_path, auth=True)

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from core.settings import SECRETS_DIR, ReadBy, Settings, SettingsError, load_settings
+from core.settings import (
+    SECRETS_DIR,
+    GrpcServerKind,
+    ReadBy,
+    Settings,
+    SettingsError,
+    load_settings,
+)
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {
@@ -28,6 +35,7 @@ SHARED = ("core", "gateway")
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FANFARE_STATE_DIR", str(tmp_path))
+    monkeypatch.delenv("FANFARE_GRPC_SERVER", raising=False)  # which all tests may be run with
 
 
 def _readers(name: str) -> frozenset[str]:
@@ -133,6 +141,24 @@ def test_a_switch_is_on_or_off_or_refused(monkeypatch: pytest.MonkeyPatch, name:
         monkeypatch.setenv(f"FANFARE_{name.upper()}", word)
         with pytest.raises(SettingsError, match=f"^FANFARE_{name.upper()} is not usable"):
             load_settings()
+
+
+def test_the_native_grpc_server_is_refused_with_tls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It has no TLS, and must not leave the port in plaintext unnoticed."""
+    monkeypatch.setenv("FANFARE_GRPC_SERVER", "native")
+    assert load_settings().grpc_server is GrpcServerKind.NATIVE
+    monkeypatch.setenv("FANFARE_TLS_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"^FANFARE_GRPC_SERVER=native has no TLS; set "):
+        load_settings()
+
+
+def test_another_grpc_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the servers that there are."""
+    monkeypatch.setenv("FANFARE_GRPC_SERVER", "rust")
+    with pytest.raises(SettingsError, match=r"FANFARE_GRPC_SERVER .*'grpcio' or 'native'"):
+        load_settings()
 
 
 def test_an_address_that_is_not_known_is_one_sentence() -> None:

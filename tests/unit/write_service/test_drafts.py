@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError
-from core.rpc.validation import validate
+from core.rpc.validation import RequestValidator
 from write_service.drafts import MAX_CODE_POINTS, normalise_content, parse_draft
 
 
@@ -50,7 +50,7 @@ def test_the_way_in_which_lines_end_makes_no_difference(text: str) -> None:
     lines = _with_newlines(text)
     for spelling in (text, lines, lines.replace("\n", "\r\n"), lines.replace("\n", "\r")):
         request = CreateTweetRequest(user_id=1, content=spelling, request_id=str(UUID(int=1)))
-        validate(request, request.ByteSize())
+        RequestValidator(request.DESCRIPTOR).validate(request, request.ByteSize())
         with suppress(InvalidRequestError):
             drafts[spelling] = parse_draft(request)
     assert len({draft.sha256 for draft in drafts.values()}) <= 1
@@ -72,7 +72,9 @@ def test_other_control_characters_are_refused(
 ) -> None:
     """Only tabs and line ends are allowed, in both commands."""
     with pytest.raises(InvalidRequestError, match="other than tabs and line ends"):
-        validate(request_class(content=f"a{character}b"), 2)
+        RequestValidator(request_class.DESCRIPTOR).validate(
+            request_class(content=f"a{character}b"), 2
+        )
 
 
 @given(st.text(max_size=300) | st.text("\u0315\u0300 a\u1faf\u2000\r\n", max_size=300))

@@ -24,6 +24,7 @@ from core.auth.call_context import Context
 from core.rpc import server as core_server
 from core.rpc import server_options
 
+pytestmark = pytest.mark.usefixtures("each_server")
 # Less than DRAIN_SECONDS, so that a test fails if its drain only ends by its time limit.
 DEADLINE_SECONDS = 8.0
 READ = pb.DESCRIPTOR.services_by_name["ReadService"]

@@ -21,7 +21,9 @@ from helpers.grpc_server import READ, Held, serving
 from helpers.http2 import END_HEADERS, HEADERS, START, call_headers, frame, indexed
 
 from core.rpc import server_options
+from core.settings import GrpcServerKind
 
+pytestmark = pytest.mark.usefixtures("each_server")
 DEADLINE_SECONDS = 60.0
 GET_USER = b"/fanfare.read.v1.ReadService/GetUser"
 RST_STREAM, GOAWAY = 3, 7
@@ -94,8 +96,12 @@ def _resident_mib() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
-async def test_connections_above_the_limit_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_above_the_limit_are_closed(
+    monkeypatch: pytest.MonkeyPatch, each_server: GrpcServerKind
+) -> None:
     """The others go on, and when one ends, a new one is accepted."""
+    if each_server is GrpcServerKind.NATIVE:
+        pytest.skip("the native server has no limit of connections")
     monkeypatch.setattr(server_options, "MAX_CONNECTIONS", 2)
     async with asyncio.timeout(DEADLINE_SECONDS), serving(READ) as server:
         first = await _connect(server.port)

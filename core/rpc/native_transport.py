@@ -1,0 +1,158 @@
+"""The native server of the package pygrpc-native, which carries the calls if it is asked to.
+
+It does HTTP/2 and the framing of gRPC in threads of its own, without Python, and hands each call
+over as an event. Only our own unary methods are served this way. Health, reflection and unknown
+methods go to a grpcio server behind it, on a Unix socket, because reflection is a bidirectional
+stream, which the native server does not have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from pygrpc_native import EVENT_CALL, NativeGrpcFront
+
+from core.auth.addresses import peer_address
+from core.auth.call_context import UNKNOWN_CALLER, Metadata
+from core.errors import FanfareError
+from core.rpc import server_options
+from core.rpc.error_status import to_status
+from core.rpc.handlers import Handlers
+from core.rpc.introspection import Introspection
+from core.rpc.sockets import stop_listening
+from core.settings import host_and_port
+
+LOG = logging.getLogger(__name__)
+# How many calls are handed to the event loop at a time.
+BATCH = 64
+IO_THREADS = 1
+# The key of the trailing metadata that holds the google.rpc.Status of an error.
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class NativeTransport:
+    """Serves the methods of the services by NativeGrpcFront, and all else by grpc.aio.Server."""
+
+    # Answers are sent after their calls have ended, at the pace of the client.
+    sending_seconds = 1.0
+
+    def __init__(self, handlers: Handlers, introspection: Introspection, *, shared: bool) -> None:
+        """Prepare to serve.
+
+        Args:
+            handlers: the methods.
+            introspection: answers beside them.
+            shared: whether other processes may listen on the port too.
+        """
+        self._calls = handlers.calls
+        methods = [method for service in handlers.services for method in service.methods]
+        self._paths = [f"/{each.containing_service.full_name}/{each.name}" for each in methods]
+        self._handlers = [handlers.of(each) for each in methods]
+        self._introspection = introspection
+        self._shared = shared
+        self._port = 0
+        self._front: NativeGrpcFront
+        self._behind: grpc.aio.Server
+        self._folder: tempfile.TemporaryDirectory[str]
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def open(self, bind: str, port: int) -> int:
+        """Listen and serve calls; return the port. Raises OSError if that is not possible."""
+        self._front = NativeGrpcFront(
+            host_and_port(bind, port),
+            [(path, False) for path in self._paths],
+            io_threads=IO_THREADS,
+            call_details=True,
+            keepalive_time_ms=int(server_options.KEEPALIVE_SECONDS * 1000),
+            keepalive_timeout_ms=int(server_options.KEEPALIVE_TIMEOUT_SECONDS * 1000),
+            max_concurrent_streams=server_options.MAX_STREAMS,
+            reuse_port=self._shared,
+        )
+        self._port = self._front.bound_port
+        self._folder = tempfile.TemporaryDirectory(prefix="fanfare-")
+        socket = str(Path(self._folder.name) / "grpc.sock")
+        self._behind = grpc.aio.server()
+        self._introspection.add_to(self._behind)
+        self._behind.add_insecure_port(f"unix:{socket}")
+        await self._behind.start()
+        self._front.set_fallback(socket)
+        self._front.start()
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._receive, args=(loop,), daemon=True).start()
+        return self._port
+
+    async def stop_listening(self) -> None:
+        """Free the port. Connections go on."""
+        stop_listening(self._port)
+
+    async def close(self) -> None:
+        """Release everything. Calls that are still under way are cut off."""
+        for task in self._tasks.values():
+            task.cancel()
+        await self._behind.stop(None)
+        await asyncio.to_thread(self._front.close)
+        self._folder.cleanup()
+
+    def _receive(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand the events over to the event loop, until the front is closed."""
+        with suppress(RuntimeError):  # the event loop was closed first
+            while (events := self._front.recv_batch_details(BATCH)) is not None:
+                loop.call_soon_threadsafe(self._begin, events)
+
+    def _begin(self, events: Sequence[Any]) -> None:
+        """Start a task for each call, and cancel those whose client or deadline has ended."""
+        for kind, call_id, method, request, _, details in events:
+            if kind == EVENT_CALL:
+                metadata, peer, _ = details
+                call = _Call(metadata, peer)
+                task = asyncio.create_task(self._answer(call_id, method, request, call))
+                self._tasks[call_id] = task
+            elif call_id in self._tasks:
+                self._tasks[call_id].cancel()
+
+    async def _answer(self, call_id: int, method: int, request: bytes, call: _Call) -> None:
+        try:
+            self._calls.enter_grpc(call)
+            answer = await self._handlers[method].answer_bytes(request, call)
+        except FanfareError as error:
+            status = to_status(error)
+            details = [(_DETAILS_KEY, status.SerializeToString())]
+            self._front.fail(call_id, status.code, status.message, details)
+        except asyncio.CancelledError:
+            # This does nothing if the client or the deadline has ended the call.
+            self._front.fail(call_id, grpc.StatusCode.CANCELLED.value[0], "cancelled")
+            raise
+        else:
+            self._front.respond(call_id, answer)
+        finally:
+            del self._tasks[call_id]
+
+
+class _Call:
+    """A call as the authorizer and the method see it."""
+
+    __slots__ = ("_peer", "caller", "metadata")
+
+    # TLS is off.
+    certificate_names: Sequence[str] = ()
+
+    def __init__(self, metadata: Metadata, peer: str) -> None:
+        self.metadata = metadata
+        self._peer = peer
+        self.caller = UNKNOWN_CALLER
+
+    def peer(self) -> str:
+        return self._peer
+
+    @property
+    def address(self) -> str:
+        return peer_address(self._peer)
