@@ -26,6 +26,7 @@ from core.errors import (
     MalformedRequestError,
 )
 from core.rpc.calls import Calls
+from core.rpc.json_answer import JsonAnswer
 from core.rpc.request_sizes import max_message_bytes
 from core.rpc.validation import validate
 from core.runtime.callers import CALLER
@@ -36,8 +37,8 @@ LOG = logging.getLogger(__name__)
 _PEERS = ClientAddresses(())
 
 Result = TypeVar("Result")
-# A method returns the response message, or that message already serialised.
-Method = Callable[[Any, Context], Awaitable[Message | bytes]]
+# A method returns the response message, that message already serialised, or its two forms.
+Method = Callable[[Any, Context], Awaitable[Message | bytes | JsonAnswer]]
 
 
 class MethodHandler:
@@ -78,7 +79,7 @@ class MethodHandler:
 
     async def answer_message(
         self, request: Message, context: Context, call: CountedCall | None
-    ) -> Message:
+    ) -> Message | JsonAnswer:
         """Answer the request message of a call that was counted with the response message.
 
         Raises:
@@ -103,7 +104,7 @@ class MethodHandler:
 
     async def _answer_message(
         self, request: Message, context: Context, call: CountedCall | None
-    ) -> Message:
+    ) -> Message | JsonAnswer:
         answer = await self._answer(request, request.ByteSize(), context, call)
         return self._response_class.FromString(answer) if isinstance(answer, bytes) else answer
 
@@ -116,7 +117,7 @@ class MethodHandler:
 
     async def _answer(
         self, request: Message, size: int, context: Context, call: CountedCall | None
-    ) -> Message | bytes:
+    ) -> Message | bytes | JsonAnswer:
         validate(request, size)
         if self._authorizer is not None and call is not None:
             await self._authorizer.authorize(request, call)

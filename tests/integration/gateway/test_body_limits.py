@@ -10,8 +10,8 @@ import pytest
 from helpers.grpc_server import WRITE
 
 from core.rpc.request_sizes import max_json_bytes
+from gateway.endpoint import USELESS_BODY_BYTES
 from gateway.routes import Route, routes
-from gateway.server import USELESS_BODY_BYTES
 
 from .fakes import Client
 

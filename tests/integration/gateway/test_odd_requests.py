@@ -321,7 +321,7 @@ async def test_a_body_that_never_ends_is_400(
     commands: Client, monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
     """A client that stalls cannot hold its request open for ever."""
-    monkeypatch.setattr("gateway.server.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.bodies.BODY_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", commands.port)
     head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     writer.write(head + rest)
