@@ -17,7 +17,7 @@ from aiohttp.http import SERVER_SOFTWARE, HttpVersion, HttpVersion10, HttpVersio
 
 JSON = "application/json"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class Answer:
@@ -95,8 +95,8 @@ class Answer:
         start = f"HTTP/{version.major}.{version.minor} {status} {_REASONS.get(status, '')}\r\n"
         date = _date(int(time.time()))
         text = f"{start}{lines}Date: {date}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
-        # The parser of requests reads headers in the same way, so an Origin comes back unchanged.
-        return text.encode("utf-8", "surrogateescape")
+        # An Origin may have bytes that are not UTF-8, which are left out.
+        return text.encode(errors="ignore")
 
 
 def _line(header: tuple[str, str]) -> str:

@@ -20,8 +20,10 @@ from core.errors import (
 from core.feed.consistency_tokens import decode_token
 from core.rpc.error_status import to_status
 from core.rpc.messages import delimited, field_tag, timestamp
+from read_service.answers import HomePageAnswer, page_tags, serialised_page
 from read_service.freshness import ANY, Freshness, TokenFreshness
 from read_service.home_timelines import HomeTimelines
+from read_service.local_tweet_cache import LocalTweetCache
 from read_service.pages import (
     FROM_THE_TOP,
     decode_page_token,
@@ -38,10 +40,7 @@ MAX_BATCH_TWEETS = 2000
 _TWEET = field_tag(pb.GetTweetResponse.TWEET_FIELD_NUMBER)
 _TWEETS = field_tag(pb.BatchGetTweetsResponse.TWEETS_FIELD_NUMBER)
 _TIMELINES = field_tag(pb.BatchGetHomeTimelinesResponse.TIMELINES_FIELD_NUMBER)
-_HOME_PAGE, _HOME_TIMELINE, _USER_PAGE = (
-    (field_tag(message.TWEETS_FIELD_NUMBER), field_tag(message.NEXT_PAGE_TOKEN_FIELD_NUMBER))
-    for message in (pb.GetHomeTimelineResponse, pb.HomeTimeline, pb.ListUserTweetsResponse)
-)
+_HOME_TIMELINE, _USER_PAGE = map(page_tags, (pb.HomeTimeline, pb.ListUserTweetsResponse))
 
 
 class ReadService:
@@ -52,14 +51,24 @@ class ReadService:
         store: PostgresStore,
         tweets: TweetReader,
         home: HomeTimelines,
+        local: LocalTweetCache,
         *,
         knows_callers: bool,
     ) -> None:
-        """Use these collaborators; knows_callers: whether the access rules are enforced."""
+        """Take the collaborators.
+
+        Args:
+            store: reads Postgres.
+            tweets: reads tweets.
+            home: reads home timelines.
+            local: prints tweets as JSON.
+            knows_callers: whether the access rules are enforced.
+        """
         self._store = store
         self._knows_callers = knows_callers
         self._tweets = tweets
         self._home = home
+        self._local = local
 
     async def GetUser(  # noqa: N802 - the contract's name, as for all below
         self, request: pb.GetUserRequest, _context: Context
@@ -140,7 +149,7 @@ class ReadService:
 
     async def GetHomeTimeline(  # noqa: N802
         self, request: pb.GetHomeTimelineRequest, _context: Context
-    ) -> bytes:
+    ) -> HomePageAnswer:
         """Return a page of a home timeline."""
         before = _position(request, "GetHomeTimeline", request.user_id)
         limit = page_size(request.limit)
@@ -148,7 +157,8 @@ class ReadService:
         page = await self._home.page(
             request.user_id, before, request.offset, limit + 1, _freshness(request)
         )
-        return _tweet_page(_HOME_PAGE, page, "GetHomeTimeline", request.user_id, limit)
+        token = _next_token("GetHomeTimeline", request.user_id, page.ids, limit)
+        return HomePageAnswer(page.ids[:limit], page.tweets[:limit], token, self._local)
 
     async def BatchGetHomeTimelines(  # noqa: N802
         self, request: pb.BatchGetHomeTimelinesRequest, _context: Context
@@ -235,10 +245,8 @@ def _tweet_page(
         user_id: whose page it is; the token is refused for any other user.
         limit: how many tweets the page may have.
     """
-    tweet_tag, token_tag = tags
-    fields = b"".join([tweet_tag + tweet for tweet in page.tweets[:limit]])
     token = _next_token(method, user_id, page.ids, limit)
-    return fields + token_tag + delimited(token.encode()) if token else fields
+    return serialised_page(tags, page.tweets[:limit], token)
 
 
 class _Consistent(Protocol):
