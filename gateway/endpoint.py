@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from aiohttp import web
 from google.protobuf.message import Message
 
-from core.errors import DeadlineExceededError, UnauthenticatedError
+from core.errors import UnauthenticatedError
 from core.rpc.calls import Calls
 from core.rpc.handlers import MethodHandler
 from core.rpc.json_answer import JsonAnswer
@@ -17,11 +16,11 @@ from core.rpc.request_sizes import max_json_bytes
 from gateway.answers import Answer
 from gateway.bodies import read_body
 from gateway.call_context import HttpContext
+from gateway.deadlines import Deadlines
 from gateway.requests import RequestReader
 from gateway.routes import Route
 from gateway.transcode import json_body
 
-CALL_SECONDS = 10.0
 # A body that a method has no use for is refused with the reason, and up to this size it is read.
 USELESS_BODY_BYTES = 1024
 # Larger bodies are parsed in a thread, because parsing them would block the event loop for long.
@@ -36,7 +35,12 @@ class MethodEndpoint:
     """Answers the requests of one route."""
 
     def __init__(
-        self, route: Route, handler: MethodHandler, calls: Calls, run_in_thread: RunInThread
+        self,
+        route: Route,
+        handler: MethodHandler,
+        calls: Calls,
+        deadlines: Deadlines,
+        run_in_thread: RunInThread,
     ) -> None:
         """Prepare to answer requests.
 
@@ -44,11 +48,13 @@ class MethodEndpoint:
             route: the route.
             handler: answers the calls of the route's method.
             calls: counts them.
+            deadlines: cancels those that take too long.
             run_in_thread: runs a function in a thread that parses bodies.
         """
         self._reader = RequestReader(route)
         self._handler = handler
         self._calls = calls
+        self._deadlines = deadlines
         self._run_in_thread = run_in_thread
         self._status = route.success
         self._takes_json = route.has_body
@@ -72,12 +78,9 @@ class MethodEndpoint:
             raise UnauthenticatedError
         body = await read_body(request, self._limit, takes_json=self._takes_json)
         message = await self._parse(path, request, body)
-        with self._calls.entered_rest():
-            try:
-                async with asyncio.timeout(CALL_SECONDS):
-                    result = await self._handler.answer_message(message, context, call)
-            except TimeoutError:
-                raise DeadlineExceededError from None
+        with self._calls.entered_rest:
+            answering = self._handler.answer_message(message, context, call)
+            result = await self._deadlines.run(answering)
         if isinstance(result, JsonAnswer):
             return Answer(self._status, result.json() + b"\n")
         headers = {}

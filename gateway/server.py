@@ -21,6 +21,7 @@ from core.rpc.handlers import Handlers
 from gateway.answers import JSON, Answer
 from gateway.bodies import answer_and_close, has_large_rest
 from gateway.cors import Cors
+from gateway.deadlines import Deadlines
 from gateway.endpoint import MethodEndpoint
 from gateway.failures import error_answer
 from gateway.listener import Listener
@@ -76,9 +77,12 @@ class RestServer:
         self._fixed_lines = fixed_lines(is_https=listener.is_https)
         self._router: Router[Answers] = Router()
         self._route("GET", "/health", self._health)
+        deadlines = Deadlines()
         for route in chain.from_iterable(map(routes, handlers.services)):
             handler = handlers.of(route.method)
-            endpoint = MethodEndpoint(route, handler, handlers.calls, self._run_in_thread)
+            endpoint = MethodEndpoint(
+                route, handler, handlers.calls, deadlines, self._run_in_thread
+            )
             self._route(route.verb, route.path, endpoint.answer)
         self._runner: web.ServerRunner | None = None
 

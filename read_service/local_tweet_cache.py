@@ -24,7 +24,7 @@ from read_service.protocols import TweetPage
 MAX_TWEETS = 100_000
 # A tag before the bytes makes a whole message of them.
 _TWEET = field_tag(GetTweetResponse.TWEET_FIELD_NUMBER)
-_print = printer(Tweet.DESCRIPTOR)
+print_tweet = printer(Tweet.DESCRIPTOR)
 
 
 class LocalTweetCache:
@@ -84,7 +84,7 @@ class LocalTweetCache:
         ]
 
     def _printed(self, id_: int, tweet: bytes) -> bytes:
-        json = _print(GetTweetResponse.FromString(_TWEET + tweet).tweet).encode()
+        json = print_tweet(GetTweetResponse.FromString(_TWEET + tweet).tweet).encode()
         if self._tweets.get(id_) == tweet:
             self._json[tweet] = json
         return json

@@ -280,7 +280,7 @@ async def test_a_slow_service_is_504(
     queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that takes longer than CALL_SECONDS is cancelled."""
-    monkeypatch.setattr("gateway.endpoint.CALL_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.deadlines.CALL_SECONDS", 0.05)
     held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
     async with asyncio.timeout(DEADLINE_SECONDS):
         reply = await queries.send("GET", "/users/7")
