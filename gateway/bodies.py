@@ -16,6 +16,9 @@ BODY_SECONDS = 30.0
 # closed instead, after the client has had some time to read the answer.
 MAX_SKIPPED_BYTES = 64 * 1024
 UNREAD_BODY_SECONDS = 1.0
+# Such an answer comes this much later, so that a client that sends one large body after another
+# costs the process at most 10 refusals a second for each of its connections.
+LARGE_BODY_DELAY_SECONDS = 0.1
 
 
 async def read_body(request: web.BaseRequest, limit: int, *, takes_json: bool) -> bytes:
@@ -66,7 +69,8 @@ def has_large_rest(request: web.BaseRequest) -> bool:
 
 
 async def answer_and_close(request: web.BaseRequest, answer: Answer) -> None:
-    """Send an answer, and close the connection a little later without reading from it."""
+    """Send an answer a little later, and then close the connection without reading from it."""
+    await asyncio.sleep(LARGE_BODY_DELAY_SECONDS)
     answer.keep_alive = False
     await answer.prepare(request)
     await answer.write_eof()
