@@ -82,7 +82,7 @@ class MethodEndpoint:
             answering = self._handler.answer_message(message, context, call)
             result = await self._deadlines.run(answering)
         if isinstance(result, JsonAnswer):
-            return Answer(self._status, result.json() + b"\n")
+            return Answer(self._status, result.json() + b"\n")  # as in json_body()
         headers = {}
         if self._has_token and (token := getattr(result, TOKEN_FIELD)):
             headers[TOKEN_HEADER] = token

@@ -45,7 +45,7 @@ IDLE_SECONDS = 75.0
 MAX_URL_BYTES = 64 * 1024
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Answers = Callable[[web.BaseRequest, Mapping[str, str]], Awaitable[Answer]]
+Endpoint = Callable[[web.BaseRequest, Mapping[str, str]], Awaitable[Answer]]
 
 
 class RestServer:
@@ -75,15 +75,13 @@ class RestServer:
         # loop, which also serves gRPC.
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="rest-parsing")
         self._fixed_lines = fixed_lines(is_https=listener.is_https)
-        self._router: Router[Answers] = Router()
+        self._router: Router[Endpoint] = Router()
         self._route("GET", "/health", self._health)
         deadlines = Deadlines()
         for route in chain.from_iterable(map(routes, handlers.services)):
             handler = handlers.of(route.method)
-            endpoint = MethodEndpoint(
-                route, handler, handlers.calls, deadlines, self._run_in_thread
-            )
-            self._route(route.verb, route.path, endpoint.answer)
+            method = MethodEndpoint(route, handler, handlers.calls, deadlines, self._run_in_thread)
+            self._route(route.verb, route.path, method.answer)
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -130,10 +128,10 @@ class RestServer:
             await self._runner.cleanup()
         self._parsing.shutdown(wait=False, cancel_futures=True)
 
-    def _route(self, verb: str, path: str, answers: Answers) -> None:
-        self._router.add(verb, path, answers)
+    def _route(self, verb: str, path: str, endpoint: Endpoint) -> None:
+        self._router.add(verb, path, endpoint)
         if verb == hdrs.METH_GET:
-            self._router.add(hdrs.METH_HEAD, path, answers)
+            self._router.add(hdrs.METH_HEAD, path, endpoint)
 
     async def _health(self, _request: web.BaseRequest, _path: Mapping[str, str]) -> Answer:
         is_serving = self._is_serving() and not self._is_draining
@@ -161,8 +159,8 @@ class RestServer:
         if hdrs.EXPECT in request.headers:
             await _expect_body(request)
         try:
-            answers, path = self._router.find(request.method, request.rel_url.path_safe)
-            answer = await answers(request, path)
+            endpoint, path = self._router.find(request.method, request.rel_url.path_safe)
+            answer = await endpoint(request, path)
         except NoSuchVerbError as error:
             if request.method == hdrs.METH_OPTIONS and (
                 permit := self._cors.preflight(origin, error.allowed)
