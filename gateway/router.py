@@ -34,7 +34,7 @@ class Router(Generic[Endpoint]):
         self._paths: dict[tuple[int, str], list[_Path[Endpoint]]] = {}
 
     def add(self, verb: str, path: str, endpoint: Endpoint) -> None:
-        """Add a route; if several routes match a path, the one with more fixed parts is found.
+        """Add a route; of several that match, the one whose first variable comes last is found.
 
         Raises:
             ValueError: the first part is a variable, or a part is a variable and more.
@@ -48,7 +48,7 @@ class Router(Generic[Endpoint]):
                 known.endpoints[verb] = endpoint
                 return
         paths.append(_Path(parts, {verb: endpoint}))
-        paths.sort(key=lambda each: len(each.variables))
+        paths.sort(key=_Path.first_variable, reverse=True)
 
     def find(self, verb: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
         """Return the endpoint for a request, and the values of its path's variables.
@@ -84,6 +84,10 @@ class _Path(Generic[Endpoint]):
         self.endpoints = endpoints
         self.variables = [(at, part[1:-1]) for at, part in enumerate(parts) if part[:1] == "{"]
         self._fixed = [(at, part) for at, part in enumerate(parts) if part[:1] != "{"]
+
+    def first_variable(self) -> int:
+        """Return which part is the first variable; the number of parts if there is none."""
+        return self.variables[0][0] if self.variables else len(self.parts)
 
     def match(self, parts: list[str]) -> dict[str, str] | None:
         """Return the values of the variables; None if the path is another."""
