@@ -1,24 +1,111 @@
-"""Messages as HTTP responses."""
+"""HTTP responses, each sent in one piece.
+
+aiohttp's own responses take several times as long: each keeps its headers in a multidict, and works
+out what most responses have in common (decision 0035).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import time
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
 
-from aiohttp import web
-from google.protobuf.message import Message
+from aiohttp import hdrs, web
+from aiohttp.http import SERVER_SOFTWARE, HttpVersion, HttpVersion10, HttpVersion11
 
-from gateway.transcode import printer
+JSON = "application/json"
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def answer(message: Message, status: int, headers: Mapping[str, str]) -> web.Response:
-    """Return the message as proto3 JSON, with the field names of the protos and empty fields.
+class Answer:
+    """An HTTP response.
 
-    It ends with a line end, so that a shell shows the answers of several curls on lines of their
-    own.
+    aiohttp's server uses three members of a response: prepare(), write_eof() and keep_alive.
     """
-    return web.Response(
-        body=printer(message.DESCRIPTOR)(message).encode() + b"\n",
-        status=status,
-        headers=headers,
-        content_type="application/json",
+
+    __slots__ = (
+        "_request",
+        "body",
+        "content_type",
+        "fixed_lines",
+        "headers",
+        "keep_alive",
+        "status",
     )
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> None:
+        """Make a response, which is sent later.
+
+        Args:
+            status: the HTTP status; HTTPStatus.NO_CONTENT goes without a body.
+            body: the body.
+            headers: further headers.
+            content_type: the type of the body.
+        """
+        self.status = status
+        self.body = body
+        self.headers = {} if headers is None else headers
+        self.content_type = content_type
+        self.fixed_lines = ""
+        """The lines of the headers that all answers of a port have."""
+        self.keep_alive = True
+        """Whether the connection stays open after this answer."""
+        self._request: web.BaseRequest | None = None
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Remember which request is answered; the connection closes if its client wants that."""
+        self._request = request
+        self.keep_alive = self.keep_alive and request.keep_alive
+
+    async def write_eof(self) -> None:
+        """Send the response, and wait while the client has too much left to read."""
+        request, self._request = self._request, None
+        if request is not None:
+            head = self.head(request.version)
+            has_body = request.method != hdrs.METH_HEAD
+            await request.writer.write_eof(head + self.body if has_body else head)
+
+    def head(self, version: HttpVersion) -> bytes:
+        """Return the status line and the headers, for a client that speaks this version of HTTP.
+
+        Raises:
+            ValueError: a header holds a control character, which could begin another header.
+        """
+        status = self.status
+        lines = self.fixed_lines
+        if status != HTTPStatus.NO_CONTENT:
+            length = len(self.body)
+            lines += f"Content-Type: {self.content_type}\r\nContent-Length: {length}\r\n"
+        if self.headers:
+            lines += "".join(map(_line, self.headers.items()))
+        if not self.keep_alive:
+            if version == HttpVersion11:
+                lines += "Connection: close\r\n"
+        elif version == HttpVersion10:
+            lines += "Connection: keep-alive\r\n"
+        start = f"HTTP/{version.major}.{version.minor} {status} {_REASONS.get(status, '')}\r\n"
+        date = _date(int(time.time()))
+        text = f"{start}{lines}Date: {date}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
+        # An Origin may have bytes that are not UTF-8, which are left out.
+        return text.encode(errors="ignore")
+
+
+def _line(header: tuple[str, str]) -> str:
+    name, value = header
+    if _CONTROL_CHARACTER.search(value):
+        raise ValueError(f"the header {name} has a control character: {value!r}")
+    return f"{name}: {value}\r\n"
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

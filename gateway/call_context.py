@@ -23,7 +23,7 @@ class HttpContext:
     certificate_names = ()
     """Always empty: HTTPS does not ask clients for a certificate."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.BaseRequest) -> None:
         """Read the headers that say who calls.
 
         An Authorization that is too long for a token, or has characters other than printable ASCII,

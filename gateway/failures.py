@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grpc
-from aiohttp import web
 from google.rpc.error_details_pb2 import RetryInfo
 
 from core.errors import (
@@ -13,7 +12,8 @@ from core.errors import (
     UnsupportedMediaTypeError,
 )
 from core.rpc.error_status import to_status
-from gateway.answers import answer
+from gateway.answers import Answer
+from gateway.transcode import json_body
 
 HTTP_STATUSES: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.CANCELLED: 499,
@@ -43,7 +43,7 @@ _SPECIFIC_STATUSES: dict[type[FanfareError], int] = {
 }
 
 
-def error_response(error: FanfareError) -> web.Response:
+def error_answer(error: FanfareError) -> Answer:
     """Return the HTTP response for a failed call."""
     status = to_status(error)
     http_status = _SPECIFIC_STATUSES.get(type(error), _BY_NUMBER[status.code])
@@ -56,4 +56,4 @@ def error_response(error: FanfareError) -> web.Response:
             delay = retry.retry_delay
             # Whole seconds, rounded up, so that a client does not retry too early.
             headers["Retry-After"] = str(delay.seconds + (delay.nanos > 0))
-    return answer(status, http_status, headers)
+    return Answer(http_status, json_body(status), headers)

@@ -12,16 +12,17 @@ import socket
 import ssl
 import sys
 from contextlib import suppress
-from typing import cast
 
 from aiohttp import web
+from aiohttp.http import HttpVersion11
 
 from core.errors import TooManyCallsError
 from core.runtime.ports import explain_bind_error
 from core.runtime.process import StartError
 from core.runtime.tasks import start
-from gateway.failures import error_response
-from gateway.response_headers import fixed_headers
+from gateway.answers import Answer
+from gateway.failures import error_answer
+from gateway.response_headers import fixed_lines
 
 LOG = logging.getLogger(__name__)
 # Maximum connections per port. Each may hold a request body in memory.
@@ -178,25 +179,19 @@ class Listener:
 
     async def _refuse(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        refusal = self._refusal.head(HttpVersion11) + self._refusal.body
         with connection, suppress(OSError, TimeoutError):
             async with asyncio.timeout(REFUSAL_SECONDS):
-                await loop.sock_sendall(connection, self._refusal)
+                await loop.sock_sendall(connection, refusal)
                 connection.shutdown(socket.SHUT_WR)
                 # Closing a socket with unread data would discard the answer.
                 while await loop.sock_recv(connection, 1 << 16):
                     pass
 
 
-def _refusal() -> bytes:
-    response = error_response(TooManyCallsError())
-    body = cast("bytes", response.body)
+def _refusal() -> Answer:
+    answer = error_answer(TooManyCallsError())
     # Only ports without TLS answer connections above the limit.
-    headers = {
-        **response.headers,
-        **fixed_headers(is_https=False),
-        "Content-Length": len(body),
-        "Connection": "close",
-    }
-    lines = [f"HTTP/1.1 {response.status} {response.reason}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    answer.fixed_lines = fixed_lines(is_https=False)
+    answer.keep_alive = False
+    return answer

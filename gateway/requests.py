@@ -88,7 +88,7 @@ class RequestReader:
             raise MalformedRequestError("this method takes no body: send the request without one")
         for field in self._path:
             value = field.convert(path[field.name])
-            if field.is_in(document) and getattr(message, field.name) != value:
+            if document and field.is_in(document) and getattr(message, field.name) != value:
                 raise InvalidRequestError([(field.name, "must be the same in path and body")])
             setattr(message, field.name, value)
         self._add_query(message, query)

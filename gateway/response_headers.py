@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from aiohttp import hdrs
-
 # Long enough that browsers do not forget it between two visits.
 HSTS_SECONDS = 365 * 86_400
 
 
-def fixed_headers(*, is_https: bool) -> Mapping[str, str]:
-    """Return the headers that are the same for successes and for errors.
+def fixed_lines(*, is_https: bool) -> str:
+    """Return the lines of the headers that are the same for successes and for errors.
 
     No cache may store an answer: most depend on who asks, some hold tokens, and all may change with
     the next command. No browser may guess another content type.
@@ -19,7 +15,7 @@ def fixed_headers(*, is_https: bool) -> Mapping[str, str]:
     Args:
         is_https: whether the port speaks TLS. Browsers then use nothing else for this host.
     """
-    headers = {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
+    lines = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
     if is_https:
-        headers["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
-    return headers
+        lines += f"Strict-Transport-Security: max-age={HSTS_SECONDS}\r\n"
+    return lines

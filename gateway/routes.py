@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
-OK = 200
-CREATED = 201
-NO_CONTENT = 204
 _VERBS = {"get", "put", "post", "delete", "patch"}
 _VARIABLE = re.compile(r"\{([a-z_0-9]+)\}")
 _PATH = re.compile(r"(/([A-Za-z_0-9.-]+|\{[a-z_0-9]+\}))+(:[A-Za-z]+)?")
@@ -39,10 +37,10 @@ class Route:
         resource, and a follow may have existed before, so these answer 200.
         """
         if self.verb == "DELETE":
-            return NO_CONTENT
+            return HTTPStatus.NO_CONTENT
         if self.verb == "POST" and self.method.name.startswith("Create"):
-            return CREATED
-        return OK
+            return HTTPStatus.CREATED
+        return HTTPStatus.OK
 
 
 def routes(service: ServiceDescriptor) -> Iterator[Route]:

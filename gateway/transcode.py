@@ -45,6 +45,15 @@ _SCALARS: dict[int, Printer] = {
 }
 
 
+def json_body(message: Message) -> bytes:
+    """Return the body of the HTTP response with a message.
+
+    It ends with a line end, so that a shell shows the answers of several curls on lines of their
+    own.
+    """
+    return printer(message.DESCRIPTOR)(message).encode() + b"\n"
+
+
 @cache
 def printer(descriptor: Descriptor) -> Printer:
     """Return a function that returns the proto3 JSON of a message of this type.

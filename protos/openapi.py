@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 
 from core.auth.authorizer import rule_of
-from gateway.routes import NO_CONTENT, Route, routes
+from gateway.routes import Route, routes
 
 SERVICES = {
     write_pb2.DESCRIPTOR.services_by_name["WriteService"]: "http://127.0.0.1:8081",
@@ -146,7 +147,7 @@ class Document:
             )
             operation["requestBody"] = {"required": True, "content": _json(body)}
         success: Json = {"description": "The call succeeded."}
-        if route.success != NO_CONTENT:
+        if route.success != HTTPStatus.NO_CONTENT:
             success["content"] = _json(self._reference(method.output_type, printed))
         error = {"description": "The call failed.", "content": _json(_to(STATUS))}
         operation["responses"] = {str(route.success): success, "default": error}

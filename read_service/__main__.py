@@ -72,7 +72,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         handlers = Handlers(authorizer)
         handlers.add_service(
             read_pb2.DESCRIPTOR.services_by_name["ReadService"],
-            ReadService(store, tweets, home, knows_callers=authorizer is not None),
+            ReadService(store, tweets, home, local, knows_callers=authorizer is not None),
         )
 
         tls = certificates(settings.tls_dir)

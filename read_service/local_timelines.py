@@ -19,17 +19,18 @@ from core.feed.timeline_lists import ListKind
 from read_service.local_tweet_cache import LocalTweetCache
 from read_service.protocols import TweetPage
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 128 << 20
 # How many lists are known at most that are worth tracking.
 MAX_WORTH_TRACKING = 100_000
 _HOME = ListKind.HOME.encode()
 # At most what a timeline takes: the entry and its page, and for each tweet its id, its places in
-# the page, and its own object. The text counts three times: in the tweet, which the local tweet
-# cache may have dropped, and in the answers over gRPC and in a batch. Most take about half of it:
-# 5,395 pages of 20 tweets made a process 25 MB larger.
+# the page, its own object, and the names of the fields in its JSON. The text counts four times: in
+# the tweet, which the local tweet cache may have dropped, and in the answers over gRPC, over REST
+# and in a batch. Without REST most take about a quarter of it: 5,395 pages of 20 tweets made a
+# process 25 MB larger.
 _TIMELINE_BYTES = 600
-_TWEET_BYTES = 110
-_TEXT_COPIES = 3
+_TWEET_BYTES = 260
+_TEXT_COPIES = 4
 
 
 class _LocalTimeline:

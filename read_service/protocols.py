@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from core.feed.history import Moment
 from core.feed.sharding import Shard
 from core.feed.timeline_lists import TimelineList
+from core.rpc.json_answer import JsonAnswer
 from read_service.freshness import Freshness
 
 Leasable = TypeVar("Leasable")
@@ -32,8 +33,10 @@ class TweetPage:
     ids: Sequence[int]
     tweets: Sequence[bytes]
     """The tweets with these ids: serialised messages, each preceded by its length."""
-    answers: dict[object, bytes] = field(default_factory=dict, compare=False)
-    """What was made of the page, by the kind of answer: a page may be returned to many calls."""
+    answer: JsonAnswer | None = field(default=None, compare=False)
+    """What GetHomeTimeline answered with this page, for the next call that gets it."""
+    batch_field: bytes | None = field(default=None, compare=False)
+    """The same of BatchGetHomeTimelines: the field with this timeline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,12 @@ from core.errors import (
 )
 from core.feed.consistency_tokens import decode_token
 from core.rpc.error_status import to_status
+from core.rpc.json_answer import JsonAnswer
 from core.rpc.messages import delimited, field_tag, timestamp
+from read_service.answers import HomePageAnswer, page_tags, serialised_page
 from read_service.freshness import ANY, Freshness, TokenFreshness
 from read_service.home_timelines import HomeTimelines
+from read_service.local_tweet_cache import LocalTweetCache
 from read_service.pages import (
     FROM_THE_TOP,
     decode_page_token,
@@ -38,10 +41,7 @@ MAX_BATCH_TWEETS = 2000
 _TWEET = field_tag(pb.GetTweetResponse.TWEET_FIELD_NUMBER)
 _TWEETS = field_tag(pb.BatchGetTweetsResponse.TWEETS_FIELD_NUMBER)
 _TIMELINES = field_tag(pb.BatchGetHomeTimelinesResponse.TIMELINES_FIELD_NUMBER)
-_HOME_PAGE, _HOME_TIMELINE, _USER_PAGE = (
-    (field_tag(message.TWEETS_FIELD_NUMBER), field_tag(message.NEXT_PAGE_TOKEN_FIELD_NUMBER))
-    for message in (pb.GetHomeTimelineResponse, pb.HomeTimeline, pb.ListUserTweetsResponse)
-)
+_HOME_TIMELINE, _USER_PAGE = map(page_tags, (pb.HomeTimeline, pb.ListUserTweetsResponse))
 
 
 class ReadService:
@@ -52,14 +52,24 @@ class ReadService:
         store: PostgresStore,
         tweets: TweetReader,
         home: HomeTimelines,
+        local: LocalTweetCache,
         *,
         knows_callers: bool,
     ) -> None:
-        """Use these collaborators; knows_callers: whether the access rules are enforced."""
+        """Take the collaborators.
+
+        Args:
+            store: reads Postgres.
+            tweets: reads tweets.
+            home: reads home timelines.
+            local: prints tweets as JSON.
+            knows_callers: whether the access rules are enforced.
+        """
         self._store = store
         self._knows_callers = knows_callers
         self._tweets = tweets
         self._home = home
+        self._local = local
 
     async def GetUser(  # noqa: N802 - the contract's name, as for all below
         self, request: pb.GetUserRequest, _context: Context
@@ -140,7 +150,7 @@ class ReadService:
 
     async def GetHomeTimeline(  # noqa: N802
         self, request: pb.GetHomeTimelineRequest, _context: Context
-    ) -> bytes:
+    ) -> JsonAnswer:
         """Return a page of a home timeline."""
         before = _position(request, "GetHomeTimeline", request.user_id)
         limit = page_size(request.limit)
@@ -148,11 +158,11 @@ class ReadService:
         page = await self._home.page(
             request.user_id, before, request.offset, limit + 1, _freshness(request)
         )
-        answer = page.answers.get(_HOME_PAGE)
-        if answer is None:
-            answer = _tweet_page(_HOME_PAGE, page, "GetHomeTimeline", request.user_id, limit)
-            page.answers[_HOME_PAGE] = answer
-        return answer
+        if page.answer is None:
+            token = _next_token("GetHomeTimeline", request.user_id, page.ids, limit)
+            tweets = page.tweets[:limit]
+            page.answer = HomePageAnswer(page.ids[:limit], tweets, token, self._local)
+        return page.answer
 
     async def BatchGetHomeTimelines(  # noqa: N802
         self, request: pb.BatchGetHomeTimelinesRequest, _context: Context
@@ -223,12 +233,11 @@ def _timeline(user_id: int, page: TweetPage | FanfareError, limit: int) -> bytes
     if isinstance(page, FanfareError):
         failed = pb.HomeTimeline(user_id=user_id, error=to_status(page)).SerializeToString()
         return _TIMELINES + delimited(failed)
-    field = page.answers.get(_TIMELINES)
-    if field is None:
+    if page.batch_field is None:
         user = pb.HomeTimeline(user_id=user_id).SerializeToString()
         tweets = _tweet_page(_HOME_TIMELINE, page, "GetHomeTimeline", user_id, limit)
-        field = page.answers[_TIMELINES] = _TIMELINES + delimited(user + tweets)
-    return field
+        page.batch_field = _TIMELINES + delimited(user + tweets)
+    return page.batch_field
 
 
 def _tweet_page(
@@ -243,10 +252,8 @@ def _tweet_page(
         user_id: whose page it is; the token is refused for any other user.
         limit: how many tweets the page may have.
     """
-    tweet_tag, token_tag = tags
-    fields = b"".join([tweet_tag + tweet for tweet in page.tweets[:limit]])
     token = _next_token(method, user_id, page.ids, limit)
-    return fields + token_tag + delimited(token.encode()) if token else fields
+    return serialised_page(tags, page.tweets[:limit], token)
 
 
 class _Consistent(Protocol):

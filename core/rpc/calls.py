@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 from core.errors import ShuttingDownError, TooManyCallsError
@@ -26,7 +24,7 @@ class Calls:
 
     def __init__(self) -> None:
         self._grpc: dict[asyncio.Task[Any], GrpcCall] = {}
-        self._rest_count = 0
+        self.entered_rest = RestCalls(self)
         self._refuses_grpc = False
         # When a drain first refused a call on a connection, and when a call last ended on it during
         # the drain; in time.monotonic() seconds, by the client's port.
@@ -50,28 +48,16 @@ class Calls:
         if self._refuses_grpc:
             self.refused_at.setdefault(_port(call), time.monotonic())
             raise ShuttingDownError
-        self._check_limit()
+        self.check_limit()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - each call has a task
         self._grpc[task] = call
         task.add_done_callback(self._leave_grpc)
 
-    @contextmanager
-    def entered_rest(self) -> Iterator[None]:
-        """Count a REST call until the context ends.
-
-        A drain does not refuse REST calls: the HTTP server closes each connection after its next
-        answer, so its clients need no retries.
-
-        Raises:
-            TooManyCallsError: MAX_CALLS are under way.
-        """
-        self._check_limit()
-        self._rest_count += 1
-        try:
-            yield
-        finally:
-            self._rest_count -= 1
+    def check_limit(self) -> None:
+        """Raise TooManyCallsError if MAX_CALLS are under way."""
+        if len(self._grpc) + self.entered_rest.count >= MAX_CALLS:
+            raise TooManyCallsError
 
     def refuse_grpc(self) -> None:
         """Refuse every later gRPC call with ShuttingDownError."""
@@ -86,9 +72,26 @@ class Calls:
         if self._refuses_grpc:
             self.ended_at[_port(call)] = time.monotonic()
 
-    def _check_limit(self) -> None:
-        if len(self._grpc) + self._rest_count >= MAX_CALLS:
-            raise TooManyCallsError
+
+class RestCalls:
+    """A context manager that counts a REST call until its context ends. Contexts may overlap.
+
+    A drain does not refuse REST calls: the HTTP server closes each connection after its next
+    answer, so its clients need no retries.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self.count = 0
+
+    def __enter__(self) -> None:
+        """Count a call; raise TooManyCallsError if MAX_CALLS are under way."""
+        self._calls.check_limit()
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        """Count the call no longer."""
+        self.count -= 1
 
 
 def _port(call: GrpcCall) -> int:

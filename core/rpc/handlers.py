@@ -26,6 +26,7 @@ from core.errors import (
     MalformedRequestError,
 )
 from core.rpc.calls import Calls
+from core.rpc.json_answer import JsonAnswer
 from core.rpc.request_sizes import max_message_bytes
 from core.rpc.validation import RequestValidator
 from core.runtime.callers import CALLER
@@ -35,8 +36,8 @@ LOG = logging.getLogger(__name__)
 # Where calls come from if authentication is off: no proxy is believed then.
 _PEERS = ClientAddresses(())
 
-# A method returns the response message, or that message already serialised.
-Method = Callable[[Any, Context], Awaitable[Message | bytes]]
+# A method returns the response message, that message already serialised, or its two forms.
+Method = Callable[[Any, Context], Awaitable[Message | bytes | JsonAnswer]]
 
 
 class MethodHandler:
@@ -89,7 +90,7 @@ class MethodHandler:
 
     async def answer_message(
         self, request: Message, context: Context, call: CountedCall | None
-    ) -> Message:
+    ) -> Message | JsonAnswer:
         """Answer the request message of a call that was counted with the response message.
 
         Raises:
@@ -101,7 +102,7 @@ class MethodHandler:
 
     async def _answer(
         self, request: Message, size: int, context: Context, call: CountedCall | None
-    ) -> Message | bytes:
+    ) -> Message | bytes | JsonAnswer:
         self._validator.validate(request, size)
         if self._authorizer is not None and call is not None:
             await self._authorizer.authorize(request, call)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 from helpers.grpc_server import WRITE
 
 from core.rpc.request_sizes import max_json_bytes
+from gateway import bodies
+from gateway.endpoint import USELESS_BODY_BYTES
 from gateway.routes import Route, routes
-from gateway.server import USELESS_BODY_BYTES
 
 from .fakes import Client
 
@@ -62,3 +64,32 @@ async def test_a_large_body_is_not_read_after_the_answer(commands: Client) -> No
         with pytest.raises(ConnectionError):
             await writer.drain()
     writer.close()
+
+
+async def test_a_large_body_is_refused_a_little_later(
+    commands: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client cannot send one after another without pause; a small one is refused at once."""
+    slept: list[float] = []
+    waits, later = asyncio.Event(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        waits.set()
+        await later.wait()
+
+    monkeypatch.setattr(bodies, "asyncio", SimpleNamespace(sleep=sleep))
+    head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    connections = [await asyncio.open_connection("127.0.0.1", commands.port) for _ in range(2)]
+    (large, to_large), (small, to_small) = connections
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        to_large.write(head % 4_000_000)
+        await waits.wait()
+        assert slept == [bodies.LARGE_BODY_DELAY_SECONDS]
+        to_small.write(head % bodies.MAX_SKIPPED_BYTES + b"x" * bodies.MAX_SKIPPED_BYTES)
+        assert (await small.readline()).split()[1] == b"413"
+        later.set()
+        assert (await large.readline()).split()[1] == b"413"
+    assert slept == [bodies.LARGE_BODY_DELAY_SECONDS, bodies.UNREAD_BODY_SECONDS]
+    for _, writer in connections:
+        writer.close()

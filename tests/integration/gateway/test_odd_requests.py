@@ -10,8 +10,6 @@ import uuid
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from aiohttp.web_urldispatcher import UrlDispatcher
 from fanfare.common.v1.common_pb2 import User
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
@@ -23,6 +21,7 @@ from core.errors import InvalidRequestError, MalformedRequestError
 from core.rpc.tls import Certificates, client_context
 from gateway.cors import Cors
 from gateway.requests import RequestReader
+from gateway.router import Router
 from gateway.routes import routes
 from ops.certificates import Authority
 
@@ -266,14 +265,14 @@ async def test_a_client_that_does_not_read_is_let_go(
 async def test_odd_messages_are_answered(
     queries: Client, monkeypatch: pytest.MonkeyPatch, target: str, header: str, status: int
 ) -> None:
-    """This includes messages on which aiohttp fails, or which it needs half a second to route."""
-    resolve = UrlDispatcher.resolve
+    """This includes messages on which aiohttp fails. No path that is far too long is routed."""
+    find = Router.find
 
-    async def resolve_short(self: UrlDispatcher, request: web.Request) -> web.UrlMappingMatchInfo:
-        assert len(request.rel_url.raw_path) <= 2048
-        return await resolve(self, request)
+    def find_short(self: Router[object], verb: str, path: str) -> object:
+        assert len(path) <= 2048
+        return find(self, verb, path)
 
-    monkeypatch.setattr(UrlDispatcher, "resolve", resolve_short)
+    monkeypatch.setattr(Router, "find", find_short)
     request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n"
     answer = await _raw(queries.port, request.encode("latin-1"))
     assert answer.split()[1] == str(status).encode()
@@ -321,7 +320,7 @@ async def test_a_body_that_never_ends_is_400(
     commands: Client, monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
     """A client that stalls cannot hold its request open for ever."""
-    monkeypatch.setattr("gateway.server.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.bodies.BODY_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", commands.port)
     head = b"POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     writer.write(head + rest)

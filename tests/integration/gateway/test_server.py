@@ -243,7 +243,7 @@ async def test_a_bug_in_the_shim_keeps_its_secrets(
     queries: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client gets only INTERNAL; the log has the traceback."""
-    monkeypatch.setattr("gateway.server.answer", None)
+    monkeypatch.setattr("gateway.endpoint.json_body", None)
     reply = await queries.send("GET", "/users/7")
     assert (reply.status, reply.json["code"], reply.reason) == (500, 13, "INTERNAL")
     assert "NoneType" not in reply.json["message"]
@@ -280,7 +280,7 @@ async def test_a_slow_service_is_504(
     queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call that takes longer than CALL_SECONDS is cancelled."""
-    monkeypatch.setattr("gateway.server.CALL_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.deadlines.CALL_SECONDS", 0.05)
     held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
     async with asyncio.timeout(DEADLINE_SECONDS):
         reply = await queries.send("GET", "/users/7")

@@ -7,15 +7,14 @@ from typing import Any
 
 import grpc
 import pytest
-from aiohttp import web
 
 from core import errors
-from gateway.failures import HTTP_STATUSES, error_response
+from gateway.answers import Answer
+from gateway.failures import HTTP_STATUSES, error_answer
 
 
-def _json(response: web.Response) -> Any:
-    assert isinstance(response.body, bytes)
-    return json.loads(response.body)
+def _json(answer: Answer) -> Any:
+    return json.loads(answer.body)
 
 
 def test_every_code_has_an_http_status() -> None:
@@ -44,7 +43,7 @@ def test_every_code_has_an_http_status() -> None:
 )
 def test_an_error_has_its_http_status(error: errors.FanfareError, status: int) -> None:
     """Some errors have a more specific HTTP status than their gRPC code alone would give."""
-    response = error_response(error)
+    response = error_answer(error)
     assert response.status == status
     assert ("Retry-After" in response.headers) == (status in {429, 503})
     assert ("WWW-Authenticate" in response.headers) == (status == 401)
@@ -53,7 +52,7 @@ def test_an_error_has_its_http_status(error: errors.FanfareError, status: int) -
 def test_the_body_is_the_status_of_grpc() -> None:
     """Code, message and details are those of the google.rpc.Status, as JSON."""
     error = errors.UserNotFoundError(7)
-    told = _json(error_response(error))
+    told = _json(error_answer(error))
     assert (told["code"], told["message"]) == (5, str(error))
     assert told["details"][0]["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
     assert told["details"][0]["reason"] == "USER_NOT_FOUND"
@@ -64,4 +63,4 @@ def test_retry_after_is_rounded_up(seconds: float, header: str) -> None:
     """A client that waits for that many seconds does not retry too early."""
     error = errors.OverloadedError()
     error.retry_after = seconds
-    assert error_response(error).headers["Retry-After"] == header
+    assert error_answer(error).headers["Retry-After"] == header

@@ -55,7 +55,7 @@ def test_a_page_is_made_once(local: LocalTimelines) -> None:
     local.remember(READER, [2, 1], 2)
     page = local.page(READER, 2)
     assert page is not None
-    page.answers["kind"] = b"answer"
+    page.batch_field = b"answer"
     assert local.page(READER, 2) is page
     assert local.page(READER, 1) == _page(2)
     assert local.page(READER, 2) is page

@@ -116,7 +116,8 @@ async def test_a_method_that_is_cancelled_from_within_ends_its_call(
         serving(READ, servicer=_Cancelling()) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
-        call = channel.unary_unary(GET_USER)(b"\x08\x01")
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(GET_USER)
+        call = method(b"\x08\x01")
         assert await call.code() is grpc.StatusCode.CANCELLED
 
 
@@ -128,8 +129,9 @@ async def test_an_unknown_method_has_error_info(path: str) -> None:
         serving(READ) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
         with pytest.raises(grpc.aio.AioRpcError) as unknown:
-            await channel.unary_unary(path)(b"")
+            await method(b"")
     assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
     # The type stubs want a grpc.Call, but an AioRpcError has the methods that are used.
     status = rpc_status.from_call(unknown.value)  # type: ignore[arg-type]

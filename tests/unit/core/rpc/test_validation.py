@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from fanfare.auth.v1 import auth_pb2
@@ -97,9 +99,31 @@ def test_few_and_only_short_forms_are_remembered(monkeypatch: pytest.MonkeyPatch
     for limit in range(10):
         assert not _verdict(validator, r.GetHomeTimelineRequest(user_id=1, limit=limit))
         assert len(validator._valid_forms) <= 3
-    count = len(validator._valid_forms)
-    assert not _verdict(validator, r.GetHomeTimelineRequest(user_id=1, page_token="x" * 100))
-    assert len(validator._valid_forms) == count
+    validator = RequestValidator(r.BatchGetUsersRequest.DESCRIPTOR)
+    assert not _verdict(validator, r.BatchGetUsersRequest(user_ids=range(1, 100)))
+    assert not validator._valid_forms
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        w.CreateUserRequest(username="a", email="a@example.com", password="secret"),
+        w.CreateTweetRequest(user_id=1, content="x"),
+        w.BatchCreateTweetsRequest(requests=[w.CreateTweetRequest(user_id=1, content="x")]),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_no_text_is_remembered(request_: Message) -> None:
+    """A password must not stay in memory."""
+    validator = RequestValidator(cast("Descriptor", request_.DESCRIPTOR))
+    assert not _verdict(validator, request_)
+    assert not validator._valid_forms
+
+
+def test_no_rule_reads_the_clock() -> None:
+    """If one did, a request that was valid once might not be valid later."""
+    for file in (r, w, auth_pb2):
+        assert not re.search(rb"\bnow\b", file.DESCRIPTOR.serialized_pb)
 
 
 def test_only_ids_without_other_rules_are_interchangeable() -> None:

@@ -1,0 +1,65 @@
+"""The time that a REST call may take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from core.errors import DeadlineExceededError
+
+CALL_SECONDS = 10.0
+
+Result = TypeVar("Result")
+
+
+class Deadlines:
+    """Cancels calls that take longer than CALL_SECONDS.
+
+    asyncio.timeout() would set and cancel a timer for each call, which costs more than to find its
+    route. All calls have the same time, so the oldest is the first to be late, and one timer is
+    enough.
+    """
+
+    def __init__(self) -> None:
+        # When each call under way is late, in the event loop's time; the oldest call is first.
+        self._late_at: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._is_timer_set = False
+
+    async def run(self, call: Coroutine[Any, Any, Result]) -> Result:
+        """Return the result of a call, which the current task runs.
+
+        Raises:
+            DeadlineExceededError: the call was late, and was cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is a coroutine
+        self._late_at[task] = late_at = loop.time() + CALL_SECONDS
+        if not self._is_timer_set:
+            self._is_timer_set = True
+            loop.call_at(late_at, self._cancel_late)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            # If the client has left as well, the task stays cancelled.
+            if task in self._late and task.uncancel() == 0:
+                raise DeadlineExceededError from None
+            raise
+        finally:
+            self._late_at.pop(task, None)
+            self._late.discard(task)
+
+    def _cancel_late(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._late_at:
+            task, late_at = next(iter(self._late_at.items()))
+            if late_at > now:
+                loop.call_at(late_at, self._cancel_late)
+                return
+            del self._late_at[task]
+            self._late.add(task)
+            task.cancel()
+        self._is_timer_set = False

@@ -1,0 +1,98 @@
+"""Answers the HTTP requests of one route by a call of its method."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+
+from aiohttp import web
+from google.protobuf.message import Message
+
+from core.errors import UnauthenticatedError
+from core.rpc.calls import Calls
+from core.rpc.handlers import MethodHandler
+from core.rpc.json_answer import JsonAnswer
+from core.rpc.request_sizes import max_json_bytes
+from gateway.answers import Answer
+from gateway.bodies import read_body
+from gateway.call_context import HttpContext
+from gateway.deadlines import Deadlines
+from gateway.requests import RequestReader
+from gateway.routes import Route
+from gateway.transcode import json_body
+
+# A body that a method has no use for is refused with the reason, and up to this size it is read.
+USELESS_BODY_BYTES = 1024
+# Larger bodies are parsed in a thread, because parsing them would block the event loop for long.
+INLINE_BODY_BYTES = 64 * 1024
+TOKEN_FIELD = "consistency_token"  # noqa: S105 -- a field's name
+TOKEN_HEADER = "Fanfare-Consistency-Token"  # noqa: S105 -- a header's name
+
+RunInThread = Callable[[Callable[[], Message]], Awaitable[Message]]
+
+
+class MethodEndpoint:
+    """Answers the requests of one route."""
+
+    def __init__(
+        self,
+        route: Route,
+        handler: MethodHandler,
+        calls: Calls,
+        deadlines: Deadlines,
+        run_in_thread: RunInThread,
+    ) -> None:
+        """Prepare to answer requests.
+
+        Args:
+            route: the route.
+            handler: answers the calls of the route's method.
+            calls: counts them.
+            deadlines: cancels those that take too long.
+            run_in_thread: runs a function in a thread that parses bodies.
+        """
+        self._reader = RequestReader(route)
+        self._handler = handler
+        self._calls = calls
+        self._deadlines = deadlines
+        self._run_in_thread = run_in_thread
+        self._status = route.success
+        self._takes_json = route.has_body
+        self._has_token = TOKEN_FIELD in route.method.output_type.fields_by_name
+        size = max_json_bytes(route.method.input_type)
+        self._limit = size if route.has_body else USELESS_BODY_BYTES
+
+    async def answer(self, request: web.BaseRequest, path: Mapping[str, str]) -> Answer:
+        """Answer a request.
+
+        Args:
+            request: the request.
+            path: the values of the path's variables.
+
+        Raises:
+            FanfareError: the call failed.
+        """
+        context = HttpContext(request)
+        call = await self._handler.count(context)
+        if not context.is_authorization_usable:
+            raise UnauthenticatedError
+        body = await read_body(request, self._limit, takes_json=self._takes_json)
+        message = await self._parse(path, request, body)
+        with self._calls.entered_rest:
+            answering = self._handler.answer_message(message, context, call)
+            result = await self._deadlines.run(answering)
+        if isinstance(result, JsonAnswer):
+            return Answer(self._status, result.json() + b"\n")  # as in json_body()
+        headers = {}
+        if self._has_token and (token := getattr(result, TOKEN_FIELD)):
+            headers[TOKEN_HEADER] = token
+        has_body = self._status != HTTPStatus.NO_CONTENT
+        return Answer(self._status, json_body(result) if has_body else b"", headers)
+
+    async def _parse(
+        self, path: Mapping[str, str], request: web.BaseRequest, body: bytes
+    ) -> Message:
+        def parse() -> Message:
+            return self._reader.read(path, request.query.items(), body)
+
+        return parse() if len(body) <= INLINE_BODY_BYTES else await self._run_in_thread(parse)
