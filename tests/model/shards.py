@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from model.batch import Command
 from model.events import SHARDS
-from model.redis import LENGTH, TRIM_SLACK, Space
+from model.redis import LENGTH, TRIM_SLACK, CheckpointKey, Space
 from model.world import Steps, ViolationError, World
 
 from core.feed.checkpoints import Checkpoint
@@ -22,12 +22,37 @@ class Shards:
     def __init__(self, world: World, name: str) -> None:
         self.world = world
         self.name = name
-        self.history = ""
+        self._history = ""
         self._incarnation = world.redis.incarnation
+        self._seen: dict[CheckpointKey, Checkpoint | None] = {}
+        """What the connections watch, with the values that were read then."""
+        self._watched: dict[CheckpointKey, int | None] = {}
+        """How often each of them had been written."""
+        self._transactions = 0
 
     def connect(self) -> None:
         """Connect again."""
         self._incarnation = self.world.redis.incarnation
+        self._forget()
+
+    @property
+    def history(self) -> str:
+        """The worker's history."""
+        return self._history
+
+    def enter(self, history: str) -> None:
+        """Use the keys of this history."""
+        self._history = history
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen.clear()
+        self._watched.clear()
+
+    def _watch(self, key: CheckpointKey) -> None:
+        """WATCH a checkpoint, then read it."""
+        self._watched[key] = self.space.writes.get(key)
+        self._seen[key] = self.space.checkpoints.get(key)
 
     @property
     def space(self) -> Space:
@@ -35,12 +60,14 @@ class Shards:
         return self.world.space(self.history)
 
     def look(self, partitions: Sequence[int]) -> Steps[dict[tuple[int, int], Checkpoint | None]]:
-        """Return the stored checkpoints by (shard, partition)."""
+        """Return the stored checkpoints by (shard, partition), and watch them from now on."""
+        self._forget()
         found = {}
         for shard in range(SHARDS):
             self.check()
             for partition in partitions:
-                found[shard, partition] = self.space.checkpoints.get((shard, partition))
+                self._watch((shard, partition))
+                found[shard, partition] = self._seen[shard, partition]
             yield
         return found
 
@@ -48,6 +75,7 @@ class Shards:
         """Remove a checkpoint whose next records are lost, if it is still this one."""
         space = self.space
         key = (shard, partition)
+        self._forget()
         self.check()
         writes = space.writes.get(key)
         if space.checkpoints.get(key) != checkpoint:
@@ -125,16 +153,31 @@ class Shards:
         before: Checkpoints,
         after: Checkpoints,
     ) -> Steps[bool]:
-        """Run a transaction if the checkpoints are the expected ones, and stay so until it runs."""
+        """Run a transaction if the checkpoints are the expected ones, and stay so until it runs.
+
+        They were read when the one before had run, perhaps long ago, and have been watched since.
+        When a round is much larger or smaller than the one before, production sends it by other
+        connections, which begin to watch then. Here that is every third one.
+        """
         space = self.space
-        is_compared = self.world.rules.checkpoints_compared
+        rules = self.world.rules
         self.check()
-        writes = {p: space.writes.get((shard, p)) for p in before}
-        if is_compared and any(space.checkpoints.get((shard, p)) != f for p, f in before.items()):
+        self._transactions += 1
+        for partition in before:
+            if self._transactions % 3 == 0 or (shard, partition) not in self._seen:
+                self._watch((shard, partition))
+        watched = {key: writes for key, writes in self._watched.items() if key[0] == shard}
+        if not rules.watched_since_read:
+            watched = {key: space.writes.get(key) for key in watched}
+        expected = {(shard, partition): checkpoint for partition, checkpoint in before.items()}
+        if rules.checkpoints_compared and any(self._seen[k] != c for k, c in expected.items()):
+            self._forget()
             return False
         yield
         self.check()
-        if is_compared and any(space.writes.get((shard, p)) != n for p, n in writes.items()):
+        is_written = any(space.writes.get(key) != writes for key, writes in watched.items())
+        if rules.checkpoints_compared and is_written:
+            self._forget()
             return False
         lengths = [command.run(space) for command in commands]
         for partition, checkpoint in after.items():
@@ -146,6 +189,8 @@ class Shards:
         )
         yield
         self.check()
+        for key in watched:
+            self._watch(key)
         for command, length in zip(commands, lengths, strict=True):
             if command.list is not None and (length or 0) > LENGTH + TRIM_SLACK:
                 space.trim(command.list)
