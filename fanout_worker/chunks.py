@@ -16,7 +16,7 @@ ALL_SHARDS = tuple(Shard(number) for number in range(SHARDS))
 
 # Redis does nothing else while it executes a transaction. These limits keep that to milliseconds.
 MAX_COMMANDS = 1000
-MAX_IDS = 20_000
+MAX_IDS = 32_000
 
 
 class PushedLists(NamedTuple):
@@ -47,8 +47,8 @@ class Commands(NamedTuple):
 class Chunk(NamedTuple):
     """A part of a batch that one shard executes in one transaction."""
 
-    packed: bytes
-    """The commands in RESP, one after another."""
+    packed: Sequence[bytes]
+    """The commands in RESP, in pieces: joining them is left to the one who sends them."""
     commands: int
     """How many commands there are."""
     pushed: Sequence[PushedLists]
@@ -89,7 +89,7 @@ def _chunks(commands: Iterable[Commands], *, is_last: bool) -> Iterator[Chunk]:
     count = ids = 0
     for each in commands:
         if packed and (count + each.commands > MAX_COMMANDS or ids + each.ids > MAX_IDS):
-            yield Chunk(b"".join(packed), count, pushed, is_last=False)
+            yield Chunk(packed, count, pushed, is_last=False)
             packed, pushed, count, ids = [], [], 0, 0
         packed.append(each.packed)
         count += each.commands
@@ -97,4 +97,4 @@ def _chunks(commands: Iterable[Commands], *, is_last: bool) -> Iterator[Chunk]:
         if each.pushed is not None:
             pushed.append(each.pushed)
     if packed or is_last:
-        yield Chunk(b"".join(packed), count, pushed, is_last)
+        yield Chunk(packed, count, pushed, is_last)

@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Never
 
 import hiredis
@@ -66,6 +67,9 @@ class RedisShards:
             socket_timeout=timeout_seconds,
             socket_connect_timeout=CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0),
+            # redis-py would look up its own version for each connection, which takes longer than
+            # connecting, and tell Redis in two more round trips.
+            driver_info=None,
         )
         self._redis = Redis(connection_pool=self._pool)
         self._max_list_length = timeline_length + TRIM_SLACK
@@ -119,7 +123,7 @@ class RedisShards:
         connection = self._open(ALL_SHARDS)
         connection.watch([key])
         if connection.values()[key] == checkpoint.encode():
-            connection.send(pack(b"UNLINK", key), 1)
+            connection.send([pack(b"UNLINK", key)], 1)
             METRICS.add(Metric.LOST_RECORDS_NOTICED, connection.finish() is not None)
         connection.forget()
 
@@ -267,9 +271,9 @@ class RedisShards:
             keys = self._checkpoint_keys[shard]
             for partition, value in zip(partitions, checkpoints[shard], strict=True):
                 arguments += keys[partition], value
-        packed = [chunk.packed for chunk in chunks.values()]
+        packed = chain.from_iterable(chunk.packed for chunk in chunks.values())
         self._connections[group].send(
-            b"".join([*packed, pack(b"MSET", *arguments)]),
+            [*packed, pack(b"MSET", *arguments)],
             sum(chunk.commands for chunk in chunks.values()) + 1,
         )
         self._under_way[group] = chunks
@@ -325,7 +329,8 @@ def _group(round_: Round) -> list[_Group]:
     """Return which shards of a round are written in one transaction."""
     is_small = (
         sum(chunk.commands for chunk in round_.values()) <= MAX_COMMANDS
-        and sum(len(chunk.packed) for chunk in round_.values()) <= MAX_BYTES_TOGETHER
+        and sum(map(len, chain.from_iterable(chunk.packed for chunk in round_.values())))
+        <= MAX_BYTES_TOGETHER
     )
     return [ALL_SHARDS] if is_small else [(shard,) for shard in round_]
 

@@ -13,7 +13,7 @@ unnoticed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis import ConnectionPool
@@ -79,16 +79,16 @@ class TransactionConnection:
             self._values = dict(zip(self._keys, values, strict=True))
         return self._values
 
-    def send(self, packed: bytes, commands: int) -> None:
+    def send(self, packed: Iterable[bytes], commands: int) -> None:
         """Send a transaction, which takes effect if the watched keys still hold values().
 
         The same keys are watched again after it.
 
         Args:
-            packed: The commands, in RESP.
+            packed: The commands in RESP, in pieces.
             commands: How many commands there are.
         """
-        self._connection.send(b"".join([_MULTI, packed, _EXEC, self._watch]))
+        self._connection.send(b"".join([_MULTI, *packed, _EXEC, self._watch]))
         self._commands = commands
 
     def finish(self) -> list[Any] | None:

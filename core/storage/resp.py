@@ -7,11 +7,15 @@ copies the bytes into every command that needs it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, cast
+
+import hiredis
 
 
 def pack(*arguments: bytes) -> bytes:
     """Return a packed command, of which the first argument is the name."""
-    return b"*%d\r\n%b" % (len(arguments), pack_arguments(arguments))
+    packed: bytes = hiredis.pack_command(cast("tuple[Any]", arguments))
+    return packed
 
 
 def pack_arguments(arguments: Iterable[bytes]) -> bytes:

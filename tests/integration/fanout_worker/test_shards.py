@@ -56,6 +56,16 @@ class Case:
         for shard, partition in itertools.product(ALL_SHARDS, partitions):
             self.shards.create_checkpoint(shard, partition, START)
 
+    def apply(
+        self,
+        rounds: Iterable[Round],
+        before: dict[Partition, list[Checkpoint]],
+        after: dict[Partition, list[Checkpoint]],
+    ) -> None:
+        """Apply rounds and wait for them; whether a mismatch is found by the wait is not said."""
+        self.shards.apply(rounds, before, after)
+        self.shards.settle()
+
     def stored(self, partition: Partition) -> set[Checkpoint | None]:
         """Return the distinct checkpoints of a partition."""
         return set(self.shards.read_checkpoints([partition])[partition])
@@ -106,7 +116,7 @@ def _push(key: str, ids: Iterable[int]) -> Commands:
 def _part(command: Commands) -> Chunk:
     """Return a chunk that is not the last, with one push."""
     assert command.pushed is not None
-    return Chunk(command.packed, 1, [command.pushed], is_last=False)
+    return Chunk([command.packed], 1, [command.pushed], is_last=False)
 
 
 class TestTimelineShards:
@@ -185,8 +195,7 @@ class TestTimelineShards:
             yield from parts(9)
 
         with pytest.raises(CheckpointMismatch):
-            case.shards.apply(be_overtaken(), _rows(START, P0), _rows(end, P0))
-            case.shards.settle()
+            case.apply(be_overtaken(), _rows(START, P0), _rows(end, P0))
         assert case.data.elements(key) == [b"9", b"8", b"8", b"=", b"0"]
 
     def test_several_rounds_follow_one_another(self, case: Case) -> None:
@@ -210,8 +219,7 @@ class TestTimelineShards:
         case.other.settle()
         rounds = _round({5: [_push(key, [8])]})
         with pytest.raises(CheckpointMismatch):
-            case.shards.apply(rounds, _rows(START, P0, P3), _rows(END, P0, P3))
-            case.shards.settle()
+            case.apply(rounds, _rows(START, P0, P3), _rows(END, P0, P3))
         assert (case.stored(P0), case.stored(P3)) == ({END}, {START})
         assert case.data.elements(key) == [b"=", b"0"]
 
@@ -225,8 +233,7 @@ class TestTimelineShards:
         case.other.apply(_round({}), _rows(END, P0), _rows(START, P0))
         case.other.settle()
         with pytest.raises(CheckpointMismatch):
-            case.shards.apply(_round({5: [_push(key, [8])]}), _rows(END, P0), _rows(START, P0))
-            case.shards.settle()
+            case.apply(_round({5: [_push(key, [8])]}), _rows(END, P0), _rows(START, P0))
         assert (case.stored(P0), case.data.elements(key)) == ({START}, [b"=", b"0"])
 
     def test_small_and_large_rounds_alternate(self, case: Case) -> None:

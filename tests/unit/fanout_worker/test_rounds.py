@@ -40,7 +40,7 @@ def _array(ids: Iterable[int]) -> FollowerPages:
 def _unpacked(chunk: Chunk) -> list[Command]:
     """Return a chunk's commands as Redis reads them; packed commands look like packed replies."""
     reader = hiredis.Reader()
-    reader.feed(chunk.packed)
+    reader.feed(b"".join(chunk.packed))
     commands: list[Command] = [reader.gets() for _ in range(chunk.commands)]
     assert reader.gets() is False
     keys = [pushed.key(index) for pushed in chunk.pushed for index in range(len(pushed.user_ids))]
@@ -133,7 +133,7 @@ def test_only_the_shards_that_need_it_get_a_batch() -> None:
 def test_a_batch_without_commands_moves_every_checkpoint() -> None:
     """Records that do not count are passed in one round with an empty chunk for every shard."""
     (round_,) = make_rounds((), {}, KEYS, 60)
-    assert round_ == dict.fromkeys(ALL_SHARDS, Chunk(b"", 0, [], is_last=True))
+    assert round_ == dict.fromkeys(ALL_SHARDS, Chunk([], 0, [], is_last=True))
 
 
 def test_a_crossing_drops_the_followers_lists() -> None:
