@@ -33,10 +33,6 @@ class Rules:
     checkpoints_compared: bool = True
     """A batch is applied only if the stored checkpoints are the expected ones. Otherwise a worker
     that was paused while its partitions moved applies old events, and sets checkpoints back."""
-    watched_since_read: bool = True
-    """The checkpoints that a batch is compared with are watched from before they are read, after
-    the previous batch, until the transaction. Otherwise another worker moves them in between, and
-    the batch is applied to what it does not expect."""
     chunks_keep_offset: bool = True
     """Only the last chunk of a batch moves offset and epoch. Otherwise, if a worker is killed
     between two chunks, the rest of the batch is never applied."""

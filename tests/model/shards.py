@@ -12,6 +12,8 @@ from model.world import Steps, ViolationError, World
 
 from core.feed.checkpoints import Checkpoint
 
+LARGE = 10
+"""A batch of more commands goes over other connections, which begin to watch then."""
 Checkpoints = dict[int, Checkpoint]
 """One shard's checkpoints by partition."""
 
@@ -28,7 +30,7 @@ class Shards:
         """What the connections watch, with the values that were read then."""
         self._watched: dict[CheckpointKey, int | None] = {}
         """How often each of them had been written."""
-        self._transactions = 0
+        self._was_large = False
 
     def connect(self) -> None:
         """Connect again."""
@@ -121,6 +123,8 @@ class Shards:
         """Apply the work and move the checkpoints; return whether all were the expected ones."""
         size = self.world.rng.choice(self.world.chunk_sizes)
         chunks = [_cut(commands, size) for commands in work]
+        is_large = sum(map(len, work)) > LARGE
+        watches_ahead, self._was_large = is_large == self._was_large, is_large
         expected = list(before)
         mismatched = False
         for at in range(max(map(len, chunks))):
@@ -128,7 +132,10 @@ class Shards:
                 if at < len(chunks[shard]):
                     last = at == len(chunks[shard]) - 1
                     end = self._end_of_chunk(expected[shard], after[shard], last=last)
-                    moved = yield from self._execute(shard, chunks[shard][at], expected[shard], end)
+                    moved = yield from self._execute(
+                        *(shard, chunks[shard][at], expected[shard], end),
+                        watches_ahead=watches_ahead and at == 0,
+                    )
                     expected[shard] = end
                     if not moved:
                         mismatched = True
@@ -152,23 +159,28 @@ class Shards:
         commands: Sequence[Command],
         before: Checkpoints,
         after: Checkpoints,
+        *,
+        watches_ahead: bool,
     ) -> Steps[bool]:
         """Run a transaction if the checkpoints are the expected ones, and stay so until it runs.
 
         They were read when the one before had run, perhaps long ago, and have been watched since.
-        When a round is much larger or smaller than the one before, production sends it by other
-        connections, which begin to watch then. Here that is every third one.
+
+        Args:
+            shard: The shard.
+            commands: The commands of the transaction.
+            before: The expected checkpoints.
+            after: The checkpoints that the transaction stores.
+            watches_ahead: Whether the checkpoints are watched already. They are not when the round
+                goes over other connections than the one before, because of its size.
         """
         space = self.space
         rules = self.world.rules
         self.check()
-        self._transactions += 1
-        for partition in before:
-            if self._transactions % 3 == 0 or (shard, partition) not in self._seen:
-                self._watch((shard, partition))
-        watched = {key: writes for key, writes in self._watched.items() if key[0] == shard}
-        if not rules.watched_since_read:
-            watched = {key: space.writes.get(key) for key in watched}
+        keys = {(shard, partition) for partition in before}
+        for key in keys if not watches_ahead else keys - self._seen.keys():
+            self._watch(key)
+        watched = {key: self._watched[key] for key in keys}
         expected = {(shard, partition): checkpoint for partition, checkpoint in before.items()}
         if rules.checkpoints_compared and any(self._seen[k] != c for k, c in expected.items()):
             self._forget()
