@@ -297,19 +297,6 @@ def test_a_stale_checkpoint_of_one_shard_is_brought_forward(delivering: FakeWork
     assert restarted.cached(home_list(READER + 1)) == set()
 
 
-def test_the_first_batch_is_not_waited_for(servers: FakeServers) -> None:
-    """Loading has just compared what a verification compares, which would wait for the batch."""
-    FakeWorker(servers).assign(0)
-    servers.kafka.send(0, created(100, AUTHOR))
-    successor = FakeWorker(servers)
-    successor.group.rebalance(0)
-    for _ in range(3):
-        successor.step()
-        if successor.applier.is_busy:
-            return
-    raise AssertionError("the batch was waited for")
-
-
 def test_an_assignment_always_starts_from_the_checkpoints(delivering: FakeWorker) -> None:
     """The worker may have had the partition before, and another worker in between."""
     delivering.consumer._on_assign({Partition(0)})
