@@ -1,7 +1,7 @@
 """Rounds and chunks: the units in which commands are sent to the shards of Redis.
 
-A chunk is one transaction on one shard. A round has at most one chunk per shard; the chunks of a
-round are sent together, so that their round trips overlap.
+A chunk is a part of a batch that one shard executes in one transaction. A round has at most one
+chunk per shard; the chunks of a round are sent together.
 """
 
 from __future__ import annotations
@@ -16,28 +16,43 @@ ALL_SHARDS = tuple(Shard(number) for number in range(SHARDS))
 
 # Redis does nothing else while it executes a transaction. These limits keep that to milliseconds.
 MAX_COMMANDS = 1000
-MAX_IDS = 20_000
+MAX_IDS = 32_000
 
 
-class Command(NamedTuple):
-    """A packed Redis command."""
+class PushedLists(NamedTuple):
+    """The lists that consecutive pushes push to, in the order of the pushes."""
+
+    key_start: bytes
+    """The keys up to the user's id."""
+    user_ids: Sequence[int]
+
+    def key(self, index: int) -> bytes:
+        """Return the key of one of the lists."""
+        return b"%b%d" % (self.key_start, self.user_ids[index])
+
+
+class Commands(NamedTuple):
+    """Consecutive commands for one shard."""
 
     packed: bytes
+    """The commands in RESP, one after another."""
+    commands: int = 1
+    """How many commands there are."""
     ids: int = 0
-    """How many tweet ids it pushes."""
-    list_key: bytes | None = None
-    """The key of the list that it pushes to."""
+    """How many tweet ids they push."""
+    pushed: PushedLists | None = None
+    """The lists, if all of the commands are pushes."""
 
 
 class Chunk(NamedTuple):
-    """One transaction on one shard."""
+    """A part of a batch that one shard executes in one transaction."""
 
-    packed: bytes
-    """The commands, packed one after another."""
+    packed: Sequence[bytes]
+    """The commands in RESP, in pieces: joining them is left to the one who sends them."""
     commands: int
     """How many commands there are."""
-    list_keys: Sequence[bytes]
-    """The keys of the lists that the chunk pushes to. The pushes are its last commands."""
+    pushed: Sequence[PushedLists]
+    """The lists that the chunk pushes to. The pushes are its last commands."""
     is_last: bool
     """Whether the shard has all of the batch once this chunk is applied."""
 
@@ -46,7 +61,7 @@ Round = Mapping[Shard, Chunk]
 
 
 def cut_into_rounds(
-    commands: Mapping[Shard, Iterator[Command]], *, is_last: bool
+    commands: Mapping[Shard, Iterator[Commands]], *, is_last: bool
 ) -> Iterator[Round]:
     """Yield rounds that together have all commands, in their order.
 
@@ -68,17 +83,18 @@ def cut_into_rounds(
         yield round_
 
 
-def _chunks(commands: Iterable[Command], *, is_last: bool) -> Iterator[Chunk]:
+def _chunks(commands: Iterable[Commands], *, is_last: bool) -> Iterator[Chunk]:
     packed: list[bytes] = []
-    list_keys: list[bytes] = []
-    ids = 0
-    for command in commands:
-        if packed and (len(packed) == MAX_COMMANDS or ids + command.ids > MAX_IDS):
-            yield Chunk(b"".join(packed), len(packed), list_keys, is_last=False)
-            packed, list_keys, ids = [], [], 0
-        packed.append(command.packed)
-        ids += command.ids
-        if command.list_key is not None:
-            list_keys.append(command.list_key)
+    pushed: list[PushedLists] = []
+    count = ids = 0
+    for each in commands:
+        if packed and (count + each.commands > MAX_COMMANDS or ids + each.ids > MAX_IDS):
+            yield Chunk(packed, count, pushed, is_last=False)
+            packed, pushed, count, ids = [], [], 0, 0
+        packed.append(each.packed)
+        count += each.commands
+        ids += each.ids
+        if each.pushed is not None:
+            pushed.append(each.pushed)
     if packed or is_last:
-        yield Chunk(b"".join(packed), len(packed), list_keys, is_last)
+        yield Chunk(packed, count, pushed, is_last)

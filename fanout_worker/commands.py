@@ -6,17 +6,19 @@ of setting it, and the next reader takes the current state from Postgres.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from core.feed import tweet_cache
 from core.feed.keys import Keys
 from core.feed.timeline_lists import TimelineList, author_list, home_list
-from core.storage.resp import pack, pack_lpushx
-from fanout_worker.chunks import Command
+from core.storage.resp import pack
+from fanout_worker.chunks import Commands, PushedLists
 from fanout_worker.records import Record
 
 
-def tweet_cache_command(record: Record, keys: Keys, ttl_seconds: int) -> tuple[int, Command] | None:
+def tweet_cache_command(
+    record: Record, keys: Keys, ttl_seconds: int
+) -> tuple[int, Commands] | None:
     """Return the id of the record's tweet and the command for its cache entry.
 
     Returns None for a record that is not about a tweet.
@@ -31,7 +33,7 @@ def tweet_cache_command(record: Record, keys: Keys, ttl_seconds: int) -> tuple[i
     key = keys.tweet(tweet_id).encode()
     if record.is_replayed:
         return tweet_id, unlink(key)
-    return tweet_id, Command(_set_tweet(key, record, ttl_seconds))
+    return tweet_id, Commands(_set_tweet(key, record, ttl_seconds))
 
 
 def dropped_lists(records: Iterable[Record]) -> dict[TimelineList, None]:
@@ -52,14 +54,23 @@ def dropped_lists(records: Iterable[Record]) -> dict[TimelineList, None]:
     return dropped
 
 
-def unlink(key: bytes) -> Command:
+def unlink(key: bytes) -> Commands:
     """Return the command that removes a key."""
-    return Command(pack(b"UNLINK", key))
+    return Commands(pack(b"UNLINK", key))
 
 
-def push(key: bytes, packed_ids: bytes, count: int) -> Command:
-    """Return the command that pushes packed ids to a list, if the list exists."""
-    return Command(pack_lpushx(key, packed_ids, count), count, key)
+def push(key_start: bytes, user_id: int, ids: Sequence[bytes]) -> Commands:
+    """Return the command that pushes ids to a user's list, if the list exists.
+
+    Args:
+        key_start: The list's key up to the user's id.
+        user_id: The user.
+        ids: The ids.
+    """
+    key = b"%b%d" % (key_start, user_id)
+    return Commands(
+        pack(b"LPUSHX", key, *ids), ids=len(ids), pushed=PushedLists(key_start, [user_id])
+    )
 
 
 def _set_tweet(key: bytes, record: Record, ttl_seconds: int) -> bytes:

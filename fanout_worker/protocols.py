@@ -73,8 +73,8 @@ class TimelineShards(Protocol):
             after: The checkpoints at the end of the rounds, of the same partitions.
 
         Raises:
-            CheckpointMismatch: Redis holds another checkpoint than expected, in this round or in
-                the one before it. Chunks of other shards may have taken effect.
+            CheckpointMismatch: Redis holds another checkpoint than expected, or did so when it
+                executed an earlier round. Chunks of other shards may have taken effect.
         """
         ...
 

@@ -52,7 +52,7 @@ def read_record(message: Message) -> Record:
     Raises:
         UnreadableEventError: The message does not hold an event.
     """
-    is_replayed = any(header[0] == REPLAYED_HEADER for header in message.headers() or [])
+    is_replayed = REPLAYED_HEADER in dict(message.headers() or ())
     return Record.of(message.offset() or 0, parse(message.value() or b""), is_replayed=is_replayed)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import chain
+from typing import Any, Never
 
 import hiredis
 from redis import ConnectionPool, Redis
@@ -16,25 +17,33 @@ from redis.retry import Retry
 
 from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
-from core.feed.sharding import SHARDS, Partition, Shard
+from core.feed.sharding import PARTITIONS, SHARDS, Partition, Shard
 from core.feed.timeline_lists import TRIM_SLACK
 from core.runtime.metrics import METRICS, Metric
-from core.storage.redis import BlockingRedisConnection
 from core.storage.redis_scan import unlink_all
 from core.storage.resp import pack
-from fanout_worker.checkpoints import CheckpointMismatch, of_shard
-from fanout_worker.chunks import ALL_SHARDS, Chunk, Round
+from fanout_worker.checkpoints import CheckpointMismatch
+from fanout_worker.chunks import ALL_SHARDS, MAX_COMMANDS, Chunk, Round
 from fanout_worker.protocols import CheckpointRows
+from fanout_worker.transactions import TransactionConnection
 
 LOG = logging.getLogger(__name__)
 CONNECT_SECONDS = 2.0
+# A round with more than this is sent as one transaction per shard, so that Redis serves readers
+# between them.
+MAX_BYTES_TOGETHER = 500_000
 
-# One shard's checkpoints.
-_ShardCheckpoints = Mapping[Partition, Checkpoint]
+# The checkpoints of one shard as Redis stores them, in the order of a batch's partitions.
+_Stored = list[bytes]
+# The shards whose chunks one connection executes in one transaction: all of them, or one.
+_Group = tuple[Shard, ...]
 
 
 class RedisShards:
-    """The TimelineShards protocol on a Redis server, with one connection per shard.
+    """The TimelineShards protocol on a Redis server.
+
+    A small round is one transaction on one connection. A large round is one transaction for each
+    shard, each on a connection of its own, so that Redis has work while the worker prepares more.
 
     After apply(), the last round is under way until settle(), so that the caller can prepare the
     next one while Redis works. apply() settles that round itself, and close() gives it up; before
@@ -51,20 +60,25 @@ class RedisShards:
             timeout_seconds: How long Redis may take to answer.
         """
         self._prefix = prefix
-        self._keys = Keys.of(prefix, "")
         self._pool = ConnectionPool.from_url(
             url,
-            max_connections=SHARDS + 1,
+            # One for all shards, one for each, and one for drop_caches().
+            max_connections=SHARDS + 2,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=CONNECT_SECONDS,
             retry=Retry(NoBackoff(), 0),
+            # redis-py would look up its own version for each connection, which takes longer than
+            # connecting, and tell Redis in two more round trips.
+            driver_info=None,
         )
         self._redis = Redis(connection_pool=self._pool)
-        self._connections: list[BlockingRedisConnection] = []
         self._max_list_length = timeline_length + TRIM_SLACK
-        self._under_way: Round = {}
-        # How many checkpoints each chunk under way stores.
-        self._stored_checkpoints = 0
+        self._connections: dict[_Group, TransactionConnection] = {}
+        # The partitions whose checkpoints are watched ahead.
+        self._partitions: Sequence[Partition] = ()
+        # The chunks under way, in the order in which they are executed.
+        self._under_way: dict[_Group, Round] = {}
+        self._use_keys(Keys.of(prefix, ""))
 
     @property
     def keys(self) -> Keys:
@@ -73,11 +87,11 @@ class RedisShards:
 
     def enter_history(self, history: str) -> None:
         """See TimelineShards."""
-        self._keys = Keys.of(self._prefix, history)
+        self._use_keys(Keys.of(self._prefix, history))
 
     def close(self) -> None:
         """See TimelineShards."""
-        for connection in self._connections:
+        for connection in self._connections.values():
             connection.close()
         self._connections.clear()
         self._under_way = {}
@@ -86,32 +100,32 @@ class RedisShards:
         self, partitions: Sequence[Partition]
     ) -> dict[Partition, list[Checkpoint | None]]:
         """See TimelineShards."""
-        connections = self._open()
-        for shard, connection in zip(ALL_SHARDS, connections, strict=True):
-            connection.send(pack(b"MGET", *self._checkpoint_keys(shard, partitions)))
-        by_shard = [connection.read(1)[0] for connection in connections]
+        self._watch_ahead(partitions)
+        self._watch([ALL_SHARDS])
+        values = self._connections[ALL_SHARDS].values()
         return {
-            partition: [value if value is None else Checkpoint.decode(value) for value in row]
-            for partition, row in zip(partitions, zip(*by_shard, strict=True), strict=True)
+            partition: [
+                None if value is None else Checkpoint.decode(value)
+                for value in (values[keys[partition]] for keys in self._checkpoint_keys)
+            ]
+            for partition in partitions
         }
 
     def create_checkpoint(self, shard: Shard, partition: Partition, checkpoint: Checkpoint) -> None:
         """See TimelineShards."""
-        (key,) = self._checkpoint_keys(shard, [partition])
-        created = self._open()[shard].execute(b"SET", key, checkpoint.encode(), b"NX")
+        key = self._checkpoint_keys[shard][partition]
+        created = self._open(ALL_SHARDS).execute(b"SET", key, checkpoint.encode(), b"NX")
         METRICS.add(Metric.CHECKPOINT_CREATED, created is not None)
 
     def remove_checkpoint(self, shard: Shard, partition: Partition, checkpoint: Checkpoint) -> None:
         """See TimelineShards."""
-        connection = self._open()[shard]
-        (key,) = self._checkpoint_keys(shard, [partition])
-        connection.execute(b"WATCH", key)
-        if connection.execute(b"GET", key) != checkpoint.encode():
-            connection.execute(b"UNWATCH")
-            return
-        connection.execute(b"MULTI")
-        connection.execute(b"UNLINK", key)
-        METRICS.add(Metric.LOST_RECORDS_NOTICED, connection.execute(b"EXEC") is not None)
+        key = self._checkpoint_keys[shard][partition]
+        connection = self._open(ALL_SHARDS)
+        connection.watch([key])
+        if connection.values()[key] == checkpoint.encode():
+            connection.send([pack(b"UNLINK", key)], 1)
+            METRICS.add(Metric.LOST_RECORDS_NOTICED, connection.finish() is not None)
+        connection.forget()
 
     def drop_caches(self) -> None:
         """See TimelineShards."""
@@ -151,102 +165,187 @@ class RedisShards:
 
     def apply(self, rounds: Iterable[Round], before: CheckpointRows, after: CheckpointRows) -> None:
         """See TimelineShards."""
-        expected: list[_ShardCheckpoints] = [of_shard(before, shard) for shard in ALL_SHARDS]
-        ends = [of_shard(after, shard) for shard in ALL_SHARDS]
-        for round_ in rounds:
+        partitions = list(before)
+        if not set(partitions) <= set(self._partitions):
             self.settle()
-            self._watch(round_, expected)
-            for shard, chunk in round_.items():
-                end = ends[shard]
-                expected[shard] = end if chunk.is_last else _within_batch(expected[shard], end)
-            self._send(round_, expected)
+            self._watch_ahead(partitions)
+        expected, ends = _encode(before, partitions), _encode(after, partitions)
+        for round_ in rounds:
+            groups = _group(round_)
+            self._watch(groups)
+            changed: list[Shard] = []
+            # Each connection gets its next transaction as soon as its last one is done, so that
+            # Redis is busy with those of the others meanwhile.
+            for group in groups:
+                changed += self._settle(group)
+                chunks = {shard: round_[shard] for shard in group if shard in round_}
+                changed += self._find_changed(group, chunks, partitions, expected)
+                if changed:
+                    break
+                for shard, chunk in chunks.items():
+                    expected[shard] = (
+                        ends[shard] if chunk.is_last else _within_batch(shard, before, after)
+                    )
+                self._send(group, chunks, partitions, expected)
+            if changed:
+                self._raise_mismatch([*changed, *self._settle_all()])
 
     def settle(self) -> None:
         """See TimelineShards."""
-        round_, self._under_way = self._under_way, {}
-        changed = []
-        for shard, chunk in round_.items():
-            connection = self._connections[shard]
-            # OK for MULTI, QUEUED for each command, and the reply to EXEC.
-            replies = connection.read(chunk.commands + self._stored_checkpoints + 2)[-1]
-            if replies is None:
-                changed.append(shard)
-                continue
-            for reply in replies:
-                if isinstance(reply, hiredis.ReplyError):
-                    raise ResponseError(str(reply))
-            self._trim(connection, chunk, replies)
-        if changed:
-            _raise_mismatch(changed)
+        if changed := self._settle_all():
+            self._raise_mismatch(changed)
 
-    def _watch(self, round_: Round, expected: Sequence[_ShardCheckpoints]) -> None:
-        """Make the round's transactions fail if a checkpoint changes before they are executed.
+    def _settle_all(self) -> list[Shard]:
+        return [shard for group in list(self._under_way) for shard in self._settle(group)]
+
+    def _settle(self, group: _Group) -> Collection[Shard]:
+        """Wait for the transaction of a group, if one is under way.
+
+        Returns:
+            The shards whose chunks had no effect, because a checkpoint had changed.
+        """
+        chunks = self._under_way.pop(group, None)
+        if chunks is None:
+            return ()
+        connection = self._connections[group]
+        replies = connection.finish()
+        if replies is None:
+            return chunks.keys()
+        if hiredis.ReplyError in set(map(type, replies)):
+            raise ResponseError(next(str(r) for r in replies if isinstance(r, hiredis.ReplyError)))
+        self._trim(connection, chunks.values(), replies)
+        return ()
+
+    def _raise_mismatch(self, shards: Sequence[Shard]) -> Never:
+        # What was read when the watches began is of no use to a caller that expects something else.
+        self._watch_ahead(self._partitions)
+        METRICS.add(Metric.CHECKPOINT_MISMATCH)
+        raise CheckpointMismatch(f"checkpoints changed in Redis in shards {shards}")
+
+    def _watch_ahead(self, partitions: Sequence[Partition]) -> None:
+        """Watch the checkpoints of these partitions from now on; no round may be under way."""
+        self._partitions = partitions
+        for connection in self._connections.values():
+            connection.forget()
+
+    def _watch(self, groups: Sequence[_Group]) -> None:
+        """Make sure that the connections of these groups watch the checkpoints of their shards.
 
         Raises:
-            CheckpointMismatch: A checkpoint is not the expected one. Nothing stays watched.
+            CheckpointMismatch: Redis refused the round under way.
         """
-        connections = self._open()
-        for shard in round_:
-            keys = self._checkpoint_keys(shard, expected[shard])
-            connections[shard].send(pack(b"WATCH", *keys) + pack(b"MGET", *keys))
-        changed = [
-            shard
-            for shard in round_
-            if connections[shard].read(2)[1]
-            != [checkpoint.encode() for checkpoint in expected[shard].values()]
-        ]
-        if changed:
-            for shard in round_:
-                connections[shard].send(pack(b"UNWATCH"), ignored_replies=1)
-            _raise_mismatch(changed)
+        unwatched = [group for group in groups if not self._open(group).is_watching]
+        if not unwatched:
+            return
+        # The round under way writes checkpoints that are to be watched.
+        self.settle()
+        for group in unwatched:
+            keys = [self._checkpoint_keys[s][p] for s in group for p in self._partitions]
+            self._connections[group].watch(keys)
 
-    def _send(self, round_: Round, checkpoints: Sequence[_ShardCheckpoints]) -> None:
-        """Send each chunk as a transaction that also stores the shard's checkpoints."""
-        for shard, chunk in round_.items():
-            keys = self._checkpoint_keys(shard, checkpoints[shard])
-            stored = zip(keys, checkpoints[shard].values(), strict=True)
-            sets = [pack(b"SET", key, checkpoint.encode()) for key, checkpoint in stored]
-            self._stored_checkpoints = len(sets)
-            self._connections[shard].send(
-                b"".join([pack(b"MULTI"), chunk.packed, *sets, pack(b"EXEC")])
-            )
-        self._under_way = round_
+    def _find_changed(
+        self,
+        group: _Group,
+        shards: Iterable[Shard],
+        partitions: Sequence[Partition],
+        expected: Sequence[_Stored],
+    ) -> list[Shard]:
+        """Return the shards of a group in which Redis does not hold the expected checkpoints."""
+        values = self._connections[group].values()
+        return [
+            shard
+            for shard in shards
+            if [values[self._checkpoint_keys[shard][p]] for p in partitions] != expected[shard]
+        ]
+
+    def _send(
+        self,
+        group: _Group,
+        chunks: Round,
+        partitions: Sequence[Partition],
+        checkpoints: Sequence[_Stored],
+    ) -> None:
+        """Send chunks as one transaction, which also stores the checkpoints of their shards."""
+        arguments: list[bytes] = []
+        for shard in chunks:
+            keys = self._checkpoint_keys[shard]
+            for partition, value in zip(partitions, checkpoints[shard], strict=True):
+                arguments += keys[partition], value
+        packed = chain.from_iterable(chunk.packed for chunk in chunks.values())
+        self._connections[group].send(
+            [*packed, pack(b"MSET", *arguments)],
+            sum(chunk.commands for chunk in chunks.values()) + 1,
+        )
+        self._under_way[group] = chunks
+        for other, connection in self._connections.items():
+            if other != group and not set(other).isdisjoint(group):
+                connection.forget()
 
     def _trim(
-        self, connection: BlockingRedisConnection, chunk: Chunk, replies: Sequence[Any]
+        self, connection: TransactionConnection, chunks: Iterable[Chunk], replies: Sequence[Any]
     ) -> None:
         """Trim lists that are too long because no reader has compacted them for a while.
 
         Args:
-            connection: The shard's connection.
-            chunk: A chunk that was executed.
-            replies: The replies to its commands. The reply to a push is the list's new length.
+            connection: The connection that executed the chunks.
+            chunks: The chunks.
+            replies: The replies to their commands. The reply to a push is the list's new length.
         """
-        first_push = chunk.commands - len(chunk.list_keys)
+        trims = []
         end = b"%d" % (self._max_list_length - 1)
-        trims = [
-            pack(b"LTRIM", key, b"0", end)
-            for key, length in zip(
-                chunk.list_keys, replies[first_push : chunk.commands], strict=True
-            )
-            if length > self._max_list_length
-        ]
+        at = 0
+        for chunk in chunks:
+            at += chunk.commands - sum(len(pushed.user_ids) for pushed in chunk.pushed)
+            for pushed in chunk.pushed:
+                lengths = replies[at : at + len(pushed.user_ids)]
+                at += len(lengths)
+                # A list is rarely too long, so most lengths are not looked at one by one.
+                if max(lengths, default=0) > self._max_list_length:
+                    trims += [
+                        pack(b"LTRIM", pushed.key(index), b"0", end)
+                        for index, length in enumerate(lengths)
+                        if length > self._max_list_length
+                    ]
         if trims:
             METRICS.add(Metric.LIST_TRIMMED, len(trims))
-            connection.send(b"".join(trims), ignored_replies=len(trims))
+            connection.send_unread(b"".join(trims), len(trims))
 
-    def _open(self) -> list[BlockingRedisConnection]:
-        # Appended one by one: if a connection fails, close() can return the earlier ones to the
-        # pool.
-        while len(self._connections) < SHARDS:
-            self._connections.append(BlockingRedisConnection(self._pool))
-        return self._connections
+    def _open(self, group: _Group) -> TransactionConnection:
+        connection = self._connections.get(group)
+        if connection is None:
+            connection = self._connections[group] = TransactionConnection(self._pool)
+        return connection
 
-    def _checkpoint_keys(self, shard: Shard, partitions: Iterable[Partition]) -> list[bytes]:
-        return [self._keys.checkpoint(shard, partition).encode() for partition in partitions]
+    def _use_keys(self, keys: Keys) -> None:
+        self._keys = keys
+        self._checkpoint_keys = [
+            [keys.checkpoint(shard, Partition(number)).encode() for number in range(PARTITIONS)]
+            for shard in ALL_SHARDS
+        ]
+        self._watch_ahead(())
 
 
-def _within_batch(checkpoints: _ShardCheckpoints, ends: _ShardCheckpoints) -> _ShardCheckpoints:
+def _group(round_: Round) -> list[_Group]:
+    """Return which shards of a round are written in one transaction."""
+    is_small = (
+        sum(chunk.commands for chunk in round_.values()) <= MAX_COMMANDS
+        and sum(map(len, chain.from_iterable(chunk.packed for chunk in round_.values())))
+        <= MAX_BYTES_TOGETHER
+    )
+    return [ALL_SHARDS] if is_small else [(shard,) for shard in round_]
+
+
+def _encode(rows: CheckpointRows, partitions: Sequence[Partition]) -> list[_Stored]:
+    """Return what Redis stores for checkpoints, by shard."""
+    by_partition = []
+    for partition in partitions:
+        # Most shards have the same checkpoint.
+        encoded = {checkpoint: checkpoint.encode() for checkpoint in set(rows[partition])}
+        by_partition.append([encoded[checkpoint] for checkpoint in rows[partition]])
+    return [list(of_shard) for of_shard in zip(*by_partition, strict=True)]
+
+
+def _within_batch(shard: Shard, before: CheckpointRows, after: CheckpointRows) -> _Stored:
     """Return the checkpoints of a shard that has applied only a part of the batch.
 
     It must already have the batch's LSN: a list that is built now must have the effect of that
@@ -255,12 +354,7 @@ def _within_batch(checkpoints: _ShardCheckpoints, ends: _ShardCheckpoints) -> _S
     of another's.
     """
     chunk_id = secrets.token_hex(8)
-    return {
-        partition: replace(checkpoint, lsn=ends[partition].lsn, chunk_id=chunk_id)
-        for partition, checkpoint in checkpoints.items()
-    }
-
-
-def _raise_mismatch(shards: Sequence[Shard]) -> None:
-    METRICS.add(Metric.CHECKPOINT_MISMATCH)
-    raise CheckpointMismatch(f"checkpoints changed in Redis in shards {shards}")
+    return [
+        replace(row[shard], lsn=after[partition][shard].lsn, chunk_id=chunk_id).encode()
+        for partition, row in before.items()
+    ]

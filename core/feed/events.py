@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from fanfare.events.v1.events_pb2 import FeedEvent
 from google.protobuf.message import DecodeError
@@ -12,13 +13,13 @@ from google.protobuf.message import DecodeError
 REPLAYED_HEADER = "replayed"
 
 # The ids that each kind of event must have. The first is the user whose id is the record's key.
-_IDS: dict[str, Callable[[FeedEvent], tuple[int, ...]]] = {
-    "tweet_created": lambda e: (e.tweet_created.tweet.user_id, e.tweet_created.tweet.id),
-    "tweet_updated": lambda e: (e.tweet_updated.tweet.user_id, e.tweet_updated.tweet.id),
-    "tweet_deleted": lambda e: (e.tweet_deleted.user_id, e.tweet_deleted.tweet_id),
-    "user_followed": lambda e: (e.user_followed.followed_id, e.user_followed.follower_id),
-    "user_unfollowed": lambda e: (e.user_unfollowed.followed_id, e.user_unfollowed.follower_id),
-    "user_deleted": lambda e: (e.user_deleted.user_id,),
+_IDS: dict[str, Callable[[Any], tuple[int, ...]]] = {
+    "tweet_created": lambda change: (change.tweet.user_id, change.tweet.id),
+    "tweet_updated": lambda change: (change.tweet.user_id, change.tweet.id),
+    "tweet_deleted": lambda change: (change.user_id, change.tweet_id),
+    "user_followed": lambda change: (change.followed_id, change.follower_id),
+    "user_unfollowed": lambda change: (change.followed_id, change.follower_id),
+    "user_deleted": lambda change: (change.user_id,),
 }
 
 
@@ -39,11 +40,12 @@ def parse(value: bytes) -> FeedEvent:
     kind = event.WhichOneof("event")
     if kind is None:
         raise UnreadableEventError("unknown kind of event")
-    if min(_IDS[kind](event)) <= 0:
+    if min(_IDS[kind](getattr(event, kind))) <= 0:
         raise UnreadableEventError(f"{kind} event without its ids")
     return event
 
 
 def user_of(event: FeedEvent) -> int:
     """Return the user whose id is the record's key: the tweet's author, or the followed user."""
-    return _IDS[event.WhichOneof("event") or ""](event)[0]
+    kind = event.WhichOneof("event") or ""
+    return _IDS[kind](getattr(event, kind))[0]

@@ -6,7 +6,6 @@ values of another history, or of another installation that uses the same Redis.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.feed.sharding import PARTITIONS, Partition, Shard, shard_of
@@ -34,8 +33,8 @@ class Keys:
         """Return the key of a timeline list."""
         return f"{self.prefix}{{{list_.shard}}}:{list_.kind}:{list_.user_id}"
 
-    def for_lists(self, kind: ListKind, shard: Shard, user_ids: Iterable[int]) -> list[bytes]:
-        """Return the keys of lists of one kind.
+    def lists_start(self, kind: ListKind, shard: Shard) -> bytes:
+        """Return what the keys of lists of one kind have before the user's id.
 
         The fan-out needs up to a million keys for one tweet. Creating a TimelineList for each would
         take longer than the rest of its work.
@@ -43,10 +42,8 @@ class Keys:
         Args:
             kind: the kind of all the lists.
             shard: the shard of all the users.
-            user_ids: the users.
         """
-        start = f"{self.prefix}{{{shard}}}:{kind}:".encode()
-        return [b"%b%d" % (start, user_id) for user_id in user_ids]
+        return f"{self.prefix}{{{shard}}}:{kind}:".encode()
 
     def tweet(self, tweet_id: int) -> str:
         """Return the key of a tweet's entry in the tweet cache."""

@@ -1,7 +1,8 @@
 """How keys in Redis are divided into shards, and events in Kafka into partitions.
 
-Each key in Redis has the shard of its user or tweet as its hash tag. A transaction or script uses
-keys of one shard only, so that a Redis Cluster can hold the shards on different nodes.
+Each key in Redis has the shard of its user or tweet as its hash tag. A script uses keys of one
+shard only, and the fan-out can use a transaction for each shard, so that a Redis Cluster can hold
+the shards on different nodes.
 """
 
 from __future__ import annotations

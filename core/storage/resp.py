@@ -7,11 +7,15 @@ copies the bytes into every command that needs it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, cast
+
+import hiredis
 
 
 def pack(*arguments: bytes) -> bytes:
     """Return a packed command, of which the first argument is the name."""
-    return b"*%d\r\n%b" % (len(arguments), pack_arguments(arguments))
+    packed: bytes = hiredis.pack_command(cast("tuple[Any]", arguments))
+    return packed
 
 
 def pack_arguments(arguments: Iterable[bytes]) -> bytes:
@@ -19,12 +23,11 @@ def pack_arguments(arguments: Iterable[bytes]) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
 
 
-def pack_lpushx(key: bytes, packed_ids: bytes, count: int) -> bytes:
-    """Return a packed LPUSHX, which pushes ids to a list if it exists.
+def pack_lpushx_start(key_length: int, count: int) -> bytes:
+    """Return an LPUSHX up to its key, which is followed by a line end and by packed arguments.
 
     Args:
-        key: the list's key.
-        packed_ids: the ids, from pack_arguments().
-        count: how many ids there are.
+        key_length: the length of the list's key.
+        count: how many ids are pushed if the list exists.
     """
-    return b"*%d\r\n$6\r\nLPUSHX\r\n$%d\r\n%b\r\n%b" % (count + 2, len(key), key, packed_ids)
+    return b"*%d\r\n$6\r\nLPUSHX\r\n$%d\r\n" % (count + 2, key_length)

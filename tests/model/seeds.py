@@ -30,7 +30,7 @@ BROKEN = {
     "follows_before_pushes": Recorded("edges", 15),
     "lost_records_wipe": Recorded("kafka", 0),
     "caches_dropped_with_checkpoints": Recorded("redis", 24),
-    "created_at_end": Recorded("old offsets", 19),
+    "created_at_end": Recorded("old offsets", 27),
     "unreadable_end_a_batch": Recorded("unreadable", 95),
     "unreadable_move_lsn": Recorded("unreadable", 124),
     "unreadable_drop_all": Recorded("unreadable", 5),

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from model.batch import Command
 from model.events import SHARDS
-from model.redis import LENGTH, TRIM_SLACK, Space
+from model.redis import LENGTH, TRIM_SLACK, CheckpointKey, Space
 from model.world import Steps, ViolationError, World
 
 from core.feed.checkpoints import Checkpoint
 
+LARGE = 10
+"""A batch of more commands goes over other connections, which begin to watch then."""
 Checkpoints = dict[int, Checkpoint]
 """One shard's checkpoints by partition."""
 
@@ -22,12 +24,37 @@ class Shards:
     def __init__(self, world: World, name: str) -> None:
         self.world = world
         self.name = name
-        self.history = ""
+        self._history = ""
         self._incarnation = world.redis.incarnation
+        self._seen: dict[CheckpointKey, Checkpoint | None] = {}
+        """What the connections watch, with the values that were read then."""
+        self._watched: dict[CheckpointKey, int | None] = {}
+        """How often each of them had been written."""
+        self._was_large = False
 
     def connect(self) -> None:
         """Connect again."""
         self._incarnation = self.world.redis.incarnation
+        self._forget()
+
+    @property
+    def history(self) -> str:
+        """The worker's history."""
+        return self._history
+
+    def enter(self, history: str) -> None:
+        """Use the keys of this history."""
+        self._history = history
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen.clear()
+        self._watched.clear()
+
+    def _watch(self, key: CheckpointKey) -> None:
+        """WATCH a checkpoint, then read it."""
+        self._watched[key] = self.space.writes.get(key)
+        self._seen[key] = self.space.checkpoints.get(key)
 
     @property
     def space(self) -> Space:
@@ -35,12 +62,14 @@ class Shards:
         return self.world.space(self.history)
 
     def look(self, partitions: Sequence[int]) -> Steps[dict[tuple[int, int], Checkpoint | None]]:
-        """Return the stored checkpoints by (shard, partition)."""
+        """Return the stored checkpoints by (shard, partition), and watch them from now on."""
+        self._forget()
         found = {}
         for shard in range(SHARDS):
             self.check()
             for partition in partitions:
-                found[shard, partition] = self.space.checkpoints.get((shard, partition))
+                self._watch((shard, partition))
+                found[shard, partition] = self._seen[shard, partition]
             yield
         return found
 
@@ -48,6 +77,7 @@ class Shards:
         """Remove a checkpoint whose next records are lost, if it is still this one."""
         space = self.space
         key = (shard, partition)
+        self._forget()
         self.check()
         writes = space.writes.get(key)
         if space.checkpoints.get(key) != checkpoint:
@@ -93,6 +123,8 @@ class Shards:
         """Apply the work and move the checkpoints; return whether all were the expected ones."""
         size = self.world.rng.choice(self.world.chunk_sizes)
         chunks = [_cut(commands, size) for commands in work]
+        is_large = sum(map(len, work)) > LARGE
+        watches_ahead, self._was_large = is_large == self._was_large, is_large
         expected = list(before)
         mismatched = False
         for at in range(max(map(len, chunks))):
@@ -100,7 +132,10 @@ class Shards:
                 if at < len(chunks[shard]):
                     last = at == len(chunks[shard]) - 1
                     end = self._end_of_chunk(expected[shard], after[shard], last=last)
-                    moved = yield from self._execute(shard, chunks[shard][at], expected[shard], end)
+                    moved = yield from self._execute(
+                        *(shard, chunks[shard][at], expected[shard], end),
+                        watches_ahead=watches_ahead and at == 0,
+                    )
                     expected[shard] = end
                     if not moved:
                         mismatched = True
@@ -124,17 +159,37 @@ class Shards:
         commands: Sequence[Command],
         before: Checkpoints,
         after: Checkpoints,
+        *,
+        watches_ahead: bool,
     ) -> Steps[bool]:
-        """Run a transaction if the checkpoints are the expected ones, and stay so until it runs."""
+        """Run a transaction if the checkpoints are the expected ones, and stay so until it runs.
+
+        They were read when the one before had run, perhaps long ago, and have been watched since.
+
+        Args:
+            shard: The shard.
+            commands: The commands of the transaction.
+            before: The expected checkpoints.
+            after: The checkpoints that the transaction stores.
+            watches_ahead: Whether the checkpoints are watched already. They are not when the round
+                goes over other connections than the one before, because of its size.
+        """
         space = self.space
-        is_compared = self.world.rules.checkpoints_compared
+        rules = self.world.rules
         self.check()
-        writes = {p: space.writes.get((shard, p)) for p in before}
-        if is_compared and any(space.checkpoints.get((shard, p)) != f for p, f in before.items()):
+        keys = {(shard, partition) for partition in before}
+        for key in keys if not watches_ahead else keys - self._seen.keys():
+            self._watch(key)
+        watched = {key: self._watched[key] for key in keys}
+        expected = {(shard, partition): checkpoint for partition, checkpoint in before.items()}
+        if rules.checkpoints_compared and any(self._seen[k] != c for k, c in expected.items()):
+            self._forget()
             return False
         yield
         self.check()
-        if is_compared and any(space.writes.get((shard, p)) != n for p, n in writes.items()):
+        is_written = any(space.writes.get(key) != writes for key, writes in watched.items())
+        if rules.checkpoints_compared and is_written:
+            self._forget()
             return False
         lengths = [command.run(space) for command in commands]
         for partition, checkpoint in after.items():
@@ -146,6 +201,8 @@ class Shards:
         )
         yield
         self.check()
+        for key in watched:
+            self._watch(key)
         for command, length in zip(commands, lengths, strict=True):
             if command.list is not None and (length or 0) > LENGTH + TRIM_SLACK:
                 space.trim(command.list)

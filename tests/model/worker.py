@@ -70,7 +70,7 @@ class Worker:
             self._forget(self._assigned)
             self._history = history
             if history is not None:
-                self._shards.history = history
+                self._shards.enter(history)
                 yield from self._shards.remove_ended(relay.ended)
 
     def _poll(self) -> None:

@@ -208,7 +208,7 @@ class FakeShards:
 
     def _execute(self, transaction: _Transaction) -> None:
         reader = hiredis.Reader()
-        reader.feed(transaction.chunk.packed)
+        reader.feed(b"".join(transaction.chunk.packed))
         for _ in range(transaction.chunk.commands):
             command: list[bytes] = reader.gets()
             if self.redis.execute(command) > self._max_list_length:

@@ -22,8 +22,9 @@ from core.feed.history import Lsn
 from core.feed.sharding import SHARDS, Partition, Shard
 from core.feed.timeline_lists import SEPARATOR, TRIM_SLACK, TimelineList, author_list, home_list
 from core.storage.resp import pack
+from fanout_worker import shards as worker_shards
 from fanout_worker.checkpoints import CheckpointMismatch
-from fanout_worker.chunks import ALL_SHARDS, Chunk, Command, Round, cut_into_rounds
+from fanout_worker.chunks import ALL_SHARDS, Chunk, Commands, Round, cut_into_rounds
 from fanout_worker.commands import dropped_lists, push, tweet_cache_command, unlink
 from fanout_worker.protocols import TimelineShards
 from fanout_worker.records import Record
@@ -55,14 +56,26 @@ class Case:
         for shard, partition in itertools.product(ALL_SHARDS, partitions):
             self.shards.create_checkpoint(shard, partition, START)
 
+    def apply(
+        self,
+        rounds: Iterable[Round],
+        before: dict[Partition, list[Checkpoint]],
+        after: dict[Partition, list[Checkpoint]],
+    ) -> None:
+        """Apply rounds and wait for them; whether a mismatch is found by the wait is not said."""
+        self.shards.apply(rounds, before, after)
+        self.shards.settle()
+
     def stored(self, partition: Partition) -> set[Checkpoint | None]:
         """Return the distinct checkpoints of a partition."""
         return set(self.shards.read_checkpoints([partition])[partition])
 
 
-@pytest.fixture(params=["valkey", "fake"])
-def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+@pytest.fixture(params=["valkey", "valkey, large rounds", "fake"])
+def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
     """Return a case for each kind of server, with keys of its own."""
+    if request.param == "valkey, large rounds":
+        monkeypatch.setattr(worker_shards, "MAX_COMMANDS", -1)
     prefix = f"contract-{uuid.uuid4().hex}:"
     if request.param == "fake":
         fake = FakeRedis()
@@ -89,16 +102,21 @@ def _rows(checkpoint: Checkpoint, *partitions: Partition) -> dict[Partition, lis
     return {partition: [checkpoint] * SHARDS for partition in partitions}
 
 
-def _round(commands: Mapping[int, list[Command]]) -> list[Round]:
+def _round(commands: Mapping[int, list[Commands]]) -> list[Round]:
     """Return rounds that apply the commands of each shard, with a last chunk for every shard."""
     by_shard = {shard: iter(commands.get(shard, [])) for shard in ALL_SHARDS}
     return list(cut_into_rounds(by_shard, is_last=True))
 
 
-def _push(key: str, ids: Iterable[int]) -> Command:
-    packed = [b"%d" % id_ for id_ in ids]
-    arguments = b"".join(b"$%d\r\n%b\r\n" % (len(id_), id_) for id_ in packed)
-    return push(key.encode(), arguments, len(packed))
+def _push(key: str, ids: Iterable[int]) -> Commands:
+    start, _, user_id = key.encode().rpartition(b":")
+    return push(start + b":", int(user_id), [b"%d" % id_ for id_ in ids])
+
+
+def _part(command: Commands) -> Chunk:
+    """Return a chunk that is not the last, with one push."""
+    assert command.pushed is not None
+    return Chunk([command.packed], 1, [command.pushed], is_last=False)
 
 
 class TestTimelineShards:
@@ -143,8 +161,7 @@ class TestTimelineShards:
         key = case.cache(home_list(21))
 
         def fail_after_a_part() -> Iterator[Round]:
-            command = _push(key, [8])
-            yield {Shard(5): Chunk(command.packed, 1, [key.encode()], is_last=False)}
+            yield {Shard(5): _part(_push(key, [8]))}
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -165,9 +182,7 @@ class TestTimelineShards:
         end = replace(END, lsn=START.lsn)
 
         def parts(*ids: int) -> list[Round]:
-            pushes = [_push(key, [id_]) for id_ in ids]
-            chunks = [Chunk(push.packed, 1, [key.encode()], is_last=False) for push in pushes]
-            return [{Shard(5): chunk} for chunk in chunks]
+            return [{Shard(5): _part(_push(key, [id_]))} for id_ in ids]
 
         def be_overtaken() -> Iterator[Round]:
             yield from parts(8)
@@ -180,17 +195,15 @@ class TestTimelineShards:
             yield from parts(9)
 
         with pytest.raises(CheckpointMismatch):
-            case.shards.apply(be_overtaken(), _rows(START, P0), _rows(end, P0))
-        case.shards.settle()
+            case.apply(be_overtaken(), _rows(START, P0), _rows(end, P0))
         assert case.data.elements(key) == [b"9", b"8", b"8", b"=", b"0"]
 
     def test_several_rounds_follow_one_another(self, case: Case) -> None:
         """The second round expects what the first one stored."""
         case.create_checkpoints(P0)
         key = case.cache(home_list(21))
-        first = _push(key, [8])
         rounds: list[Round] = [
-            {Shard(5): Chunk(first.packed, 1, [key.encode()], is_last=False)},
+            {Shard(5): _part(_push(key, [8]))},
             *_round({5: [_push(key, [9])]}),
         ]
         case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
@@ -206,10 +219,37 @@ class TestTimelineShards:
         case.other.settle()
         rounds = _round({5: [_push(key, [8])]})
         with pytest.raises(CheckpointMismatch):
-            case.shards.apply(rounds, _rows(START, P0, P3), _rows(END, P0, P3))
-        case.shards.settle()
+            case.apply(rounds, _rows(START, P0, P3), _rows(END, P0, P3))
         assert (case.stored(P0), case.stored(P3)) == ({END}, {START})
         assert case.data.elements(key) == [b"=", b"0"]
+
+    def test_a_batch_of_another_worker_between_two_batches_is_noticed(self, case: Case) -> None:
+        """However long ago this worker read the checkpoints, and whatever it expects next."""
+        case.create_checkpoints(P0, P3)
+        key = case.cache(home_list(21))
+        case.stored(P0)
+        case.shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+        case.shards.settle()
+        case.other.apply(_round({}), _rows(END, P0), _rows(START, P0))
+        case.other.settle()
+        with pytest.raises(CheckpointMismatch):
+            case.apply(_round({5: [_push(key, [8])]}), _rows(END, P0), _rows(START, P0))
+        assert (case.stored(P0), case.data.elements(key)) == ({START}, [b"=", b"0"])
+
+    def test_small_and_large_rounds_alternate(self, case: Case) -> None:
+        """They are sent in different ways, and none takes another for a write of another worker."""
+        case.create_checkpoints(P0)
+        key = case.cache(home_list(21))
+        large = [*range(10**17, 10**17 + 25_000)]
+        before = START
+        for number, ids in enumerate(([1], large, [2], large, large, [3], [4]), 1):
+            after = replace(START, offset=number)
+            rounds = _round({5: [_push(key, ids)]})
+            case.shards.apply(rounds, _rows(before, P0), _rows(after, P0))
+            before = after
+        case.shards.settle()
+        assert case.stored(P0) == {after}
+        assert case.data.elements(key)[:3] == [b"4", b"3", b"%d" % large[-1]]
 
     def test_shards_are_usable_after_a_mismatch(self, case: Case) -> None:
         """The worker loads the checkpoints and goes on, on the same connections."""
@@ -324,10 +364,15 @@ class TestTimelineShards:
         assert case.stored(P0) in ({START}, {END}, {START, END})
 
 
+@pytest.mark.parametrize("is_large", [False, True])
 def test_a_checkpoint_that_changes_under_way_refuses_the_transaction(
-    fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch
+    fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch, *, is_large: bool
 ) -> None:
-    """Between WATCH and EXEC another client writes the checkpoint, even with the same value."""
+    """Between WATCH and EXEC another client writes the checkpoint, even with the same value.
+
+    The other shards of a small round are refused with it, since they are in one transaction.
+    """
+    monkeypatch.setattr(worker_shards, "MAX_COMMANDS", -1 if is_large else 1000)
     prefix = f"contract-{uuid.uuid4().hex}:"
     shards = RedisShards(fanfare.settings.redis_address(), prefix, LENGTH, 5.0)
     shards.enter_history(HISTORY)
@@ -344,7 +389,8 @@ def test_a_checkpoint_that_changes_under_way_refuses_the_transaction(
     with pytest.raises(CheckpointMismatch):
         shards.settle()
     row = shards.read_checkpoints([P0])[P0]
-    assert row == [START if shard == 5 else END for shard in ALL_SHARDS]
+    others = END if is_large else START
+    assert row == [START if shard == 5 else others for shard in ALL_SHARDS]
     shards.remove_histories([HISTORY])
     shards.close()
 
@@ -356,7 +402,7 @@ def test_a_command_that_fails_is_an_error(fanfare: Fanfare) -> None:
     shards.enter_history(HISTORY)
     for shard in ALL_SHARDS:
         shards.create_checkpoint(shard, P0, START)
-    wrong = Command(pack(b"LPUSHX", shards.keys.checkpoint(Shard(5), P0).encode(), b"1"))
+    wrong = Commands(pack(b"LPUSHX", shards.keys.checkpoint(Shard(5), P0).encode(), b"1"))
     shards.apply(_round({5: [wrong]}), _rows(START, P0), _rows(END, P0))
     with pytest.raises(ResponseError):
         shards.settle()
@@ -368,7 +414,11 @@ def test_failed_connection_attempts_do_not_exhaust_the_pool(
     fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis dies while the worker connects; after close() all connections are available again."""
-    shards = RedisShards(fanfare.settings.redis_address(), "contract:", 800, 5.0)
+    monkeypatch.setattr(worker_shards, "MAX_COMMANDS", -1)  # a connection for each shard
+    prefix = f"contract-{uuid.uuid4().hex}:"
+    shards = RedisShards(fanfare.settings.redis_address(), prefix, 800, 5.0)
+    for shard in ALL_SHARDS:
+        shards.create_checkpoint(shard, P0, START)
     pool: Any = shards._pool
     connect, calls = pool.get_connection, itertools.count(1)
 
@@ -381,7 +431,10 @@ def test_failed_connection_attempts_do_not_exhaust_the_pool(
         patch.setattr(pool, "get_connection", fail_at_the_eighth)
         for _ in range(10):
             with pytest.raises(redis.ConnectionError):
-                shards.read_checkpoints([P0])
+                shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
             shards.close()
-    assert len(shards.read_checkpoints([P0])[P0]) == SHARDS
+    shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+    shards.settle()
+    assert set(shards.read_checkpoints([P0])[P0]) == {END}
+    shards.remove_histories([""])
     shards.close()

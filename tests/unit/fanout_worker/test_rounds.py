@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from core.feed.keys import Keys
 from core.feed.sharding import Shard, shard_of
 from core.feed.timeline_lists import author_list, home_list
-from fanout_worker import chunks, rounds
+from fanout_worker import chunks, pushes, rounds
 from fanout_worker.chunks import ALL_SHARDS, Chunk
 from fanout_worker.followers import FollowerPages
 from fanout_worker.records import Record
@@ -40,11 +40,11 @@ def _array(ids: Iterable[int]) -> FollowerPages:
 def _unpacked(chunk: Chunk) -> list[Command]:
     """Return a chunk's commands as Redis reads them; packed commands look like packed replies."""
     reader = hiredis.Reader()
-    reader.feed(chunk.packed)
+    reader.feed(b"".join(chunk.packed))
     commands: list[Command] = [reader.gets() for _ in range(chunk.commands)]
     assert reader.gets() is False
-    pushes = commands[chunk.commands - len(chunk.list_keys) :]
-    assert [command[1] for command in pushes] == chunk.list_keys
+    keys = [pushed.key(index) for pushed in chunk.pushed for index in range(len(pushed.user_ids))]
+    assert [command[1] for command in commands[chunk.commands - len(keys) :]] == keys
     return commands
 
 
@@ -105,6 +105,8 @@ def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks respect the limits of commands and ids, and together have every delivery."""
     monkeypatch.setattr(chunks, "MAX_COMMANDS", 3)
     monkeypatch.setattr(chunks, "MAX_IDS", 6)
+    monkeypatch.setattr(pushes, "PIECE_PUSHES", 2)
+    monkeypatch.setattr(pushes, "PIECE_IDS", 5)
     monkeypatch.setattr(rounds, "MAX_PAIRS", 50)
     crowd = np.arange(1, 200)
     pages = {3: (crowd[:90], crowd[90:]), 4: _array(range(1, 200, 3))}
@@ -131,7 +133,7 @@ def test_only_the_shards_that_need_it_get_a_batch() -> None:
 def test_a_batch_without_commands_moves_every_checkpoint() -> None:
     """Records that do not count are passed in one round with an empty chunk for every shard."""
     (round_,) = make_rounds((), {}, KEYS, 60)
-    assert round_ == dict.fromkeys(ALL_SHARDS, Chunk(b"", 0, [], is_last=True))
+    assert round_ == dict.fromkeys(ALL_SHARDS, Chunk([], 0, [], is_last=True))
 
 
 def test_a_crossing_drops_the_followers_lists() -> None:
