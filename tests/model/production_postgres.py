@@ -9,7 +9,7 @@ from typing import Any
 from fanfare.common.v1 import common_pb2 as pb
 from helpers.fakes.read_postgres import EPOCH, with_answer
 from helpers.fakes.steps import others_run
-from model import reader
+from model import lists, reader
 from model.events import Tweet
 from model.postgres import Moment, Postgres, Replica, SessionLostError, Snapshot
 from model.redis import home
@@ -144,7 +144,7 @@ def _home_timeline(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
 
 
 def _newest_ids(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
-    ids, pulled = reader.base(home(asked["user_id"]), now)
+    ids, pulled = lists.base(home(asked["user_id"]), now)
     return [{"ids": ids, "pull_authors": pulled}]
 
 

@@ -19,8 +19,8 @@ from collections.abc import (
 from typing import ParamSpec, TypeVar, cast
 
 from helpers.fakes.steps import others_run
-from model import reader
 from model.events import SHARDS, Tweet
+from model.lists import applied
 from model.postgres import FROM_THE_TOP, Moment
 from model.production_postgres import PrimarySession, ReplicaSession, Server, message_of, tweet_in
 from model.redis import (
@@ -245,7 +245,7 @@ class _Cache:
         """Return what has been applied to these shards, mapped to the fewer shards of the model."""
         known = self.history
         found = [
-            await self.ask(reader.applied, self._world, known, shard)
+            await self.ask(applied, self._world, known, shard)
             for shard in sorted({shard % SHARDS for shard in shards})
         ]
         lsns = [histories.Lsn(lsn) for lsn in found if lsn is not None]
