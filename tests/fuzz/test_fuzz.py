@@ -115,7 +115,8 @@ def test_no_request_makes_a_service_fail(filled: Fuzzed, method: MethodDescripto
     outcomes = _call(filled, method, SETTINGS)
     # Otherwise the strategies are useless: no request reaches the method, or none is refused.
     assert set(outcomes) - REFUSED_EARLY
-    assert set(outcomes) - {"OK"}
+    if method.input_type.fields:  # an empty request of anybody may be right every time
+        assert set(outcomes) - {"OK"}
 
 
 @pytest.mark.timeout(3600)
