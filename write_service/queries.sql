@@ -347,8 +347,8 @@ noted AS (
 SELECT CASE WHEN epoch >= %(epoch)s THEN epoch = %(epoch)s AND is_at_history END FROM newest
 
 -- name: use_index_scans
--- For the session of a relay. The generic plans save the planning, and without jit, no version of Postgres
--- compiles a plan because its cost is infinite, where a table has to be read as a whole after all.
+-- For the session of a relay. Generic plans save the planning. Where a table has no index to use, versions before
+-- 18 estimate a very high cost for reading it, which would have them compile the plan; hence no jit.
 SELECT set_config('plan_cache_mode', 'force_generic_plan', false), set_config('enable_seqscan', 'off', false),
     set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false)
 
