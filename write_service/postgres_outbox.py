@@ -76,6 +76,10 @@ class PostgresOutbox:
         # Marking events as sent need not wait for the disk. If a crash of Postgres undoes the
         # latest markings, the events are sent again in order, as after a crash of the relay.
         self._connection.execute("SET synchronous_commit = off")
+        # Every statement of a relay finds its rows by an index. Postgres would read all of a small
+        # table instead, or in unsent_events the index entries of all events that were sent since
+        # the last vacuum: only a plain index scan notes which entries are dead, and skips them.
+        self._connection.execute(SQL["use_index_scans"])
 
     def close(self) -> None:
         """Close the connection, which releases the relay lock."""

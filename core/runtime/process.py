@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import resource
@@ -21,6 +22,9 @@ from core.runtime.tasks import running
 from core.settings import Settings, SettingsError, load_settings
 
 LOG = logging.getLogger(__name__)
+# How many objects are created, and not deleted, before Python looks for garbage among them. Its
+# default of 700 is less than the objects of one batch.
+GARBAGE_THRESHOLD = 5000
 
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
@@ -63,7 +67,19 @@ def run(serve: Serve) -> None:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         with suppress(OSError, ValueError):  # some systems report a limit that they do not allow
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        _spare_garbage_collector()
         uvloop.run(_serve_until_signal(serve, settings))
+
+
+def _spare_garbage_collector() -> None:
+    """Have Python's garbage collector look at fewer objects, and less often.
+
+    Most objects of a process are those of its modules, which exist until it ends. While batches of
+    tweets were created, the collector used to go through all of them again and again. That was a
+    sixth of the process's CPU, and each time nothing else ran for 55 ms.
+    """
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
 
 
 @contextmanager
