@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import neg
 
 from core.errors import DatabaseUnavailableError, FanfareError, UserNotFoundError
 from core.feed.history import OtherHistoryError
@@ -184,7 +186,7 @@ class HomeTimelines:
 
         None if the window does not reach down to them.
         """
-        ids = [id_ for id_ in window.ids if id_ < before]
+        ids = window.ids[bisect_right(window.ids, -before, key=neg) :]
         page: dict[int, bytes] = {}
         at = 0
         while len(page) < wanted and at < len(ids):
