@@ -104,8 +104,7 @@ class ListBuilder:
                 many builds are under way, the fan-out dropped them, or a checkpoint is absent.
             UserNotFoundError: a list is the home timeline of a user who does not exist.
         """
-        now = self._clock()
-        if any(now < self._paused_until.get(list_.shard, 0) for list_ in lists):
+        if any(self._is_paused(list_.shard) for list_ in lists):
             raise ListNotReadyError
         if self._builders >= MAX_BUILDERS:
             if len(lists) > 1:
@@ -136,6 +135,11 @@ class ListBuilder:
         if self._clock() - begun > BUILD_SECONDS:
             removed = await self._cache.abandon_builds([list_], build_lease)
             METRICS.add(Metric.BUILD_ABANDONED, removed)
+
+    def _is_paused(self, shard: Shard) -> bool:
+        # If much more is left than a pause has, it was made before the clock was set back.
+        left = self._paused_until.get(shard, 0) - self._clock()
+        return 0 < left < 2 * PAUSE_SECONDS
 
     async def _built_with_others(self, list_: TimelineList) -> Window:
         """Wait until the list was built together with those of other reads.
