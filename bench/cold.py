@@ -40,7 +40,7 @@ def cold(bench: Bench) -> list[Figure]:
             return [tweet.id for tweet in answer.tweets]
 
         def sql(user: int) -> None:
-            page = {"user_id": user, "before": FROM_THE_TOP, "count": length}
+            page = {"user_ids": [user], "before": FROM_THE_TOP, "count": length}
             cursor = connection.execute(query, page)
             cursor.fetchall()
 

@@ -24,8 +24,12 @@ SQL = load_queries("read_service")
 # wait until the pool gives up connecting to it.
 REPLICA_FAILURES_TO_OPEN = 3
 REPLICA_OPEN_SECONDS = 5.0
-# The queries that read rows for each of the users that somebody follows.
-EXPENSIVE = frozenset({"home_timeline", "newest_ids", "newest_ids_of_authors"})
+# The queries that are not cheap.
+COSTS = {
+    "home_timeline": Cost.EXPENSIVE,
+    "newest_ids": Cost.BUILD,
+    "newest_ids_of_authors": Cost.BUILD,
+}
 
 
 class RowWithId(Protocol):
@@ -153,7 +157,7 @@ def _note_replica_down(error: Exception) -> None:
 
 
 def _cost(query: str) -> Cost:
-    return Cost.EXPENSIVE if query in EXPENSIVE else Cost.CHEAP
+    return COSTS.get(query, Cost.CHEAP)
 
 
 @cache

@@ -7,6 +7,7 @@ and a Redis that does not answer are left to HomeTimelines.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 
 from core.feed.timeline_lists import home_list, newest_ids
 from core.runtime.metrics import METRICS, Metric
@@ -14,6 +15,19 @@ from read_service.lists import head_length
 from read_service.local_timelines import LocalTimelines
 from read_service.protocols import CacheUnavailableError, TimelineCache, TweetPage
 from read_service.tweets import TweetReader
+
+
+class Missing(Enum):
+    """Why there is no page, where that is worth knowing."""
+
+    LIST = auto()
+    """The list is absent."""
+
+
+Found = TweetPage | Missing | None
+"""A page; None or the reason if it must be read in another way."""
+Ids = Sequence[int] | Missing | None
+"""The newest ids of a timeline; None or the reason if its list must be read in another way."""
 
 
 class FirstPages:
@@ -24,8 +38,8 @@ class FirstPages:
         self._tweets = tweets
         self._local = local
 
-    async def page(self, user_id: int, limit: int) -> TweetPage | None:
-        """Return a first page; None if it must be read in another way.
+    async def page(self, user_id: int, limit: int) -> Found:
+        """Return a first page, unless it must be read in another way.
 
         This is the hot path. A timeline that is kept in this process costs no more than a barrier,
         which it shares with all calls of the same turn of the event loop.
@@ -36,7 +50,7 @@ class FirstPages:
             return (await self.pages([user_id], limit))[0]
         try:
             await self._cache.barrier()
-            page = local.page(user_id, limit)
+            page: Found = local.page(user_id, limit)
             if page is None and local.has(user_id, limit):  # a tweet has changed
                 page = (await self._pages([user_id], {}, limit))[0]
             elif page is None:  # the list has changed
@@ -45,8 +59,8 @@ class FirstPages:
             return None
         return page
 
-    async def pages(self, user_ids: Sequence[int], limit: int) -> Sequence[TweetPage | None]:
-        """Return first pages; None for each that must be read in another way.
+    async def pages(self, user_ids: Sequence[int], limit: int) -> Sequence[Found]:
+        """Return first pages, but those that must be read in another way.
 
         The lists that are not kept in this process are read in one round trip, which is also the
         barrier for the others. Tweets that are not in the local tweet cache cost another one.
@@ -54,7 +68,7 @@ class FirstPages:
         local = self._local
         local.begin_period(self._cache.touch_period)
         absent = [user_id for user_id in user_ids if not local.has(user_id, limit)]
-        found: Mapping[int, Sequence[int] | None] = {}
+        found: Mapping[int, Ids] = {}
         try:
             if absent:
                 found = await self._read_lists(absent, limit)
@@ -65,15 +79,16 @@ class FirstPages:
             return [None] * len(user_ids)
 
     async def _pages(
-        self, user_ids: Sequence[int], found: Mapping[int, Sequence[int] | None], limit: int
-    ) -> Sequence[TweetPage | None]:
+        self, user_ids: Sequence[int], found: Mapping[int, Ids], limit: int
+    ) -> Sequence[Found]:
         """Return pages of the ids that were found in lists, and for other users of those kept here.
 
         The caller has waited for a barrier since its call arrived.
         """
-        pages: dict[int, TweetPage | None] = {}
+        pages: dict[int, Found] = {}
         ids: dict[int, Sequence[int]] = {}
         for user_id in user_ids:
+            newest: Ids
             if user_id in found:
                 newest = found[user_id]
             elif (page := self._local.page(user_id, limit)) is not None:
@@ -81,32 +96,33 @@ class FirstPages:
                 continue
             else:  # the list has changed, or one of the tweets
                 newest = self._local.ids(user_id, limit)
-            if newest is not None:
+            if newest is Missing.LIST:
+                pages[user_id] = Missing.LIST
+            elif newest is not None:
                 ids[user_id] = newest
         made = await self._tweets.listed_pages(list(ids.values()))
         pages.update(zip(ids, made, strict=True))
         return [pages.get(user_id) for user_id in user_ids]
 
-    async def _read_lists(
-        self, user_ids: Sequence[int], limit: int
-    ) -> Mapping[int, Sequence[int] | None]:
-        """Return the newest ids of timelines from their lists; None for each that needs more."""
+    async def _read_lists(self, user_ids: Sequence[int], limit: int) -> Mapping[int, Ids]:
+        """Return the newest ids of timelines, but of lists that must be read in another way."""
         local = self._local
         lists = [home_list(user_id) for user_id in user_ids]
         tracked = {list_ for list_ in lists if local.is_worth_tracking(list_.user_id)}
-        found: dict[int, Sequence[int] | None] = {}
+        found: dict[int, Ids] = {}
 
         def parsed(heads: Sequence[Sequence[bytes]]) -> None:
             for list_, elements in zip(lists, heads, strict=True):
                 newest = newest_ids(elements, limit)
-                found[list_.user_id] = ids = None if newest is None else newest[0]
+                ids = None if newest is None else newest[0]
+                found[list_.user_id] = ids if elements else Missing.LIST
                 METRICS.add(Metric.DUPLICATE_DROPPED, 0 if newest is None else newest[1])
                 if list_ in tracked:
                     local.remember(list_.user_id, ids, limit)
 
         wanted = [(list_, head_length(limit)) for list_ in lists]
         await self._cache.heads(wanted, tracked=tracked, parsed=parsed)
-        readable = [list_ for list_ in lists if found[list_.user_id] is not None]
+        readable = [list_ for list_ in lists if isinstance(found[list_.user_id], list)]
         await self._cache.touch(readable)
         for list_ in readable:
             local.note_read(list_.user_id)

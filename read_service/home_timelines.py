@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import neg
 
 from core.errors import DatabaseUnavailableError, FanfareError, UserNotFoundError
 from core.feed.history import OtherHistoryError
 from core.feed.timeline_lists import Window, author_list, home_list, merge_windows
 from core.runtime.metrics import METRICS, Metric
-from read_service.first_pages import FirstPages
+from read_service.first_pages import FirstPages, Found, Missing
 from read_service.freshness import ANY, AppliedFreshness, Freshness
 from read_service.lists import ListReader, head_length
 from read_service.pages import FROM_THE_TOP
@@ -61,11 +63,13 @@ class HomeTimelines:
             NotYetConsistentError: no server that answers has reached the consistency token.
             ConsistencyTokenLostError: what the consistency token stands for may be lost.
         """
+        first: Found = None
         if before == FROM_THE_TOP and not offset and freshness is ANY:
-            page = await self._first.page(user_id, limit)
-            if page is not None:
-                return page
-        return await self._any_page(user_id, before, offset, limit, freshness)
+            first = await self._first.page(user_id, limit)
+            if isinstance(first, TweetPage):
+                return first
+        is_absent = first is Missing.LIST
+        return await self._any_page(user_id, before, offset, limit, freshness, is_absent=is_absent)
 
     async def first_pages(
         self, user_ids: Sequence[int], limit: int, freshness: Freshness
@@ -74,29 +78,42 @@ class HomeTimelines:
 
         See page() for the arguments and the errors.
         """
-        pages: Sequence[TweetPage | None] = [None] * len(user_ids)
+        pages: Sequence[Found] = [None] * len(user_ids)
         if freshness is ANY and user_ids:
             pages = await self._first.pages(user_ids, limit)
         turn = asyncio.Semaphore(BATCH_CONCURRENCY)
 
-        async def page(user_id: int) -> TweetPage | FanfareError:
+        async def page(user_id: int, first: Found) -> TweetPage | FanfareError:
+            if isinstance(first, TweetPage):
+                return first
+            is_absent = first is Missing.LIST
             async with turn:
                 try:
-                    return await self._any_page(user_id, FROM_THE_TOP, 0, limit, freshness)
+                    return await self._any_page(
+                        user_id, FROM_THE_TOP, 0, limit, freshness, is_absent=is_absent
+                    )
                 except FanfareError as error:
                     return error
 
-        rest = [user_id for user_id, page in zip(user_ids, pages, strict=True) if page is None]
-        others = iter(await asyncio.gather(*map(page, rest)))
-        return [next(others) if page is None else page for page in pages]
+        return await asyncio.gather(*map(page, user_ids, pages))
 
-    async def _any_page(
-        self, user_id: int, before: int, offset: int, limit: int, freshness: Freshness
+    async def _any_page(  # noqa: PLR0913 - a page, and what is known
+        self,
+        user_id: int,
+        before: int,
+        offset: int,
+        limit: int,
+        freshness: Freshness,
+        *,
+        is_absent: bool,
     ) -> TweetPage:
-        """Return any page, from Redis if it can give the page, else from Postgres."""
+        """Return any page, from Redis if it can give the page, else from Postgres.
+
+        is_absent: whether this call has found the list absent.
+        """
         if freshness is ANY:
             with contextlib.suppress(CacheUnavailableError, OtherHistoryError):
-                page = await self._from_lists(user_id, before, offset, limit)
+                page = await self._from_lists(user_id, before, offset, limit, is_absent=is_absent)
                 if page is not None:
                     return page
             page = await self._from_postgres(user_id, before, offset, limit)
@@ -123,7 +140,7 @@ class HomeTimelines:
         return await self._store.home_timeline(user_id, before, offset, limit, ANY)
 
     async def _from_lists(
-        self, user_id: int, before: int, offset: int, limit: int
+        self, user_id: int, before: int, offset: int, limit: int, *, is_absent: bool
     ) -> TweetPage | None:
         """Return the page from lists in Redis; None if it reaches below them.
 
@@ -137,7 +154,8 @@ class HomeTimelines:
         # A page from the top is usually in the first elements of the list, unless deleted tweets
         # are missing from it. Any other page, and the second try, take the whole list.
         for length in (head_length(wanted), None) if before == FROM_THE_TOP else (None,):
-            window = await self._window(user_id, length)
+            window = await self._window(user_id, length, is_absent=is_absent)
+            is_absent = False
             if window is None:
                 return None
             page = await self._read_tweets(window, before, wanted)
@@ -145,13 +163,13 @@ class HomeTimelines:
                 return TweetPage(page.ids[offset:], page.tweets[offset:])
         return None
 
-    async def _window(self, user_id: int, length: int | None) -> Window | None:
+    async def _window(self, user_id: int, length: int | None, *, is_absent: bool) -> Window | None:
         """Return a window on the user's list, merged with the lists of the pull authors.
 
         None if there are too many pull authors to be merged here.
         """
         own = home_list(user_id)
-        (window,) = await self._lists.windows([own], length)
+        (window,) = await self._lists.windows([own], length, absent=[own] if is_absent else ())
         if not window.pulled:
             await self._cache.touch([own])
             return window
@@ -168,7 +186,7 @@ class HomeTimelines:
 
         None if the window does not reach down to them.
         """
-        ids = [id_ for id_ in window.ids if id_ < before]
+        ids = window.ids[bisect_right(window.ids, -before, key=neg) :]
         page: dict[int, bytes] = {}
         at = 0
         while len(page) < wanted and at < len(ids):

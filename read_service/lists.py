@@ -31,8 +31,19 @@ class ListReader:
         self.length = length
         """How many ids a list has at most."""
 
-    async def windows(self, lists: Sequence[TimelineList], length: int | None) -> list[Window]:
-        """Return a readable window on each list, of at least length elements; None for all of it.
+    async def windows(
+        self,
+        lists: Sequence[TimelineList],
+        length: int | None,
+        *,
+        absent: Sequence[TimelineList] = (),
+    ) -> list[Window]:
+        """Return a readable window on each list.
+
+        Args:
+            lists: which lists.
+            length: how many elements a window has at least; None: all of them.
+            absent: those of the lists that this call has found absent already.
 
         Raises:
             ListNotReadyError: a list cannot be read now.
@@ -42,29 +53,44 @@ class ListReader:
         """
         found: dict[TimelineList, Window] = {}
         lengths: dict[TimelineList, int | None] = dict.fromkeys(lists, length)
+        to_build = list(absent)
         for _ in range(MAX_TRIES):
-            absent = []
-            for list_, window in (await self._heads(lengths)).items():
-                match window.state:
-                    case WindowState.READABLE:
-                        METRICS.add(Metric.DUPLICATE_DROPPED, window.duplicates)
-                        found[list_] = window
-                        del lengths[list_]
-                    case WindowState.SHORT:
-                        lengths[list_] = None
-                    case WindowState.ABSENT:
-                        absent.append(list_)
-                    case WindowState.UNSORTED:
-                        await self._cache.compact(list_, self.length)
-                    case WindowState.BUILDING:
-                        await self._builder.clear_if_abandoned(list_, window.build_lease)
-                        raise ListNotReadyError
-            if absent:
-                found |= await self._builder.build(absent)
+            to_build = to_build or await self._look(lengths, found)
+            if to_build:
+                found |= await self._builder.build(to_build)
                 lengths = {list_: n for list_, n in lengths.items() if list_ not in found}
+                to_build = []
             if not lengths:
                 return [found[list_] for list_ in lists]
         raise ListNotReadyError
+
+    async def _look(
+        self, lengths: dict[TimelineList, int | None], found: dict[TimelineList, Window]
+    ) -> list[TimelineList]:
+        """Move the lists that are readable from lengths to found, and compact those that need it.
+
+        Return those that are absent.
+
+        Raises:
+            ListNotReadyError: another reader builds a list.
+        """
+        absent = []
+        for list_, window in (await self._heads(lengths)).items():
+            match window.state:
+                case WindowState.READABLE:
+                    METRICS.add(Metric.DUPLICATE_DROPPED, window.duplicates)
+                    found[list_] = window
+                    del lengths[list_]
+                case WindowState.SHORT:
+                    lengths[list_] = None
+                case WindowState.ABSENT:
+                    absent.append(list_)
+                case WindowState.UNSORTED:
+                    await self._cache.compact(list_, self.length)
+                case WindowState.BUILDING:
+                    await self._builder.clear_if_abandoned(list_, window.build_lease)
+                    raise ListNotReadyError
+        return absent
 
     async def _heads(
         self, lengths: Mapping[TimelineList, int | None]

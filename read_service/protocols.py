@@ -206,8 +206,10 @@ class TimelineStore(Protocol):
             freshness: what the answer must contain.
         """
 
-    async def newest_ids(self, user_id: int, limit: int, freshness: Freshness) -> ListBase:
-        """Return the base of a home timeline with at most limit ids, from one snapshot."""
+    async def newest_ids(
+        self, user_ids: Sequence[int], limit: int, freshness: Freshness
+    ) -> dict[int, ListBase]:
+        """Return the bases of home timelines with at most limit ids each, from one snapshot."""
 
     async def newest_ids_of_authors(
         self, user_ids: Sequence[int], limit: int, freshness: Freshness

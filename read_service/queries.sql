@@ -113,7 +113,7 @@ JOIN (
 ORDER BY seq DESC
 
 -- name: newest_of_followed
--- The newest tweets of the users that a user follows, as the two statements below need them: the row
+-- The newest tweets of the users that `reader` follows, as the two statements below need them: the row
 -- of `newest` with the highest `merged` has their ids in `ids`, at most %(count)s, newest first.
 --
 -- The followed users are merged in random order, in rounds, each of which doubles their number. Once
@@ -121,7 +121,7 @@ ORDER BY seq DESC
 -- the users have posted, a round reads about %(count)s ids, and one index entry for each user.
 followed AS MATERIALIZED (
     SELECT followed_id AS author, row_number() OVER (ORDER BY random()) AS place
-    FROM follows WHERE follower_id = %(user_id)s
+    FROM follows JOIN reader ON follower_id = reader.id
 ),
 newest (merged, ids) AS (
     SELECT 0::bigint, ARRAY[]::bigint[]
@@ -146,7 +146,7 @@ newest (merged, ids) AS (
 )
 
 -- name: home_timeline
-WITH RECURSIVE
+WITH RECURSIVE reader (id) AS (SELECT %(user_id)s::bigint),
 -- include: newest_of_followed
 SELECT id, user_id, content, created_at, updated_at FROM tweets
 WHERE id = ANY (ARRAY(
@@ -156,15 +156,20 @@ WHERE id = ANY (ARRAY(
 ORDER BY id DESC
 
 -- name: newest_ids
--- The base of a home timeline's list. One statement, so that both columns are of one snapshot.
-WITH RECURSIVE
--- include: newest_of_followed
-SELECT ids, ARRAY(
-    SELECT followed_id FROM follows JOIN users ON users.id = followed_id
-    WHERE follower_id = %(user_id)s AND pulled
-    ORDER BY followed_id
-) AS pull_authors
-FROM newest ORDER BY merged DESC LIMIT 1
+-- The bases of home timelines' lists. One statement, so that all of it is of one snapshot.
+-- The subquery hides the number of users from the planner. Otherwise a plan for that number seems better than
+-- one for any number, and the statement is planned at each execution.
+SELECT user_id, base.*
+FROM unnest(ARRAY(SELECT unnest(%(user_ids)s::bigint[]))) AS asked (user_id) CROSS JOIN LATERAL (
+    WITH RECURSIVE reader (id) AS (SELECT user_id),
+    -- include: newest_of_followed
+    SELECT ids, ARRAY(
+        SELECT followed_id FROM follows JOIN users ON users.id = followed_id
+        WHERE follower_id = asked.user_id AND pulled
+        ORDER BY followed_id
+    ) AS pull_authors
+    FROM newest ORDER BY merged DESC LIMIT 1
+) AS base
 
 -- name: newest_ids_of_authors
 SELECT author, ARRAY(

@@ -81,6 +81,7 @@ class IdRow:
 class BaseRow:
     """What the base of a home timeline's list is made of."""
 
+    user_id: int
     ids: list[int]
     """The newest tweets, newest first."""
     pull_authors: list[int]

@@ -122,11 +122,13 @@ class PostgresStore:
         page = {"user_id": user_id, "before": before, "offset": offset, "count": offset + limit}
         return _page(await self._databases.rows("home_timeline", page, freshness, TweetRow))
 
-    async def newest_ids(self, user_id: int, limit: int, freshness: Freshness) -> ListBase:
-        """Return the base of a home timeline with at most limit ids, from one snapshot."""
-        page = {"user_id": user_id, "before": FROM_THE_TOP, "count": limit}
-        (row,) = await self._databases.rows("newest_ids", page, freshness, BaseRow)
-        return ListBase(row.ids, row.pull_authors)
+    async def newest_ids(
+        self, user_ids: Sequence[int], limit: int, freshness: Freshness
+    ) -> dict[int, ListBase]:
+        """Return the bases of home timelines with at most limit ids each, from one snapshot."""
+        page = {"user_ids": list(user_ids), "before": FROM_THE_TOP, "count": limit}
+        rows = await self._databases.rows("newest_ids", page, freshness, BaseRow)
+        return {row.user_id: ListBase(row.ids, row.pull_authors) for row in rows}
 
     async def newest_ids_of_authors(
         self, user_ids: Sequence[int], limit: int, freshness: Freshness

@@ -32,6 +32,6 @@ if tail ~= '0' then
     ids = kept
 end
 local ttl = redis.call('PTTL', KEYS[1])
-replace(KEYS[1], separator, merge(ids, tonumber(ARGV[1]), tail == '0'))
+replace(KEYS[1], separator, merge(ids, tonumber(ARGV[1]), tail == '0'), 1)
 if ttl > 0 then redis.call('PEXPIRE', KEYS[1], ttl) end
 return 1

@@ -11,18 +11,17 @@
 --
 -- Returns 1, or 0 if the lease was lost; then the list is left as it is.
 if redis.call('LINDEX', KEYS[1], -1) ~= 'B' .. ARGV[1] then return 0 end
-local base = {}
-for i = 6, #ARGV do base[#base + 1] = ARGV[i] end
-for _, element in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
-    if string.sub(element, 1, 1) == '=' then break end
-    base[#base + 1] = element
-end
-if #base > #ARGV - 5 then
-    base = merge(base, tonumber(ARGV[2]), ARGV[4] == '1')
-elseif ARGV[4] == '1' then
+if redis.call('LLEN', KEYS[1]) == 2 then
     -- Nothing was pushed, as is usual, so the ids are sorted already.
-    base[#base + 1] = '0'
+    if ARGV[4] == '1' then ARGV[#ARGV + 1] = '0' end
+    replace(KEYS[1], ARGV[5], ARGV, 6)
+else
+    local base = {unpack(ARGV, 6)}
+    for _, element in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+        if string.sub(element, 1, 1) == '=' then break end
+        base[#base + 1] = element
+    end
+    replace(KEYS[1], ARGV[5], merge(base, tonumber(ARGV[2]), ARGV[4] == '1'), 1)
 end
-replace(KEYS[1], ARGV[5], base)
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1

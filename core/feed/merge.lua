@@ -25,12 +25,13 @@ local function merge(ids, cap, is_complete)
     return base
 end
 
--- Replaces a list by one with an empty log. The new list has no TTL.
-local function replace(key, separator, base)
+-- Replaces a list by one with an empty log, whose base is the part of a table from `first`. The new
+-- list has no TTL.
+local function replace(key, separator, base, first)
     redis.call('DEL', key)
     redis.call('RPUSH', key, separator)
     -- unpack() can return only a few thousand values.
-    for i = 1, #base, 1000 do
+    for i = first, #base, 1000 do
         redis.call('RPUSH', key, unpack(base, i, math.min(i + 999, #base)))
     end
 end

@@ -6,7 +6,7 @@ with a thousand statements, or with a thousand users, delays a caller elsewhere 
 The work of the process itself comes first: there is little of it, and callers depend on it.
 
 Expensive statements may hold only some of the slots. However many callers send them, the other
-slots serve the cheap statements.
+slots serve the cheap statements. Among them, builds come first: each saves many other statements.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Cost(Enum):
     """It reads or writes a few rows, or one row for each item of its request."""
     EXPENSIVE = auto()
     """It reads rows for each of the users that somebody follows."""
+    BUILD = auto()
+    """It is expensive, and what it reads is cached."""
 
 
 class Shares:
@@ -42,14 +44,17 @@ class Shares:
         """Begin with all slots free.
 
         Args:
-            slots: how many statements may run at a time. Expensive ones may use a third of them.
+            slots: how many statements may run at a time. Expensive ones may use a third of them,
+                and builds all of these but one.
             max_waiting: how many statements may wait for a slot.
         """
         self._slots = slots
         self._expensive_slots = max(1, slots // 3)
+        self._build_slots = max(1, self._expensive_slots - 1)
         self._max_waiting = max_waiting
         self._used = 0
         self._expensive_used = 0
+        self._builds = 0
         self._released = 0
         self._waiting: dict[Cost, FairQueue[asyncio.Future[None]]] = {
             cost: FairQueue() for cost in Cost
@@ -76,10 +81,11 @@ class Shares:
     def release(self, cost: Cost) -> None:
         """Give a slot back."""
         self._used -= 1
-        self._expensive_used -= cost is Cost.EXPENSIVE
+        self._expensive_used -= cost is not Cost.CHEAP
+        self._builds -= cost is Cost.BUILD
         self._released += 1
         # Expensive statements first: otherwise cheap ones could keep them from their share.
-        for next_cost in (Cost.EXPENSIVE, Cost.CHEAP):
+        for next_cost in (Cost.BUILD, Cost.EXPENSIVE, Cost.CHEAP):
             waiting = self._waiting[next_cost]
             while waiting.count and self._is_free(next_cost):
                 self._take(next_cost)
@@ -92,13 +98,16 @@ class Shares:
                 waiting.remove_next().set_exception(error())
 
     def _is_free(self, cost: Cost) -> bool:
-        return self._used < self._slots and (
-            cost is Cost.CHEAP or self._expensive_used < self._expensive_slots
-        )
+        if self._used >= self._slots:
+            return False
+        if cost is Cost.BUILD and self._builds >= self._build_slots:
+            return False
+        return cost is Cost.CHEAP or self._expensive_used < self._expensive_slots
 
     def _take(self, cost: Cost) -> None:
         self._used += 1
-        self._expensive_used += cost is Cost.EXPENSIVE
+        self._expensive_used += cost is not Cost.CHEAP
+        self._builds += cost is Cost.BUILD
 
     async def _wait(self, caller: Path, cost: Cost) -> None:
         turn = asyncio.get_running_loop().create_future()

@@ -144,8 +144,11 @@ def _home_timeline(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
 
 
 def _newest_ids(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:
-    ids, pulled = lists.base(home(asked["user_id"]), now)
-    return [{"ids": ids, "pull_authors": pulled}]
+    bases = {user_id: lists.base(home(user_id), now) for user_id in asked["user_ids"]}
+    return [
+        {"user_id": user_id, "ids": ids, "pull_authors": pulled}
+        for user_id, (ids, pulled) in bases.items()
+    ]
 
 
 def _newest_ids_of_authors(now: Snapshot, asked: Mapping[str, Any]) -> list[DictRow]:

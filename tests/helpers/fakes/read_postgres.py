@@ -264,9 +264,15 @@ def _home_timeline(server: FakePostgres, asked: Parameters) -> Rows:
 
 
 def _newest_ids(server: FakePostgres, asked: Parameters) -> Rows:
-    state, user_id = server.state, asked["user_id"]
-    ids = _ids(state.timeline(user_id, asked["before"]), asked["count"])
-    return [{"ids": ids, "pull_authors": sorted(state.followed(user_id) & state.pull_authors)}]
+    state = server.state
+    return [
+        {
+            "user_id": user_id,
+            "ids": _ids(state.timeline(user_id, asked["before"]), asked["count"]),
+            "pull_authors": sorted(state.followed(user_id) & state.pull_authors),
+        }
+        for user_id in asked["user_ids"]
+    ]
 
 
 def _newest_ids_of_authors(server: FakePostgres, asked: Parameters) -> Rows:

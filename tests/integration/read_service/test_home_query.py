@@ -103,7 +103,8 @@ async def test_a_page_is_the_joins(
         below = [id_ for id_ in home.ids if id_ < before]
         page = await store.home_timeline(home.reader, before, offset, limit, ANY)
         assert page.ids == below[offset:][:limit]
-        assert (await store.newest_ids(home.reader, limit, ANY)).ids == home.ids[:limit]
+        bases = await store.newest_ids([home.reader], limit, ANY)
+        assert bases[home.reader].ids == home.ids[:limit]
 
 
 async def _rows_read(database: Database, reader: int, count: int) -> int:

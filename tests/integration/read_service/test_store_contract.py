@@ -175,10 +175,11 @@ async def test_a_base_has_the_newest_ids_and_the_pull_authors(subject: Subject) 
     for author in (pulled, stranger):
         commands.pull(author)
     ids = [commands.create_tweet(author, "x") for author in (pushed, pulled, pushed)]
-    base = await store.newest_ids(reader, 2, ANY)
-    assert (base.ids, base.pull_authors) == ([ids[2], ids[1]], [pulled])
-    base = await store.newest_ids(stranger, 2, ANY)
-    assert (base.ids, base.pull_authors) == ([], [])
+    found = await store.newest_ids([reader, stranger], 2, ANY)
+    assert {user_id: (base.ids, base.pull_authors) for user_id, base in found.items()} == {
+        reader: ([ids[2], ids[1]], [pulled]),
+        stranger: ([], []),
+    }
     bases = await store.newest_ids_of_authors([pushed, pulled, stranger], 1, ANY)
     assert {author: base.ids for author, base in bases.items()} == {
         pushed: [ids[2]],
@@ -223,4 +224,4 @@ async def test_nothing_is_stored_from_another_history(subject: Subject) -> None:
     reader = subject.commands.create_user()
     moment = Moment(OTHER_HISTORY, Lsn(1))
     with pytest.raises(OtherHistoryError):
-        await subject.store.newest_ids(reader, 1, AppliedFreshness(moment))
+        await subject.store.newest_ids([reader], 1, AppliedFreshness(moment))

@@ -184,11 +184,11 @@ async def test_what_is_stored_is_never_old(reading: Reading) -> None:
     freshness = AppliedFreshness(reading.primary.moment())
     reading.primary.is_up = False
     with pytest.raises(DatabaseUnavailableError):
-        await reading.store.newest_ids(2, 4, freshness)
+        await reading.store.newest_ids([2], 4, freshness)
     reading.primary.is_up = True
     reading.primary.begin_history(OTHER_HISTORY)
     with pytest.raises(OtherHistoryError):
-        await reading.store.newest_ids(2, 4, freshness)
+        await reading.store.newest_ids([2], 4, freshness)
 
 
 async def test_a_read_fails_when_no_server_answers(reading: Reading) -> None:

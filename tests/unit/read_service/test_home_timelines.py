@@ -146,6 +146,33 @@ async def test_a_mixed_batch_takes_one_look_at_redis(reading: Reading) -> None:
     assert reading.steps.taken == ["read lists", "touch"]
 
 
+@pytest.mark.parametrize("is_batch", [False, True])
+async def test_an_absent_list_is_looked_for_once(reading: Reading, *, is_batch: bool) -> None:
+    """What the fast path has found absent is built without another look."""
+    ids = reading.feed_of(AUTHOR, 3)
+    reading.drain()
+    reading.steps.taken.clear()
+    if is_batch:
+        (page,) = await reading.home.first_pages([READER], 3, ANY)
+        assert isinstance(page, TweetPage)
+        assert page.ids == ids
+    else:
+        assert await _page(reading, 3) == ids
+    assert [step for step in reading.steps.taken if step != "touch"] == [
+        "read lists",
+        *["begin build", "read checkpoints", "primary: newest ids", "finish build"],
+        "read tweets",
+    ]
+
+
+async def test_a_list_that_was_built_meanwhile_is_not_built_again(reading: Reading) -> None:
+    """The list that was absent a moment ago is another reader's now; Postgres has the page."""
+    ids = reading.feed_of(AUTHOR, 3)
+    reading.drain()
+    reading.steps.before("begin build", lambda: reading.redis.put_list(LIST, b"=", b"0"))
+    assert await _page(reading, 3) == ids
+
+
 async def test_postgres_answers_if_the_barrier_fails(reading: Reading) -> None:
     """A page that is kept is not used while Redis does not answer."""
     ids = reading.feed_of(AUTHOR, 3)

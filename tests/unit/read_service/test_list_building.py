@@ -9,19 +9,24 @@ from helpers.fakes.reading import NOW, Reading
 from helpers.fakes.steps import Running
 
 from core.errors import DatabaseUnavailableError, UserNotFoundError
-from core.feed.history import OtherHistoryError
+from core.feed.history import Lsn, OtherHistoryError
 from core.feed.timeline_lists import (
+    TimelineList,
     Window,
     WindowState,
     author_list,
     encode_separator,
     home_list,
 )
+from core.runtime.callers import CALLER
 from core.runtime.metrics import METRICS, Metric
+from read_service import list_building
 from read_service.list_building import (
     BUILD_SECONDS,
     MAX_BUILDERS,
     MAX_LISTS_PER_BUILD,
+    PAUSE_SECONDS,
+    ListBuilder,
     ListNotReadyError,
 )
 
@@ -189,20 +194,171 @@ async def test_a_build_that_is_cancelled_is_abandoned(reading: Reading) -> None:
     assert reading.elements(READER) == []
 
 
-async def test_only_some_reads_build_at_a_time(reading: Reading) -> None:
-    """Postgres is not overloaded when all lists are lost; a build that ends makes room."""
-    readers = [reading.reader_of(1) for _ in range(MAX_BUILDERS + 1)]
+class _Busy:
+    """Builds that take all places of builders, until a test ends them."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        readers = [reading.reader_of(1) for _ in range(MAX_BUILDERS)]
+        reading.drain()
+        self._builds = [Running(reading.builder.build([home_list(reader)])) for reader in readers]
+        for build in self._builds:
+            build.step()
+
+    async def waiting(self, *lists: TimelineList) -> list[asyncio.Task[dict[TimelineList, Window]]]:
+        """Return reads that wait to build these."""
+        builds = [asyncio.create_task(self._reading.builder.build([list_])) for list_ in lists]
+        await asyncio.sleep(0)
+        return builds
+
+    def end(self) -> None:
+        """End the builds."""
+        for build in self._builds:
+            build.finish()
+        self._reading.steps.taken.clear()
+
+
+async def test_reads_that_wait_are_built_together(reading: Reading) -> None:
+    """Postgres is not overloaded when all lists are lost: it reads the bases in one statement."""
+    busy = _Busy(reading)
+    builds = await busy.waiting(READER, READER, OWN)
+    busy.end()
+    expected = Window(WindowState.READABLE, [5, 4, 3])
+    assert [await build for build in builds] == [
+        {READER: expected},
+        {READER: expected},
+        {OWN: expected},
+    ]
+    assert reading.elements(READER) == reading.elements(OWN) == [b"=", b"5", b"4", b"3", b"0"]
+    assert reading.steps.taken == [
+        *["begin build"] * 2,
+        "read checkpoints",
+        *["primary: newest ids", "primary: newest ids of authors"],
+        *["finish build"] * 2,
+    ]
+    await reading.builder.build([home_list(reading.reader_of(1))])  # all places are free again
+
+
+async def test_a_read_that_waits_gets_what_was_applied_before(reading: Reading) -> None:
+    """What it waits for begins after it has asked."""
+    busy = _Busy(reading)
+    tweet = reading.tweet(1)
     reading.drain()
-    builds = [Running(reading.builder.build([home_list(reader)])) for reader in readers[:-1]]
-    for build in builds:
-        build.step()
-    last = home_list(readers[-1])
+    (build,) = await busy.waiting(READER)
+    busy.end()
+    assert (await build)[READER].ids[0] == tweet
+
+
+async def test_callers_take_turns_to_wait_for_builds(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A caller with many absent lists delays others by one each."""
+    monkeypatch.setattr(list_building, "MAX_LISTS_TOGETHER", 2)
+    busy = _Busy(reading)
+    greedy = [home_list(reading.reader_of(1)) for _ in range(3)]
+    order: list[TimelineList] = []
+    builds = []
+    for caller, lists in (("greedy", greedy), ("other", [READER])):
+        CALLER.set((caller,))
+        for build in await busy.waiting(*lists):
+            build.add_done_callback(lambda build: order.extend(build.result()))
+            builds.append(build)
+    busy.end()
+    await asyncio.wait(builds)
+    assert order.index(READER) < 2
+
+
+async def test_a_read_waits_for_a_limited_time(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then Postgres answers it, and its list is not built for nobody."""
+    monkeypatch.setattr(list_building, "WAIT_SECONDS", 0)
+    busy = _Busy(reading)
     with pytest.raises(ListNotReadyError):
-        await reading.builder.build([last])
-    builds[0].finish()
-    await reading.builder.build([last])
-    for build in builds:
-        build.finish()
+        await reading.builder.build([READER])
+    busy.end()
+    assert reading.elements(READER) == []
+
+
+async def test_only_some_reads_wait(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who cannot wait get their pages from Postgres; so do those who need several lists."""
+    monkeypatch.setattr(list_building, "MAX_WAITING", 1)
+    busy = _Busy(reading)
+    (build,) = await busy.waiting(READER)
+    for lists in ([OWN], [READER, OWN]):
+        with pytest.raises(ListNotReadyError):
+            await reading.builder.build(lists)
+    busy.end()
+    await build
+
+
+async def test_a_read_that_ends_while_it_waits_harms_no_other(reading: Reading) -> None:
+    """Its list is not built if that has not begun, and the others get theirs."""
+    other = home_list(reading.reader_of(1))
+    reading.drain()
+    busy = _Busy(reading)
+    gone, build, late = await busy.waiting(OWN, READER, other)
+    gone.cancel()
+    await asyncio.sleep(0)
+    busy.end()
+    reading.steps.before("primary: newest ids", late.cancel)
+    assert (await build)[READER].ids == [5, 4, 3]
+    assert reading.elements(OWN) == []
+
+
+@pytest.mark.parametrize("failure", ["nobody", "postgres", "redis", "checkpoint"])
+async def test_lists_that_cannot_be_built_together(
+    reading: Reading, failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read that waits for one is told so, and the places of the builders are free again."""
+    together = 2 if failure == "nobody" else 1
+    monkeypatch.setattr(list_building, "MAX_LISTS_TOGETHER", together)
+    monkeypatch.setattr(list_building, "WAIT_SECONDS", 60)
+    nobody = home_list(99)
+    busy = _Busy(reading)
+    builds = await busy.waiting(READER, nobody, OWN)
+    busy.end()
+    if failure == "postgres":
+        reading.primary.is_up = False
+    elif failure == "redis":
+        reading.redis.is_up = False
+    elif failure == "checkpoint":
+        reading.redis.set_applied(READER.shard, None)
+    _, waiting = await asyncio.wait(builds, timeout=5)
+    assert not waiting
+    is_built = [build.exception() is None for build in builds]
+    assert (
+        is_built
+        == {
+            "nobody": [True, False, True],
+            "postgres": [False, False, False],
+            "redis": [False, False, False],
+            "checkpoint": [False, False, True],
+        }[failure]
+    )
+    assert reading.elements(nobody) == []
+    reading.primary.is_up = reading.redis.is_up = True
+    await reading.builder.build([home_list(reading.reader_of(1))])
+
+
+@pytest.mark.parametrize("later", [NOW + 2 * PAUSE_SECONDS, NOW - 3600])
+async def test_no_lease_is_taken_right_after_a_checkpoint_was_absent(later: float) -> None:
+    """When Redis was emptied, each read would otherwise make three round trips in vain.
+
+    A clock that is set back does not make the pause longer.
+    """
+    reading, now = Reading(), float(NOW)
+    reader = home_list(reading.reader_of(reading.user()))
+    builder = ListBuilder(reading.cache, reading.store, 4, clock=lambda: now)
+    reading.redis.set_applied(reader.shard, None)
+    for expected in (["begin build", "read checkpoints", "abandon build"], []):
+        reading.steps.taken.clear()
+        with pytest.raises(ListNotReadyError):
+            await builder.build([reader])
+        assert reading.steps.taken == expected
+    reading.redis.set_applied(reader.shard, Lsn(9))
+    now = later
+    assert reader in await builder.build([reader])
 
 
 async def test_a_read_builds_a_limited_number_of_lists(reading: Reading) -> None:

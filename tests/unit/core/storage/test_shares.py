@@ -15,7 +15,7 @@ from core.runtime.metrics import METRICS, Metric
 from core.storage import shares
 from core.storage.shares import Cost, Shares
 
-CHEAP, EXPENSIVE = Cost.CHEAP, Cost.EXPENSIVE
+CHEAP, EXPENSIVE, BUILD = Cost.CHEAP, Cost.EXPENSIVE, Cost.BUILD
 
 
 class Callers:
@@ -127,6 +127,17 @@ async def test_expensive_statements_get_their_share(callers: Callers) -> None:
     assert callers.begun[-1] == "cheap"
 
 
+async def test_builds_come_before_other_expensive_statements() -> None:
+    """However many wait, a build begins when the next of them ends; one slot is left to them."""
+    callers = Callers(slots=9)
+    await callers.ask("page", EXPENSIVE, times=6)
+    await callers.ask("build", BUILD, times=4)
+    assert callers.running == [("page", EXPENSIVE)] * 3
+    for _ in range(3):
+        await callers.end()
+    assert Counter(callers.running) == {("build", BUILD): 2, ("page", EXPENSIVE): 1}
+
+
 async def test_only_the_caller_with_the_most_waiting_is_refused() -> None:
     """A caller who fills the queue loses places to others, and alone may use it all."""
     callers = Callers(slots=1, max_waiting=5)
@@ -186,7 +197,7 @@ async def test_those_who_wait_are_told_that_postgres_is_gone(callers: Callers) -
 
 Action = tuple[str, int, int]
 NAMES = st.sampled_from(["ask", "ask", "ask", "end", "cancel"])
-ACTIONS = st.lists(st.tuples(NAMES, st.integers(0, 3), st.integers(0, 9)), max_size=60)
+ACTIONS = st.lists(st.tuples(NAMES, st.integers(0, 3), st.integers(0, 9)), max_size=90)
 
 
 @settings(max_examples=200, derandomize=True)
@@ -195,26 +206,31 @@ async def test_every_slot_is_used_and_no_caller_waits_for_more_than_its_turn(
     actions: Sequence[Action],
 ) -> None:
     """No slot stays free while somebody may use it, none is used twice, and turns go round."""
-    callers = Callers(slots=6, max_waiting=8)
+    callers = Callers(slots=9, max_waiting=8)
     for action, caller, number in actions:
         if action == "ask":
-            await callers.ask(f"{caller % 2}/{caller}", EXPENSIVE if number % 2 else CHEAP)
+            cost = (CHEAP, EXPENSIVE, CHEAP, BUILD)[number % 4]
+            await callers.ask(f"{caller % 2}/{caller}", cost)
         elif action == "end" and callers.running:
             await callers.end(number % len(callers.running))
         elif action == "cancel" and callers.tasks:
             callers.tasks[number % len(callers.tasks)].cancel()
             await settle()
-        expensive = sum(cost is EXPENSIVE for _, cost in callers.running)
+        builds = sum(cost is BUILD for _, cost in callers.running)
+        expensive = builds + sum(cost is EXPENSIVE for _, cost in callers.running)
         waiting = {cost: queue.count for cost, queue in callers.shares._waiting.items()}
-        assert len(callers.running) <= 6
-        assert expensive <= 2
+        assert len(callers.running) <= 9
+        assert expensive <= 3
+        assert builds <= 2
         assert sum(waiting.values()) <= 8
-        assert len(callers.running) == 6 or not waiting[CHEAP]
-        assert len(callers.running) == 6 or expensive == 2 or not waiting[EXPENSIVE]
+        assert len(callers.running) == 9 or not waiting[CHEAP]
+        assert len(callers.running) == 9 or expensive == 3 or not waiting[EXPENSIVE]
+        assert len(callers.running) == 9 or expensive == 3 or builds == 2 or not waiting[BUILD]
     for task in callers.tasks:
         task.cancel()
     await settle()
     while callers.running:
         await callers.end()
-    assert callers.shares._used == callers.shares._expensive_used == 0
-    assert not any(queue.count for queue in callers.shares._waiting.values())
+    ended = callers.shares
+    assert ended._used == ended._expensive_used == ended._builds == 0
+    assert not any(queue.count for queue in ended._waiting.values())
