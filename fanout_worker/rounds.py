@@ -12,7 +12,7 @@ from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, Shard, shard_of
 from core.feed.timeline_lists import ListKind
 from core.runtime.metrics import METRICS, Metric
-from core.storage.resp import pack_arguments
+from core.storage.resp import pack_argument
 from fanout_worker.chunks import ALL_SHARDS, Commands, Round, cut_into_rounds, join_commands
 from fanout_worker.commands import TWEET_KINDS, TweetCacheCommands, dropped_lists, unlink
 from fanout_worker.followers import FollowerPages
@@ -48,7 +48,7 @@ def make_rounds(
     pushed: dict[int, list[bytes]] = {}
     for record in records:
         if record.kind == "tweet_created" and not record.is_replayed:
-            packed_id = pack_arguments([b"%d" % record.other_id])
+            packed_id = pack_argument(b"%d" % record.other_id)
             written.setdefault(record.user_id, []).append(packed_id)
             if not record.pulled:
                 pushed.setdefault(record.user_id, []).append(packed_id)

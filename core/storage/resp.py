@@ -20,7 +20,12 @@ def pack(*arguments: bytes) -> bytes:
 
 def pack_arguments(arguments: Iterable[bytes]) -> bytes:
     """Return packed arguments, without the header of a command."""
-    return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
+    return b"".join(map(pack_argument, arguments))
+
+
+def pack_argument(argument: bytes) -> bytes:
+    """Return a packed argument."""
+    return b"$%d\r\n%b\r\n" % (len(argument), argument)
 
 
 def pack_set(key: bytes, value: bytes, options: bytes) -> bytes:
