@@ -182,7 +182,7 @@ class BatchApplier:
         after: dict[Partition, list[Checkpoint]] = {}
         for partition, row in before.items():
             end = ends[partition]
-            last_event_id = fetched.last_event_id(partition, end)
+            last_event_id = fetched.last_event_ids[partition, end]
             # Computed once per distinct checkpoint, because most shards have the same.
             moved = {old: advance(old, records[partition], end, last_event_id) for old in set(row)}
             after[partition] = [moved[old] for old in row]

@@ -7,6 +7,7 @@ chunk per shard; the chunks of a round are sent together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from core.feed.sharding import SHARDS, Shard
@@ -17,6 +18,9 @@ ALL_SHARDS = tuple(Shard(number) for number in range(SHARDS))
 # Redis does nothing else while it executes a transaction. These limits keep that to milliseconds.
 MAX_COMMANDS = 1000
 MAX_IDS = 32_000
+# The most commands that are packed as one piece, unless they are pushes. A chunk consists of whole
+# pieces.
+PIECE_COMMANDS = 100
 
 
 class PushedLists(NamedTuple):
@@ -42,6 +46,17 @@ class Commands(NamedTuple):
     """How many tweet ids they push."""
     pushed: PushedLists | None = None
     """The lists, if all of the commands are pushes."""
+
+
+def join_commands(packed: Iterable[bytes]) -> Iterator[Commands]:
+    """Yield packed commands in pieces.
+
+    Args:
+        packed: One command each; no pushes. Is read piece by piece.
+    """
+    rest = iter(packed)
+    while piece := list(islice(rest, PIECE_COMMANDS)):
+        yield Commands(b"".join(piece), len(piece))
 
 
 class Chunk(NamedTuple):

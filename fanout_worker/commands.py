@@ -6,34 +6,42 @@ of setting it, and the next reader takes the current state from Postgres.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from core.feed import tweet_cache
 from core.feed.keys import Keys
+from core.feed.sharding import shard_of
 from core.feed.timeline_lists import TimelineList, author_list, home_list
-from core.storage.resp import pack
-from fanout_worker.chunks import Commands, PushedLists
+from core.storage.resp import pack, pack_arguments, pack_set
+from fanout_worker.chunks import ALL_SHARDS
 from fanout_worker.records import Record
 
+# The kinds of records that are about a tweet.
+TWEET_KINDS = frozenset({"tweet_created", "tweet_updated", "tweet_deleted"})
 
-def tweet_cache_command(
-    record: Record, keys: Keys, ttl_seconds: int
-) -> tuple[int, Commands] | None:
-    """Return the id of the record's tweet and the command for its cache entry.
 
-    Returns None for a record that is not about a tweet.
-    """
-    match record.kind:
-        case "tweet_created" | "tweet_updated":
-            tweet_id = record.change.tweet.id
-        case "tweet_deleted":
-            tweet_id = record.change.tweet_id
-        case _:
-            return None
-    key = keys.tweet(tweet_id).encode()
-    if record.is_replayed:
-        return tweet_id, unlink(key)
-    return tweet_id, Commands(_set_tweet(key, record, ttl_seconds))
+class TweetCacheCommands:
+    """Packs the commands that keep the tweet cache up to date."""
+
+    def __init__(self, keys: Keys, ttl_seconds: int) -> None:
+        """Pack for these keys; ttl_seconds is how long a tweet stays in the tweet cache."""
+        self._key_starts = [keys.tweets_start(shard) for shard in ALL_SHARDS]
+        self._ttl = b"%d" % ttl_seconds
+        self._options = pack_arguments([b"NX", b"EX", self._ttl])
+
+    def pack(self, record: Record) -> bytes:
+        """Return the packed command for a record that is about a tweet."""
+        key = b"%b%d" % (self._key_starts[shard_of(record.other_id)], record.other_id)
+        if record.is_replayed:
+            return unlink(key)
+        if record.kind == "tweet_created":
+            # The first version never replaces anything, so SET NX is enough. If the key holds a
+            # fill lease, its holder reads this version or a newer one.
+            return pack_set(key, tweet_cache.encode_entry(1, record.tweet), self._options)
+        value = tweet_cache.DELETED
+        if record.kind == "tweet_updated":
+            value = tweet_cache.encode_entry(record.version, record.tweet)
+        return pack(b"EVAL", tweet_cache.SET_IF_NEWER.encode(), b"1", key, value, self._ttl)
 
 
 def dropped_lists(records: Iterable[Record]) -> dict[TimelineList, None]:
@@ -45,44 +53,15 @@ def dropped_lists(records: Iterable[Record]) -> dict[TimelineList, None]:
     for record in records:
         match record.kind:
             case "tweet_created" if record.is_replayed:
-                dropped[author_list(record.change.tweet.user_id)] = None
+                dropped[author_list(record.user_id)] = None
             case "user_followed" | "user_unfollowed":
-                dropped[home_list(record.change.follower_id)] = None
+                dropped[home_list(record.other_id)] = None
             case "user_deleted":
-                dropped[home_list(record.change.user_id)] = None
-                dropped[author_list(record.change.user_id)] = None
+                dropped[home_list(record.user_id)] = None
+                dropped[author_list(record.user_id)] = None
     return dropped
 
 
-def unlink(key: bytes) -> Commands:
-    """Return the command that removes a key."""
-    return Commands(pack(b"UNLINK", key))
-
-
-def push(key_start: bytes, user_id: int, ids: Sequence[bytes]) -> Commands:
-    """Return the command that pushes ids to a user's list, if the list exists.
-
-    Args:
-        key_start: The list's key up to the user's id.
-        user_id: The user.
-        ids: The ids.
-    """
-    key = b"%b%d" % (key_start, user_id)
-    return Commands(
-        pack(b"LPUSHX", key, *ids), ids=len(ids), pushed=PushedLists(key_start, [user_id])
-    )
-
-
-def _set_tweet(key: bytes, record: Record, ttl_seconds: int) -> bytes:
-    ttl = b"%d" % ttl_seconds
-    if record.kind == "tweet_created":
-        # The first version never replaces anything, so SET NX is enough. If the key holds a fill
-        # lease, its holder reads this version or a newer one.
-        value = tweet_cache.encode_entry(1, record.change.tweet.SerializeToString())
-        return pack(b"SET", key, value, b"NX", b"EX", ttl)
-    value = tweet_cache.DELETED
-    if record.kind == "tweet_updated":
-        value = tweet_cache.encode_entry(
-            record.change.version, record.change.tweet.SerializeToString()
-        )
-    return pack(b"EVAL", tweet_cache.SET_IF_NEWER.encode(), b"1", key, value, ttl)
+def unlink(key: bytes) -> bytes:
+    """Return the packed command that removes a key."""
+    return pack(b"UNLINK", key)

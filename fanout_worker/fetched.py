@@ -24,14 +24,11 @@ class FetchedBatch:
     """The offset of the last unreadable record, for partitions that have one."""
     dead_letters: list[tuple[Message, str]] = field(default_factory=list)
     """The unreadable records, each with the reason."""
-    event_ids: dict[tuple[Partition, int], int] = field(default_factory=dict)
-    """The event ids of the readable records, by partition and offset."""
+    last_event_ids: dict[tuple[Partition, int], int] = field(default_factory=dict)
+    """The event id of the record before an offset, or 0 if that record is unreadable, by partition
+    and offset. Has the offsets in `ends` and in `unreadable`."""
     interrupted: set[Partition] = field(default_factory=set)
     """Partitions whose leader changed. The batch does not have the records of the new leader."""
-
-    def last_event_id(self, partition: Partition, end: int) -> int:
-        """Return the event id of the record before an offset, or 0 if it is unknown."""
-        return self.event_ids.get((partition, end - 1), 0)
 
 
 class RecordReader:
@@ -58,30 +55,48 @@ class RecordReader:
             partitions: Messages of other partitions are skipped.
             history: Records of other histories are skipped, but `ends` passes them.
         """
-        fetched = FetchedBatch()
+        by_partition: dict[int | None, list[Message]] = {}
         for message in messages:
-            number, offset = message.partition(), message.offset()
-            if message.error() is not None or number is None or offset is None:
-                continue
-            partition = Partition(number)
-            if partition not in partitions:
-                continue
+            if message.error() is None:
+                by_partition.setdefault(message.partition(), []).append(message)
+        fetched = FetchedBatch()
+        for number, of_partition in by_partition.items():
+            if number is not None and number in partitions:
+                self._read_partition(Partition(number), of_partition, history, fetched)
+        return fetched
+
+    def _read_partition(
+        self,
+        partition: Partition,
+        messages: Sequence[Message],
+        history: str,
+        fetched: FetchedBatch,
+    ) -> None:
+        """Add the messages of one partition to the batch."""
+        records: list[Record] = []
+        # After the last record.
+        end = last_event_id = foreign = 0
+        for message in messages:
             epoch = message.leader_epoch()
             if epoch is not None and self._leader_epochs.setdefault(partition, epoch) != epoch:
                 fetched.interrupted.add(partition)
-            if partition in fetched.interrupted:
-                continue
-            fetched.ends[partition] = offset + 1
-            records = fetched.records.setdefault(partition, [])
+                break
+            offset = message.offset() or 0
             try:
-                record = read_record(message)
+                record = read_record(message, offset)
             except UnreadableEventError as reason:
                 fetched.dead_letters.append((message, str(reason)))
                 fetched.unreadable[partition] = offset
+                fetched.last_event_ids[partition, offset] = last_event_id if end == offset else 0
+                end, last_event_id = offset + 1, 0
                 continue
-            fetched.event_ids[partition, offset] = record.event.event_id
+            end, last_event_id = offset + 1, record.event_id
             if record.is_of(history):
                 records.append(record)
             else:
-                METRICS.add(Metric.FOREIGN_RECORD_SKIPPED)
-        return fetched
+                foreign += 1
+        METRICS.add(Metric.FOREIGN_RECORD_SKIPPED, foreign)
+        if end:
+            fetched.records[partition] = records
+            fetched.ends[partition] = end
+            fetched.last_event_ids[partition, end] = last_event_id

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.feed.events import user_of
 from core.feed.history import Moment
 from core.feed.sharding import Partition
 from fanout_worker.protocols import Followers, FollowerStore
@@ -85,12 +84,12 @@ class FollowerIndex:
         for partition, batch in records.items():
             arrays = self._arrays.setdefault(partition, {})
             for record in batch:
-                if record.kind == "tweet_created":
-                    created = record.change
-                    if record.is_replayed or created.became_pulled or not created.pulled:
-                        tweeting[created.tweet.user_id] = partition
+                if record.kind == "tweet_created" and (
+                    not record.pulled or record.became_pulled or record.is_replayed
+                ):
+                    tweeting[record.user_id] = partition
                 if record.is_replayed:
-                    self._size -= _size(arrays.pop(user_of(record.event), None))
+                    self._size -= _size(arrays.pop(record.user_id, None))
         self._read_unknown(tweeting, moment)
         for partition, batch in records.items():
             arrays = self._arrays[partition]
@@ -140,9 +139,8 @@ def _changes(records: Sequence[Record]) -> dict[int, dict[int, bool]]:
     changes: dict[int, dict[int, bool]] = {}
     for record in records:
         if record.kind in {"user_followed", "user_unfollowed"} and not record.is_replayed:
-            edge = record.change
             follows = record.kind == "user_followed"
-            changes.setdefault(edge.followed_id, {})[edge.follower_id] = follows
+            changes.setdefault(record.user_id, {})[record.other_id] = follows
     return changes
 
 

@@ -13,7 +13,7 @@ that stands between two ids. That takes a tenth of the time of packing each comm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.feed.keys import Keys
-from core.feed.sharding import SHARDS, Shard
+from core.feed.sharding import SHARDS, Shard, shard_of
 from core.feed.timeline_lists import ListKind
-from core.storage.resp import pack_arguments, pack_lpushx_start
-from fanout_worker.chunks import Commands, PushedLists
+from core.storage.resp import pack_lpushx_start
+from fanout_worker.chunks import ALL_SHARDS, Commands, PushedLists
 from fanout_worker.protocols import Followers
 
 # The most pushes, and ids in them, that are made at a time. A chunk consists of whole pieces, and
@@ -44,8 +44,40 @@ class PackedIds(NamedTuple):
 
     @classmethod
     def of(cls, ids: Sequence[bytes]) -> Self:
-        """Return these ids, packed."""
-        return cls(pack_arguments(ids), len(ids))
+        """Join ids, each of which is packed already."""
+        return cls(b"".join(ids), len(ids))
+
+
+def push_to_authors(ids: Mapping[int, PackedIds], keys: Keys) -> list[list[Commands]]:
+    """Return the pushes of tweets to the lists of their authors, by shard.
+
+    Args:
+        ids: The tweets by author.
+        keys: The keys of the current history.
+    """
+    authors: list[list[int]] = [[] for _ in ALL_SHARDS]
+    for author in ids:
+        authors[shard_of(author)].append(author)
+    return [
+        list(_push_to_authors(of_shard, ids, keys.lists_start(ListKind.AUTHOR, shard)))
+        for shard, of_shard in zip(ALL_SHARDS, authors, strict=True)
+    ]
+
+
+def _push_to_authors(
+    authors: Sequence[int], ids: Mapping[int, PackedIds], key_start: bytes
+) -> Iterator[Commands]:
+    first = 0
+    for size in _piece_sizes(np.array([ids[author].number for author in authors], np.int64)):
+        piece = authors[first : first + size]
+        first += size
+        arguments: list[bytes] = []
+        for author in piece:
+            packed, count = ids[author]
+            key = b"%b%d\r\n" % (key_start, author)
+            arguments += pack_lpushx_start(len(key) - 2, count), key, packed
+        total = sum(ids[author].number for author in piece)
+        yield Commands(b"".join(arguments), size, total, PushedLists(key_start, piece))
 
 
 def push_to_followers(

@@ -12,11 +12,12 @@ from core.feed.keys import Keys
 from core.feed.sharding import SHARDS, Shard, shard_of
 from core.feed.timeline_lists import ListKind
 from core.runtime.metrics import METRICS, Metric
-from fanout_worker.chunks import ALL_SHARDS, Commands, Round, cut_into_rounds
-from fanout_worker.commands import dropped_lists, push, tweet_cache_command, unlink
+from core.storage.resp import pack_argument
+from fanout_worker.chunks import ALL_SHARDS, Commands, Round, cut_into_rounds, join_commands
+from fanout_worker.commands import TWEET_KINDS, TweetCacheCommands, dropped_lists, unlink
 from fanout_worker.followers import FollowerPages
 from fanout_worker.protocols import Followers
-from fanout_worker.pushes import CommandsOf, PackedIds, push_to_followers
+from fanout_worker.pushes import CommandsOf, PackedIds, push_to_authors, push_to_followers
 from fanout_worker.records import Record
 
 # The most pairs of author and follower that are transposed together.
@@ -47,11 +48,10 @@ def make_rounds(
     pushed: dict[int, list[bytes]] = {}
     for record in records:
         if record.kind == "tweet_created" and not record.is_replayed:
-            tweet = record.change.tweet
-            packed_id = b"%d" % tweet.id
-            written.setdefault(tweet.user_id, []).append(packed_id)
-            if not record.change.pulled:
-                pushed.setdefault(tweet.user_id, []).append(packed_id)
+            packed_id = pack_argument(b"%d" % record.other_id)
+            written.setdefault(record.user_id, []).append(packed_id)
+            if not record.pulled:
+                pushed.setdefault(record.user_id, []).append(packed_id)
     first = _commands_without_followers(records, written, keys, tweet_ttl_seconds)
     parts = chain(
         _drop_lists_of_followers(records, followers, keys),
@@ -80,21 +80,22 @@ def _commands_without_followers(
 
     Args:
         records: The batch.
-        written: New tweet ids by author. All go to the author's own list.
+        written: New tweet ids by author, each packed. All go to the author's own list.
         keys: The keys of the current history.
         tweet_ttl_seconds: How long a tweet stays in the tweet cache.
     """
-    commands: list[list[Commands]] = [[] for _ in range(SHARDS)]
+    tweet_cache_commands = TweetCacheCommands(keys, tweet_ttl_seconds)
+    packed: list[list[bytes]] = [[] for _ in range(SHARDS)]
     for record in records:
-        if (cached := tweet_cache_command(record, keys, tweet_ttl_seconds)) is not None:
-            tweet_id, command = cached
-            commands[shard_of(tweet_id)].append(command)
+        if record.kind in TWEET_KINDS:
+            packed[shard_of(record.other_id)].append(tweet_cache_commands.pack(record))
     for list_ in dropped_lists(records):
-        commands[list_.shard].append(unlink(keys.for_list(list_).encode()))
-    for author, ids in written.items():
-        shard = shard_of(author)
-        commands[shard].append(push(keys.lists_start(ListKind.AUTHOR, shard), author, ids))
-    return commands
+        packed[list_.shard].append(unlink(keys.for_list(list_).encode()))
+    pushes = push_to_authors({author: PackedIds.of(ids) for author, ids in written.items()}, keys)
+    return [
+        [*join_commands(of_shard), *pushes_of_shard]
+        for of_shard, pushes_of_shard in zip(packed, pushes, strict=True)
+    ]
 
 
 def _drop_lists_of_followers(
@@ -108,8 +109,8 @@ def _drop_lists_of_followers(
     """
     authors: dict[int, None] = {}
     for record in records:
-        if record.kind == "tweet_created" and (record.is_replayed or record.change.became_pulled):
-            authors[record.change.tweet.user_id] = None
+        if record.kind == "tweet_created" and (record.is_replayed or record.became_pulled):
+            authors[record.user_id] = None
             METRICS.add(Metric.CROSSING_DROPPED, not record.is_replayed)
     for author in authors:
         for page in followers[author]:
@@ -117,7 +118,7 @@ def _drop_lists_of_followers(
             def commands_of(shard: Shard, page: Followers = page) -> Iterator[Commands]:
                 start = keys.lists_start(ListKind.HOME, shard)
                 of_shard = page[page % SHARDS == shard].tolist()
-                return (unlink(b"%b%d" % (start, user_id)) for user_id in of_shard)
+                return join_commands(unlink(b"%b%d" % (start, user)) for user in of_shard)
 
             yield commands_of
 
@@ -130,7 +131,7 @@ def _push_to_followers(
     Each item that is yielded has at most one push per list.
 
     Args:
-        pushed: Tweet ids by author.
+        pushed: Tweet ids by author, each packed.
         followers: Has every author in `pushed`.
         keys: The keys of the current history.
     """

@@ -49,6 +49,10 @@ class Keys:
         """Return the key of a tweet's entry in the tweet cache."""
         return f"{self.prefix}{{{shard_of(tweet_id)}}}:tweet:{tweet_id}"
 
+    def tweets_start(self, shard: Shard) -> bytes:
+        """Return what the keys of tweets in one shard have before the tweet's id."""
+        return f"{self.prefix}{{{shard}}}:tweet:".encode()
+
     def checkpoint(self, shard: Shard, partition: Partition) -> str:
         """Return the key of the checkpoint of a partition in a shard."""
         return f"{self.prefix}{{{shard}}}:progress:{partition}"

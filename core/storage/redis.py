@@ -207,9 +207,13 @@ class BlockingRedisConnection:
     def read(self, count: int) -> Replies:
         """Return the next replies; raises ResponseError if one of them is an error."""
         replies: Replies = []
+        gets = self._reader.gets
         while len(replies) < count:
-            reply = self._reader.gets()
-            if reply is _INCOMPLETE:
+            reply = gets()
+            # Nearly all replies of a large transaction say that a command is queued.
+            if type(reply) is bytes and not self._ignored_replies:
+                replies.append(reply)
+            elif reply is _INCOMPLETE:
                 self._receive()
             elif isinstance(reply, hiredis.ReplyError):
                 raise ResponseError(str(reply))

