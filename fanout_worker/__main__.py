@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from contextlib import AsyncExitStack
 
 from core.rpc.handlers import Handlers
@@ -29,11 +28,6 @@ from fanout_worker.progress import Progress
 from fanout_worker.shards import RedisShards
 from fanout_worker.store import PostgresFollowerStore
 from fanout_worker.topic import KafkaTopicInspector
-
-# How many containers are made before Python looks for reference cycles among them. A batch makes up
-# to 50,000, none of them in a cycle, and the default of 700 would take a quarter of the worker's
-# CPU.
-GC_THRESHOLD = 20_000
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
@@ -71,10 +65,6 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         )
         stack.callback(append_only_file.close)
         await stack.enter_async_context(running(append_only_file.run()))
-
-        # What the modules have defined stays, and need not be looked through again.
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
 
         stack.push_async_callback(server.set_serving, serving=False)
         await stack.enter_async_context(reporting(server, watchdog.trouble, checks.trouble))
