@@ -95,6 +95,7 @@ class RedisShards:
             connection.close()
         self._connections.clear()
         self._under_way = {}
+        self._pool.disconnect()
 
     def read_checkpoints(
         self, partitions: Sequence[Partition]

@@ -1,21 +1,28 @@
-"""The contract of TimelineShards, for Valkey and for the fake; and the worker's connections."""
+"""The contract of TimelineShards, for Valkey and for the fake."""
 
 from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
-import redis
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 from helpers.fakes.worker_data import Data, FakeData, ValkeyData
 from helpers.fakes.worker_redis import FakeRedis, FakeShards
+from helpers.fakes.worker_rounds import (
+    END,
+    HISTORY,
+    LENGTH,
+    P0,
+    P3,
+    START,
+    checkpoint_rows,
+    last_rounds,
+)
 from helpers.fanfare import Fanfare
-from redis.exceptions import ResponseError
 
 from core.feed.checkpoints import Checkpoint
 from core.feed.history import Lsn
@@ -24,17 +31,11 @@ from core.feed.timeline_lists import SEPARATOR, TRIM_SLACK, TimelineList, author
 from core.storage.resp import pack
 from fanout_worker import shards as worker_shards
 from fanout_worker.checkpoints import CheckpointMismatch
-from fanout_worker.chunks import ALL_SHARDS, Chunk, Commands, PushedLists, Round, cut_into_rounds
+from fanout_worker.chunks import ALL_SHARDS, Chunk, Commands, PushedLists, Round
 from fanout_worker.commands import TweetCacheCommands, dropped_lists, unlink
 from fanout_worker.protocols import TimelineShards
 from fanout_worker.records import Record
 from fanout_worker.shards import RedisShards
-
-HISTORY = "0123456789"
-LENGTH = 10
-P0, P3 = Partition(0), Partition(3)
-START = Checkpoint(0, Lsn(10), 1, "topic")
-END = Checkpoint(5, Lsn(40), 2, "topic", 77)
 
 
 @dataclass
@@ -98,16 +99,6 @@ def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     second.close()
 
 
-def _rows(checkpoint: Checkpoint, *partitions: Partition) -> dict[Partition, list[Checkpoint]]:
-    return {partition: [checkpoint] * SHARDS for partition in partitions}
-
-
-def _round(commands: Mapping[int, list[Commands]]) -> list[Round]:
-    """Return rounds that apply the commands of each shard, with a last chunk for every shard."""
-    by_shard = {shard: iter(commands.get(shard, [])) for shard in ALL_SHARDS}
-    return list(cut_into_rounds(by_shard, is_last=True))
-
-
 def _push(key: str, ids: Iterable[int]) -> Commands:
     start, _, user_id = key.encode().rpartition(b":")
     packed = [b"%d" % id_ for id_ in ids]
@@ -153,8 +144,8 @@ class TestTimelineShards:
         case.create_checkpoints(P0, P3)
         key = case.cache(home_list(21), 7)
         absent = case.shards.keys.for_list(home_list(37))
-        rounds = _round({5: [_push(key, [8, 9]), _push(absent, [8])]})
-        case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
+        rounds = last_rounds({5: [_push(key, [8, 9]), _push(absent, [8])]})
+        case.shards.apply(rounds, checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         case.shards.settle()
         assert (case.stored(P0), case.stored(P3)) == ({END}, {START})
         assert case.data.elements(key) == [b"9", b"8", b"=", b"7", b"0"]
@@ -170,7 +161,9 @@ class TestTimelineShards:
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            case.shards.apply(fail_after_a_part(), _rows(START, P0), _rows(END, P0))
+            case.shards.apply(
+                fail_after_a_part(), checkpoint_rows(START, P0), checkpoint_rows(END, P0)
+            )
         case.shards.settle()
         row = case.shards.read_checkpoints([P0])[P0]
         within = row[5]
@@ -195,12 +188,12 @@ class TestTimelineShards:
             (now,) = case.stored(P0) - {START}
             assert now is not None
             rows = {P0: [now if shard == 5 else START for shard in ALL_SHARDS]}
-            case.other.apply(parts(8, 9), rows, _rows(end, P0))
+            case.other.apply(parts(8, 9), rows, checkpoint_rows(end, P0))
             case.other.settle()
             yield from parts(9)
 
         with pytest.raises(CheckpointMismatch):
-            case.apply(be_overtaken(), _rows(START, P0), _rows(end, P0))
+            case.apply(be_overtaken(), checkpoint_rows(START, P0), checkpoint_rows(end, P0))
         assert case.data.elements(key) == [b"9", b"8", b"8", b"=", b"0"]
 
     def test_several_rounds_follow_one_another(self, case: Case) -> None:
@@ -209,9 +202,9 @@ class TestTimelineShards:
         key = case.cache(home_list(21))
         rounds: list[Round] = [
             {Shard(5): _part(_push(key, [8]))},
-            *_round({5: [_push(key, [9])]}),
+            *last_rounds({5: [_push(key, [9])]}),
         ]
-        case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
+        case.shards.apply(rounds, checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         case.shards.settle()
         assert case.stored(P0) == {END}
         assert case.data.elements(key) == [b"9", b"8", b"=", b"0"]
@@ -220,11 +213,11 @@ class TestTimelineShards:
         """A worker that was paused while another one went on has no effect at all."""
         case.create_checkpoints(P0, P3)
         key = case.cache(home_list(21))
-        case.other.apply(_round({}), _rows(START, P0), _rows(END, P0))
+        case.other.apply(last_rounds({}), checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         case.other.settle()
-        rounds = _round({5: [_push(key, [8])]})
+        rounds = last_rounds({5: [_push(key, [8])]})
         with pytest.raises(CheckpointMismatch):
-            case.apply(rounds, _rows(START, P0, P3), _rows(END, P0, P3))
+            case.apply(rounds, checkpoint_rows(START, P0, P3), checkpoint_rows(END, P0, P3))
         assert (case.stored(P0), case.stored(P3)) == ({END}, {START})
         assert case.data.elements(key) == [b"=", b"0"]
 
@@ -233,12 +226,16 @@ class TestTimelineShards:
         case.create_checkpoints(P0, P3)
         key = case.cache(home_list(21))
         case.stored(P0)
-        case.shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+        case.shards.apply(last_rounds({}), checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         case.shards.settle()
-        case.other.apply(_round({}), _rows(END, P0), _rows(START, P0))
+        case.other.apply(last_rounds({}), checkpoint_rows(END, P0), checkpoint_rows(START, P0))
         case.other.settle()
         with pytest.raises(CheckpointMismatch):
-            case.apply(_round({5: [_push(key, [8])]}), _rows(END, P0), _rows(START, P0))
+            case.apply(
+                last_rounds({5: [_push(key, [8])]}),
+                checkpoint_rows(END, P0),
+                checkpoint_rows(START, P0),
+            )
         assert (case.stored(P0), case.data.elements(key)) == ({START}, [b"=", b"0"])
 
     def test_small_and_large_rounds_alternate(self, case: Case) -> None:
@@ -249,8 +246,8 @@ class TestTimelineShards:
         before = START
         for number, ids in enumerate(([1], large, [2], large, large, [3], [4]), 1):
             after = replace(START, offset=number)
-            rounds = _round({5: [_push(key, ids)]})
-            case.shards.apply(rounds, _rows(before, P0), _rows(after, P0))
+            rounds = last_rounds({5: [_push(key, ids)]})
+            case.shards.apply(rounds, checkpoint_rows(before, P0), checkpoint_rows(after, P0))
             before = after
         case.shards.settle()
         assert case.stored(P0) == {after}
@@ -260,15 +257,15 @@ class TestTimelineShards:
         """The worker loads the checkpoints and goes on, on the same connections."""
         case.create_checkpoints(P0)
         with pytest.raises(CheckpointMismatch):
-            case.shards.apply(_round({}), _rows(END, P0), _rows(END, P0))
-        case.shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+            case.shards.apply(last_rounds({}), checkpoint_rows(END, P0), checkpoint_rows(END, P0))
+        case.shards.apply(last_rounds({}), checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         case.shards.settle()
         assert case.stored(P0) == {END}
 
     def test_an_absent_checkpoint_refuses_the_round(self, case: Case) -> None:
         """Redis was emptied."""
         with pytest.raises(CheckpointMismatch):
-            case.shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+            case.shards.apply(last_rounds({}), checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         assert case.stored(P0) == {None}
 
     def test_a_list_beyond_its_limit_is_trimmed(self, case: Case) -> None:
@@ -276,8 +273,8 @@ class TestTimelineShards:
         case.create_checkpoints(P0)
         key = case.cache(home_list(21))
         longest = LENGTH + TRIM_SLACK
-        rounds = _round({5: [_push(key, range(1, longest + 2))]})
-        case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
+        rounds = last_rounds({5: [_push(key, range(1, longest + 2))]})
+        case.shards.apply(rounds, checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         case.shards.settle()
         case.shards.read_checkpoints([P0])  # on the same connection, behind the trim
         elements = case.data.elements(key)
@@ -303,8 +300,8 @@ class TestTimelineShards:
         ):
             cached = TweetCacheCommands(case.shards.keys, 60).pack(Record.of(0, event))
             before, expected = expected, Checkpoint(expected.offset + 1, Lsn(10), 1, "topic")
-            rounds = _round({5: [Commands(cached)]})
-            case.shards.apply(rounds, _rows(before, P0), _rows(expected, P0))
+            rounds = last_rounds({5: [Commands(cached)]})
+            case.shards.apply(rounds, checkpoint_rows(before, P0), checkpoint_rows(expected, P0))
             case.shards.settle()
             assert (case.data.get(key) or b"").startswith(version)
 
@@ -316,7 +313,11 @@ class TestTimelineShards:
         change = pb.TweetUpdated(tweet=Tweet(id=37, user_id=1), version=2)
         record = Record.of(0, pb.FeedEvent(tweet_updated=change))
         cached = TweetCacheCommands(case.shards.keys, 60).pack(record)
-        case.shards.apply(_round({5: [Commands(cached)]}), _rows(START, P0), _rows(END, P0))
+        case.shards.apply(
+            last_rounds({5: [Commands(cached)]}),
+            checkpoint_rows(START, P0),
+            checkpoint_rows(END, P0),
+        )
         case.shards.settle()
         assert (case.data.get(key) or b"").startswith(b"2:")
 
@@ -327,8 +328,8 @@ class TestTimelineShards:
         follow = pb.FeedEvent(user_followed=pb.UserFollowed(follower_id=21, followed_id=1))
         (dropped,) = dropped_lists([Record.of(0, follow)])
         drop = Commands(unlink(case.shards.keys.for_list(dropped).encode()))
-        rounds = _round({5: [drop, _push(key, [8])]})
-        case.shards.apply(rounds, _rows(START, P0), _rows(END, P0))
+        rounds = last_rounds({5: [drop, _push(key, [8])]})
+        case.shards.apply(rounds, checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         case.shards.settle()
         assert case.data.elements(key) == []
 
@@ -360,83 +361,7 @@ class TestTimelineShards:
     def test_closing_forgets_the_round_under_way(self, case: Case) -> None:
         """It takes effect or not; the worker loads the checkpoints in either case."""
         case.create_checkpoints(P0)
-        case.shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
+        case.shards.apply(last_rounds({}), checkpoint_rows(START, P0), checkpoint_rows(END, P0))
         case.shards.close()
         case.shards.settle()
         assert case.stored(P0) in ({START}, {END}, {START, END})
-
-
-@pytest.mark.parametrize("is_large", [False, True])
-def test_a_checkpoint_that_changes_under_way_refuses_the_transaction(
-    fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch, *, is_large: bool
-) -> None:
-    """Between WATCH and EXEC another client writes the checkpoint, even with the same value.
-
-    The other shards of a small round are refused with it, since they are in one transaction.
-    """
-    monkeypatch.setattr(worker_shards, "MAX_COMMANDS", -1 if is_large else 1000)
-    prefix = f"contract-{uuid.uuid4().hex}:"
-    shards = RedisShards(fanfare.settings.redis_address(), prefix, LENGTH, 5.0)
-    shards.enter_history(HISTORY)
-    for shard in ALL_SHARDS:
-        shards.create_checkpoint(shard, P0, START)
-    send = shards._send
-
-    def write_and_send(*arguments: Any) -> None:
-        fanfare.redis.set(shards.keys.checkpoint(Shard(5), P0), START.encode())
-        send(*arguments)
-
-    monkeypatch.setattr(shards, "_send", write_and_send)
-    shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
-    with pytest.raises(CheckpointMismatch):
-        shards.settle()
-    row = shards.read_checkpoints([P0])[P0]
-    others = END if is_large else START
-    assert row == [START if shard == 5 else others for shard in ALL_SHARDS]
-    shards.remove_histories([HISTORY])
-    shards.close()
-
-
-def test_a_command_that_fails_is_an_error(fanfare: Fanfare) -> None:
-    """A refusal inside a transaction must not be taken for success."""
-    prefix = f"contract-{uuid.uuid4().hex}:"
-    shards = RedisShards(fanfare.settings.redis_address(), prefix, LENGTH, 5.0)
-    shards.enter_history(HISTORY)
-    for shard in ALL_SHARDS:
-        shards.create_checkpoint(shard, P0, START)
-    wrong = Commands(pack(b"LPUSHX", shards.keys.checkpoint(Shard(5), P0).encode(), b"1"))
-    shards.apply(_round({5: [wrong]}), _rows(START, P0), _rows(END, P0))
-    with pytest.raises(ResponseError):
-        shards.settle()
-    shards.close()
-    shards.remove_histories([HISTORY])
-
-
-def test_failed_connection_attempts_do_not_exhaust_the_pool(
-    fanfare: Fanfare, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Redis dies while the worker connects; after close() all connections are available again."""
-    monkeypatch.setattr(worker_shards, "MAX_COMMANDS", -1)  # a connection for each shard
-    prefix = f"contract-{uuid.uuid4().hex}:"
-    shards = RedisShards(fanfare.settings.redis_address(), prefix, 800, 5.0)
-    for shard in ALL_SHARDS:
-        shards.create_checkpoint(shard, P0, START)
-    pool: Any = shards._pool
-    connect, calls = pool.get_connection, itertools.count(1)
-
-    def fail_at_the_eighth() -> object:
-        if next(calls) % 8 == 0:
-            raise redis.ConnectionError
-        return connect()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(pool, "get_connection", fail_at_the_eighth)
-        for _ in range(10):
-            with pytest.raises(redis.ConnectionError):
-                shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
-            shards.close()
-    shards.apply(_round({}), _rows(START, P0), _rows(END, P0))
-    shards.settle()
-    assert set(shards.read_checkpoints([P0])[P0]) == {END}
-    shards.remove_histories([""])
-    shards.close()
