@@ -150,7 +150,7 @@ SELECT id FROM users WHERE id = %(user_id)s FOR UPDATE SKIP LOCKED
 SELECT id FROM users WHERE id = ANY(%(user_ids)s) AND deleted_at IS NULL
 
 -- name: use_generic_plans
--- For the rest of the transaction. Postgres would plan lock_authors anew each time, which takes longer than
+-- For the rest of the transaction. Postgres would plan lock_authors again each time, which takes longer than
 -- to run it, because it overestimates the number of authors in a generic plan.
 SET LOCAL plan_cache_mode = force_generic_plan
 

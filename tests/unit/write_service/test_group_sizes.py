@@ -23,9 +23,8 @@ from write_service.group_commit import (
 pytestmark = pytest.mark.usefixtures("single_tweets_stay_recent")
 
 
-async def test_a_single_tweet_does_not_wait_for_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_single_tweet_does_not_wait_for_batches() -> None:
     """However many batches wait, one piece of them is committed at a time, beside the tweet."""
-    monkeypatch.setattr(group_commit, "SINGLE_SECONDS", 60)
     store = GroupStore()
     commits = GroupCommit(store.create)
     commits.start()
@@ -85,7 +84,6 @@ async def test_few_tweets_do_not_wait_for_a_slow_transaction(
 async def test_batches_pause_while_single_tweets_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a transaction with a piece, only single tweets are committed for a while."""
     monkeypatch.setattr(group_commit, "PAUSE_FACTOR", 1e6)
-    monkeypatch.setattr(group_commit, "SINGLE_SECONDS", 60)
     store = GroupStore()
     commits = GroupCommit(store.create)
     commits.start()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -34,6 +36,17 @@ ANSWER_BYTES = 300_000
 WINDOW_BYTES = 65_535
 
 
+@asynccontextmanager
+async def _channel(servicer: object | None = None) -> AsyncIterator[grpc.aio.Channel]:
+    """Yield a channel to a server; servicer: Silent by default."""
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        serving(READ, servicer=servicer) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        yield channel
+
+
 class _Waiting:
     """A ReadService whose calls wait until they are cancelled."""
 
@@ -58,11 +71,7 @@ class _Waiting:
 async def test_a_call_is_cancelled_by_its_client_and_by_its_deadline() -> None:
     """The method stops, so that nothing works for a client that no longer waits."""
     waiting = _Waiting()
-    async with (
-        asyncio.timeout(DEADLINE_SECONDS),
-        serving(READ, servicer=waiting) as server,
-        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
-    ):
+    async with _channel(waiting) as channel:
         stub: Any = ReadServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as late:
             await stub.GetUser(REQUEST, timeout=0.2)
@@ -78,11 +87,7 @@ async def test_a_call_is_cancelled_by_its_client_and_by_its_deadline() -> None:
 async def test_a_method_sees_the_client() -> None:
     """Its address, and its metadata: text, repeated keys and bytes."""
     waiting = _Waiting()
-    async with (
-        asyncio.timeout(DEADLINE_SECONDS),
-        serving(READ, servicer=waiting) as server,
-        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
-    ):
+    async with _channel(waiting) as channel:
         stub: Any = ReadServiceStub(channel)
         sent = (("x-a", "1"), ("x-a", "2"), ("x-bin", b"\0\xff"))
         call = stub.GetUser(REQUEST, metadata=sent)
@@ -111,11 +116,7 @@ async def test_a_method_that_is_cancelled_from_within_ends_its_call(
     """Otherwise a client without a deadline would wait forever."""
     if each_server is GrpcServerKind.GRPCIO:
         pytest.skip("grpc.aio sends no status then")
-    async with (
-        asyncio.timeout(DEADLINE_SECONDS),
-        serving(READ, servicer=_Cancelling()) as server,
-        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
-    ):
+    async with _channel(_Cancelling()) as channel:
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(GET_USER)
         call = method(b"\x08\x01")
         assert await call.code() is grpc.StatusCode.CANCELLED
@@ -124,11 +125,7 @@ async def test_a_method_that_is_cancelled_from_within_ends_its_call(
 @pytest.mark.parametrize("path", [GET_USER + "s", "/no.Service/GetUser", "/x", "/"])
 async def test_an_unknown_method_has_error_info(path: str) -> None:
     """As every other error."""
-    async with (
-        asyncio.timeout(DEADLINE_SECONDS),
-        serving(READ) as server,
-        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
-    ):
+    async with _channel() as channel:
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
         with pytest.raises(grpc.aio.AioRpcError) as unknown:
             await method(b"")
