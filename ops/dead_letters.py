@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from fanfare.events.v1.events_pb2 import FeedEvent
 
-from core.feed.events import REPLAYED_HEADER, UnreadableEventError, parse, user_of
+from core.feed.events import REPLAYED_HEADER, UnreadableEventError, change_of, decode
 from core.feed.history import Moment
 from core.settings import Settings
 from core.storage.kafka import (
@@ -165,14 +165,14 @@ class DeadLetterTopic:
         Raises:
             UnreadableEventError: this version cannot read it either.
         """
-        event = parse(letter.value)
+        change = change_of(decode(letter.value))
         # In concatenated protobuf messages the last value of a field counts. The LSN in the letter
         # is too low: what is read from Postgres after the replay must not be older than it.
         stamp = FeedEvent(wal_position=moment.lsn, history=moment.history)
         self._producer.produce(
             self._feed_topic,
             letter.value + stamp.SerializeToString(),
-            str(user_of(event)),
+            str(change.user_id),
             headers=[*letter.headers, (REPLAYED_HEADER, letter.place)],
             on_delivery=self._note_failure,
         )

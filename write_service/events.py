@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1 import events_pb2 as pb
 
-from core.feed.events import user_of
+from core.feed.events import change_of
 from core.rpc.messages import delimited, field_tag
 
 _CREATED_FIELD = field_tag(pb.FeedEvent.TWEET_CREATED_FIELD_NUMBER)
@@ -29,7 +29,7 @@ class OutboxEvent:
 
 
 def _event(type_: str, event: pb.FeedEvent) -> OutboxEvent:
-    return OutboxEvent(user_of(event), type_, event.SerializeToString())
+    return OutboxEvent(change_of(event).user_id, type_, event.SerializeToString())
 
 
 def tweet_created(tweet: Tweet, *, pulled: bool, became_pulled: bool) -> OutboxEvent:

@@ -77,9 +77,3 @@ def change_of(event: FeedEvent) -> Change:
     if user_id <= 0 or other_id <= 0:
         raise UnreadableEventError(f"{kind} event without its ids")
     return Change(kind, message, user_id, other_id)
-
-
-def user_of(event: FeedEvent) -> int:
-    """Return the user whose id is the record's key: the tweet's author, or the followed user."""
-    kind = event.WhichOneof("event") or ""
-    return _IDS[kind](getattr(event, kind))[0]
