@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 from core.feed.history import OtherHistoryError
 from core.feed.tweet_cache import DELETED, decode_entry, encode_entry, is_lease
@@ -104,5 +105,6 @@ class TweetReader:
                     for id_ in leased.taken
                     if id_ in found
                 }
-            await self._cache.fill(values, fill_lease)
+            with suppress(CacheUnavailableError):  # what was read is right, stored or not
+                await self._cache.fill(values, fill_lease)
         return {id_: delimited(tweet.message) for id_, tweet in found.items()}

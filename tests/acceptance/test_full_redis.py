@@ -76,8 +76,8 @@ def test_a_full_redis_makes_no_timeline_stale(own: Fanfare, limit: Callable[[int
     own.wait_exact(alice, carol, dave)
     own.tweet(bob)
     own.wait_drained()
-    own.wait_exact(alice, carol, dave)
-    assert own.redis.exists(own.keys.for_list(home_list(alice.id)))
+    own.wait_exact(carol, dave)
+    own.wait_cached(alice)
 
 
 def test_the_worker_makes_room_by_deleting_cached_timelines(

@@ -49,7 +49,7 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     own.tweets(author, 5)
     own.tweets(other, 5)
     own.wait_drained()
-    own.wait_exact(*readers)
+    own.wait_cached(*readers)
     assert not _pulled(own, author.id)
     pushed = own.redis.lrange(own.keys.for_list(home_list(readers[0].id)), 0, -1)
     assert encode_separator([]) in pushed
@@ -61,7 +61,7 @@ def test_an_author_crosses_while_tweets_flow(own: Fanfare) -> None:
     for path in (Metric.AUTHOR_CROSSED, Metric.CROSSING_DROPPED):
         own.wait_counted(path, before)
     own.wait_drained()
-    own.wait_exact(*readers, last)
+    own.wait_cached(*readers, last)
     for reader in (*readers, last):
         elements = own.redis.lrange(own.keys.for_list(home_list(reader.id)), 0, -1)
         assert encode_separator([author.id]) in elements
@@ -77,7 +77,7 @@ def test_a_pulled_tweet_is_pushed_to_its_authors_list_alone(own: Fanfare) -> Non
     readers = [own.user(author) for _ in range(THRESHOLD + 1)]
     own.tweet(author)
     own.wait_drained()
-    own.wait_exact(*readers)
+    own.wait_cached(*readers)
     keys = [own.keys.for_list(home_list(reader.id)) for reader in readers]
     lists = [own.redis.lrange(key, 0, -1) for key in keys]
     tweet = own.tweet(author)

@@ -77,14 +77,19 @@ class Fanfare(GrpcClient):
         reader = self.user(author)
         self.tweets(author, tweets)
         self.wait_drained()  # the event of the follow deletes the list
-        self.wait_exact(reader)
-
-        def is_cached() -> bool:
-            self.timeline(reader)
-            return self.has_list(reader)
-
-        wait_until(is_cached, "the timeline list is in Redis")
+        self.wait_cached(reader)
         return author, reader
+
+    def wait_cached(self, *readers: User) -> None:
+        """Wait until these timelines are exact and their lists in Redis.
+
+        A read whose commands to Redis are not answered in time is exact too, but builds no list.
+        """
+        for reader in readers:
+            wait_until(
+                lambda reader=reader: self._is_exact(reader) and self.has_list(reader),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                f"the timeline of {reader.username} is exact and in Redis",
+            )
 
     def has_list(self, reader: User) -> bool:
         """Return whether the list of a home timeline is in Redis."""

@@ -194,6 +194,23 @@ async def test_postgres_answers_while_redis_is_down(reading: Reading) -> None:
     assert await reading.tweets.tweets([2]) == expected
 
 
+async def test_a_tweet_that_cannot_be_stored_is_not_read_again_from_a_replica_that_lags() -> None:
+    """What was read for a fill is as new as the list, and the replica may not be."""
+    reading = Reading(has_replica=True)
+    tweet = reading.tweet(reading.user())
+    reading.replica.replay(reading.primary)
+    reading.update(tweet, "new")
+    reading.drain()
+    reading.redis.remove_tweet(tweet)
+
+    def go_down() -> None:
+        reading.redis.is_up = False
+
+    reading.steps.before("fill", go_down)
+    expected = {tweet: delimited(_stored(reading, tweet))}
+    assert await reading.tweets.listed_tweets([tweet]) == expected
+
+
 async def test_a_token_is_answered_by_postgres_alone(reading: Reading) -> None:
     """Redis cannot say whether it has what the consistency token stands for."""
     token = TokenFreshness(reading.primary.moment())
