@@ -79,12 +79,11 @@ def test_a_tweet_and_a_follow_whose_events_cannot_be_read_still_show(own: Fanfar
     )
     own.sql(f"NOTIFY {CHANNEL}")
     own.wait_drained()
-    assert own.whole_timeline(alice) == own.oracle(alice)
-    assert own.whole_timeline(carol) == own.oracle(carol)
+    own.wait_cached(alice, carol)
     tweet = own.tweet(bob)  # pushed to the followers, which the worker has read again
     own.wait_drained()
     for reader in (alice, carol):
-        assert own.whole_timeline(reader) == own.oracle(reader)
+        own.wait_cached(reader)
         cached = own.redis.lrange(own.keys.for_list(home_list(reader.id)), 0, -1)
         assert cached[0] == str(tweet.id).encode()
 
@@ -133,7 +132,7 @@ def test_a_dead_letter_that_can_be_read_now_is_replayed(own: Fanfare) -> None:
     # As if the record had not been applied.
     own.redis.lrem(own.keys.for_list(home_list(alice.id)), 0, str(newest.id))
     own.redis.delete(own.keys.tweet(newest.id))
-    assert own.whole_timeline(alice) != own.oracle(alice)
+    wait_until(lambda: own.whole_timeline(alice) != own.oracle(alice), "the tweet is missing")
     replayed = own.command("dlq", "replay", "--place", place)
     assert (replayed.returncode, replayed.stdout) == (0, "1 dead letters replayed\n")
     own.wait_counted(Metric.REPLAYED, before)
