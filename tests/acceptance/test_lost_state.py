@@ -96,9 +96,10 @@ def test_no_tweet_is_lost_with_kafkas_data(own: Fanfare) -> None:
     stack.kafka.start()
     migrate(own.settings)
     wait_until(lambda: during.id in ids(own.timeline(alice).tweets), "the tweet arrives", 60)
+    own.wait_cached(alice)
     after = own.tweets(bob, 3)
     own.wait_drained()
-    own.wait_exact(alice)
+    own.wait_cached(alice)
     assert after[-1].id in ids(own.timeline(alice).tweets)
     assert str(after[-1].id).encode() in own.redis.lrange(
         own.keys.for_list(home_list(alice.id)), 0, -1
