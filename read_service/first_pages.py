@@ -7,27 +7,18 @@ and a Redis that does not answer are left to HomeTimelines.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import Enum, auto
 
-from core.feed.timeline_lists import home_list, newest_ids
+from core.feed.timeline_lists import WindowState, home_list, newest_ids, read_window
 from core.runtime.metrics import METRICS, Metric
 from read_service.lists import head_length
 from read_service.local_timelines import LocalTimelines
 from read_service.protocols import CacheUnavailableError, TimelineCache, TweetPage
 from read_service.tweets import TweetReader
 
-
-class Missing(Enum):
-    """Why there is no page, where that is worth knowing."""
-
-    LIST = auto()
-    """The list is absent."""
-
-
-Found = TweetPage | Missing | None
-"""A page; None or the reason if it must be read in another way."""
-Ids = Sequence[int] | Missing | None
-"""The newest ids of a timeline; None or the reason if its list must be read in another way."""
+Found = TweetPage | WindowState | None
+"""A page; None, or the state of the list if that is why it must be read in another way."""
+Ids = Sequence[int] | WindowState | None
+"""The newest ids of a timeline; None, or the state of its list, if they are read in another way."""
 
 
 class FirstPages:
@@ -96,8 +87,8 @@ class FirstPages:
                 continue
             else:  # the list has changed, or one of the tweets
                 newest = self._local.ids(user_id, limit)
-            if newest is Missing.LIST:
-                pages[user_id] = Missing.LIST
+            if isinstance(newest, WindowState):
+                pages[user_id] = newest
             elif newest is not None:
                 ids[user_id] = newest
         made = await self._tweets.listed_pages(list(ids.values()))
@@ -111,16 +102,23 @@ class FirstPages:
         tracked = {list_ for list_ in lists if local.is_worth_tracking(list_.user_id)}
         found: dict[int, Ids] = {}
 
+        length = head_length(limit)
+
         def parsed(heads: Sequence[Sequence[bytes]]) -> None:
             for list_, elements in zip(lists, heads, strict=True):
                 newest = newest_ids(elements, limit)
-                ids = None if newest is None else newest[0]
-                found[list_.user_id] = ids if elements else Missing.LIST
-                METRICS.add(Metric.DUPLICATE_DROPPED, 0 if newest is None else newest[1])
+                if newest is None:
+                    ids = None
+                    is_whole = len(elements) < length
+                    found[list_.user_id] = read_window(elements, is_whole=is_whole).state
+                else:
+                    ids, duplicates = newest
+                    found[list_.user_id] = ids
+                    METRICS.add(Metric.DUPLICATE_DROPPED, duplicates)
                 if list_ in tracked:
                     local.remember(list_.user_id, ids, limit)
 
-        wanted = [(list_, head_length(limit)) for list_ in lists]
+        wanted = [(list_, length) for list_ in lists]
         await self._cache.heads(wanted, tracked=tracked, parsed=parsed)
         readable = [list_ for list_ in lists if isinstance(found[list_.user_id], list)]
         await self._cache.touch(readable)

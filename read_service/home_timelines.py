@@ -10,9 +10,15 @@ from operator import neg
 
 from core.errors import DatabaseUnavailableError, FanfareError, UserNotFoundError
 from core.feed.history import OtherHistoryError
-from core.feed.timeline_lists import Window, author_list, home_list, merge_windows
+from core.feed.timeline_lists import (
+    Window,
+    WindowState,
+    author_list,
+    home_list,
+    merge_windows,
+)
 from core.runtime.metrics import METRICS, Metric
-from read_service.first_pages import FirstPages, Found, Missing
+from read_service.first_pages import FirstPages, Found
 from read_service.freshness import ANY, AppliedFreshness, Freshness
 from read_service.lists import ListReader, head_length
 from read_service.pages import FROM_THE_TOP
@@ -63,13 +69,13 @@ class HomeTimelines:
             NotYetConsistentError: no server that answers has reached the consistency token.
             ConsistencyTokenLostError: what the consistency token stands for may be lost.
         """
-        first: Found = None
+        state = None
         if before == FROM_THE_TOP and not offset and freshness is ANY:
             first = await self._first.page(user_id, limit)
             if isinstance(first, TweetPage):
                 return first
-        is_absent = first is Missing.LIST
-        return await self._any_page(user_id, before, offset, limit, freshness, is_absent=is_absent)
+            state = first
+        return await self._any_page(user_id, before, offset, limit, freshness, state=state)
 
     async def first_pages(
         self, user_ids: Sequence[int], limit: int, freshness: Freshness
@@ -86,11 +92,10 @@ class HomeTimelines:
         async def page(user_id: int, first: Found) -> TweetPage | FanfareError:
             if isinstance(first, TweetPage):
                 return first
-            is_absent = first is Missing.LIST
             async with turn:
                 try:
                     return await self._any_page(
-                        user_id, FROM_THE_TOP, 0, limit, freshness, is_absent=is_absent
+                        user_id, FROM_THE_TOP, 0, limit, freshness, state=first
                     )
                 except FanfareError as error:
                     return error
@@ -105,15 +110,15 @@ class HomeTimelines:
         limit: int,
         freshness: Freshness,
         *,
-        is_absent: bool,
+        state: WindowState | None,
     ) -> TweetPage:
         """Return any page, from Redis if it can give the page, else from Postgres.
 
-        is_absent: whether this call has found the list absent.
+        state: in which this call has found the list, if it has looked.
         """
         if freshness is ANY:
             with contextlib.suppress(CacheUnavailableError, OtherHistoryError):
-                page = await self._from_lists(user_id, before, offset, limit, is_absent=is_absent)
+                page = await self._from_lists(user_id, before, offset, limit, state)
                 if page is not None:
                     return page
             page = await self._from_postgres(user_id, before, offset, limit)
@@ -140,7 +145,7 @@ class HomeTimelines:
         return await self._store.home_timeline(user_id, before, offset, limit, ANY)
 
     async def _from_lists(
-        self, user_id: int, before: int, offset: int, limit: int, *, is_absent: bool
+        self, user_id: int, before: int, offset: int, limit: int, state: WindowState | None
     ) -> TweetPage | None:
         """Return the page from lists in Redis; None if it reaches below them.
 
@@ -154,8 +159,8 @@ class HomeTimelines:
         # A page from the top is usually in the first elements of the list, unless deleted tweets
         # are missing from it. Any other page, and the second try, take the whole list.
         for length in (head_length(wanted), None) if before == FROM_THE_TOP else (None,):
-            window = await self._window(user_id, length, is_absent=is_absent)
-            is_absent = False
+            window = await self._window(user_id, length, state)
+            state = None
             if window is None:
                 return None
             page = await self._read_tweets(window, before, wanted)
@@ -163,13 +168,16 @@ class HomeTimelines:
                 return TweetPage(page.ids[offset:], page.tweets[offset:])
         return None
 
-    async def _window(self, user_id: int, length: int | None, *, is_absent: bool) -> Window | None:
+    async def _window(
+        self, user_id: int, length: int | None, state: WindowState | None
+    ) -> Window | None:
         """Return a window on the user's list, merged with the lists of the pull authors.
 
         None if there are too many pull authors to be merged here.
         """
         own = home_list(user_id)
-        (window,) = await self._lists.windows([own], length, absent=[own] if is_absent else ())
+        known = {} if state is None else {own: state}
+        (window,) = await self._lists.windows([own], length, known)
         if not window.pulled:
             await self._cache.touch([own])
             return window

@@ -109,8 +109,10 @@ class TimelineCache(Protocol):
         The call may be ignored when the list was touched within the last hundredth of its TTL.
         """
 
-    async def compact(self, list_: TimelineList, cap: int) -> None:
+    async def compact(self, list_: TimelineList, cap: int, length: int | None) -> Sequence[bytes]:
         """Sort the log of a list into its base, which then has at most cap ids.
+
+        Return the first elements that the list has then, as heads() does.
 
         If there are older tweets below the base, ids in the log that are below its last id are
         dropped: the list would be incomplete there. A list without a base is deleted. A list being

@@ -12,6 +12,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from typing import cast
 
 from core.feed import timeline_lists
 from core.feed.history import Moment
@@ -69,7 +70,7 @@ class RedisTimelineCache:
             if list_ in tracked:
                 commands.append(TRACK_NEXT_COMMAND)
             places.append(len(commands))
-            commands.append(("LRANGE", key(list_), 0, -1 if length is None else length - 1))
+            commands.append(_read_head(key(list_), length))
 
         def heads_in(answers: Replies) -> Replies:
             return [answers[place] for place in places]
@@ -102,12 +103,15 @@ class RedisTimelineCache:
         self._touched.update(due)
         await self._connection.ask([("EXPIRE", key, self._ttl_seconds) for key in due])
 
-    async def compact(self, list_: TimelineList, cap: int) -> None:
-        """Sort the log of a list into its base; delete a list without a base."""
+    async def compact(self, list_: TimelineList, cap: int, length: int | None) -> Sequence[bytes]:
+        """Sort the log of a list into its base; delete a list without one. Return the head."""
         key = self._connection.keys.for_list(list_)
-        (answer,) = await self._connection.ask([("EVAL", timeline_lists.COMPACT, 1, key, cap)])
+        answer, head = await self._connection.ask(
+            [("EVAL", timeline_lists.COMPACT, 1, key, cap), _read_head(key, length)]
+        )
         METRICS.add(Metric.LIST_COMPACTED, answer == timeline_lists.REPLACED)
         METRICS.add(Metric.LIST_OVERGROWN, answer == timeline_lists.DELETED)
+        return cast("Sequence[bytes]", head)
 
     async def begin_builds(
         self, lists: Sequence[TimelineList], build_lease: str
@@ -166,3 +170,7 @@ class RedisTimelineCache:
             self._touched.clear()
             self._touched_until = now + self._ttl_seconds * TOUCH_FRACTION
             self._touch_period += 1
+
+
+def _read_head(key: str, length: int | None) -> Command:
+    return ("LRANGE", key, 0, -1 if length is None else length - 1)

@@ -46,9 +46,9 @@ maximum number of ids in a base."""
 
 # The scripts that change lists. The .lua files describe their arguments and results.
 BEGIN_BUILD = load_script("begin_build")
-FINISH_BUILD = load_script("merge", "finish_build")
+FINISH_BUILD = load_script("finish_build")
 ABANDON_BUILD = load_script("abandon_build")
-COMPACT = load_script("merge", "compact_list")
+COMPACT = load_script("compact_list")
 
 # What the scripts return when they have changed a list. Only COMPACT returns DELETED.
 REPLACED = 1

@@ -12,6 +12,9 @@ class CircuitBreaker:
     The caller asks `is_open` before each call, makes no call while it is True, and records how each
     call ended. Once open_seconds have passed, calls go through again: the first success closes the
     breaker, and the first failure opens it for another open_seconds.
+
+    Calls that share a connection fail together when it breaks. They raise the same exception then,
+    and count as one failure.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class CircuitBreaker:
         self._on_open = on_open
         self._clock = clock
         self._failures = 0
+        self._last_error: Exception | None = None
         self._open_until = clock()
 
     @property
@@ -44,12 +48,14 @@ class CircuitBreaker:
     def record_success(self) -> None:
         """Note that the server answered."""
         self._failures = 0
+        self._last_error = None
 
     def record_failure(self, error: Exception) -> None:
         """Note that a call failed; open the breaker if the threshold is reached."""
-        if self.is_open:
-            # The call was sent before the breaker opened, so its failure is no news.
+        if self.is_open or error is self._last_error:
+            # The call was sent before the breaker opened, or its failure has been counted.
             return
+        self._last_error = error
         self._failures += 1
         if self._failures >= self._failure_threshold:
             self._open_until = self._clock() + self._open_seconds

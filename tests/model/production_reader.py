@@ -303,9 +303,11 @@ class _TimelineCache(_Cache):
             if self._world.rng.random() < TOUCHED:
                 await self.ask(self.space.change_list, _key(list_))
 
-    async def compact(self, list_: TimelineList, cap: int) -> None:
+    async def compact(self, list_: TimelineList, cap: int, length: int | None) -> Sequence[bytes]:
         assert cap == LENGTH
         await self.ask(self.space.compact, _key(list_), keep_below_floor=False)
+        (head,) = await self.heads([(list_, length)])
+        return head
 
     async def begin_builds(
         self, lists: Sequence[TimelineList], build_lease: str

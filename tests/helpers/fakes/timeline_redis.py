@@ -204,9 +204,13 @@ class FakeTimelineCache:
                 self._redis.touched.append(list_)
                 self._redis.report_change(list_)
 
-    async def compact(self, list_: TimelineList, cap: int) -> None:
-        """Sort the log of a list into its base."""
+    async def compact(self, list_: TimelineList, cap: int, length: int | None) -> Sequence[bytes]:
+        """Sort the log of a list into its base, and return the head of the list."""
         await self._redis.step("compact")
+        self._compact(list_, cap)
+        return self._redis.elements(list_)[:length]
+
+    def _compact(self, list_: TimelineList, cap: int) -> None:
         elements = self._redis.elements(list_)
         if not elements or elements[-1].startswith(b"B"):
             return

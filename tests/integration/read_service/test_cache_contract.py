@@ -260,8 +260,9 @@ async def test_a_log_is_compacted(
     """The log joins the base; a list without a base is removed, one being built is left alone."""
     if before:
         subject.keyspace.put_list(HOME, *before)
-    await subject.lists.compact(HOME, CAP)
+    head = await subject.lists.compact(HOME, CAP, 2)
     assert subject.keyspace.elements(HOME) == after
+    assert list(head) == after[:2]
 
 
 async def test_a_touch_changes_no_list(subject: Subject) -> None:
@@ -279,7 +280,7 @@ async def test_a_change_of_a_tracked_list_is_reported_before_a_barrier(subject: 
     changes: list[Callable[[], object]] = [
         lambda: subject.keyspace.push(HOME, 9),
         lambda: subject.keyspace.drop(HOME),
-        lambda: subject.lists.compact(HOME, CAP),
+        lambda: subject.lists.compact(HOME, CAP, None),
         lambda: subject.lists.touch([HOME]),
     ]
     for change in changes:

@@ -81,15 +81,19 @@ async def test_a_pushed_tweet_shows_without_another_build(reading: Reading) -> N
 
 
 async def test_a_long_log_is_compacted(reading: Reading) -> None:
-    """A log that fills the window is sorted into the base, and the page is read again."""
+    """A log that fills the window is sorted into the base, and the page is read with it."""
     reading.feed_of(AUTHOR, 2)
     reading.drain()
     await warm(reading)
     ids = reading.feed_of(AUTHOR, 5)
     reading.drain()
+    reading.steps.taken.clear()
     assert await read_page(reading, 2) == ids[:2]
     assert reading.elements(LIST)[0] == b"="
     assert reading.steps_of("primary") == []
+    # The list is neither looked at again before it is compacted, nor read in a step of its own.
+    assert reading.steps.taken.count("read lists") == 1
+    assert reading.steps.taken.count("compact") == 1
 
 
 async def test_a_list_without_a_base_is_built_again(reading: Reading) -> None:

@@ -94,6 +94,21 @@ def test_compaction_keeps_the_timeline(
     assert 0 < fanfare.redis.ttl(key) <= 100
 
 
+@pytest.mark.parametrize("tail", [["0"], []])
+@pytest.mark.parametrize("oldest", [0, 45, 250])
+def test_a_long_log_that_overlaps_the_base_is_sorted_into_it(
+    fanfare: Fanfare, key: str, oldest: int, tail: list[str]
+) -> None:
+    """The log and its overlap with the base may be longer than what the script reads at once."""
+    base = range(BASE + 400, BASE + 100, -2)
+    log = [BASE + oldest + number * 7 % 600 for number in range(600)]
+    fanfare.redis.rpush(key, *log, "=", *base, *tail)
+    before, floor = _ids(fanfare, key)
+    assert _eval(fanfare, timeline.COMPACT, key, 1000) == 1
+    assert _elements(fanfare, key)[0] == b"="
+    assert _ids(fanfare, key) == (before, floor)
+
+
 @pytest.mark.parametrize("elements", [["5", "4"], ["5", "="]])
 def test_a_list_that_lost_its_base_is_deleted(
     fanfare: Fanfare, key: str, elements: list[str]

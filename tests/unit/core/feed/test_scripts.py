@@ -21,12 +21,6 @@ def test_comments_and_indentation_are_left_out() -> None:
     ]
 
 
-def test_shared_functions_come_before_the_script() -> None:
-    """Files are joined in the order of their names."""
-    script = load_script("merge", "finish_build")
-    assert script == load_script("merge") + "\n" + load_script("finish_build")
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_no_comment_is_left_in_a_script(name: str) -> None:
     """load_script() removes only comments on their own lines, so the files must have no others."""

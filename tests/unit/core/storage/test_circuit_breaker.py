@@ -44,6 +44,18 @@ def test_it_opens_after_enough_failures_in_a_row() -> None:
     assert test.reported == ["third"]
 
 
+def test_calls_that_fail_together_count_once() -> None:
+    """A broken connection raises one exception in all calls that used it."""
+    test = Breaker()
+    for error in ("first", "second"):
+        shared = ConnectionError(error)
+        for _ in range(5):
+            test.breaker.record_failure(shared)
+    assert not test.breaker.is_open
+    test.fail("third")
+    assert test.breaker.is_open
+
+
 def test_a_success_between_failures_keeps_it_closed() -> None:
     """Only failures in a row count."""
     test = Breaker()
