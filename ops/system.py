@@ -124,7 +124,7 @@ class System:
             self.stack.start()
             if self._auth:
                 _make_secrets(self._state_dir, self.settings.bind)
-            for line in migrate(self.settings):
+            for line in migrate(self.settings, waiting=self._progress):
                 self._progress(line.capitalize())
             settings = self.settings
             for name, package, port, rest_port in (

@@ -16,7 +16,12 @@ from typing import Any
 import psycopg
 from psycopg.abc import RV, PQGen
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.errors import UndefinedColumn, UndefinedFunction, UndefinedTable
+from psycopg.errors import (
+    ReadOnlySqlTransaction,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedTable,
+)
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -273,7 +278,8 @@ class Database:
             raise DatabaseUnavailableError from error
         except PoolClosed as error:
             raise DatabaseUnavailableError from error
-        except psycopg.OperationalError as error:
+        except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
+            # A restored server is read-only until it has replayed its WAL.
             raise DatabaseUnavailableError from error
         except (UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
             self._note_wrong_schema(error)
