@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[3]
 COLUMN = "ALTER TABLE tweets ADD COLUMN mood text;"
 INDEX = f"{NO_TRANSACTION}\nCREATE INDEX CONCURRENTLY tweets_day_idx ON tweets (created_at);"
 NEW_TWEET = "INSERT INTO tweets SELECT next_tweet_id(), 1, 'x', 1, now(), now()"
+LIMITED = "-c lock_timeout=30s"
 MIGRATE = "import sys; from ops.migrate import apply_migrations; apply_migrations(sys.argv[1])"
 
 
@@ -59,8 +60,8 @@ class Database:
         return try_migrations(self.dsn, self._note)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query."""
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
+        """Return the rows of a query, which must not wait for a lock for long."""
+        with psycopg.connect(self.dsn, autocommit=True, options=LIMITED) as connection:
             cursor = connection.execute(query.encode())
             return cursor.fetchall() if cursor.description else []
 
