@@ -28,10 +28,8 @@ def test_every_process_has_metrics(own: Fanfare) -> None:
         "read": 2,
         "worker": 1,
     }
-    started = set()
     for address in (address for each in addresses.values() for address in each):
         samples = scrape(address)
         for metric in Metric:
             assert value(samples, "fanfare_events_total", event=metric.value) >= 0
-        started.add(value(samples, "process_start_time_seconds"))
-    assert len(started) == 4
+        assert value(samples, "process_start_time_seconds") > 0
