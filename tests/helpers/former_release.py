@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,17 +30,18 @@ _MIGRATE = "from cli.main import main; main()"
 _SETTINGS = "from core.settings import Settings; print(*Settings.model_fields)"
 
 
-def former_revision() -> str:
+def former_revision(repository: Path = ROOT) -> str:
     """Return the tag of the newest release before this code; skip the test if there is none."""
     if given := os.environ.get(VARIABLE):
         return given
-    if _git("rev-parse", "--git-dir") is None:
+    git = partial(_git, repository)
+    if git("rev-parse", "--git-dir") is None:
         pytest.skip("no earlier release: this is not a clone of the repository")
-    tags = (_git("tag", "--merged", "HEAD") or "").split()
-    current = (_git("tag", "--points-at", "HEAD") or "").split()
+    tags = (git("tag", "--merged", "HEAD") or "").split()
+    current = (git("tag", "--points-at", "HEAD") or "").split()
     releases = [tag for tag in tags if _RELEASE.fullmatch(tag) and tag not in current]
     if not releases:
-        shallow = _git("rev-parse", "--is-shallow-repository") == "true"
+        shallow = git("rev-parse", "--is-shallow-repository") == "true"
         pytest.skip(
             "no earlier release: this clone is shallow; run git fetch --unshallow --tags"
             if shallow
@@ -116,11 +118,11 @@ def _version(tag: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups()))
 
 
-def _git(*arguments: str) -> str | None:
+def _git(repository: Path, *arguments: str) -> str | None:
     """Return what git prints; None if it fails or is not installed."""
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+            ["git", *arguments], cwd=repository, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
