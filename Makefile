@@ -74,11 +74,12 @@ bench-tools: ## Build ghz, the gRPC load generator of `make bench`; needs Go
 	@GOBIN=$(CURDIR)/.fanfare/tools go install github.com/bojand/ghz/cmd/ghz@v0.120.0
 
 .PHONY: lint
-lint: $(BIN)/.dev ## Check style, types and import rules
+lint: $(BIN)/.dev ## Check style, types, import rules and migrations
 	@ruff check
 	@ruff format --check --quiet || { echo "Some files are not formatted; run make format." >&2; exit 1; }
 	@mypy
 	@lint-imports --no-logo 2>/dev/null || lint-imports
+	@squawk --no-error-on-unmatched-pattern migrations/*.sql
 
 .PHONY: format
 format: $(BIN)/.dev ## Format the code and the protos

@@ -9,7 +9,13 @@ from ops.migrate import migrate
 
 
 @click.command()
-def command() -> None:
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Change nothing: try each migration in a transaction that is rolled back, ask Kafka "
+    "whether it would create or change the topics, and print what would be done.",
+)
+def command(*, dry_run: bool) -> None:
     """Bring the schema and the topics up to date.
 
     Applies the missing migrations to Postgres, creates the missing topics in Kafka, and limits how
@@ -17,5 +23,10 @@ def command() -> None:
     upgrade before the new processes are started, and after a change of that setting. Safe to run at
     any time.
     """
-    for line in migrate(load_instance_settings()) or ["Everything is up to date."]:
+    lines = migrate(
+        load_instance_settings(),
+        dry_run=dry_run,
+        waiting=lambda told: click.echo(f"Waiting: {told}", err=True),
+    )
+    for line in lines or ["Everything is up to date."]:
         click.echo(line)

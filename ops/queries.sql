@@ -9,7 +9,44 @@ SELECT valid_history()
 SELECT begin_history(forced => %(forced)s)
 
 -- name: lock_migrations
-SELECT pg_advisory_lock(%(lock)s)
+-- Asked again and again instead of waiting with pg_advisory_lock: a statement that waits has a
+-- snapshot, and the CREATE INDEX CONCURRENTLY of the session that holds the lock waits for all
+-- snapshots to end.
+SELECT pg_try_advisory_lock(%(lock)s)
+
+-- name: sessions_that_migrate
+-- The key of an advisory lock is in two halves.
+SELECT pid, format('process %%s', pid) || coalesce(' of ' || host(client_addr), '')
+FROM pg_locks LEFT JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND (classid::bigint << 32) + objid::bigint = %(lock)s
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+
+-- name: blocking_sessions
+-- The statement of the session is left out: it may contain texts of users. To users who are not
+-- members of pg_read_all_stats, Postgres shows only the process id and the user.
+SELECT blocking.pid, CASE WHEN blocking.pid = 0 THEN 'a prepared transaction (pg_prepared_xacts)'
+    ELSE format('process %%s (%%s)', blocking.pid, concat_ws(', ',
+        coalesce('user ' || usename, backend_type, 'ended'),
+        'application ' || nullif(application_name, ''), 'at ' || host(client_addr), state,
+        'in a transaction for ' || round(extract(epoch FROM clock_timestamp() - xact_start)) || ' s'
+    )) END
+FROM (SELECT DISTINCT unnest(pg_blocking_pids(%(pid)s)) AS pid) AS blocking
+LEFT JOIN pg_stat_activity USING (pid)
+ORDER BY 1
+
+-- name: set_lock_timeout
+-- Until the end of the transaction, or of the session outside of one.
+SELECT set_config('lock_timeout', %(timeout)s, %(in_transaction)s)
+
+-- name: is_index_valid
+SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%(name)s)
+
+-- name: drop_unfinished_index
+DROP INDEX CONCURRENTLY {index}
+
+-- name: create_empty_copy
+CREATE TEMPORARY TABLE {its_table} (LIKE {its_table} INCLUDING GENERATED)
 
 -- name: create_schema_migrations
 CREATE TABLE IF NOT EXISTS schema_migrations

@@ -12,6 +12,7 @@ from typing import Self
 
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe, rest_serves
+from core.runtime.metrics_ports import metrics_ports
 from core.settings import (
     PREFIX,
     GrpcServerKind,
@@ -20,7 +21,7 @@ from core.settings import (
     refuse_equal_ports,
     refuse_native_tls,
 )
-from embedded.ports import ANY_PORTS, WantedPort, wait_for_ports
+from embedded.ports import ANY_PORTS, WantedPort, free_port_with, wait_for_ports
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, free_ports
 from ops.certificates import Authority
@@ -28,6 +29,8 @@ from ops.instance import to_record
 from ops.migrate import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
+# The metrics port on fixed ports, unless the operator has set another one, or 0.
+FIXED_METRICS_PORT = 9464
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,9 @@ class System:
             else ServicePorts(*free_ports(len(names)))
         )
         own = {name: str(getattr(self._ports, name)) for name in names}
+        read_processes = (environment or {}).get(f"{PREFIX}READ_PROCESSES", given.read_processes)
+        first = _first_metrics_port(given, int(read_processes), fixed_ports=fixed_ports)
+        own |= {"metrics_port": str(first), "read_processes": str(read_processes)}
         self._auth = auth
         if auth:
             own["auth_keys"] = str(self._state_dir / "keys")
@@ -101,6 +107,8 @@ class System:
             dict(os.environ)
             | {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
             | dict(environment or {})
+            # Only for the system's own processes: each needs metrics ports that no other one has.
+            | {f"{PREFIX}METRICS_PORT": "0"}
         )
         self.settings = Settings(**own)  # type: ignore[arg-type]
         refuse_native_tls(self.settings)
@@ -124,7 +132,7 @@ class System:
             self.stack.start()
             if self._auth:
                 _make_secrets(self._state_dir, self.settings.bind)
-            for line in migrate(self.settings):
+            for line in migrate(self.settings, waiting=self._progress):
                 self._progress(line.capitalize())
             settings = self.settings
             for name, package, port, rest_port in (
@@ -154,14 +162,29 @@ class System:
                     f"{PREFIX}{name.upper()} is 0, so nobody would know the port; set it to a "
                     f"port, or {ANY_PORTS}"
                 )
+        own |= self._metrics_ports()
         refuse_equal_ports(own | {f"the port of {each.owner}": each.port for each in wanted})
         wanted += [
             WantedPort(
-                port, name, self.settings.bind, f"set {name} to another port, or {ANY_PORTS}"
+                port,
+                name,
+                self.settings.bind,
+                f"set {name.split()[0]} to another port, or {ANY_PORTS}",
             )
             for name, port in own.items()
         ]
         wait_for_ports(wanted, self._progress)
+
+    def _metrics_ports(self) -> dict[str, int]:
+        """Return the metrics port of each process, by what messages call it."""
+        if not self.settings.metrics_port:
+            return {}
+        ports = metrics_ports(self.settings.metrics_port, self.settings.read_processes)
+        return {
+            f"{PREFIX}METRICS_PORT of {program.name.lower()} process {number}": port
+            for program, each in ports.items()
+            for number, port in enumerate(each, 1)
+        }
 
     def _wait_ready(self) -> None:
         """Wait until all processes serve.
@@ -262,7 +285,8 @@ class System:
         )
 
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
-        process = self._process(name, package, ready)
+        metrics_port = str(self.settings.metrics_port)
+        process = self._process(name, package, ready, metrics_port=metrics_port)
         process.launch()
         self.processes[name] = process
 
@@ -278,6 +302,20 @@ class System:
             ready,
             environment=self._environment | own | {"PYTHONPATH": path},
         )
+
+
+def fixed_metrics_port(given: Settings) -> int:
+    """Return the first metrics port of a system on fixed ports; 0 if metrics are off."""
+    return given.metrics_port if "metrics_port" in given.model_fields_set else FIXED_METRICS_PORT
+
+
+def _first_metrics_port(given: Settings, read_processes: int, *, fixed_ports: bool) -> int:
+    """Return the first metrics port of a system; 0 if metrics are off."""
+    fixed = fixed_metrics_port(given)
+    if fixed_ports or not fixed:
+        return fixed
+    ports = metrics_ports(0, read_processes)
+    return free_port_with(port for each in ports.values() for port in each)
 
 
 def _make_secrets(state_dir: Path, bind: str) -> None:

@@ -59,7 +59,13 @@ class Systems:
         self._stops: list[Future[list[Path]]] = []
 
     def start(self, *, replica: bool = False, auth: bool = False, **environment: str) -> System:
-        """Start a system, which the caller stops.
+        """Start a system, which the caller stops; the arguments are those of prepare()."""
+        system = self.prepare(replica=replica, auth=auth, **environment)
+        system.start()
+        return system
+
+    def prepare(self, *, replica: bool = False, auth: bool = False, **environment: str) -> System:
+        """Return a system that has not been started.
 
         Args:
             replica: Whether queries go to a streaming replica of Postgres.
@@ -72,11 +78,9 @@ class Systems:
         with pytest.MonkeyPatch.context() as patch:
             if auth:
                 patch.delenv("FANFARE_GRPC_SERVER", raising=False)  # native has no TLS
-            system = System(
+            return System(
                 folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
             )
-        system.start()
-        return system
 
     def stop(self, system: System) -> None:
         """Stop a system in the background, and then search its logs for secrets."""
@@ -110,21 +114,34 @@ def systems(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systems]:
 
 
 @pytest.fixture(scope="module")
-def start_system(systems: Systems) -> Iterator[Callable[..., System]]:
-    """Return a function that starts a system of the module's own, stopped after its last test.
+def prepare_system(systems: Systems) -> Iterator[Callable[..., System]]:
+    """Return a function that returns a system of the module's own, which has not been started.
 
-    An idle system still takes some percent of a core, which would slow down all later modules.
+    It is stopped after the module's last test: an idle system still takes some percent of a core,
+    which would slow down all later modules.
     """
-    started: list[System] = []
+    prepared: list[System] = []
 
-    def start(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
-        system = systems.start(replica=replica, auth=auth, **environment)
-        started.append(system)
+    def prepare(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
+        system = systems.prepare(replica=replica, auth=auth, **environment)
+        prepared.append(system)
         return system
 
-    yield start
-    for system in started:
+    yield prepare
+    for system in prepared:
         systems.stop(system)
+
+
+@pytest.fixture(scope="module")
+def start_system(prepare_system: Callable[..., System]) -> Callable[..., System]:
+    """Return a function that starts a system of the module's own."""
+
+    def start(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
+        system = prepare_system(replica=replica, auth=auth, **environment)
+        system.start()
+        return system
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,12 @@
-"""Each process is replaced under load, with the steps of docs/operations.md."""
+"""Each process is replaced under load, with the steps of docs/operations.md.
+
+The gRPC clients have the service config that Fanfare publishes, docs/service_config.json.
+"""
 
 from __future__ import annotations
 
 import json
-import re
+import random
 import threading
 import uuid
 from collections import Counter
@@ -20,9 +23,10 @@ from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from fanfare.write.v1 import write_pb2 as w
 from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 from helpers.fanfare import Fanfare
+from helpers.replacement import replace
 from helpers.waiting import wait_until
 
-from embedded.server import ServerProcess
+from core.settings import GrpcServerKind
 from ops.system import System
 
 GRPC_CALLERS = 16
@@ -31,12 +35,17 @@ REST_CALLERS = 4
 ENOUGH = 50
 PAUSE_SECONDS = 0.01
 CALL_SECONDS = 60.0
-MANUAL = Path(__file__).parents[2] / "docs" / "operations.md"
-PACKAGES = {
-    "write": "write_service",
-    "read": "read_service",
-    "worker": "fanout_worker",
-}
+# A connection without requests is closed two seconds after a drain has begun.
+IDLE_SECONDS = 4.0
+SERVICE_CONFIG = Path(__file__).parents[2] / "docs" / "service_config.json"
+# What is replaced, and by which gRPC server. So both kinds drain, beside a successor of the other.
+REPLACEMENTS = (
+    ("worker", GrpcServerKind.GRPCIO),
+    ("read", GrpcServerKind.NATIVE),
+    ("write", GrpcServerKind.NATIVE),
+    ("read", GrpcServerKind.GRPCIO),
+    ("write", GrpcServerKind.GRPCIO),
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +53,6 @@ def own(start_system: Callable[..., System]) -> Iterator[Fanfare]:
     """Return clients of a system in which a process and its successor can share a port."""
     with Fanfare(start_system(FANFARE_SHARE_PORTS="true")) as clients:
         yield clients
-
-
-def _service_config() -> str:
-    """Return the service config that docs/operations.md recommends to clients."""
-    (block,) = re.findall(r"```json\n(.*?)```", MANUAL.read_text(), re.DOTALL)
-    return json.dumps(json.loads(block))
 
 
 class _Load:
@@ -63,7 +66,7 @@ class _Load:
         self._lock = threading.Lock()
         self.done: Counter[str] = Counter()
         self.failed: list[str] = []
-        options = [("grpc.service_config", _service_config())]
+        options = [("grpc.service_config", SERVICE_CONFIG.read_text())]
         alone = [*options, ("grpc.use_local_subchannel_pool", 1)]
         # Half of the callers share connections, half have one each.
         half = GRPC_CALLERS // 4
@@ -81,6 +84,7 @@ class _Load:
             *(threading.Thread(target=self._write, args=[channel]) for channel in writers),
             *(threading.Thread(target=self._read, args=[channel]) for channel in readers),
             *(threading.Thread(target=caller) for caller in rest),
+            threading.Thread(target=self._write_seldom_by_rest),
         ]
 
     def __enter__(self) -> Self:
@@ -131,9 +135,32 @@ class _Load:
         self._repeat("rest read", lambda: _send(connection, "GET", path))
         connection.close()
 
-    def _repeat(self, kind: str, call: Callable[[], object]) -> None:
+    def _write_seldom_by_rest(self) -> None:
+        """Leave the connection idle between requests, and try again once, as HTTP clients do."""
+        port = self._settings.rest_write_port
+        connection = HTTPConnection("127.0.0.1", port, timeout=CALL_SECONDS)
+        body = {"user_id": self._author.id, "content": "seldom"}
+
+        def create() -> None:
+            text = json.dumps(body | {"request_id": str(uuid.uuid4())})
+            try:
+                _send(connection, "POST", "/tweets", text)
+            except (OSError, HTTPException):
+                connection.close()
+                _send(connection, "POST", "/tweets", text)
+
+        chance = random.Random(0)
+        self._repeat("rest seldom", create, lambda: chance.uniform(0, IDLE_SECONDS))
+        connection.close()
+
+    def _repeat(
+        self,
+        kind: str,
+        call: Callable[[], object],
+        pause: Callable[[], float] = lambda: PAUSE_SECONDS,
+    ) -> None:
         # With pauses, to leave CPU for the processes that start.
-        while not self._stopping.wait(PAUSE_SECONDS):
+        while not self._stopping.wait(pause()):
             try:
                 call()
             except (grpc.RpcError, OSError, HTTPException, AssertionError) as error:
@@ -153,31 +180,18 @@ def _send(connection: HTTPConnection, verb: str, path: str, body: str | None = N
     assert answer.status in {200, 201}, f"{answer.status} {text.decode()}"
 
 
-def _replace(clients: Fanfare, name: str, run: str) -> None:
-    """Start a successor, wait until it listens, and stop the old process."""
-    system = clients.system
-    log = clients.settings.state_dir / "logs" / f"{run}.log"
-    # REST is served last, where there is any.
-    last = "serving gRPC port=" if name == "worker" else "serving REST port="
-    successor: ServerProcess = system._process(run, PACKAGES[name], lambda: last in log.read_text())
-    successor.start()
-    before = system.processes[name]
-    system.processes[name] = successor
-    before.terminate()
-    assert before.wait() == 0
-
-
 def test_every_process_is_replaced_without_a_failed_call(own: Fanfare) -> None:
-    """No call fails, whether by gRPC clients with the recommended config or by REST clients."""
+    """No call fails, whether by gRPC clients with the published config or by REST clients."""
     author = own.user()
     reader = own.user(author)
     with _Load(own, author, reader) as load:
-        for name in PACKAGES:
+        for name, kind in REPLACEMENTS:
             load.wait_for_more()
-            _replace(own, name, f"{name}-{uuid.uuid4().hex[:8]}")
+            replace(own.system, name, grpc_server=kind)
         load.wait_for_more()
     assert load.failed == []
     tweets = own.sql("SELECT count(*) FROM tweets WHERE user_id = %s", author.id)
-    assert tweets == [(load.done["write"] + load.done["rest write"],)]
+    kinds = ("write", "rest write", "rest seldom")
+    assert tweets == [(sum(load.done[kind] for kind in kinds),)]
     own.wait_drained()
     own.wait_exact(reader)

@@ -8,6 +8,7 @@ RESTORE_DRILLS=all runs all restores.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,10 @@ from typing import Any
 import pytest
 from helpers import backups
 from helpers.backups import KAFKA, POSTGRES, REDIS
-from helpers.restore_drill import COMMANDS, Drill, Outcome
+from helpers.recovery_manual import BackupFolder
+from helpers.restore_drill import COMMANDS, HEAL_SECONDS, Drill, Outcome
 
+from core.storage.backups import newest_backup_age
 from ops.system import System
 
 # Low, so that the first user is a pull author at once, and others become one during the drill.
@@ -48,14 +51,22 @@ def base_copy_with_unread_records(drill: Drill) -> None:
 
 
 def point_in_time(drill: Drill) -> None:
-    """Restore Postgres to a point in time between the base copy and the restore."""
-    copy = backups.base_copy(drill.system, drill.folder)
+    """Restore Postgres to a point in time between a base backup and the loss of its disk.
+
+    Backup, archive and restore are made by the commands of docs/recovery.md.
+    """
+    folder = BackupFolder(drill.system, drill.folder / "backups")
+    folder.archive_wal()
+    backup = folder.take_base_backup()
+    assert newest_backup_age(drill.folder / "backups", time.time()) < HEAL_SECONDS
+    folder.remove_old()
     drill.traffic.wait_for_more(COMMANDS)
     drill.note_copy()
-    ((lsn,),) = backups.sql(drill.system, "SELECT pg_current_wal_lsn()::text")
+    ((moment,),) = backups.sql(drill.system, "SELECT clock_timestamp()::text")
     drill.write_what_is_lost()
+    folder.wait_archived()
     with drill.restoring():
-        backups.restore_point_in_time(drill.system, copy[POSTGRES], str(lsn))
+        folder.restore(backup, moment)
 
 
 def volume_snapshot(drill: Drill) -> None:
@@ -241,6 +252,7 @@ MOMENTS: dict[str, Scenario] = {
 }
 SHORT: dict[str, Scenario] = {
     "base copy, unread records": base_copy_with_unread_records,
+    "point in time": point_in_time,
     "volume snapshot": volume_snapshot,
     "dump into the same tables": dump_into_the_same_tables,
     "Kafka alone, unread records": kafka_alone,
@@ -249,7 +261,6 @@ SHORT: dict[str, Scenario] = {
 }
 LONG: dict[str, Scenario] = {
     "base copy": base_copy,
-    "point in time": point_in_time,
     "dump into a new database": dump_into_new_database,
     "Redis alone": redis_alone,
     "all of one moment": everything_of_one_moment,

