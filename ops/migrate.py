@@ -41,7 +41,7 @@ def migrate(settings: Settings) -> list[str]:
     Raises:
         OpsError: a server does not answer, or refuses.
     """
-    applied = apply_migrations(settings.primary_dsn())
+    applied = apply_migrations(settings.session_dsn())
     return applied + prepare_topics(
         settings.kafka_address(), settings.topic, settings.retention_days
     )

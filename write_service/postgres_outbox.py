@@ -18,7 +18,7 @@ from psycopg.rows import args_row, class_row, scalar_row
 from core.auth.ended_tokens import ENDED_SECONDS
 from core.feed.history import Lsn
 from core.settings import DEFAULT_RETENTION_DAYS, DEFAULT_SILENCE_SECONDS
-from core.storage.postgres import connect
+from core.storage.postgres import connect_session
 from core.storage.queries import load_queries
 from core.storage.retention import DAY_SECONDS
 from write_service.outbox import CHANNEL
@@ -54,15 +54,16 @@ class PostgresOutbox:
         """Connect.
 
         Args:
-            dsn: the primary.
+            dsn: the primary, without a pooler.
             silence_seconds: when to give up the connection if Postgres does not answer.
             retention_days: how long sent events are kept for `fanfare replay`, in case Kafka loses
                 them.
 
         Raises:
             psycopg.OperationalError: Postgres is not reachable.
+            SharedSessionError: the DSN leads through a pooler.
         """
-        self._connection = connect(dsn, "relay", silence_seconds)
+        self._connection = connect_session(dsn, "relay", silence_seconds)
         self._silence_seconds = silence_seconds
         # By table, and the column with the time that its rows expire by.
         self._retention_seconds = {

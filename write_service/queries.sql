@@ -313,7 +313,7 @@ SELECT pg_notify(%(channel)s, '')
 -- the events within a second.
 SELECT
     (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint AS lsn,
-    valid_history() AS history, -- null until begin_history() has been called on this server
+    valid_history() AS history, -- null only if relay_state was put back after the commit
     (SELECT last_value - 1 FROM follows_seq_seq) AS follows_drawn
 FROM pg_notify($1::text, '')
 
@@ -325,6 +325,9 @@ FROM pg_locks JOIN pg_stat_activity USING (pid)
 WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND granted
     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND state_change < clock_timestamp() - %(seconds)s * interval '1 second'
+
+-- name: server_identity
+SELECT server_identity()
 
 -- name: begin_history
 SELECT begin_history(forced => %(forced)s)
