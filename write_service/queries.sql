@@ -356,7 +356,18 @@ SELECT set_config('plan_cache_mode', 'force_generic_plan', false), set_config('e
     set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false)
 
 -- name: unsent_events
-SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT %(limit)s
+-- From the low-water mark on; see low_water_mark.py.
+SELECT id, key, type, payload, created_at FROM outbox
+WHERE sent_at IS NULL AND id >= %(low_water_mark)s ORDER BY id LIMIT %(limit)s
+
+-- name: last_event_id
+SELECT last_value FROM outbox_id_sequence
+
+-- name: transactions_that_insert_events
+-- Every INSERT and COPY takes this lock before it draws an id. It is released after the commit is visible.
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND relation = 'outbox'::regclass AND mode = 'RowExclusiveLock' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
 -- name: current_lsn
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
