@@ -23,7 +23,7 @@ from write_service.postgres_outbox import PostgresOutbox
 from write_service.same_database import refuse_other_database
 
 SEED = 45
-COMMANDS = 150
+COMMANDS = 100
 
 
 @pytest.fixture(scope="module")
