@@ -14,7 +14,7 @@ from core.storage.round_trips import RoundTrip, Statement, only_row
 from write_service.outbox import CHANNEL
 
 _SQL = load_queries("write_service")
-_BEGIN_HISTORY = Statement("begin_history", "SELECT begin_history(forced => false)")
+_BEGIN_HISTORY = Statement("begin_history", _SQL["begin_history_if_none_is_valid"])
 _COMMIT_AND_CHAIN = Statement("commit_and_chain", "COMMIT AND CHAIN")
 _COMMITTED = Statement("committed", _SQL["committed"])
 _COMMIT = Statement("commit", "COMMIT")

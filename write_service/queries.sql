@@ -332,6 +332,9 @@ SELECT server_identity()
 -- name: begin_history
 SELECT begin_history(forced => %(forced)s)
 
+-- name: begin_history_if_none_is_valid
+SELECT begin_history(forced => false)
+
 -- name: begin_epoch
 UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch AS number, history
 
