@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
-from helpers.waiting import wait_until
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from embedded import users
 from embedded.ports import free_ports
+from embedded.server import ServerProcess
 
 # Debian installs it where only root's PATH leads.
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -61,18 +61,25 @@ def pgbouncer(dsn: str, folder: Path) -> Iterator[str]:
             sessions=SESSIONS,
         )
     )
-    # PgBouncer does not run as root.
-    user = "nobody" if os.geteuid() == 0 else None
-    with configuration.open() as opened:
-        # By its standard input, since only the owner may enter the folder.
-        process = subprocess.Popen([PROGRAM, "-q", "/dev/stdin"], stdin=opened, user=user)
+    pooled = make_conninfo(dsn, host="127.0.0.1", port=own_port)
+    # PgBouncer does not run as root. Its user may not enter the folders above this one, hence the
+    # relative path.
+    user = users.unprivileged_user() if os.geteuid() == 0 else None
+    users.chown(folder)
+    users.chown(configuration)
+    process = ServerProcess(
+        "PgBouncer",
+        [PROGRAM, configuration.name],
+        folder / "pgbouncer.log",
+        lambda: _answers(pooled),
+        folder=folder,
+        user=user,
+    )
+    process.start()
     try:
-        pooled = make_conninfo(dsn, host="127.0.0.1", port=own_port)
-        wait_until(lambda: _answers(pooled), "PgBouncer answers")
         yield pooled
     finally:
-        process.terminate()
-        process.wait()
+        process.stop()
 
 
 def _answers(dsn: str) -> bool:

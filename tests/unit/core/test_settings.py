@@ -372,6 +372,6 @@ def test_the_session_dsn_is_the_primary_unless_it_is_set(monkeypatch: pytest.Mon
     assert settings.session_dsn() == "postgresql://user@postgres/db"
     assert settings.primary_dsn() == "postgresql://user@pooler/db"
     monkeypatch.setenv("FANFARE_POSTGRES_SESSION_DSN", "hunter2 at postgres")
-    with pytest.raises(SettingsError, match="^FANFARE_POSTGRES_SESSION_DSN is not usable") as told:
+    with pytest.raises(SettingsError, match=r"^FANFARE_POSTGRES_SESSION_DSN is not usable") as told:
         load_settings().session_dsn()
     assert "hunter2" not in str(told.value)
