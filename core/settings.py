@@ -70,6 +70,8 @@ class Settings(BaseSettings):
 
     postgres_dsn: Annotated[SecretStr | None, _ALL] = None
     """The Postgres primary."""
+    postgres_session_dsn: Annotated[SecretStr | None, ReadBy("write", "commands")] = None
+    """The Postgres primary without a pooler, if `postgres_dsn` leads through one."""
     postgres_replica_dsn: Annotated[SecretStr | None, _CACHE] = None
     """The Postgres that queries try first; by default the primary."""
     redis_url: Annotated[SecretStr | None, _ALL] = None
@@ -157,6 +159,16 @@ class Settings(BaseSettings):
             SettingsError: it is neither set nor recorded, or it is not a DSN.
         """
         return _checked_dsn("postgres_dsn", self._address("postgres_dsn", self.postgres_dsn))
+
+    def session_dsn(self) -> str:
+        """Return the DSN of the primary on which a connection has a session of its own.
+
+        Raises:
+            SettingsError: as primary_dsn().
+        """
+        if self.postgres_session_dsn is None:
+            return self.primary_dsn()
+        return _checked_dsn("postgres_session_dsn", self.postgres_session_dsn.get_secret_value())
 
     def replica_dsn(self) -> str:
         """Return the DSN of the Postgres that queries try first; raises as primary_dsn() does.

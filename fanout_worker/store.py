@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import psycopg
@@ -73,7 +74,7 @@ class PostgresFollowerStore:
     ) -> Iterator[tuple[int, Followers]]:
         """See FollowerStore."""
         parameters = {"user_ids": list(user_ids), "limit": limit + 1}
-        with self._connect_at(moment).cursor() as cursor:
+        with self._connect_at(moment) as connection, connection.cursor() as cursor:
             # Row by row, because all rows together may not fit into memory.
             for user_id, packed in cursor.stream(SQL["followers"], parameters, binary=True):
                 yield user_id, _unpack_ids(packed)
@@ -82,25 +83,37 @@ class PostgresFollowerStore:
         """See FollowerStore."""
         parameters = {"user_id": user_id, "before": None, "limit": self._page_size}
         while True:
-            connection = self._connect_at(moment)
-            row = connection.execute(SQL["follower_page"], parameters, binary=True).fetchone()
+            with self._connect_at(moment) as connection:
+                row = connection.execute(SQL["follower_page"], parameters, binary=True).fetchone()
             before, packed = row or (None, None)
             if before is None:
                 return
             parameters["before"] = before
             yield _unpack_ids(packed)
 
-    def _connect_at(self, moment: Moment) -> BlockingConnection:
-        """Return a connection to a server that has reached the moment."""
+    @contextmanager
+    def _connect_at(self, moment: Moment) -> Iterator[BlockingConnection]:
+        """Yield a connection to a server that has reached the moment, in a transaction.
+
+        Outside of a transaction, a pooler could send the next statement to another server.
+        """
+        connection = self._begin_at(moment)
+        try:
+            yield connection
+        finally:
+            if not connection.closed:
+                connection.commit()
+
+    def _begin_at(self, moment: Moment) -> BlockingConnection:
         if self._replica_dsn != self._primary_dsn:
             try:
                 replica = self._connect(self._replica_dsn)
-                if _has_reached(replica, moment):
+                if _begin_if_reached(replica, moment):
                     return replica
             except psycopg.OperationalError as error:
                 LOG.warning("replica does not answer; reading from the primary: error=%s", error)
         primary = self._connect(self._primary_dsn)
-        if not _has_reached(primary, moment):
+        if not _begin_if_reached(primary, moment):
             raise OtherHistoryError
         return primary
 
@@ -112,9 +125,14 @@ class PostgresFollowerStore:
         return connection
 
 
-def _has_reached(connection: BlockingConnection, moment: Moment) -> bool:
+def _begin_if_reached(connection: BlockingConnection, moment: Moment) -> bool:
+    """Begin a transaction if the server has reached the moment, and return whether it has."""
+    connection.execute("BEGIN")
     parameters = {"history": moment.history, "lsn": moment.lsn}
-    return connection.execute(HAS_REACHED, parameters).fetchone() == (True,)
+    has_reached = connection.execute(HAS_REACHED, parameters).fetchone() == (True,)
+    if not has_reached:
+        connection.commit()
+    return has_reached
 
 
 def _unpack_ids(packed: bytes | None) -> Followers:

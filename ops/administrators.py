@@ -16,7 +16,7 @@ def set_administrator(settings: Settings, username: str, *, is_administrator: bo
         OpsError: there is no such user, or Postgres does not answer.
     """
     parameters = {"username": username, "admin": is_administrator}
-    with connect(settings.primary_dsn()) as connection:
+    with connect(settings.session_dsn()) as connection:
         cursor = connection.execute(SQL["set_administrator"], parameters)
     if not cursor.rowcount:
         raise OpsError(f"there is no user {username}; check the spelling of the username")

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.settings import DEFAULT_SILENCE_SECONDS
-from core.storage import postgres
-from core.storage.postgres import BlockingConnection
+from core.storage.postgres import BlockingConnection, connect_session
 from core.storage.queries import load_queries
 
 SQL = load_queries("ops")
@@ -21,8 +20,11 @@ def connect(dsn: str) -> Iterator[BlockingConnection]:
 
     Connecting has the same time limit as in the services. TCP keepalives detect within seconds that
     the server is gone, however long a statement may take.
+
+    Raises:
+        SharedSessionError: the DSN leads through a pooler.
     """
-    with postgres.connect(dsn, "cli", DEFAULT_SILENCE_SECONDS) as connection:
+    with connect_session(dsn, "cli", DEFAULT_SILENCE_SECONDS) as connection:
         connection.execute(SQL["remove_timeouts"])
         connection.silence_seconds = STATEMENT_SECONDS
         yield connection

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from core.feed.history import OtherHistoryError
+from core.storage.postgres import SharedSessionError
 from ops.errors import OpsError
 
 # The exceptions that a command's calls to the rest of the system can raise.
@@ -72,6 +73,8 @@ def _explain_postgres(error: psycopg.Error) -> tuple[str, str]:
             f"the schema is not that of this version: {_one_line(error)}",
             "run `fanfare migrate`",
         )
+    if isinstance(error, SharedSessionError):
+        return _one_line(error), ""
     is_refusal = error.sqlstate is not None and not error.sqlstate.startswith(_CONNECTION_ENDED)
     if is_refusal or not isinstance(error, psycopg.OperationalError):
         return f"Postgres refuses a statement: {_one_line(error)}", ""

@@ -59,7 +59,7 @@ class Feed:
         self._settings = settings
         self._topic = settings.topic
         self._current = KafkaTopicInspector(settings.kafka_address(), settings.topic)
-        self._dsn = settings.primary_dsn()
+        self._dsn = settings.session_dsn()
         self._redis = open_redis(settings)
         # This consumer never subscribes, so it does not become a member of the group.
         self._consumer = Consumer(
@@ -150,7 +150,7 @@ def current_keys(settings: Settings) -> Keys:
         psycopg.Error: Postgres does not answer.
         OtherHistoryError: no history has begun since Postgres was started.
     """
-    with connect(settings.primary_dsn()) as connection:
+    with connect(settings.session_dsn()) as connection:
         row = connection.execute(SQL["valid_history"]).fetchone()
     if row is None or row[0] is None:
         raise OtherHistoryError

@@ -82,7 +82,7 @@ class Loader:
         used = users = follows = 0
         started = time.monotonic()
         task = self._add_task("users and follows", path)
-        with connect(self._settings.primary_dsn()) as connection:
+        with connect(self._settings.session_dsn()) as connection:
             lines = read_lines(path, lambda size: self._progress.advance(task, size))
             parsed = (parse_follow(number, line, rejected) for number, line in lines)
             edges = (edge for edge in parsed if edge is not None)
@@ -128,7 +128,7 @@ class Loader:
         if not authors:
             return {}
         names = {username(author): author for author in authors}
-        with connect(self._settings.primary_dsn()) as connection:
+        with connect(self._settings.session_dsn()) as connection:
             connection.execute(SQL["insert_authors"], {"usernames": list(names)})
             rows = connection.execute(SQL["imported_user_ids"], {"usernames": list(names)})
             return {names[name]: user_id for name, user_id in rows}

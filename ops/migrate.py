@@ -30,7 +30,7 @@ def migrate(
     Raises:
         OpsError: a server does not answer, or refuses, or others held a lock for too long.
     """
-    dsn = settings.primary_dsn()
+    dsn = settings.session_dsn()
     phrases = try_migrations(dsn, waiting) if dry_run else apply_migrations(dsn, waiting)
     return phrases + prepare_topics(settings, dry_run=dry_run)
 

@@ -44,7 +44,7 @@ def read_history_state(settings: Settings) -> HistoryState:
     Raises:
         OpsError: Postgres does not answer, or was never migrated.
     """
-    with connect(settings.primary_dsn()) as connection:
+    with connect(settings.session_dsn()) as connection:
         cursor = connection.cursor(row_factory=class_row(HistoryState))
         state = cursor.execute(SQL["history_state"]).fetchone()
     if state is None:
@@ -59,7 +59,7 @@ def begin_history(settings: Settings) -> str:
     Raises:
         OpsError: Postgres does not answer.
     """
-    with connect(settings.primary_dsn()) as connection:
+    with connect(settings.session_dsn()) as connection:
         row = connection.execute(SQL["begin_history"], {"forced": True}).fetchone()
         wake_relay(connection)
     return str(row[0]) if row is not None else ""

@@ -18,7 +18,7 @@ def resend_events(settings: Settings, hours: float) -> int:
     Raises:
         OpsError: Postgres does not answer.
     """
-    with connect(settings.primary_dsn()) as connection, connection.transaction():
+    with connect(settings.session_dsn()) as connection, connection.transaction():
         # With the next epoch, a relay that is in the middle of a batch can no longer mark the batch
         # as sent. It sends the batch again after the older events that become unsent here.
         connection.execute(SQL["next_epoch"])

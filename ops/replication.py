@@ -8,6 +8,8 @@ from typing import Any
 
 import psycopg
 
+from core.settings import DEFAULT_SILENCE_SECONDS
+from core.storage import postgres
 from ops.database import SQL, connect
 
 # A healthy replica replays everything that the primary has written within this time, even if the
@@ -70,7 +72,11 @@ def check_replica(primary_dsn: str, replica_dsn: str) -> ReplicaState:
     Raises:
         psycopg.Error: one of the two does not answer.
     """
-    with connect(primary_dsn) as primary, connect(replica_dsn) as replica:
+    with (
+        connect(primary_dsn) as primary,
+        # The replica may be behind a pooler, since these statements need no session of their own.
+        postgres.connect(replica_dsn, "cli", DEFAULT_SILENCE_SECONDS) as replica,
+    ):
         if _query(primary, "server_identity") == _query(replica, "server_identity"):
             return ReplicaState(is_primary=True)
         if not _query(replica, "is_in_recovery")[0]:

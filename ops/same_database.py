@@ -63,7 +63,7 @@ def check_read_service(settings: Settings) -> None:
 
 
 def _valid_history(settings: Settings) -> str | None:
-    with connect(settings.primary_dsn()) as connection:
+    with connect(settings.session_dsn()) as connection:
         row = connection.execute(SQL["valid_history"]).fetchone()
     return row[0] if row is not None else None
 

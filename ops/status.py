@@ -115,7 +115,7 @@ def _rows_or_failure(label: str, part: Callable[[], Rows]) -> list[StatusRow]:
 
 
 def _count_rows(settings: Settings) -> Rows:
-    with connect(settings.primary_dsn()) as connection:
+    with connect(settings.session_dsn()) as connection:
         cursor = connection.execute(SQL["count_rows"])
         labels = [column.name for column in cursor.description or []]
         for label, count in zip(labels, cursor.fetchone() or [], strict=True):
@@ -123,9 +123,10 @@ def _count_rows(settings: Settings) -> Rows:
 
 
 def _replica_rows(settings: Settings) -> Rows:
-    primary, replica = settings.primary_dsn(), settings.replica_dsn()
-    if primary != replica:
-        text, is_wrong = describe_replica(check_replica(primary, replica), settings.max_replica_lag)
+    replica = settings.replica_dsn()
+    if replica != settings.primary_dsn():
+        state = check_replica(settings.session_dsn(), replica)
+        text, is_wrong = describe_replica(state, settings.max_replica_lag)
         yield StatusRow("replica", text, is_wrong)
 
 

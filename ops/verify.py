@@ -76,7 +76,7 @@ def verify(settings: Settings, sample: int, seed: int | None, console: Console) 
     seed = seed if seed is not None else random.randrange(2**32)  # noqa: S311 - no secret
     check_read_service(settings)
     _wait_drained(settings, console)
-    with connect(settings.primary_dsn()) as connection:
+    with connect(settings.session_dsn()) as connection:
         everybody = [reader for (reader,) in connection.execute(SQL["readers"])]
     if not everybody:
         raise OpsError("nothing to compare: no user follows anybody yet")
@@ -144,7 +144,7 @@ def compare_timelines(
         def compare_one(reader: int) -> tuple[int, int, int, str | None]:
             pages = list(_read_pages(stub, reader))
             read = [row for page in pages for row in page]
-            with connect(settings.primary_dsn()) as connection:
+            with connect(settings.session_dsn()) as connection:
                 rows = connection.execute(SQL["oracle_timeline"], {"reader": reader})
                 expected: list[Row] = rows.fetchall()
             return reader, len(pages), len(read), describe_difference(read, expected)

@@ -36,6 +36,7 @@ from write_service.kafka_publisher import KafkaPublisher
 from write_service.passwords import Passwords
 from write_service.postgres_outbox import PostgresOutbox
 from write_service.relay import HEALTH_NAME, Relay
+from write_service.same_database import refuse_other_database
 from write_service.service import WriteService
 from write_service.session_store import SessionStore
 from write_service.store import CommandStore
@@ -58,7 +59,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         tweets = GroupCommit(store.create_tweets)
         silence = settings.silence_seconds
         relay = Relay(
-            partial(PostgresOutbox, settings.primary_dsn(), silence, settings.retention_days),
+            partial(PostgresOutbox, settings.session_dsn(), silence, settings.retention_days),
             partial(KafkaPublisher, settings.kafka_address(), settings.topic, silence),
         )
 
@@ -107,6 +108,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
 
         await refuse_newer_schema(settings.primary_dsn())
+        await refuse_other_database(settings.primary_dsn(), settings.session_dsn())
         await checks.start()
         await database.open()
         relay.start()

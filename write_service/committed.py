@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import psycopg
 from psycopg.pq.abc import PGresult
-from psycopg.rows import scalar_row
 
-from core.feed.history import Lsn, Moment
+from core.feed.history import Lsn
 from core.storage.postgres import Connection
 from core.storage.queries import load_queries
 from core.storage.round_trips import RoundTrip, Statement, only_row
 from write_service.outbox import CHANNEL
 
 _SQL = load_queries("write_service")
+_BEGIN_HISTORY = Statement("begin_history", _SQL["begin_history_if_none_is_valid"])
+_COMMIT_AND_CHAIN = Statement("commit_and_chain", "COMMIT AND CHAIN")
 _COMMITTED = Statement("committed", _SQL["committed"])
+_COMMIT = Statement("commit", "COMMIT")
 
 
 @dataclass(frozen=True)
@@ -22,40 +25,38 @@ class Committed:
     """The state of the database at or after a commit."""
 
     lsn: Lsn
-    history: str | None
-    """None until a history has begun on this server."""
+    history: str
     follows_drawn: int
     """A number that the sequence of follows has reached; it may be one less than the last."""
 
 
-def add_committed(trip: RoundTrip) -> None:
-    """Add the statement that reads the state and wakes the relay; it must run after the commit."""
+def add_commit(trip: RoundTrip) -> None:
+    """Add the commit, and the statement that reads the state and wakes the relay.
+
+    The results of run() end with that of the commit, that for committed_state(), and one more.
+
+    The statement runs in a transaction that begins with the commit. Otherwise a pooler could send
+    it to another server, which took over after the commit and lost it.
+    """
+    trip.add(_COMMIT_AND_CHAIN)
+    trip.sync()
     trip.add(_COMMITTED, CHANNEL.encode())
+    # If this fails, the relay is not woken, and looks by itself within a second.
+    trip.add(_COMMIT)
 
 
-async def read_committed(connection: Connection) -> Committed:
-    """Read the state, and wake the relay."""
-    trip = RoundTrip(connection)
-    add_committed(trip)
-    (result,) = await trip.run()
-    return committed_state(connection, result)
+def add_begin_history(trip: RoundTrip) -> None:
+    """Add what a transaction without events needs before its commit: a valid history."""
+    trip.add(_BEGIN_HISTORY)
 
 
 def committed_state(connection: Connection, result: PGresult) -> Committed:
-    """Return the state that the statement of add_committed() has read.
+    """Return the state that a statement of add_commit() has read.
 
     Raises:
-        psycopg.Error: the statement failed.
+        psycopg.Error: the statement failed, or the history ended within the transaction.
     """
-    return only_row(connection, result, Committed)
-
-
-async def moment_of(connection: Connection, committed: Committed) -> Moment:
-    """Return a moment at or after the connection's last commit."""
-    history = committed.history
-    if history is None:
-        # Only after the LSN was read, so that the new history begins after the commits.
-        cursor = connection.cursor(row_factory=scalar_row)
-        await cursor.execute(_SQL["begin_history"], {"forced": False})
-        (history,) = await cursor.fetchall()
-    return Moment(history, committed.lsn)
+    state = only_row(connection, result, Committed)
+    if state.history is None:
+        raise psycopg.OperationalError("the history of the database ended during a command")
+    return state

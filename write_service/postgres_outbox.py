@@ -18,9 +18,10 @@ from psycopg.rows import args_row, class_row, scalar_row
 from core.auth.ended_tokens import ENDED_SECONDS
 from core.feed.history import Lsn
 from core.settings import DEFAULT_RETENTION_DAYS, DEFAULT_SILENCE_SECONDS
-from core.storage.postgres import connect
+from core.storage.postgres import connect_session
 from core.storage.queries import load_queries
 from core.storage.retention import DAY_SECONDS
+from write_service.low_water_mark import LowWaterMark
 from write_service.outbox import CHANNEL
 from write_service.relay import Epoch, EventBatch, RelayFencedError, UnsentEvent
 
@@ -54,15 +55,16 @@ class PostgresOutbox:
         """Connect.
 
         Args:
-            dsn: the primary.
+            dsn: the primary, without a pooler.
             silence_seconds: when to give up the connection if Postgres does not answer.
             retention_days: how long sent events are kept for `fanfare replay`, in case Kafka loses
                 them.
 
         Raises:
             psycopg.OperationalError: Postgres is not reachable.
+            SharedSessionError: the DSN leads through a pooler.
         """
-        self._connection = connect(dsn, "relay", silence_seconds)
+        self._connection = connect_session(dsn, "relay", silence_seconds)
         self._silence_seconds = silence_seconds
         # By table, and the column with the time that its rows expire by.
         self._retention_seconds = {
@@ -71,6 +73,7 @@ class PostgresOutbox:
             ("ended_tokens", "ended_at"): ENDED_SECONDS,
             ("freed_usernames", "freed_at"): USERNAME_RETENTION_SECONDS,
         }
+        self._low_water_mark = LowWaterMark()
         # The last_at of the last purge of each, if that may have left expired rows.
         self._purged_up_to: dict[tuple[str, str], datetime] = {}
         # Marking events as sent need not wait for the disk. If a crash of Postgres undoes the
@@ -123,12 +126,13 @@ class PostgresOutbox:
             self._connection.execute(SQL["begin_history"], {"forced": False})
             cursor = self._connection.cursor(row_factory=class_row(Epoch))
             epoch = cursor.execute(SQL["begin_epoch"]).fetchone()
+        self._low_water_mark = LowWaterMark()
         if epoch is None:
             raise RuntimeError("relay_state is empty; run `fanfare migrate`")
         return epoch
 
     def heartbeat(self, epoch: Epoch) -> None:
-        """Record that the epoch's history has reached the current LSN.
+        """Record that the epoch's history has reached the current LSN; note open transactions.
 
         If the database has only older epochs, it was put back to an older state while it ran. Then
         this begins a new history.
@@ -148,13 +152,18 @@ class PostgresOutbox:
                 self._connection.execute(SQL["begin_history"], {"forced": True})
         if not is_newest:
             raise RelayFencedError
+        # In this order: a transaction that draws an id takes the lock before.
+        last_id = cursor.execute(SQL["last_event_id"]).fetchone()
+        inserting = cursor.execute(SQL["transactions_that_insert_events"]).fetchall()
+        self._low_water_mark.note_transactions(last_id or 0, set(inserting))
 
     def mark_and_fetch(self, sent: EventBatch, limit: int, epoch: Epoch) -> EventBatch:
         """Mark a batch as sent, and return the unsent events with the lowest ids, at most limit.
 
         Both take one round trip, since a relay that keeps up does this for every few events. The
         query does not skip the ids up to the last one that was sent: ids are drawn before their
-        transactions commit, so a lower id may become visible later than a higher one.
+        transactions commit, so a lower id may become visible later than a higher one. It skips
+        those below the low-water mark.
 
         Raises:
             RelayFencedError: the epoch is not the newest; nothing was marked.
@@ -174,12 +183,16 @@ class PostgresOutbox:
             # Fields are filled by position, in the order of the columns. By name would cost half a
             # microsecond more per event, a twelfth of the time that the whole relay takes.
             unsent = self._connection.cursor(binary=True, row_factory=args_row(UnsentEvent))
-            unsent.execute(SQL["unsent_events"], {"limit": limit})
+            first = {"low_water_mark": self._low_water_mark.id}
+            unsent.execute(SQL["unsent_events"], first | {"limit": limit})
             # Read after the events, so that it is not before the commit of any of them.
             lsn = self._connection.cursor(row_factory=scalar_row).execute(SQL["current_lsn"])
             is_fenced = marked is not None and marked.fetchone() is None
             if not is_fenced:
-                return EventBatch(unsent.fetchall(), Lsn(lsn.fetchone() or 0))
+                events = unsent.fetchall()
+                if limit:
+                    self._low_water_mark.note_unsent(events[0].id if events else None)
+                return EventBatch(events, Lsn(lsn.fetchone() or 0))
         self.heartbeat(epoch)  # begins a new history if the database was put back
         raise RelayFencedError
 

@@ -313,7 +313,7 @@ SELECT pg_notify(%(channel)s, '')
 -- the events within a second.
 SELECT
     (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint AS lsn,
-    valid_history() AS history, -- null until begin_history() has been called on this server
+    valid_history() AS history, -- null only if relay_state was put back after the commit
     (SELECT last_value - 1 FROM follows_seq_seq) AS follows_drawn
 FROM pg_notify($1::text, '')
 
@@ -326,8 +326,14 @@ WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND granted
     AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND state_change < clock_timestamp() - %(seconds)s * interval '1 second'
 
+-- name: server_identity
+SELECT server_identity()
+
 -- name: begin_history
 SELECT begin_history(forced => %(forced)s)
+
+-- name: begin_history_if_none_is_valid
+SELECT begin_history(forced => false)
 
 -- name: begin_epoch
 UPDATE relay_state SET epoch = epoch + 1 RETURNING epoch AS number, history
@@ -353,7 +359,18 @@ SELECT set_config('plan_cache_mode', 'force_generic_plan', false), set_config('e
     set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false)
 
 -- name: unsent_events
-SELECT id, key, type, payload, created_at FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT %(limit)s
+-- From the low-water mark on; see low_water_mark.py.
+SELECT id, key, type, payload, created_at FROM outbox
+WHERE sent_at IS NULL AND id >= %(low_water_mark)s ORDER BY id LIMIT %(limit)s
+
+-- name: last_event_id
+SELECT last_value FROM outbox_id_sequence
+
+-- name: transactions_that_insert_events
+-- Every INSERT and COPY takes this lock before it draws an id. It is released after the commit is visible.
+SELECT virtualtransaction FROM pg_locks
+WHERE locktype = 'relation' AND relation = 'outbox'::regclass AND mode = 'RowExclusiveLock' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
 -- name: current_lsn
 SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint

@@ -1,6 +1,11 @@
-"""Why the transaction of a group of drafts was rolled back, if its parts may still succeed."""
+"""Rolling transactions back, and why that of a group of drafts was, if its parts may succeed."""
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from core.storage.postgres import Connection
 
 
 class RolledBackError(Exception):
@@ -9,3 +14,14 @@ class RolledBackError(Exception):
 
 class RequestIdLockedError(RolledBackError):
     """Another transaction has claimed one of the request_ids and has not ended."""
+
+
+@asynccontextmanager
+async def rolled_back_on_error(connection: Connection) -> AsyncIterator[None]:
+    """Roll the transaction back if its work fails."""
+    try:
+        yield
+    except BaseException:
+        if not connection.closed:
+            await connection.rollback()
+        raise

@@ -32,11 +32,12 @@ from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
+from core.storage.round_trips import RoundTrip, check
 from write_service import erasure, events, follows
-from write_service.committed import Committed, committed_state, moment_of, read_committed
+from write_service.committed import add_begin_history, add_commit, committed_state
 from write_service.drafts import TweetDraft
 from write_service.outbox import enqueue_events
-from write_service.rollbacks import RolledBackError
+from write_service.rollbacks import RolledBackError, rolled_back_on_error
 from write_service.tweet_creator import TweetCreator
 from write_service.user_locks import LOCK_POLL_SECONDS, LOCK_SECONDS, lock_for_update
 from write_service.usernames import MAX_KEPT
@@ -102,9 +103,16 @@ def _command(
         while True:
             try:
                 async with self._database.connection() as connection:
-                    async with connection.transaction():
+                    async with rolled_back_on_error(connection):
+                        await connection.execute("BEGIN")
                         result = await work(self, connection, *args, **kwargs)
-                    return result, await self._after_commit(connection)
+                        last = RoundTrip(connection)
+                        add_begin_history(last)
+                        add_commit(last)
+                        begun, committed, after_commit, _ = await last.run()
+                        check(begun)
+                        check(committed)
+                    return result, self._moment(connection, after_commit)
             except UserBusyError:
                 if time.monotonic() > deadline:
                     raise
@@ -232,8 +240,7 @@ class CommandStore:
         """
         async with self._database.connection() as connection:
             results, after_commit = await self._create_tweets(connection, drafts)
-            committed = committed_state(connection, after_commit)
-            return results, await self._moment(connection, committed)
+            return results, self._moment(connection, after_commit)
 
     async def _create_tweets(
         self, connection: Connection, drafts: Sequence[TweetDraft]
@@ -310,16 +317,18 @@ class CommandStore:
 
     async def committed(self) -> Moment:
         """Return a moment at or after every commit so far, and wake the relay."""
-        async with self._database.connection() as connection:
-            return await self._after_commit(connection)
+        _, moment = await self._commit_nothing()
+        return moment
 
-    async def _after_commit(self, connection: Connection) -> Moment:
-        """Return a moment at or after the connection's last commit, and wake the relay."""
-        return await self._moment(connection, await read_committed(connection))
+    @_command
+    async def _commit_nothing(self, connection: Connection) -> None:
+        """Do nothing."""
 
-    async def _moment(self, connection: Connection, committed: Committed) -> Moment:
+    def _moment(self, connection: Connection, after_commit: PGresult) -> Moment:
+        """Return the moment that the statement after a commit has read."""
+        committed = committed_state(connection, after_commit)
         self._tweets.follows_drawn = committed.follows_drawn
-        return await moment_of(connection, committed)
+        return Moment(committed.history, committed.lsn)
 
 
 async def _refuse_kept_username(connection: Connection, username: str, user_id: int) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,15 +27,15 @@ from core.storage.round_trips import (
     timestamptz,
 )
 from write_service import events
-from write_service.committed import add_committed
+from write_service.committed import add_begin_history, add_commit
 from write_service.drafts import TweetDraft
 from write_service.follower_counts import FollowerCounts
 from write_service.idempotency import claim_request_ids
+from write_service.rollbacks import rolled_back_on_error
 from write_service.user_locks import existing_users
 
 SQL = load_queries("write_service")
 _BEGIN = Statement("begin", "BEGIN")
-_COMMIT = Statement("commit", "COMMIT")
 _USE_GENERIC_PLANS = Statement("use_generic_plans", SQL["use_generic_plans"])
 _LOCK_AUTHORS = Statement("lock_authors", SQL["lock_authors"])
 _INSERT = Statement("insert_tweets_and_events", SQL["insert_tweets_and_events"])
@@ -100,7 +99,7 @@ class TweetCreator:
         Raises:
             psycopg.Error: the transaction was rolled back, unless the connection broke.
         """
-        async with _rolled_back_on_error(connection):
+        async with rolled_back_on_error(connection):
             locked, authors, busy = await self._lock_authors(connection, drafts)
             created_at = messages.timestamp(locked.created_at)
             results: list[Tweet | FanfareError] = [
@@ -126,10 +125,10 @@ class TweetCreator:
             last = RoundTrip(connection)
             if new_tweets:
                 await _add_insert(last, connection, new_tweets, authors, locked.created_at)
-            last.add(_COMMIT)
-            last.sync()
-            add_committed(last)
-            *in_transaction, after_commit = await last.run()
+            else:
+                add_begin_history(last)
+            add_commit(last)
+            *in_transaction, after_commit, _ = await last.run()
             for result in in_transaction:
                 check(result)
         METRICS.add(Metric.REQUEST_REPEATED, len(retries))
@@ -178,17 +177,6 @@ class TweetCreator:
 def _missing(user_id: int, busy: Container[int]) -> FanfareError:
     """Return why an author could not be locked."""
     return UserBusyError(user_id) if user_id in busy else UserNotFoundError(user_id)
-
-
-@asynccontextmanager
-async def _rolled_back_on_error(connection: Connection) -> AsyncIterator[None]:
-    """Roll the transaction back if its work fails."""
-    try:
-        yield
-    except BaseException:
-        if not connection.closed:
-            await connection.rollback()
-        raise
 
 
 async def _add_insert(

@@ -45,19 +45,32 @@ SCHEMA_LOG_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
 # How often a statement that waits for Postgres checks how long the silence has lasted.
 POLL_SECONDS = 0.1
-# The first version with the setting transaction_timeout.
-TRANSACTION_TIMEOUT_VERSION = 170_000
-
+SQL = load_queries("core.storage")
 # Asks a server whether it has reached a moment; see queries.sql.
-HAS_REACHED = load_queries("core.storage")["has_reached"]
+HAS_REACHED = SQL["has_reached"]
 
 
 class ServerSilentError(psycopg.OperationalError):
     """Postgres sent nothing for too long while a statement waited; the connection is closed."""
 
 
+class SharedSessionError(psycopg.OperationalError):
+    """A connection that needs a session of its own leads through a pooler."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the connection leads through a pooler and has no session of its own; set "
+            "FANFARE_POSTGRES_SESSION_DSN to the address of Postgres itself"
+        )
+
+
 class Connection(psycopg.AsyncConnection[TupleRow]):
-    """A connection that closes when Postgres is silent for silence_seconds during a statement."""
+    """A connection that closes when Postgres is silent for silence_seconds during a statement.
+
+    Behind a pooler, such as PgBouncer in transaction mode, each transaction may get another session
+    of Postgres. Then nothing may be prepared or set for longer than a transaction, and
+    prepare_threshold is None.
+    """
 
     silence_seconds = DEFAULT_SILENCE_SECONDS
 
@@ -151,6 +164,24 @@ def connect(dsn: str, application: str, silence_seconds: float) -> BlockingConne
     arguments = connection_arguments(dsn, application, silence_seconds)
     connection = BlockingConnection.connect(dsn, **arguments)
     connection.silence_seconds = silence_seconds
+    if connection.execute(SQL["has_own_session"]).fetchone() != (True,):
+        connection.prepare_threshold = None
+    return connection
+
+
+def connect_session(dsn: str, application: str, silence_seconds: float) -> BlockingConnection:
+    """Return what connect() returns, with a session of its own.
+
+    Such a session can hold advisory locks, listen, and have settings that concern nobody else.
+
+    Raises:
+        psycopg.OperationalError: Postgres cannot be reached, or refuses.
+        SharedSessionError: the DSN leads through a pooler.
+    """
+    connection = connect(dsn, application, silence_seconds)
+    if connection.prepare_threshold is None:
+        connection.close()
+        raise SharedSessionError
     return connection
 
 
@@ -183,6 +214,9 @@ def connection_arguments(
         "tcp_keepalives_count": 3,
         "timezone": "UTC",
         "datestyle": "ISO",
+        # The mark that has_own_session in queries.sql looks for. Postgres allows any name that has
+        # a dot.
+        "fanfare.session": "own",
     }
     given = conninfo_to_dict(dsn)
     # Of two values for one name, Postgres takes the last.
@@ -317,9 +351,11 @@ class Database:
         connection.silence_seconds = self._silence_seconds
         # idle_in_transaction_session_timeout does not end a transaction in a pipeline of psycopg:
         # Postgres does not count it as idle between two statements.
-        if connection.info.server_version >= TRANSACTION_TIMEOUT_VERSION:
-            seconds = 2 * self._silence_seconds
-            await connection.execute(f"SET transaction_timeout = '{seconds:g}s'")
+        timeout = {"transaction_timeout": f"{2 * self._silence_seconds:g}s"}
+        cursor = await connection.execute(SQL["begin_session"], timeout)
+        ((has_own_session, _),) = await cursor.fetchall()
+        if not has_own_session:
+            connection.prepare_threshold = None
 
     async def _check(self, connection: Connection) -> None:
         """Check a connection before the pool lends it.

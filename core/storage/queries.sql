@@ -9,13 +9,30 @@ SELECT history = %(history)s AND CASE
     ELSE server = server_identity()
 END FROM relay_state
 
+-- name: has_own_session
+-- Whether the session has the mark that the connection was opened with. A pooler, which lends its own
+-- sessions to connections, does not pass it on.
+SELECT current_setting('fanfare.session', true) IS NOT DISTINCT FROM 'own'
+
+-- name: begin_session
+-- As has_own_session. Sets transaction_timeout, which Postgres has since version 17, if nobody else would
+-- get the session with it.
+WITH session AS MATERIALIZED (
+    SELECT current_setting('fanfare.session', true) IS NOT DISTINCT FROM 'own' AS is_own
+)
+SELECT is_own, CASE WHEN is_own AND current_setting('server_version_num')::int >= 170000
+    THEN set_config('transaction_timeout', %(transaction_timeout)s, false) END
+FROM session
+
 -- name: server_settings
 SELECT current_setting('server_version_num')::int AS version,
     current_setting('fsync') AS fsync,
     current_setting('full_page_writes') AS full_page_writes,
     current_setting('synchronous_commit') AS synchronous_commit,
     current_setting('autovacuum') AS autovacuum,
-    current_setting('archive_timeout') AS archive_timeout
+    current_setting('archive_timeout') AS archive_timeout,
+    current_setting('statement_timeout') AS statement_timeout,
+    current_setting('idle_in_transaction_session_timeout') AS idle_in_transaction_session_timeout
 
 -- name: applied_migrations
 SELECT name FROM schema_migrations

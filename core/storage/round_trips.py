@@ -43,7 +43,10 @@ class _Kind(Enum):
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement that each connection prepares when it first executes it."""
+    """A statement that each connection prepares when it first executes it.
+
+    A connection through a pooler prepares it for one execution only.
+    """
 
     name: str
     """A name that no other Statement has."""
@@ -113,8 +116,9 @@ class RoundTrip:
         pgconn = self._connection.pgconn
         sent = []
         new = {step[0].name: step[0] for step in self._steps if step is not None}
+        can_prepare = self._connection.prepare_threshold is not None
         for statement in new.values():
-            if statement.name not in self._connection.prepared:
+            if can_prepare and statement.name not in self._connection.prepared:
                 pgconn.send_prepare(statement.name.encode(), statement.sql.encode())
                 # Otherwise a failure would keep Postgres from preparing the next one.
                 pgconn.pipeline_sync()
@@ -126,7 +130,14 @@ class RoundTrip:
                 continue
             statement, parameters = step
             formats = [Format.BINARY] * len(parameters)
-            pgconn.send_query_prepared(statement.name.encode(), parameters, formats, Format.BINARY)
+            if can_prepare:
+                name = statement.name.encode()
+                pgconn.send_query_prepared(name, parameters, formats, Format.BINARY)
+            else:
+                sql = statement.sql.encode()
+                pgconn.send_query_params(
+                    sql, parameters, param_formats=formats, result_format=Format.BINARY
+                )
             sent.append((_Kind.EXECUTE, statement.name))
         return sent
 

@@ -53,6 +53,8 @@ class PostgresSettings:
     synchronous_commit: str
     autovacuum: str
     archive_timeout: str
+    statement_timeout: str
+    idle_in_transaction_session_timeout: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,14 @@ def postgres_findings(settings: PostgresSettings) -> list[Finding]:
             "archive_timeout is 0 in Postgres, so deleted data stay in the write-ahead log of a "
             "quiet server; set archive_timeout = 30min"
         )
+    # Fanfare sets both when it connects.
+    warnings += [
+        f"{name} is 0 for Fanfare's connections, since a pooler does not pass it on to Postgres, "
+        "so what hangs can hold locks for ever; set it for Fanfare's role, as described in "
+        '"Connection poolers" in docs/operations.md'
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout")
+        if getattr(settings, name) == "0"
+    ]
     return _findings(errors, warnings)
 
 

@@ -71,7 +71,8 @@ class Questions:
     ) -> None:
         self._read = clients.read
         self.all: list[Question] = []
-        with psycopg.connect(clients.settings.primary_dsn(), autocommit=True) as self._database:
+        dsn = clients.settings.session_dsn()
+        with psycopg.connect(dsn, autocommit=True) as self._database:
             self._pose(sorted(set(users)), names, sorted(set(tweets)), edges)
 
     def _pose(

@@ -48,6 +48,7 @@ def _transaction(world: World, who: str, command: Command) -> Steps[Acknowledged
     if rules.history_before_event_ids:
         postgres.begin_history()
     history = postgres.now.relay.history
+    postgres.inserting.add(session)
     ids = [] if rules.outbox_ids_after_locks else [postgres.draw_outbox_id()]
     yield
     while not postgres.lock(session, *command.locks(postgres.now)):
@@ -69,6 +70,7 @@ def _transaction(world: World, who: str, command: Command) -> Steps[Acknowledged
             world.figures["commands"] += 1
             world.tell(who, f"commits at {lsn}:", *(f"#{row.id}{row.event}" for row in rows))
     postgres.unlock(session)
+    postgres.inserting.discard(session)
     yield
     if lsn is None:
         return None

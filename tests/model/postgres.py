@@ -137,6 +137,8 @@ class Postgres:
         self._locks: dict[object, list[object]] = {}
         self._exclusive: set[object] = set()
         self._last_outbox_id = self.now.outbox_ids
+        self.inserting: set[object] = set()
+        """The transactions that draw ids of the outbox, or have done so."""
 
     def check(self) -> None:
         """Raise SessionLostError if this server has stopped."""
@@ -159,6 +161,11 @@ class Postgres:
         return self.snapshots[-1]
 
     # Commands ------------------------------------------------------------------------------
+
+    @property
+    def last_outbox_id(self) -> int:
+        """The last number of the outbox's sequence."""
+        return self._last_outbox_id
 
     def draw_outbox_id(self) -> int:
         """Return the next number of the outbox's sequence."""

@@ -10,6 +10,7 @@ from model.postgres import Postgres, Row, SessionLostError
 from model.world import Steps, ViolationError, World
 
 from core.feed.history import Lsn
+from write_service.low_water_mark import LowWaterMark
 
 _UNKNOWN = Lsn(0)
 
@@ -49,10 +50,13 @@ class Relay:
         rules = self.world.rules
         stamp = Stamp("", 0)
         cursor = 0  # used only if the rule unsent_rows is left out
+        low_water_mark = LowWaterMark()
         while True:
             if not stamp.epoch or rules.new_producer_new_epoch:
                 _check(postgres, session)
                 stamp = Stamp(*postgres.next_epoch())
+                if rules.mark_ends_with_epoch:
+                    low_water_mark = LowWaterMark()
                 self.world.tell(self.name, f"runs with epoch {stamp.epoch} of {stamp.history}")
             delivered = True
             while delivered:
@@ -63,7 +67,7 @@ class Relay:
                 early = postgres.lsn
                 if not rules.lsn_after_selection:
                     yield
-                rows = postgres.unsent()
+                rows = self._fetch(postgres, low_water_mark, stamp)
                 if not rules.unsent_rows:
                     rows = [row for row in rows if row.id > cursor]
                 rows = rows[: self.world.rng.choice((1, 2, 4, 100))]
@@ -76,6 +80,21 @@ class Relay:
                     if delivered:
                         self._mark(postgres, session, rows, stamp)
                         cursor = rows[-1].id
+
+    def _fetch(self, postgres: Postgres, low_water_mark: LowWaterMark, stamp: Stamp) -> list[Row]:
+        """Return the unsent rows from the low-water mark on, and raise the mark if possible.
+
+        If there are none, notice whether the epoch is still the newest, as each heartbeat does.
+        """
+        rows = [row for row in postgres.unsent() if row.id >= low_water_mark.id]
+        low_water_mark.note_unsent(rows[0].id if rows else None)
+        inserting = {str(id(session)) for session in postgres.inserting}
+        if not self.world.rules.mark_waits_for_transactions:
+            inserting = set()
+        low_water_mark.note_transactions(postgres.last_outbox_id, inserting)
+        if not rows:
+            self._refuse_fenced(postgres, stamp)
+        return rows
 
     def _send(self, rows: Sequence[Row], stamp: Stamp) -> Steps[bool]:
         """Send the rows; return whether Kafka reported all deliveries."""
@@ -93,15 +112,19 @@ class Relay:
 
     def _mark(self, postgres: Postgres, session: object, rows: Sequence[Row], stamp: Stamp) -> None:
         _check(postgres, session)
+        self._refuse_fenced(postgres, stamp)
+        ids = [row.id for row in rows]
+        postgres.mark(ids, postgres.lsn)
+        self.world.tell(self.name, "marks", ids, "as sent")
+
+    def _refuse_fenced(self, postgres: Postgres, stamp: Stamp) -> None:
+        """Raise SessionLostError if the epoch is not the newest, or the history has ended."""
         rules, newest = self.world.rules, postgres.now.relay
         if (rules.newest_epoch_marks and stamp.epoch != newest.epoch) or (
             rules.marks_by_history and stamp.history != newest.history
         ):
             postgres.relay_lock = None
             raise SessionLostError
-        ids = [row.id for row in rows]
-        postgres.mark(ids, postgres.lsn)
-        self.world.tell(self.name, "marks", ids, "as sent")
 
 
 def _check(postgres: Postgres, session: object) -> None:

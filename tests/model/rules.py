@@ -15,6 +15,13 @@ class Rules:
     unsent_rows: bool = True
     """The relay sends all unsent rows. If it sent only rows above the last id that it sent, it
     would miss rows that are committed late."""
+    mark_waits_for_transactions: bool = True
+    """The relay does not look below a low-water mark, which it raises to an id only when all
+    transactions that were in progress after the id was drawn have ended. Otherwise it would miss
+    rows that are committed late."""
+    mark_ends_with_epoch: bool = True
+    """A new epoch begins with a low-water mark of 0. Otherwise the relay would not see the rows
+    that a replay has unmarked."""
     lsn_after_selection: bool = True
     """The relay reads the LSN for its records after it has selected the rows. Otherwise the LSN may
     be before their commits, and what is built from a Postgres at that LSN lacks them."""

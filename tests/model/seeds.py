@@ -15,6 +15,8 @@ class Recorded(NamedTuple):
 BROKEN = {
     "outbox_ids_after_locks": Recorded("edges", 111),
     "unsent_rows": Recorded("edges", 0),
+    "mark_waits_for_transactions": Recorded("edges", 0),
+    "mark_ends_with_epoch": Recorded("all", 109),
     "lsn_after_selection": Recorded("pulled", 241),
     "newest_epoch_marks": Recorded("replay", 4),
     "replay_takes_epoch": Recorded("replay", 50),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
 from helpers.fakes.worker_postgres import FakeFollowerStore
 from helpers.fanfare import Fanfare
+from psycopg.pq import TransactionStatus
 
 from core.feed.history import OtherHistoryError
+from core.storage.postgres import BlockingConnection
 from fanout_worker.protocols import FollowerStore
 from fanout_worker.store import PostgresFollowerStore
 
@@ -104,6 +107,23 @@ class TestFollowerStore:
         case.store.close()
         after, _ = case.store.now()
         assert after.history == before.history
+
+
+def test_followers_are_read_in_the_transaction_that_asked(fanfare: Fanfare) -> None:
+    """Outside of a transaction, a pooler could send the next statement to another server."""
+    dsn = fanfare.settings.primary_dsn()
+    with closing(PostgresFollowerStore(dsn, dsn, 15.0)) as store:
+        now, _ = store.now()
+        with store._connect_at(now) as connection:
+            assert _is_in_transaction(connection)
+        assert not _is_in_transaction(connection)
+        with pytest.raises(OtherHistoryError), store._connect_at(replace(now, history="f" * 10)):
+            pass
+        assert not _is_in_transaction(connection)
+
+
+def _is_in_transaction(connection: BlockingConnection) -> bool:
+    return connection.info.transaction_status == TransactionStatus.INTRANS
 
 
 def test_a_silent_postgres_is_a_psycopg_error() -> None:

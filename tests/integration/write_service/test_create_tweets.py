@@ -10,7 +10,7 @@ from helpers.fanfare import Fanfare
 
 from core.storage.postgres import Database
 from core.storage.round_trips import Statement
-from write_service import committed, tweet_creator
+from write_service import committed
 from write_service.drafts import TweetDraft
 from write_service.rollbacks import RolledBackError
 from write_service.store import CommandStore
@@ -50,7 +50,7 @@ async def test_a_failure_before_the_commit_leaves_nothing(
     drafts = [TweetDraft(author.id, text, None) for text in ("first", "second")]
     with monkeypatch.context() as patch:
         failing = Statement("fails_at_commit", "SELECT 1 / 0")
-        patch.setattr(tweet_creator, "_COMMIT", failing)
+        patch.setattr(committed, "_COMMIT_AND_CHAIN", failing)
         with pytest.raises(RolledBackError):
             await store.create_tweets(drafts)
     assert _tweets(fanfare, author.id) == 0

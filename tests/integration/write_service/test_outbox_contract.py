@@ -12,15 +12,18 @@ import psycopg
 import pytest
 from helpers.fakes.outbox import FakeOutbox, OutboxDatabase
 from helpers.waiting import wait_until
+from pydantic import SecretStr
 
+from core.feed.history import Lsn
 from core.settings import DEFAULT_RETENTION_DAYS, Settings
 from core.storage.retention import DAY_SECONDS
 from embedded.stack import Stack, default_parts_dir
 from ops.migrate import apply_migrations
+from ops.replay import resend_events
 from write_service.events import user_deleted
 from write_service.outbox import copy_events
 from write_service.postgres_outbox import PostgresOutbox
-from write_service.relay import NO_EVENTS, Outbox, RelayFencedError
+from write_service.relay import NO_EVENTS, EventBatch, Outbox, RelayFencedError
 
 
 class Database(Protocol):
@@ -206,6 +209,54 @@ def test_a_database_that_was_put_back_begins_a_new_history(
         notice[noticed_by]()
     assert database.sent() == []
     assert outbox.begin_epoch().history != epoch.history
+
+
+def test_an_event_that_commits_late_is_fetched(dsn: str) -> None:
+    """The low-water mark waits for transactions that have drawn an id, and then rises."""
+    database = _RealDatabase(dsn)
+    with closing(PostgresOutbox(dsn)) as outbox, psycopg.connect(dsn) as slow:
+        copy_events(slow, [user_deleted(7)])
+        ids = database.enqueue(3)
+        epoch = outbox.begin_epoch()
+        batch = outbox.mark_and_fetch(NO_EVENTS, 10, epoch)
+        for _ in range(4):
+            outbox.heartbeat(epoch)
+            batch = outbox.mark_and_fetch(batch, 10, epoch)
+        assert database.sent() == ids
+        slow.commit()
+        (late,) = outbox.mark_and_fetch(batch, 10, epoch).events
+        assert late.id < ids[0]
+        batch = EventBatch([late], Lsn(0))
+        for _ in range(4):
+            batch = outbox.mark_and_fetch(batch, 10, epoch)
+            outbox.heartbeat(epoch)
+        assert outbox._low_water_mark.id > ids[-1]
+        (again,) = database.enqueue(1)
+        outbox.heartbeat(epoch)
+        outbox.heartbeat(epoch)
+        # Fetches nothing, as when the relay stops, and so tells nothing about what is unsent.
+        outbox.mark_and_fetch(NO_EVENTS, 0, epoch)
+        assert [event.id for event in outbox.mark_and_fetch(NO_EVENTS, 9, epoch).events] == [again]
+
+
+def test_a_replayed_event_is_fetched_under_the_next_epoch(dsn: str) -> None:
+    """It is below the low-water mark. The replay ends the epoch, which the relay notices."""
+    database = _RealDatabase(dsn)
+    with closing(PostgresOutbox(dsn)) as outbox:
+        ids = database.enqueue(2)
+        epoch = outbox.begin_epoch()
+        batch = outbox.mark_and_fetch(NO_EVENTS, 10, epoch)
+        for _ in range(4):
+            batch = outbox.mark_and_fetch(batch, 10, epoch)
+            outbox.heartbeat(epoch)
+        assert outbox._low_water_mark.id > ids[-1]
+        settings = Settings.model_construct(postgres_dsn=SecretStr(dsn), postgres_session_dsn=None)
+        assert resend_events(settings, 1) == 2
+        with pytest.raises(RelayFencedError):
+            outbox.heartbeat(epoch)
+        epoch = outbox.begin_epoch()
+        events = outbox.mark_and_fetch(NO_EVENTS, 10, epoch).events
+        assert [event.id for event in events] == ids
 
 
 def test_a_commit_ends_the_wait(database: Database, outbox: Outbox) -> None:

@@ -361,3 +361,17 @@ def test_a_process_with_one_port_twice_is_refused(
     both = f"FANFARE_{service}_PORT and FANFARE_REST_{service}_PORT are both 7000"
     with pytest.raises(SettingsError, match=both):
         load_settings()
+
+
+def test_the_session_dsn_is_the_primary_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only who has a pooler needs it; one that cannot be used is named, without its password."""
+    monkeypatch.setenv("FANFARE_POSTGRES_DSN", "postgresql://user@pooler/db")
+    assert load_settings().session_dsn() == "postgresql://user@pooler/db"
+    monkeypatch.setenv("FANFARE_POSTGRES_SESSION_DSN", "postgresql://user@postgres/db")
+    settings = load_settings()
+    assert settings.session_dsn() == "postgresql://user@postgres/db"
+    assert settings.primary_dsn() == "postgresql://user@pooler/db"
+    monkeypatch.setenv("FANFARE_POSTGRES_SESSION_DSN", "hunter2 at postgres")
+    with pytest.raises(SettingsError, match=r"^FANFARE_POSTGRES_SESSION_DSN is not usable") as told:
+        load_settings().session_dsn()
+    assert "hunter2" not in str(told.value)

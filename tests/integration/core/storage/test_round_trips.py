@@ -112,6 +112,24 @@ async def test_a_statement_is_prepared_once(connection: Connection) -> None:
     assert await cursor.fetchall() == [("divide",)]
 
 
+async def test_without_a_session_of_its_own_nothing_stays_prepared(connection: Connection) -> None:
+    """A pooler would give the session to others, and another session to this connection."""
+    connection.prepare_threshold = None
+    for _ in range(2):
+        trip = RoundTrip(connection)
+        trip.add(DIVIDE, bigint(1))
+        trip.add(MISSING)
+        trip.sync()
+        trip.add(ONE)
+        divided, failed, later = await trip.run()
+        assert only_row(connection, divided, _value) == 1
+        with pytest.raises(psycopg.errors.UndefinedFunction):
+            check(failed)
+        assert only_row(connection, later, _value) == 1
+    cursor = await connection.execute("SELECT count(*) FROM pg_prepared_statements")
+    assert await cursor.fetchone() == (0,)
+
+
 async def test_a_rollback_of_psycopg_does_not_lose_the_statement(connection: Connection) -> None:
     """After a rollback psycopg deallocates all statements, also those that are not its own."""
     for _ in range(2):

@@ -18,7 +18,7 @@ from core.storage.settings_rules import (
     topic_findings,
 )
 
-POSTGRES = PostgresSettings(180006, "on", "on", "on", "on", "30min")
+POSTGRES = PostgresSettings(180006, "on", "on", "on", "on", "30min", "10s", "15s")
 REDIS = {
     "redis_version": "7.2.4",
     "maxmemory_policy": "volatile-lru",
@@ -75,6 +75,15 @@ def test_a_postgres_that_keeps_deleted_data_is_a_warning(name: str, value: Any) 
     finding = _only(postgres_findings(replace(POSTGRES, **{name: value})))
     assert finding.severity is Severity.WARNING
     assert f"{name} is {value}" in finding.text
+
+
+@pytest.mark.parametrize("name", ["statement_timeout", "idle_in_transaction_session_timeout"])
+def test_a_timeout_that_a_pooler_swallowed_is_a_warning(name: str) -> None:
+    """Otherwise a statement or a client that hangs could hold its locks for ever."""
+    without: dict[str, Any] = {name: "0"}
+    finding = _only(postgres_findings(replace(POSTGRES, **without)))
+    assert finding.severity is Severity.WARNING
+    assert f"{name} is 0" in finding.text
 
 
 @pytest.mark.parametrize("value", ["remote_write", "remote_apply"])
