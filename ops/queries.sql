@@ -133,3 +133,12 @@ SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text
 -- changes.
 SELECT count(*) = 0 FROM pg_ls_waldir()
 WHERE substr(name, 9) = substr(pg_walfile_name(%(lsn)s::pg_lsn), 9)
+
+-- name: server_version
+SELECT current_setting('server_version'), pg_is_in_recovery()
+
+-- name: clock
+SELECT extract(epoch FROM clock_timestamp())
+
+-- name: has_migrations
+SELECT to_regclass('schema_migrations') IS NOT NULL

@@ -125,8 +125,8 @@ def _count_rows(settings: Settings) -> Rows:
 def _replica_rows(settings: Settings) -> Rows:
     primary, replica = settings.primary_dsn(), settings.replica_dsn()
     if primary != replica:
-        text, is_wrong = describe_replica(check_replica(primary, replica), settings.max_replica_lag)
-        yield StatusRow("replica", text, is_wrong)
+        text, cure = describe_replica(check_replica(primary, replica), settings.max_replica_lag)
+        yield StatusRow("replica", f"{text}; {cure}" if cure else text, bool(cure))
 
 
 def _cached_rows(settings: Settings) -> Rows:
