@@ -10,7 +10,7 @@ import pytest
 
 from core.settings import SettingsError
 from core.storage.settings_checks import SettingsUnknownError
-from core.storage.settings_rules import Finding, Severity
+from core.storage.settings_rules import Finding, Rule, Severity
 from ops.doctor.runner import Check, run_checks
 from ops.doctor.verdicts import Result, Status, Verdict, verdict_of_error, verdict_of_finding
 
@@ -86,5 +86,7 @@ def test_an_error_is_told_with_a_cure_and_without_secrets(
 )
 def test_a_finding_is_split_into_cause_and_cure(severity: Severity, status: Status) -> None:
     """What only a note says is right as it is."""
-    verdict = verdict_of_finding(Finding(severity, "x is off, so y; set x = on"))
+    verdict = verdict_of_finding(
+        Finding(severity, Rule.POSTGRES_FSYNC, "x is off, so y; set x = on")
+    )
     assert verdict == Verdict(status, "x is off, so y", "set x = on")
