@@ -39,7 +39,7 @@ COLUMNS: list[tuple[int, str, Callable[[ProcessRow], str]]] = [
         lambda row: f"{format_number(row.connections_used)}/{format_number(row.connections)}",
     ),
     (80, "waiting", lambda row: format_number(row.waiting)),
-    (80, "cores", lambda row: format_number(row.cores)),
+    (80, "CPU", lambda row: "-" if row.cores is None else f"{row.cores:.0%}"),
     (90, "memory", lambda row: format_bytes(row.memory_bytes)),
 ]
 

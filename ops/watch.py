@@ -127,6 +127,10 @@ def format_number(number: float | None) -> str:
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.3g}"
 
 
+def _age(oldest_seconds: float) -> str:
+    return f", the oldest for {format_seconds(oldest_seconds)}" if oldest_seconds else ""
+
+
 def _outbox(windows: Sequence[Window]) -> Iterable[StatusRow]:
     leaders = highest(windows, "fanfare_relay_is_leader")
     if leaders is None:
@@ -137,7 +141,7 @@ def _outbox(windows: Sequence[Window]) -> Iterable[StatusRow]:
     # Relays that stand by report zeros.
     unsent = highest(windows, "fanfare_outbox_unsent_events")
     oldest = highest(windows, "fanfare_outbox_oldest_unsent_seconds") or 0.0
-    text = f"{format_number(unsent)} unsent, the oldest for {format_seconds(oldest)}"
+    text = f"{format_number(unsent)} unsent{_age(oldest)}"
     sent = rate(windows, "fanfare_relay_batch_events_sum")
     text += f"; the relay sends {format_number(sent)}/s"
     yield StatusRow("outbox", text, oldest > MAX_OUTBOX_SECONDS)
@@ -147,8 +151,8 @@ def _lag(windows: Sequence[Window]) -> Iterable[StatusRow]:
     events = total(windows, "fanfare_consumer_lag_events")
     if events is None:
         return
-    seconds = highest(windows, "fanfare_consumer_lag_seconds")
-    yield StatusRow("lag", f"{format_number(events)} events, up to {format_seconds(seconds)}")
+    seconds = highest(windows, "fanfare_consumer_lag_seconds") or 0.0
+    yield StatusRow("lag", f"{format_number(events)} events{_age(seconds)}")
 
 
 def _fanout(windows: Sequence[Window]) -> Iterable[StatusRow]:

@@ -9,6 +9,7 @@ from ops.doctor.installation import package_check, setting_check
 from ops.doctor.kafka import kafka_checks
 from ops.doctor.machine import machine_checks
 from ops.doctor.postgres import postgres_checks
+from ops.doctor.processes import process_checks
 from ops.doctor.redis import redis_checks
 from ops.doctor.runner import Check, run_checks
 from ops.doctor.secret_files import secret_file_checks
@@ -29,6 +30,7 @@ def examine(load_settings: Callable[[], Settings]) -> list[Result]:
         setting_check(settings),
         package_check(),
         *machine_checks(settings),
+        *process_checks(settings),
         *secret_file_checks(settings),
         *postgres_checks(settings),
         *redis_checks(settings),

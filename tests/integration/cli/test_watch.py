@@ -119,7 +119,7 @@ def test_in_a_pipe_each_second_has_a_line(environment: dict[str, str], tmp_path:
         wait_until(lambda: watch.printed.count("status: all right") >= 2, watch.printed)
         watch.end()
     assert "\x1b" not in watch.printed
-    for part in (" | write: ", " | read: ", " | worker: ", " calls/s, ", " | lag: 0 events"):
+    for part in (" | write: ", " | read: ", " | worker: ", " calls/s, ", " | lag: 0 events |"):
         assert part in watch.last
     assert "DOWN" not in watch.last
 

@@ -20,7 +20,7 @@ DOWN = ProcessRow("worker", "127.0.0.1:9102 does not answer: Connection refused"
 VIEW = View(
     [FINE, DOWN],
     [
-        StatusRow("lag", "7 events, up to 2 s"),
+        StatusRow("lag", "7 events, the oldest for 2 s"),
         StatusRow("outbox", "12 unsent, the oldest for \x1b[2J 60 s", is_wrong=True),
     ],
 )
@@ -46,7 +46,12 @@ def test_a_wide_terminal_shows_every_column() -> None:
         assert name in wide
     assert "memory" not in narrow
     words = " ".join(narrow.split())
-    for text in ("write 60 s 812 12 ms", "worker DOWN - -", "lag 7 events, up to 2 s", "refused"):
+    for text in (
+        "write 60 s 812 12 ms",
+        "worker DOWN - -",
+        "lag 7 events, the oldest for 2 s",
+        "refused",
+    ):
         assert text in words, narrow
 
 
@@ -73,7 +78,7 @@ def test_the_line_for_a_file_has_everything() -> None:
     assert line(VIEW, "12:00:00") == (
         "12:00:00 | write: 812 calls/s, 0 failed/s, p99 12 ms | worker: DOWN"
         " | ! worker: 127.0.0.1:9102 does not answer: Connection refused"
-        " | ! outbox: 12 unsent, the oldest for  [2J 60 s | lag: 7 events, up to 2 s"
+        " | ! outbox: 12 unsent, the oldest for  [2J 60 s | lag: 7 events, the oldest for 2 s"
     )
 
 

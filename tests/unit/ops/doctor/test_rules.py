@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from pathlib import Path
 
@@ -15,8 +16,16 @@ from core.storage.schema import migration_names
 from ops.doctor import installation
 from ops.doctor.clocks import WARN_SECONDS, clock_verdict
 from ops.doctor.installation import locked_versions, package_verdicts, setting_verdicts
-from ops.doctor.machine import FAIL_FREE_BYTES, GIB, NEEDED_FILES, disk_verdict, files_verdict
+from ops.doctor.machine import (
+    FAIL_FREE_BYTES,
+    GB,
+    NEEDED_FILES,
+    backup_verdict,
+    disk_verdict,
+    files_verdict,
+)
 from ops.doctor.postgres import schema_verdict
+from ops.doctor.processes import versions_verdict
 from ops.doctor.redis import role_verdict
 from ops.doctor.verdicts import Status, Verdict
 
@@ -87,9 +96,26 @@ def test_too_few_open_files() -> None:
 def test_a_full_disk() -> None:
     """A tenth of the disk should be free; with nearly nothing, files cannot be written."""
     folder = Path("state")
-    assert disk_verdict(folder, 20 * GIB, 100 * GIB).status is Status.OK
-    _warned(disk_verdict(folder, 9 * GIB, 100 * GIB), "9.0 GiB of 100.0 GiB are free")
-    _warned(disk_verdict(folder, FAIL_FREE_BYTES - 1, GIB), "0.1 GiB of", Status.FAIL)
+    assert disk_verdict(folder, 20 * GB, 100 * GB).status is Status.OK
+    _warned(disk_verdict(folder, 9 * GB, 100 * GB), "9.0 GB of 100.0 GB are free")
+    _warned(disk_verdict(folder, FAIL_FREE_BYTES - 1, GB), "2.0 GB of", Status.FAIL)
+
+
+def test_an_old_backup() -> None:
+    """One of yesterday is right; none at all is a failure."""
+    folder = Path("backups")
+    assert backup_verdict(folder, 30 * 3600).status is Status.OK
+    _warned(backup_verdict(folder, 40 * 3600), "the newest one in backups is 40.0 hours old")
+    _warned(backup_verdict(folder, math.inf), "no complete backup in backups", Status.FAIL)
+
+
+def test_processes_of_another_version() -> None:
+    """They are named; a process that does not run, or tells no version, is none of them."""
+    assert versions_verdict("2", {}).text == "this command is 2; no process tells its version"
+    assert versions_verdict("2", {"write": "2"}) == Verdict(
+        Status.OK, "this command is 2; the same: write"
+    )
+    _warned(versions_verdict("2", {"write": "2", "read": "1"}), "is 2, but read is 1")
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_the_fan_out() -> None:
     """Lag is summed over the partitions; the oldest counts."""
     rows = _rows(FANOUT % {"n": 0}, FANOUT % {"n": 2})
     assert rows == {
-        "lag": ("7 events, up to 2 s", False),
+        "lag": ("7 events, the oldest for 2 s", False),
         "freshness": ("median 50 ms, p99 99 ms", False),
         "fan-out": ("2 events/s to 200 deliveries/s, 1.95 KiB/s", False),
     }
