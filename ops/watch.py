@@ -10,7 +10,7 @@ from ops.scraper import Observation
 from ops.status import MAX_OUTBOX_SECONDS, StatusRow
 
 # The codes with which a call fails through no fault of its caller.
-_FAILURES = {"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+_FAILURES = {"Unknown", "DeadlineExceeded", "Internal", "Unavailable", "DataLoss"}
 _CALLS = ("grpc_server_handling_seconds", "http_server_handling_seconds")
 # The sources of a timeline that cost Postgres nothing.
 _CACHES = ("local", "redis")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 
 from core.rpc.health_probe import probe
@@ -11,6 +12,7 @@ from core.runtime.metrics_ports import Program, metrics_ports
 from core.runtime.ports import bind_error, explain_bind_error
 from core.settings import PREFIX, Settings
 from ops.doctor.runner import Check
+from ops.doctor.secret_files import TLS_CHECK
 from ops.doctor.verdicts import Status, Verdict, verdict_of_sentence
 from ops.scraper import scrapers
 
@@ -30,15 +32,11 @@ class ListeningProcess:
 
 def process_checks(settings: Settings) -> list[Check]:
     """Return the checks of the processes."""
-    return [
-        *(
-            Check(process.name, lambda process=process: _check_process(process, settings))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            for process in _processes(settings)
-        ),
-        Check(
-            "versions", lambda: [versions_verdict(metadata.version("fanfare"), _versions(settings))]
-        ),
+    checks = [
+        Check(process.name, partial(_check_process, process, settings), TLS_CHECK)
+        for process in _processes(settings)
     ]
+    return [*checks, Check("versions", partial(_check_versions, settings), TLS_CHECK)]
 
 
 def versions_verdict(own: str, running: Mapping[str, str]) -> Verdict:
@@ -56,8 +54,8 @@ def versions_verdict(own: str, running: Mapping[str, str]) -> Verdict:
     return Verdict(Status.OK, f"this command is {own}; {'the same: ' * bool(running)}{names}")
 
 
-def _check_versions(settings: Settings) -> Verdict:
-    return versions_verdict(metadata.version("fanfare"), _versions(settings))
+def _check_versions(settings: Settings) -> list[Verdict]:
+    return [versions_verdict(metadata.version("fanfare"), _versions(settings))]
 
 
 def _versions(settings: Settings) -> dict[str, str]:

@@ -12,7 +12,7 @@ from ops.doctor.verdicts import Result, Status, Verdict, verdict_of_error
 
 # How long a check may take. Connecting to Postgres takes at most 2 s for each host that its DSN
 # names, and questions to Kafka and Redis at most 5 s.
-LIMIT_SECONDS = 12.0
+LIMIT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)

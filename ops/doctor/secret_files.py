@@ -21,6 +21,8 @@ from core.storage.kafka import client_settings
 from ops.doctor.runner import Check
 from ops.doctor.verdicts import Status, Verdict, verdict_of_sentence
 
+TLS_CHECK = "TLS certificate"
+# As the alert FanfareCertificateExpires.
 WARN_DAYS = 14
 # The options of servers' addresses that name a private key, and those that name certificates.
 _KEYS = ("ssl.key.location", "ssl_keyfile", "sslkey")
@@ -38,7 +40,7 @@ def secret_file_checks(settings: Settings) -> list[Check]:
     """Return the checks of the files that the settings name."""
     return [
         Check("signing keys", lambda: _check_keys(settings.auth_keys)),
-        Check("TLS certificate", lambda: _check_tls(settings.tls_dir)),
+        Check(TLS_CHECK, lambda: _check_tls(settings.tls_dir)),
         Check("files of servers", lambda: _check_server_files(settings)),
     ]
 

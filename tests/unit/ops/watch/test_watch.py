@@ -26,8 +26,8 @@ def _rows(*texts: str) -> dict[str, tuple[str, bool]]:
 
 CALLS = """
 grpc_server_handled_total{{grpc_method="A",grpc_code="OK"}} {ok}
-grpc_server_handled_total{{grpc_method="B",grpc_code="NOT_FOUND"}} {missing}
-grpc_server_handled_total{{grpc_method="B",grpc_code="INTERNAL"}} {bug}
+grpc_server_handled_total{{grpc_method="B",grpc_code="NotFound"}} {missing}
+grpc_server_handled_total{{grpc_method="B",grpc_code="Internal"}} {bug}
 http_server_handled_total{{http_route="/users",http_status="201"}} {ok}
 http_server_handled_total{{http_route="/users",http_status="503"}} {bug}
 grpc_server_handling_seconds_bucket{{le="0.1"}} {ok}
