@@ -177,7 +177,9 @@ class _Store:
         postgres.check()
         if self._first is not None and not self._precautions.differences_read_again:
             return self._first
-        at = postgres.lsn if self._precautions.watched_before_snapshot else self._early
+        at = postgres.lsn
+        if not self._precautions.watched_before_snapshot:
+            at = min(at, self._early)
         now = postgres.snapshots[at]
         oracle = self._first = Oracle(
             postgres.valid_history(),
