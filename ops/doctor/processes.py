@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 
 from core.rpc.health_probe import probe
+from core.runtime.build_info import version
 from core.runtime.metrics_ports import Program, metrics_ports
 from core.runtime.ports import bind_error, explain_bind_error
 from core.settings import PREFIX, Settings
@@ -46,7 +46,7 @@ def versions_verdict(own: str, running: Mapping[str, str]) -> Verdict:
         own: the version of this command.
         running: the version of each process that tells it, by its name.
     """
-    other = [f"{name} is {version}" for name, version in running.items() if version != own]
+    other = [f"{name} is {told}" for name, told in running.items() if told != own]
     if other:
         text = f"this command is {own}, but {', '.join(other)}"
         return Verdict(Status.WARN, text, "finish the upgrade (docs/operations.md, Upgrades)")
@@ -55,15 +55,15 @@ def versions_verdict(own: str, running: Mapping[str, str]) -> Verdict:
 
 
 def _check_versions(settings: Settings) -> list[Verdict]:
-    return [versions_verdict(metadata.version("fanfare"), _versions(settings))]
+    return [versions_verdict(version(), _versions(settings))]
 
 
 def _versions(settings: Settings) -> dict[str, str]:
     found = {}
     for scraper in scrapers(settings):
         scraper.scrape()
-        for version in scraper.observe().window.latest_by("fanfare_build_info", "version"):
-            found[scraper.name] = version
+        for told in scraper.observe().window.latest_by("fanfare_build_info", "version"):
+            found[scraper.name] = told
     return found
 
 
