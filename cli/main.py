@@ -19,6 +19,7 @@ COMMANDS = {
     "migrate": "cli.migrate:command",
     "load": "cli.load:command",
     "status": "cli.status:command",
+    "doctor": "cli.doctor:command",
     "verify": "cli.verify:command",
     "rebuild": "cli.rebuild:command",
     "recover": "cli.recover:command",

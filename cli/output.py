@@ -70,6 +70,12 @@ def forgiving_output() -> Iterator[None]:
     sys.exit(status)  # type: ignore[arg-type]
 
 
+def output_has_ended() -> bool:
+    """Return whether stdout takes nothing more, so that a command that only prints may end."""
+    sink = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return sys.stdout is None or (isinstance(sink, _Sink) and sink.error is not None)
+
+
 def _replace(name: str) -> _Sink | None:
     """Replace a stream of sys by one that writes to a sink; return the sink, None if there is none.
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import signal
 import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
-from typing import NoReturn
 
 import click
 from rich.console import Console
 
+from cli.signals import interrupt_on_signals
 from core.runtime.metrics_ports import metrics_addresses, metrics_ports
 from core.runtime.ports import bind_error
 from core.settings import Settings, load_settings
@@ -56,7 +55,7 @@ def up(*, replica: bool, auth: bool, ports: str) -> None:
         replica=replica,
         auth=auth,
     )
-    _interrupt_on_signals()
+    interrupt_on_signals()
     try:
         with system:
             console.print(_places(system.settings), markup=False, highlight=False, soft_wrap=True)
@@ -77,7 +76,7 @@ def demo(*, auth: bool) -> None:
     """
     settings = load_settings()
     console = Console()
-    _interrupt_on_signals()
+    interrupt_on_signals()
     fixed = _fixed_ports_are_free(settings)
     console.print(
         "Starting Postgres, Valkey, Kafka and Fanfare's three processes "
@@ -162,18 +161,6 @@ def _next(settings: Settings, tls_dir: Path | None) -> str:
             """      -d '{"username": "alice", "password": "pass123"}'""",
         ]
     return "\n".join(lines)
-
-
-def _interrupt_on_signals() -> None:
-    """Raise KeyboardInterrupt on the first SIGINT or SIGTERM, and ignore any further one."""
-
-    def interrupt(_number: int, _frame: object) -> NoReturn:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
 
 
 def _fixed_ports_are_free(settings: Settings) -> bool:

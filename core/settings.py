@@ -116,11 +116,11 @@ class Settings(BaseSettings):
     """A folder of signing keys; if it is set, callers need access tokens."""
     tls_dir: Annotated[Path | None, _ALL] = None
     """A folder with this process's certificate; if it is set, every port speaks TLS."""
-    tls_services: Annotated[str, _SERVICES] = ""
+    tls_services: Annotated[str, ReadBy("write", "read", "commands")] = ""
     """Common names, separated by commas, of client certificates whose holders act as services."""
     trusted_proxies: Annotated[str, _SERVICES] = "none"
     """Addresses and networks, separated by commas, whose X-Forwarded-For is believed; or "none"."""
-    cors_origins: Annotated[str, _SERVICES] = ""
+    cors_origins: Annotated[str, ReadBy("write", "read", "commands")] = ""
     """Origins, separated by commas, whose pages may call the REST API from a browser."""
 
     state_dir: Annotated[Path, _ALL] = Path(".fanfare")
@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     """The lowest level that is logged."""
     revision: Annotated[str, _PROCESSES] = "unknown"
     """The revision that was built, which the metrics show; the image sets it."""
-    security_log: Annotated[Path | None, _SERVICES] = None
+    security_log: Annotated[Path | None, ReadBy("write", "read", "commands")] = None
     """The file that the security log is appended to; by default it goes to stderr."""
     timeline_length: Annotated[int, Field(ge=1, le=100_000), _CACHE] = 800
     """How many tweet ids a cached timeline holds; Postgres serves older pages."""
@@ -147,6 +147,10 @@ class Settings(BaseSettings):
     """How many follower ids a worker keeps in memory, at 8 bytes each."""
     topic: Annotated[str, _FEED] = "fanfare.feed.v1"
     """The Kafka topic that carries events from the relay to the worker."""
+    verify_per_minute: Annotated[float, Field(ge=0, le=600), ReadBy("worker")] = 6
+    """How many cached timelines a worker compares with SQL each minute; with 0, none."""
+    backup_dir: Annotated[Path | None, _ALL] = None
+    """A folder of base backups of Postgres, whose age is exported as a metric."""
     retention_days: Annotated[float, Field(ge=0.0001, le=3650), _FEED] = DEFAULT_RETENTION_DAYS
     """How long the outbox and Kafka keep events, which contain texts, after they were sent."""
     silence_seconds: Annotated[float, Field(ge=1, le=3600), _ALL] = DEFAULT_SILENCE_SECONDS

@@ -31,18 +31,22 @@ def failures_as_ops_errors() -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        problem, remedy = _explain(error)
+        problem, remedy = explain_failure(error)
         raise OpsError(f"{problem}; {remedy}" if remedy else problem) from error
 
 
 def describe_failure(error: BaseException) -> str:
     """Return what is wrong, on one line; error: one of FAILURES."""
-    problem, _ = _explain(error)
+    problem, _ = explain_failure(error)
     return problem
 
 
-def _explain(error: BaseException) -> tuple[str, str]:
-    """Return what is wrong and what to do about it; the advice is empty if there is none."""
+def explain_failure(error: BaseException) -> tuple[str, str]:
+    """Return what is wrong, and what to do about it, which is empty if there is no advice.
+
+    Args:
+        error: one of FAILURES.
+    """
     match error:
         case psycopg.Error():
             return _explain_postgres(error)
@@ -87,4 +91,4 @@ def _explain_postgres(error: psycopg.Error) -> tuple[str, str]:
 def _one_line(text: object) -> str:
     # libpq begins the lines that are only hints with a tab.
     lines = (line for line in str(text).splitlines() if not line.startswith("\t"))
-    return " ".join(" ".join(lines).split())
+    return " ".join(" ".join(lines).split()).removesuffix(".")

@@ -88,13 +88,6 @@ WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C") AND de
 SELECT DISTINCT follower_id FROM follows JOIN users ON users.id = follower_id
 WHERE deleted_at IS NULL ORDER BY 1
 
--- name: oracle_timeline
--- The definition of a home timeline, which every page served must agree with.
-SELECT tweets.id, tweets.user_id, tweets.content
-FROM follows JOIN tweets ON tweets.user_id = follows.followed_id
-WHERE follows.follower_id = %(reader)s
-ORDER BY tweets.id DESC
-
 -- name: create_incoming
 CREATE TEMPORARY TABLE incoming (follower text, followed text) ON COMMIT DROP
 
@@ -170,3 +163,12 @@ SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text
 -- changes.
 SELECT count(*) = 0 FROM pg_ls_waldir()
 WHERE substr(name, 9) = substr(pg_walfile_name(%(lsn)s::pg_lsn), 9)
+
+-- name: server_version
+SELECT current_setting('server_version'), pg_is_in_recovery()
+
+-- name: clock
+SELECT extract(epoch FROM clock_timestamp())
+
+-- name: has_migrations
+SELECT to_regclass('schema_migrations') IS NOT NULL

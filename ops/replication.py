@@ -39,31 +39,35 @@ class ReplicaState:
     """How old its data are; None if it has replayed no commit since its start."""
 
 
-def describe_replica(state: ReplicaState, max_seconds: float) -> tuple[str, bool]:
-    """Return the state of a replica in words, and whether something is wrong.
+def describe_replica(state: ReplicaState, max_seconds: float) -> tuple[str, str]:
+    """Return the state of a replica in words, and what to do, which is empty if nothing is wrong.
 
     Args:
         state: what check_replica() found.
         max_seconds: how far it may be behind.
     """
     if state.is_primary:
-        return "is the primary itself", False
+        return "is the primary itself", ""
     age = "an unknown time" if state.seconds_behind is None else f"{state.seconds_behind:.1f} s"
     behind = f"{age} and {state.bytes_behind:,} bytes behind"
-    trouble = None
+    text, cure = f"streams, {behind}", ""
     if not state.is_standby:
-        trouble = "takes writes of its own: it was promoted, or never was a replica"
+        text = "takes writes of its own: it was promoted, or never was a replica"
+        cure = "set FANFARE_POSTGRES_REPLICA_DSN to a replica of the primary"
     elif not state.is_same_database:
-        trouble = f"is a copy of another database than the primary's: {COPY_AGAIN}"
+        text, cure = "is a copy of another database than the primary's", COPY_AGAIN
     elif state.bytes_behind < 0:
-        trouble = f"has {-state.bytes_behind:,} bytes that the primary has lost: {COPY_AGAIN}"
+        text = f"has {-state.bytes_behind:,} bytes that the primary has lost"
+        cure = COPY_AGAIN
     elif state.is_wal_removed:
-        trouble = f"does not stream, {behind}; the WAL that it needs is gone: {COPY_AGAIN}"
+        text = f"does not stream, {behind}, and the WAL that it needs is gone"
+        cure = COPY_AGAIN
     elif not state.is_streaming:
-        trouble = f"does not stream, {behind}: its log says why"
+        text, cure = f"does not stream, {behind}", "see its log, which has the cause"
     elif state.seconds_behind is None or state.seconds_behind > max_seconds:
-        trouble = f"streams, {behind}, more than {max_seconds:g} s"
-    return trouble or f"streams, {behind}", trouble is not None
+        text = f"streams, {behind}, more than {max_seconds:g} s"
+        cure = "resume its replay if it is paused, or find the query or disk that delays it"
+    return text, cure
 
 
 def check_replica(primary_dsn: str, replica_dsn: str) -> ReplicaState:

@@ -41,15 +41,22 @@ def read_status(settings: Settings) -> list[StatusRow]:
     while a partition makes no progress.
     """
     with Feed(settings) as feed:
-        parts: list[tuple[str, Callable[[], Rows]]] = [
-            ("Postgres", lambda: _count_rows(settings)),
-            ("Postgres", lambda: [outbox_row(feed.outbox_backlog())]),
-            ("replica", lambda: _replica_rows(settings)),
-            ("Kafka or Redis", lambda: watch_partitions(feed.partitions)),
-            ("Redis", lambda: _cached_rows(settings)),
-            ("processes", lambda: _process_rows(settings)),
+        return [
+            *_rows_or_failure("Postgres", lambda: _count_rows(settings)),
+            *_rows_or_failure("Redis", lambda: _cached_rows(settings)),
+            *read_state(settings, feed),
         ]
-        return [row for label, part in parts for row in _rows_or_failure(label, part)]
+
+
+def read_state(settings: Settings, feed: Feed) -> list[StatusRow]:
+    """Return the rows of read_status() that are cheap to read, however much there is to count."""
+    parts: list[tuple[str, Callable[[], Rows]]] = [
+        ("Postgres", lambda: [outbox_row(feed.outbox_backlog())]),
+        ("replica", lambda: _replica_rows(settings)),
+        ("Kafka or Redis", lambda: watch_partitions(feed.partitions)),
+        ("processes", lambda: _process_rows(settings)),
+    ]
+    return [row for label, part in parts for row in _rows_or_failure(label, part)]
 
 
 def outbox_row(backlog: OutboxBacklog) -> StatusRow:
@@ -126,8 +133,8 @@ def _replica_rows(settings: Settings) -> Rows:
     replica = settings.replica_dsn()
     if replica != settings.primary_dsn():
         state = check_replica(settings.session_dsn(), replica)
-        text, is_wrong = describe_replica(state, settings.max_replica_lag)
-        yield StatusRow("replica", text, is_wrong)
+        text, cure = describe_replica(state, settings.max_replica_lag)
+        yield StatusRow("replica", f"{text}; {cure}" if cure else text, bool(cure))
 
 
 def _cached_rows(settings: Settings) -> Rows:

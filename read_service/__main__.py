@@ -11,6 +11,7 @@ from fanfare.read.v1 import read_pb2
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
+from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
@@ -19,6 +20,7 @@ from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
 from core.runtime.tasks import running
 from core.settings import Settings
+from core.storage.metrics import postgres_metrics, redis_connection, redis_metrics
 from core.storage.postgres import Database
 from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import redis_check
@@ -36,6 +38,7 @@ from read_service.list_building import BUILD_SECONDS, ListBuilder
 from read_service.lists import ListReader
 from read_service.local_timelines import MAX_BYTES, LocalTimelines
 from read_service.local_tweet_cache import MAX_TWEETS, LocalTweetCache
+from read_service.metrics import local_metrics, replica_metric
 from read_service.readiness import unanswerable
 from read_service.service import ReadService
 from read_service.store import PostgresStore
@@ -44,10 +47,11 @@ from read_service.tweet_cache import RedisTweetCache
 from read_service.tweets import TweetReader
 
 
-async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: PLR0915 - all parts
     """Serve the queries over gRPC and REST until stopping is set."""
     async with AsyncExitStack() as stack:
-        checks = SettingsMonitor({"Redis": redis_check(settings)})
+        redis_settings = redis_check(settings)
+        checks = SettingsMonitor({"Redis": redis_settings})
         stack.push_async_callback(checks.stop)
         primary, replica = _build_databases(settings, stack)
         length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
@@ -100,8 +104,18 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         # Unsafe settings of Redis are only logged, because Postgres can answer every read.
         await checks.start(refuse=False)
         await primary.open()
+        pools = {"primary": primary}
         if replica is not primary:
+            pools["replica"] = replica
             await replica.open()
+        own = [
+            *postgres_metrics(pools),
+            redis_connection(lambda: redis.is_up and checks.answers("Redis")),
+            *redis_metrics(redis_settings),
+            *local_metrics(local, timelines),
+            replica_metric(lambda: watch.replica_lag_seconds),
+        ]
+        stack.enter_context(process_metrics(settings, tls, checks, own))
         await watch.check()
         await stack.enter_async_context(running(watch.run()))
         await stack.enter_async_context(serving(*servers))

@@ -24,6 +24,14 @@ SELECT is_own, CASE WHEN is_own AND current_setting('server_version_num')::int >
     THEN set_config('transaction_timeout', %(transaction_timeout)s, false) END
 FROM session
 
+-- name: oracle_timeline
+-- The definition of a home timeline, which every page served must agree with; here down to an id,
+-- and at most a number of tweets, or all if the limit is null.
+SELECT tweets.id, tweets.user_id, tweets.content, tweets.version, follows.seq AS follow_seq
+FROM follows JOIN tweets ON tweets.user_id = follows.followed_id
+WHERE follows.follower_id = %(reader)s AND tweets.id >= %(floor)s
+ORDER BY tweets.id DESC LIMIT %(limit)s
+
 -- name: server_settings
 SELECT current_setting('server_version_num')::int AS version,
     current_setting('fsync') AS fsync,

@@ -25,10 +25,8 @@ class CommandLine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def run(
-        self, *arguments: str, standard_input: bytes | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run `fanfare` with these arguments; return its exit status and output."""
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a command that works on the system."""
         settings = self._settings
         names = {name: str(getattr(settings, name)) for name in (*PORTS, "metrics_port")} | {
             "postgres_dsn": settings.primary_dsn(),
@@ -36,14 +34,21 @@ class CommandLine:
             "redis_url": settings.redis_address(),
             "kafka_bootstrap_servers": settings.kafka_address(),
             "grpc_server": settings.grpc_server,
+            "read_processes": str(settings.read_processes),
         }
         if settings.auth_keys is not None:
             names["auth_keys"] = str(settings.auth_keys)
             names["tls_dir"] = str(settings.tls_dir)
         own = {f"{PREFIX}{name.upper()}": value for name, value in names.items()}
+        return dict(os.environ) | own | {"COLUMNS": "200"}
+
+    def run(
+        self, *arguments: str, standard_input: bytes | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `fanfare` with these arguments; return its exit status and output."""
         done = subprocess.run(
             ["fanfare", *arguments],
-            env=dict(os.environ) | own | {"COLUMNS": "200"},
+            env=self.environment(),
             input=standard_input,
             capture_output=True,
             check=False,

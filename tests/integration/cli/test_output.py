@@ -141,6 +141,7 @@ CLOSED = {
         ["migrate"],
         ["load", "--follows", "follows.txt"],
         ["status"],
+        ["doctor"],
         ["verify"],
         ["rebuild", "--all"],
         ["recover", "--dry-run"],

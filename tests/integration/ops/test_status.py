@@ -108,7 +108,7 @@ def test_a_replica_whose_wal_is_gone_is_not_right(own: Fanfare) -> None:
     status, table, wrong = _status(own)
     assert (status, wrong) == (1, "Not right: replica.")
     assert "does not stream" in table
-    assert "the WAL that it needs is gone: copy it from the primary again" in table
+    assert "the WAL that it needs is gone; copy it from the primary again" in table
     # For this reason the supervisor of `fanfare up` would restart it.
     assert "has already been removed" in (replica.restart_reason() or "")
     replica.start()

@@ -1,0 +1,1 @@
+"""The checks of `fanfare doctor`: what is wrong with an installation, and what to change."""
