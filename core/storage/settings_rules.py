@@ -137,8 +137,8 @@ def postgres_findings(settings: PostgresSettings) -> list[Finding]:
     # Fanfare sets both when it connects.
     warnings |= {
         rule: f"{name} is 0 for Fanfare's connections, since a pooler does not pass it on to "
-        "Postgres, so what hangs can hold locks for ever; set it for Fanfare's role, as described in "
-        '"Connection poolers" in docs/operations.md'
+        "Postgres, so what hangs can hold locks for ever; set it for Fanfare's role, as described "
+        'in "Connection poolers" in docs/operations.md'
         for rule, name in (
             (Rule.POSTGRES_STATEMENT_TIMEOUT, "statement_timeout"),
             (Rule.POSTGRES_IDLE_IN_TRANSACTION, "idle_in_transaction_session_timeout"),
