@@ -30,6 +30,7 @@ from core.errors import (
 from core.feed.history import Moment
 from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
+from core.runtime.tracing import child_span
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
 from write_service import erasure, events, follows
@@ -101,10 +102,11 @@ def _command(
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
-                async with self._database.connection() as connection:
-                    async with connection.transaction():
-                        result = await work(self, connection, *args, **kwargs)
-                    return result, await self._after_commit(connection)
+                with child_span("commit"):
+                    async with self._database.connection() as connection:
+                        async with connection.transaction():
+                            result = await work(self, connection, *args, **kwargs)
+                        return result, await self._after_commit(connection)
             except UserBusyError:
                 if time.monotonic() > deadline:
                     raise

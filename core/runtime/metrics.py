@@ -121,6 +121,12 @@ class Metric(StrEnum):
     # Both services.
     POSTGRES_OVERLOADED = "postgres_overloaded"
     """A caller got no connection to Postgres: too many statements waited, or for too long."""
+    TRACE_REFUSED = "trace_refused"
+    """A sampled call was not traced, because many others were in the same second."""
+
+    # All processes.
+    SPAN_DROPPED = "span_dropped"
+    """A span was not exported: the collector does not answer, or is too slow."""
 
 
 class Metrics:

@@ -55,8 +55,9 @@ def run(serve: Serve) -> None:
         start_log(settings.log_level)
         if ignored:
             LOG.warning(
-                "environment variables ignored: %s; FANFARE_POSTGRES_DSN says how to connect",
-                ", ".join(ignored),
+                "environment variables ignored; FANFARE_POSTGRES_DSN and FANFARE_TRACES say how to "
+                "connect: variables=%s",
+                ",".join(ignored),
             )
         if settings.auth_keys is None:
             LOG.warning("authentication is off: anyone who can reach %s is served", settings.bind)

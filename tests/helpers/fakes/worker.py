@@ -17,6 +17,7 @@ from core.feed.sharding import Partition
 from core.feed.timeline_lists import SEPARATOR, TimelineList
 from core.runtime.watchdog import Watchdog
 from fanout_worker.apply import BatchApplier
+from fanout_worker.batch_spans import BatchSpans
 from fanout_worker.checkpoints import CheckpointTable
 from fanout_worker.consumer import FanoutConsumer
 from fanout_worker.followers import FollowerIndex
@@ -56,6 +57,7 @@ class FakeWorker:
             self.followers,
             progress,
             TWEET_TTL_SECONDS,
+            BatchSpans(None),
         )
         self.consumer = FanoutConsumer(
             self.group, self.checkpoints, self.applier, progress, self.clock
