@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     """Whether each line of the log is text or a JSON object."""
     access_log: Annotated[bool, _SERVICES] = False
     """Whether each call gets a line in the log."""
-    traces: Annotated[str, Field(pattern=r"^https?://[^/@?#\s]+/?$"), _PROCESSES] = ""
+    traces: Annotated[str, Field(pattern=r"^(https?://[^/@?#\s]+/?)?$"), _PROCESSES] = ""
     """Where a collector takes OTLP over gRPC; empty turns traces off."""
     traces_sample: Annotated[float, Field(ge=0, le=1), _PROCESSES] = 0.01
     """The part of the calls that is traced, of those whose caller does not say whether."""

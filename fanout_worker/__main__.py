@@ -11,7 +11,10 @@ from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
 from core.runtime.metrics_ports import Program, metrics_port
 from core.runtime.process import run
+from core.runtime.start_line import log_start
 from core.runtime.tasks import running
+from core.runtime.tracing import Tracer
+from core.runtime.tracing_choice import tracing
 from core.runtime.watchdog import Watchdog
 from core.settings import GrpcServerKind, Settings
 from core.storage.retention import part_seconds
@@ -20,6 +23,7 @@ from core.storage.settings_checks import postgres_check, redis_check, topic_chec
 from core.storage.settings_monitor import SettingsMonitor
 from fanout_worker.append_only_file import AppendOnlyFile
 from fanout_worker.apply import BatchApplier
+from fanout_worker.batch_spans import BatchSpans
 from fanout_worker.checkpoints import CheckpointTable
 from fanout_worker.consumer import FanoutConsumer
 from fanout_worker.dead_letters import KafkaDeadLetterQueue
@@ -34,7 +38,9 @@ from gateway.metrics_server import serving_metrics
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Apply the feed to Redis, and report health, until stopping is set."""
+    log_start(settings, Program.WORKER)
     async with AsyncExitStack() as stack:
+        tracer = await stack.enter_async_context(tracing(settings, Program.WORKER))
         checks = SettingsMonitor(
             {
                 "Postgres": postgres_check(settings),
@@ -61,7 +67,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         stack.push_async_callback(server.drain)
 
         watchdog = Watchdog()
-        consumer = _build_consumer(settings, watchdog, stack)
+        consumer = _build_consumer(settings, watchdog, tracer, stack)
         consumer.start()
         stack.push_async_callback(asyncio.to_thread, consumer.stop)
 
@@ -77,7 +83,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
 
 def _build_consumer(
-    settings: Settings, watchdog: Watchdog, stack: AsyncExitStack
+    settings: Settings, watchdog: Watchdog, tracer: Tracer | None, stack: AsyncExitStack
 ) -> FanoutConsumer:
     """Return a consumer that is not started; the exit stack closes its connections."""
     timeout_seconds = settings.silence_seconds
@@ -105,6 +111,7 @@ def _build_consumer(
         FollowerIndex(store, settings.cached_followers),
         progress,
         settings.timeline_ttl_seconds(),
+        BatchSpans(tracer),
     )
     return FanoutConsumer(group, checkpoints, applier, progress)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 
-from core.runtime.tracing import Kind, Span, Tracer, is_sampled
 from core.feed.sharding import Partition
+from core.runtime.tracing import Attributes, Kind, Span, Tracer, is_sampled
 from fanout_worker.records import Record
 
 # How many traced commands the span of a batch is linked to at most.
@@ -34,7 +34,7 @@ class BatchSpans:
         traced = [each.traceparent for each in chain(*records.values()) if each.traceparent]
         links = [traceparent for traceparent in traced[:MAX_LINKS] if is_sampled(traceparent)]
         if links:
-            attributes = {
+            attributes: Attributes = {
                 "messaging.system": "kafka",
                 "messaging.operation.type": "process",
                 "messaging.batch.message_count": sum(map(len, records.values())),

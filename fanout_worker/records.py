@@ -13,7 +13,6 @@ from core.feed.history import Lsn
 from core.runtime.tracing import TRACEPARENT
 from fanout_worker.protocols import Message
 
-
 # The headers that the worker reads; all others are for other consumers.
 _HEADERS = frozenset({REPLAYED_HEADER, TRACEPARENT})
 

@@ -8,15 +8,18 @@ from http import HTTPStatus
 from aiohttp import web
 from google.protobuf.message import Message
 
-from core.errors import UnauthenticatedError
+from core.errors import FanfareError, UnauthenticatedError
 from core.rpc.calls import Calls
 from core.rpc.handlers import MethodHandler
 from core.rpc.json_answer import JsonAnswer
+from core.rpc.observed_calls import CallKind, CallObserver
 from core.rpc.request_sizes import max_json_bytes
+from core.runtime.tracing import TRACEPARENT
 from gateway.answers import Answer
 from gateway.bodies import read_body
 from gateway.call_context import HttpContext
 from gateway.deadlines import Deadlines
+from gateway.failures import CLIENT_CLOSED_REQUEST, http_status_of
 from gateway.requests import RequestReader
 from gateway.routes import Route
 from gateway.transcode import json_body
@@ -72,7 +75,11 @@ class MethodEndpoint:
         Raises:
             FanfareError: the call failed.
         """
-        context = HttpContext(request)
+        return await self._answer(request, path, HttpContext(request))
+
+    async def _answer(
+        self, request: web.BaseRequest, path: Mapping[str, str], context: HttpContext
+    ) -> Answer:
         call = await self._handler.count(context)
         if not context.is_authorization_usable:
             raise UnauthenticatedError
@@ -96,3 +103,44 @@ class MethodEndpoint:
             return self._reader.read(path, request.query.items(), body)
 
         return parse() if len(body) <= INLINE_BODY_BYTES else await self._run_in_thread(parse)
+
+
+class ObservedEndpoint(MethodEndpoint):
+    """Answers the requests of one route, and has each of them observed."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - those of MethodEndpoint, and one more
+        self,
+        route: Route,
+        handler: MethodHandler,
+        calls: Calls,
+        deadlines: Deadlines,
+        run_in_thread: RunInThread,
+        observer: CallObserver,
+    ) -> None:
+        """Prepare to answer requests; see MethodEndpoint."""
+        super().__init__(route, handler, calls, deadlines, run_in_thread)
+        self._observer = observer
+        attributes = {"http.request.method": route.verb, "http.route": route.path}
+        self._kind = CallKind("rest", f"{route.verb} {route.path}", attributes)
+
+    async def _answer(
+        self, request: web.BaseRequest, path: Mapping[str, str], context: HttpContext
+    ) -> Answer:
+        traceparent = request.headers.get(TRACEPARENT)
+        size = request.content_length
+        observed = self._observer.begin(self._kind, traceparent, context, size)
+        if observed is None:
+            return await super()._answer(request, path, context)
+        try:
+            answer = await super()._answer(request, path, context)
+        except FanfareError as error:
+            observed.end(str(http_status_of(error)), error)
+            raise
+        except Exception as error:
+            observed.end(str(int(HTTPStatus.INTERNAL_SERVER_ERROR)), error)
+            raise
+        except BaseException as error:
+            observed.end(str(CLIENT_CLOSED_REQUEST), error)
+            raise
+        observed.end(str(int(answer.status)))
+        return answer

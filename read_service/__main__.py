@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from fanfare.read.v1 import read_pb2
 
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
+from core.rpc.observed_calls import observing
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
-from core.rpc.tls import certificates
+from core.rpc.tls import Certificates, certificates
 from core.runtime.metrics_ports import Program, metrics_port
 from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
+from core.runtime.start_line import log_start
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.postgres import Database
@@ -43,7 +46,9 @@ from read_service.tweets import TweetReader
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the queries over gRPC and REST until stopping is set."""
+    log_start(settings, Program.READ)
     async with AsyncExitStack() as stack:
+        observer, _ = await stack.enter_async_context(observing(settings, Program.READ))
         checks = SettingsMonitor({"Redis": redis_check(settings)})
         stack.push_async_callback(checks.stop)
         silence = settings.silence_seconds
@@ -71,7 +76,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         if settings.auth_keys is not None:
             parts = authentication(settings, settings.auth_keys, "read")
             authorizer = (await stack.enter_async_context(parts)).authorizer
-        handlers = Handlers(authorizer)
+        handlers = Handlers(authorizer, observer)
         handlers.add_service(
             read_pb2.DESCRIPTOR.services_by_name["ReadService"],
             ReadService(store, tweets, home, local, knows_callers=authorizer is not None),
@@ -91,10 +96,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             await stack.enter_async_context(serving_metrics(settings, port, tls, grpc.is_serving))
         servers: list[GrpcServer | RestServer] = [grpc]
         if settings.rest_read_port:
-            https = None if tls is None else tls.http_context()
-            listener = Listener(settings.bind, settings.rest_read_port, https, shared=shared)
-            cors = Cors(settings.cors_origins)
-            servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
+            servers.append(_rest_server(settings, handlers, tls, grpc.is_serving, shared=shared))
 
         await refuse_newer_schema(settings.primary_dsn())
         # Unsafe settings of Redis are only logged, because Postgres can answer every read.
@@ -106,6 +108,19 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await stack.enter_async_context(running(watch.run()))
         await stack.enter_async_context(serving(*servers))
         await stopping.wait()
+
+
+def _rest_server(
+    settings: Settings,
+    handlers: Handlers,
+    tls: Certificates | None,
+    is_serving: Callable[[], bool],
+    *,
+    shared: bool,
+) -> RestServer:
+    https = None if tls is None else tls.http_context()
+    listener = Listener(settings.bind, settings.rest_read_port, https, shared=shared)
+    return RestServer(listener, handlers, is_serving, Cors(settings.cors_origins))
 
 
 if __name__ == "__main__":

@@ -13,12 +13,15 @@ from core.auth.access_tokens import Signer
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
+from core.rpc.observed_calls import observing
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
 from core.runtime.metrics_ports import Program, metrics_port
 from core.runtime.process import run, serving
+from core.runtime.start_line import log_start
 from core.runtime.tasks import running
+from core.runtime.tracing import Tracer
 from core.settings import Settings
 from core.storage.postgres import Database
 from core.storage.schema import refuse_newer_schema
@@ -43,7 +46,9 @@ from write_service.store import CommandStore
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Serve the commands over gRPC and REST, and relay their events, until stopping is set."""
+    log_start(settings, Program.WRITE)
     async with AsyncExitStack() as stack:
+        observer, tracer = await stack.enter_async_context(observing(settings, Program.WRITE))
         checks = SettingsMonitor(
             {"Postgres": postgres_check(settings), "Kafka": topic_check(settings)}
         )
@@ -56,11 +61,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         passwords = Passwords()
         stack.callback(passwords.close)
         tweets = GroupCommit(store.create_tweets)
-        silence = settings.silence_seconds
-        relay = Relay(
-            partial(PostgresOutbox, settings.primary_dsn(), silence, settings.retention_days),
-            partial(KafkaPublisher, settings.kafka_address(), settings.topic, silence),
-        )
+        relay = _relay(settings, tracer)
 
         authorizer = security = None
         sessions: AuthService | NoAuthService = NoAuthService()
@@ -73,7 +74,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             session_store = SessionStore(database)
             sessions = AuthService(session_store, passwords, signer, parts.keys, ended, log)
             security = AccountSecurity(session_store, passwords, ended, log)
-        handlers = Handlers(authorizer)
+        handlers = Handlers(authorizer, observer)
         write = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
         handlers.add_service(write, WriteService(store, tweets, passwords, security))
         handlers.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
@@ -114,6 +115,14 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             reporting(grpc, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME)
         )
         await stopping.wait()
+
+
+def _relay(settings: Settings, tracer: Tracer | None) -> Relay:
+    silence = settings.silence_seconds
+    return Relay(
+        partial(PostgresOutbox, settings.primary_dsn(), silence, settings.retention_days),
+        partial(KafkaPublisher, settings.kafka_address(), settings.topic, silence, tracer),
+    )
 
 
 if __name__ == "__main__":

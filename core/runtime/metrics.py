@@ -27,6 +27,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from core.runtime.log_fields import Fields
+
 LOG = logging.getLogger(__name__)
 REPORT_SECONDS = 1.0
 # The upper bounds of all histograms of times, in seconds.
@@ -228,4 +230,4 @@ async def report() -> None:
 
 def _log() -> None:
     if taken := METRICS.take():
-        LOG.info("metrics: %s", " ".join(f"{name}={n}" for name, n in sorted(taken.items())))
+        LOG.info("metrics: %s", Fields(sorted(taken.items())))

@@ -110,7 +110,9 @@ def _context_of(traceparent: str | None) -> SpanContext | None:
     if parsed is None:
         return None
     trace_id, span_id, flags = parsed
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(flags))
+    return SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(flags)
+    )
 
 
 class ExportQueue(sdk.SpanProcessor):
@@ -189,7 +191,8 @@ async def exporting(endpoint: str, program: str) -> AsyncIterator[OtelTracer]:
         endpoint,
         insecure=endpoint.startswith("http://"),
         timeout=EXPORT_SECONDS,
-        channel_options=(("grpc.enable_http_proxy", 0),),
+        # The exporter's annotation knows only options that are text.
+        channel_options=(("grpc.enable_http_proxy", 0),),  # type: ignore[arg-type]
     )
     provider = sdk.TracerProvider(ALWAYS_ON, _resource(program), shutdown_on_exit=False)
     queue = ExportQueue(exporter, endpoint)

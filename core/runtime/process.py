@@ -58,7 +58,7 @@ def run(serve: Serve, child: int = 0) -> None:
     ignored = ignore_foreign_variables()
     with start_errors():
         settings = with_metrics_port_of(load_settings(), child)
-        start_log(settings.log_level)
+        start_log(settings.log_level, settings.log_format)
         if ignored:
             LOG.warning(
                 "environment variables ignored; FANFARE_POSTGRES_DSN and FANFARE_TRACES say how to "

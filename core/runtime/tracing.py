@@ -92,38 +92,59 @@ CURRENT: ContextVar[Span | None] = ContextVar("span", default=None)
 """The span that the current task or thread works for; None unless it is sampled."""
 
 
-class active(AbstractContextManager[None]):  # noqa: N801 - used like a function
-    """Work for a span while the context lasts, then end it; an exception makes it fail."""
+class _Ended(AbstractContextManager[None]):
+    """Ends a span with the context; an exception makes the span a failed one."""
 
-    __slots__ = ("_span", "_token")
+    __slots__ = ("_span",)
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        self._token: Token[Span | None] | None = None
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._span.end("" if error is None else error_type(error))
+
+
+class _Current(_Ended):
+    """Makes a span the current one while the context lasts, then ends it."""
+
+    __slots__ = ("_token",)
+
+    _token: Token[Span | None]
 
     def __enter__(self) -> None:
-        """Make the span the current one."""
         self._token = CURRENT.set(self._span)
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        _traceback: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        """End the span."""
-        if self._token is not None:
-            CURRENT.reset(self._token)
-        self._span.end(_type_of(error) if error is not None else "")
+        CURRENT.reset(self._token)
+        super().__exit__(kind, error, traceback)
 
 
 _NOTHING = nullcontext()
 
 
-def child_span(name: str, kind: Kind = Kind.INTERNAL) -> AbstractContextManager[None]:
+def child_span(name: str) -> AbstractContextManager[object]:
     """Return a context that is a span within the current one, if there is a current one."""
     current = CURRENT.get()
-    return _NOTHING if current is None else active(current.begin_child(name, kind))
+    return _NOTHING if current is None else _Current(current.begin_child(name, Kind.INTERNAL))
+
+
+def client_span(server: str) -> AbstractContextManager[object]:
+    """Return a context that is a span for what a server does, if there is a current span.
+
+    The span does not become the current one: what goes on in the context belongs to the caller.
+    """
+    current = CURRENT.get()
+    return _NOTHING if current is None else _Ended(current.begin_child(server, Kind.CLIENT))
 
 
 def current_traceparent() -> str | None:
@@ -205,6 +226,6 @@ class CallTracer:
         return self._tracer.begin(name, Kind.SERVER, traceparent, attributes)
 
 
-def _type_of(error: BaseException) -> str:
+def error_type(error: BaseException) -> str:
     """Return the reason of an error that callers see, or the name of its class; never its text."""
     return error.reason_name if isinstance(error, FanfareError) else type(error).__name__

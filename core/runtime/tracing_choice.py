@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from core.runtime.metrics_ports import Program
 from core.runtime.process import StartError
 from core.runtime.tracing import Tracer
 from core.settings import Settings
 
 
 @asynccontextmanager
-async def tracing(settings: Settings, program: str) -> AsyncIterator[Tracer | None]:
+async def tracing(settings: Settings, program: Program) -> AsyncIterator[Tracer | None]:
     """Export spans to FANFARE_TRACES while the context lasts; yield what begins them.
 
     Yields None where traces are off. Each process of a prefork enters this by itself, since the
@@ -19,7 +20,7 @@ async def tracing(settings: Settings, program: str) -> AsyncIterator[Tracer | No
 
     Args:
         settings: say where to.
-        program: "write", "read" or "worker".
+        program: the program of this process.
 
     Raises:
         StartError: traces are on, but the packages for them are not installed.
@@ -37,5 +38,5 @@ async def tracing(settings: Settings, program: str) -> AsyncIterator[Tracer | No
             "FANFARE_TRACES needs the packages of OpenTelemetry; run `pip install "
             "--require-hashes -r requirements/tracing.txt`, or do not set FANFARE_TRACES"
         ) from None
-    async with exporting(settings.traces, program) as tracer:
+    async with exporting(settings.traces, program.name.lower()) as tracer:
         yield tracer

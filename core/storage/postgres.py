@@ -22,7 +22,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from core.errors import DatabaseUnavailableError
 from core.runtime.callers import CALLER
-from core.runtime.tracing import Kind, child_span
+from core.runtime.tracing import client_span
 from core.settings import DEFAULT_SILENCE_SECONDS
 from core.storage.queries import load_queries
 from core.storage.shares import Cost, Shares
@@ -257,7 +257,7 @@ class Database:
             OverloadedError: the caller or its address has too many statements waiting, or there
                 were too many other callers for too long.
         """
-        with child_span("postgres", Kind.CLIENT):
+        with client_span("postgres"):
             await self._shares.acquire(CALLER.get(), cost)
             try:
                 async with self._pool.connection() as connection:

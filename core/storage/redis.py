@@ -25,7 +25,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from core.runtime.tracing import Kind, child_span
+from core.runtime.tracing import client_span
 from core.storage.redis_pipeline import (
     PARTS_OF_TIMEOUT,
     Command,
@@ -98,7 +98,7 @@ class RedisConnection:
             RedisError: an error reply, a broken connection, or no reply in time.
             OSError: Redis cannot be reached.
         """
-        with child_span("redis", Kind.CLIENT):
+        with client_span("redis"):
             connection = self._open or await self._connect()
             replies = await connection.execute(commands, on_replies)
         for reply in replies:
@@ -118,7 +118,7 @@ class RedisConnection:
             RedisError: a broken connection, or no reply in time.
             OSError: Redis cannot be reached.
         """
-        with child_span("redis", Kind.CLIENT):
+        with client_span("redis"):
             connection = self._open or await self._connect()
             await connection.barrier()
 

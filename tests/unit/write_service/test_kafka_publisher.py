@@ -65,7 +65,7 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> _Producer:
 
 
 def _publish(stopping: threading.Event | None = None) -> None:
-    publisher = KafkaPublisher("localhost:9", "topic", 15.0)
+    publisher = KafkaPublisher("localhost:9", "topic", 15.0, None)
     publisher.publish(BATCH, Epoch(3, "0123456789"), stopping or threading.Event())
 
 
