@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from google.protobuf.message import Message
@@ -12,7 +13,7 @@ from core.errors import FanfareError, UnauthenticatedError
 from core.rpc.calls import Calls
 from core.rpc.handlers import MethodHandler
 from core.rpc.json_answer import JsonAnswer
-from core.rpc.observed_calls import CallKind, CallObserver
+from core.rpc.observed_calls import CallKind, CallObserver, ObservedCall
 from core.rpc.request_sizes import max_json_bytes
 from core.runtime.tracing import TRACEPARENT
 from gateway.answers import Answer
@@ -65,7 +66,9 @@ class MethodEndpoint:
         size = max_json_bytes(route.method.input_type)
         self._limit = size if route.has_body else USELESS_BODY_BYTES
 
-    async def answer(self, request: web.BaseRequest, path: Mapping[str, str]) -> Answer:
+    def answer(
+        self, request: web.BaseRequest, path: Mapping[str, str]
+    ) -> Coroutine[Any, Any, Answer]:
         """Answer a request.
 
         Args:
@@ -75,7 +78,7 @@ class MethodEndpoint:
         Raises:
             FanfareError: the call failed.
         """
-        return await self._answer(request, path, HttpContext(request))
+        return self._answer(request, path, HttpContext(request))
 
     async def _answer(
         self, request: web.BaseRequest, path: Mapping[str, str], context: HttpContext
@@ -123,24 +126,28 @@ class ObservedEndpoint(MethodEndpoint):
         attributes = {"http.request.method": route.verb, "http.route": route.path}
         self._kind = CallKind("rest", f"{route.verb} {route.path}", attributes)
 
-    async def _answer(
+    # Not a coroutine itself, so that a call that is not observed has none more than without this.
+    def _answer(
         self, request: web.BaseRequest, path: Mapping[str, str], context: HttpContext
-    ) -> Answer:
+    ) -> Coroutine[Any, Any, Answer]:
         traceparent = request.headers.get(TRACEPARENT)
-        size = request.content_length
-        observed = self._observer.begin(self._kind, traceparent, context, size)
-        if observed is None:
-            return await super()._answer(request, path, context)
-        try:
-            answer = await super()._answer(request, path, context)
-        except FanfareError as error:
-            observed.end(str(http_status_of(error)), error)
-            raise
-        except Exception as error:
-            observed.end(str(int(HTTPStatus.INTERNAL_SERVER_ERROR)), error)
-            raise
-        except BaseException as error:
-            observed.end(str(CLIENT_CLOSED_REQUEST), error)
-            raise
-        observed.end(str(int(answer.status)))
-        return answer
+        observed = self._observer.begin(self._kind, traceparent, context, request.content_length)
+        answering = super()._answer(request, path, context)
+        return answering if observed is None else _end_after(answering, observed)
+
+
+async def _end_after(answering: Coroutine[Any, Any, Answer], observed: ObservedCall) -> Answer:
+    """Return the answer, and record how the call ended."""
+    try:
+        answer = await answering
+    except FanfareError as error:
+        observed.end(str(http_status_of(error)), error)
+        raise
+    except Exception as error:
+        observed.end(str(int(HTTPStatus.INTERNAL_SERVER_ERROR)), error)
+        raise
+    except BaseException as error:
+        observed.end(str(CLIENT_CLOSED_REQUEST), error)
+        raise
+    observed.end(str(int(answer.status)))
+    return answer

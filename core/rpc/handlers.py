@@ -9,7 +9,7 @@ errors, and counts calls against the limit of the process.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -27,7 +27,7 @@ from core.errors import (
 )
 from core.rpc.calls import Calls
 from core.rpc.json_answer import JsonAnswer
-from core.rpc.observed_calls import CallKind, CallObserver, traceparent_in
+from core.rpc.observed_calls import CallKind, CallObserver, ObservedCall, traceparent_in
 from core.rpc.request_sizes import max_message_bytes
 from core.rpc.validation import RequestValidator
 from core.runtime.callers import CALLER
@@ -139,22 +139,27 @@ class ObservedMethodHandler(MethodHandler):
         name = f"{service}/{descriptor.name}"
         self._kind = CallKind("grpc", name, {"rpc.system.name": "grpc", "rpc.method": name})
 
-    async def answer_bytes(self, request: bytes, context: Context) -> bytes:
+    # Not a coroutine itself, so that a call that is not observed has none more than without this.
+    def answer_bytes(self, request: bytes, context: Context) -> Coroutine[Any, Any, bytes]:
         """See MethodHandler."""
         traceparent = traceparent_in(context.metadata)
         observed = self._observer.begin(self._kind, traceparent, context, len(request))
-        if observed is None:
-            return await super().answer_bytes(request, context)
-        try:
-            answer = await super().answer_bytes(request, context)
-        except FanfareError as error:
-            observed.end(error.code.name, error)
-            raise
-        except BaseException as error:
-            observed.end("CANCELLED", error)
-            raise
-        observed.end("OK")
-        return answer
+        answering = super().answer_bytes(request, context)
+        return answering if observed is None else _end_after(answering, observed)
+
+
+async def _end_after(answering: Coroutine[Any, Any, bytes], observed: ObservedCall) -> bytes:
+    """Return the answer, and record how the call ended."""
+    try:
+        answer = await answering
+    except FanfareError as error:
+        observed.end(error.code.name, error)
+        raise
+    except BaseException as error:
+        observed.end("CANCELLED", error)
+        raise
+    observed.end("OK")
+    return answer
 
 
 class _UnexpectedFailures:
