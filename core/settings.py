@@ -142,6 +142,8 @@ class Settings(BaseSettings):
     """Where a collector takes OTLP over gRPC; empty turns traces off."""
     traces_sample: Annotated[float, Field(ge=0, le=1), _PROCESSES] = 0.01
     """The part of the calls that is traced, of those whose caller does not say whether."""
+    revision: Annotated[str, _PROCESSES] = "unknown"
+    """The revision that was built, which the metrics show; the image sets it."""
     security_log: Annotated[Path | None, _SERVICES] = None
     """The file that the security log is appended to; by default it goes to stderr."""
     timeline_length: Annotated[int, Field(ge=1, le=100_000), _CACHE] = 800

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
-from core.runtime.metrics_ports import Program, metrics_port
+from core.runtime.metrics_ports import Program
 from core.runtime.process import run
 from core.runtime.start_line import log_start
 from core.runtime.tasks import running
 from core.runtime.tracing import Tracer
 from core.runtime.tracing_choice import tracing
-from core.runtime.watchdog import Watchdog
+from core.runtime.watchdog import STUCK_SECONDS, Watchdog
 from core.settings import GrpcServerKind, Settings
 from core.storage.retention import part_seconds
 from core.storage.schema import refuse_newer_schema
@@ -33,7 +34,7 @@ from fanout_worker.progress import Progress
 from fanout_worker.shards import RedisShards
 from fanout_worker.store import PostgresFollowerStore
 from fanout_worker.topic import KafkaTopicInspector
-from gateway.metrics_server import serving_metrics
+from gateway.metrics_server import Probes, serving_metrics
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
@@ -61,12 +62,17 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             tls,
             shared=settings.share_ports,
         )
-        if port := metrics_port(settings, Program.WORKER):
-            await stack.enter_async_context(serving_metrics(settings, port, tls, server.is_serving))
+        watchdog = Watchdog()
+        probes = Probes(
+            server.is_serving,
+            {"fan-out": watchdog.trouble, "settings of servers": checks.trouble},
+            # A call to a server may take this long, which is no reason to restart the worker.
+            partial(watchdog.stuck, STUCK_SECONDS + 2 * settings.silence_seconds),
+        )
+        await stack.enter_async_context(serving_metrics(settings, Program.WORKER, tls, probes))
         await server.start()
         stack.push_async_callback(server.drain)
 
-        watchdog = Watchdog()
         consumer = _build_consumer(settings, watchdog, tracer, stack)
         consumer.start()
         stack.push_async_callback(asyncio.to_thread, consumer.stop)

@@ -19,8 +19,9 @@ from core.runtime.tracing import TRACEPARENT
 from gateway.answers import Answer
 from gateway.bodies import read_body
 from gateway.call_context import HttpContext
+from gateway.call_metrics import CLIENT_GONE
 from gateway.deadlines import Deadlines
-from gateway.failures import CLIENT_CLOSED_REQUEST, http_status_of
+from gateway.failures import http_status_of
 from gateway.requests import RequestReader
 from gateway.routes import Route
 from gateway.transcode import json_body
@@ -147,7 +148,7 @@ async def _end_after(answering: Coroutine[Any, Any, Answer], observed: ObservedC
         observed.end(str(int(HTTPStatus.INTERNAL_SERVER_ERROR)), error)
         raise
     except BaseException as error:
-        observed.end(str(CLIENT_CLOSED_REQUEST), error)
+        observed.end(str(CLIENT_GONE), error)
         raise
     observed.end(str(int(answer.status)))
     return answer

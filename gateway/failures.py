@@ -15,11 +15,8 @@ from core.rpc.error_status import to_status
 from gateway.answers import Answer
 from gateway.transcode import json_body
 
-# What nginx calls the status of a request whose client did not wait for the answer.
-CLIENT_CLOSED_REQUEST = 499
-
 HTTP_STATUSES: dict[grpc.StatusCode, int] = {
-    grpc.StatusCode.CANCELLED: CLIENT_CLOSED_REQUEST,
+    grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.UNKNOWN: 500,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
@@ -43,6 +40,9 @@ _SPECIFIC_STATUSES: dict[type[FanfareError], int] = {
     BodyTooLargeError: 413,
     UnsupportedMediaTypeError: 415,
 }
+
+FAILURE_STATUSES = frozenset({*HTTP_STATUSES.values(), *_SPECIFIC_STATUSES.values()})
+"""Every status that error_answer() can give."""
 
 
 def http_status_of(error: FanfareError) -> int:

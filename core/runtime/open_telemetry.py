@@ -14,7 +14,6 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib import metadata
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -35,6 +34,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace import Span as OpenTelemetrySpan
 from opentelemetry.trace import Tracer as OpenTelemetryTracer
 
+from core.runtime.build_info import version
 from core.runtime.metrics import METRICS, Metric
 from core.runtime.tracing import Attributes, Kind, Span, parse_traceparent
 
@@ -209,7 +209,7 @@ def _resource(program: str) -> Resource:
         {
             "service.namespace": "fanfare",
             "service.name": f"fanfare-{program}",
-            "service.version": metadata.version("fanfare"),
+            "service.version": version(),
             "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
         }
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from importlib import metadata
 
 from psycopg.conninfo import conninfo_to_dict
 
+from core.runtime.build_info import version
 from core.runtime.log_fields import Fields
 from core.runtime.metrics_ports import Program
 from core.settings import ReadBy, Settings, SettingsError
@@ -23,7 +23,7 @@ def log_start(settings: Settings, program: Program) -> None:
     """Log that the process starts, with its version and its settings, but no secret in them."""
     LOG.info(
         "process starts: version=%s program=%s pid=%d %s",
-        metadata.version("fanfare"),
+        version(),
         program.name.lower(),
         os.getpid(),
         shown_settings(settings, program),

@@ -41,6 +41,11 @@ class CircuitBreaker:
         """Whether the server must not be called now."""
         return self._clock() < self._open_until
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last calls failed, so that the breaker is open or was until just now."""
+        return self._failures >= self._failure_threshold
+
     def record_success(self) -> None:
         """Note that the server answered."""
         self._failures = 0
