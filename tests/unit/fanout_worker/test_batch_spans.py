@@ -56,6 +56,8 @@ def test_a_span_lasts_until_redis_has_the_batch(traced: FakeWorker, tracer: Fake
     _send(traced, 101, OTHER)
     traced.step()
     assert [span.error for span in tracer.spans] == ["", "", None, None]
+    _send(traced, 102)
+    traced.step()
     traced.step()
     assert [span.error for span in tracer.spans] == [""] * 4
 
