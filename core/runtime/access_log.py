@@ -8,6 +8,7 @@ and Python's logging for each would cost a tenth of a read.
 from __future__ import annotations
 
 import asyncio
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from core.runtime.logs import utc_time
 from core.settings import LogFormat
 
 FLUSH_SECONDS = 0.1
+# A pipe takes so many bytes as a whole, so that lines of several processes do not mix.
+MAX_WRITE_BYTES = select.PIPE_BUF
 # What is printed for a value that is not known.
 _UNKNOWN = "-"
 
@@ -66,8 +69,16 @@ class AccessLog:
     def flush(self) -> None:
         """Write the lines that have not been written yet."""
         lines, self._lines = self._lines, []
-        if lines:
-            self._write("".join(lines))
+        piece: list[str] = []
+        size = 0
+        for line in lines:
+            if piece and size + len(line) > MAX_WRITE_BYTES:
+                self._write("".join(piece))
+                piece, size = [], 0
+            piece.append(line)
+            size += len(line)
+        if piece:
+            self._write("".join(piece))
 
 
 def _text_line(now: float, call: CallRecord) -> str:

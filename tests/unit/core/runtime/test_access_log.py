@@ -63,3 +63,15 @@ async def test_lines_in_json(written: list[str]) -> None:
         "trace_id": "0a",
     }
     assert (second["reason"], second["request_bytes"], second["trace_id"]) == (None, None, None)
+
+
+async def test_many_lines_are_written_in_pieces(written: list[str]) -> None:
+    """A pipe that several processes write to would mix longer ones."""
+    log = AccessLog(LogFormat.TEXT, written.append, lambda: 1.25)
+    for _ in range(100):
+        log.add(CALL)
+    log.flush()
+    assert len(written) > 2
+    assert all(len(piece) <= access_log.MAX_WRITE_BYTES for piece in written)
+    assert all(piece.endswith("\n") for piece in written)
+    assert "".join(written).count("\n") == 100
