@@ -11,7 +11,8 @@ import asyncio
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from core.runtime.logs import utc_time
@@ -69,6 +70,11 @@ class AccessLog:
     def flush(self) -> None:
         """Write the lines that have not been written yet."""
         lines, self._lines = self._lines, []
+        # The calls have been answered, whether or not their lines can be written.
+        with suppress(OSError):
+            self._write_in_pieces(lines)
+
+    def _write_in_pieces(self, lines: Sequence[str]) -> None:
         piece: list[str] = []
         size = 0
         for line in lines:

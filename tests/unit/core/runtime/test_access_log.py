@@ -75,3 +75,14 @@ async def test_many_lines_are_written_in_pieces(written: list[str]) -> None:
     assert all(len(piece) <= access_log.MAX_WRITE_BYTES for piece in written)
     assert all(piece.endswith("\n") for piece in written)
     assert "".join(written).count("\n") == 100
+
+
+async def test_a_line_that_cannot_be_written_fails_nothing() -> None:
+    """Not even the end of the process, which writes the last lines."""
+
+    def write(_lines: str) -> None:
+        raise BrokenPipeError
+
+    log = AccessLog(LogFormat.TEXT, write)
+    log.add(CALL)
+    log.flush()
