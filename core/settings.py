@@ -40,6 +40,13 @@ class GrpcServerKind(StrEnum):
     NATIVE = "native"
 
 
+class LogFormat(StrEnum):
+    """What the lines of the log look like."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class ReadBy:
     """The programs that read a setting; a test compares them with the code.
 
@@ -129,6 +136,14 @@ class Settings(BaseSettings):
         str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$"), _PROCESSES
     ] = "INFO"
     """The lowest level that is logged."""
+    log_format: Annotated[LogFormat, _PROCESSES] = LogFormat.TEXT
+    """Whether each line of the log is text or a JSON object."""
+    access_log: Annotated[bool, _SERVICES] = False
+    """Whether each call gets a line in the log."""
+    traces: Annotated[str, Field(pattern=r"^(https?://[^/@?#\s]+/?)?$"), _PROCESSES] = ""
+    """Where a collector takes OTLP over gRPC; empty turns traces off."""
+    traces_sample: Annotated[float, Field(ge=0, le=1), _PROCESSES] = 0.01
+    """The part of the calls that is traced, of those whose caller does not say whether."""
     revision: Annotated[str, _PROCESSES] = "unknown"
     """The revision that was built, which the metrics show; the image sets it."""
     security_log: Annotated[Path | None, ReadBy("write", "read", "commands")] = None

@@ -15,7 +15,10 @@ from core.runtime.metrics_ports import Program
 from core.runtime.process import run
 from core.runtime.pulled_metrics import PulledMetric
 from core.runtime.sampling import Sample
+from core.runtime.start_line import log_start
 from core.runtime.tasks import running
+from core.runtime.tracing import Tracer
+from core.runtime.tracing_choice import tracing
 from core.runtime.watchdog import STUCK_SECONDS, Watchdog
 from core.settings import GrpcServerKind, Settings
 from core.storage.metrics import redis_connection, redis_metrics
@@ -26,6 +29,7 @@ from core.storage.settings_checks import postgres_check, redis_check, topic_chec
 from core.storage.settings_monitor import SettingsMonitor
 from fanout_worker.append_only_file import AppendOnlyFile
 from fanout_worker.apply import BatchApplier
+from fanout_worker.batch_spans import BatchSpans
 from fanout_worker.checkpoints import CheckpointTable
 from fanout_worker.consumer import FanoutConsumer
 from fanout_worker.dead_letters import KafkaDeadLetterQueue
@@ -54,7 +58,9 @@ LETTERS_SECONDS = 30.0
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Apply the feed to Redis, and report health, until stopping is set."""
+    log_start(settings, Program.WORKER)
     async with AsyncExitStack() as stack:
+        tracer = await stack.enter_async_context(tracing(settings, Program.WORKER))
         redis = redis_check(settings)
         checks = SettingsMonitor(
             {
@@ -87,7 +93,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await server.start()
         stack.push_async_callback(server.drain)
 
-        consumer, own, samples = _build_consumer(settings, watchdog, stack)
+        consumer, own, samples = _build_consumer(settings, watchdog, tracer, stack)
         consumer.start()
         stack.push_async_callback(asyncio.to_thread, consumer.stop)
         own += [redis_connection(partial(checks.answers, "Redis")), *redis_metrics(redis)]
@@ -108,7 +114,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
 
 def _build_consumer(
-    settings: Settings, watchdog: Watchdog, stack: AsyncExitStack
+    settings: Settings, watchdog: Watchdog, tracer: Tracer | None, stack: AsyncExitStack
 ) -> tuple[FanoutConsumer, list[PulledMetric], list[Sample[object]]]:
     """Return a consumer that is not started, its metrics, and what they look up.
 
@@ -141,6 +147,7 @@ def _build_consumer(
         followers,
         progress,
         settings.timeline_ttl_seconds(),
+        BatchSpans(tracer),
     )
     letters = WaitingLetters(bootstrap_servers, topic)
     waiting = Sample("dead letters", letters.count, LETTERS_SECONDS)

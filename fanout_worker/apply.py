@@ -14,6 +14,7 @@ from core.feed.history import Moment, OtherHistoryError
 from core.feed.sharding import Partition
 from core.runtime.metrics import METRICS, Metric
 from core.storage.redis_memory import is_out_of_memory
+from fanout_worker.batch_spans import BatchSpans
 from fanout_worker.checkpoints import CheckpointMismatch, CheckpointTable, earliest, group_shards
 from fanout_worker.chunks import Round
 from fanout_worker.fetched import FetchedBatch, RecordReader
@@ -52,6 +53,7 @@ class BatchApplier:
         followers: FollowerIndex,
         progress: Progress,
         tweet_ttl_seconds: int,
+        spans: BatchSpans,
     ) -> None:
         """Apply to these shards; tweet_ttl_seconds is how long tweets stay in the tweet cache."""
         self._shards = shards
@@ -61,6 +63,7 @@ class BatchApplier:
         self._followers = followers
         self._progress = progress
         self._tweet_ttl_seconds = tweet_ttl_seconds
+        self._spans = spans
         self._reader = RecordReader()
         # The end offsets of the batch that is under way.
         self._ends: dict[Partition, int] = {}
@@ -96,6 +99,7 @@ class BatchApplier:
     def abandon(self, partitions: Iterable[Partition]) -> None:
         """Forget the partitions and the batch under way, whether or not Redis applies it."""
         self._ends = {}
+        self._spans.abandon()
         self.forget(partitions)
 
     def reconnect(self, error: Exception) -> None:
@@ -128,6 +132,7 @@ class BatchApplier:
         partitions = self._checkpoints.partitions
         fetched = self._reader.read(messages, partitions, self._checkpoints.history)
         self._progress.fetched(fetched.ends, fetched.committed_at)
+        self._spans.begin(fetched.records)
         if fetched.unreadable:
             self._pass_unreadable(fetched)
         if fetched.records:
@@ -195,6 +200,7 @@ class BatchApplier:
         self._move(self._rounds(records, before), before, after)
         self._ends = dict(ends)
         self._read_at = fetched.read_at
+        self._spans.send()
 
     def _move(self, rounds: Iterable[Round], before: CheckpointRows, after: CheckpointRows) -> None:
         self._shards.apply(rounds, before, after)
@@ -206,6 +212,7 @@ class BatchApplier:
         known = self._checkpoints.partitions
         done = {partition: end for partition, end in self._ends.items() if partition in known}
         self._ends = {}
+        self._spans.finish()
         if done:
             self._progress.applied(done)
             BATCH_SECONDS.observe(time.monotonic() - self._read_at)

@@ -10,7 +10,11 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 from core.feed.checkpoints import Checkpoint
 from core.feed.events import REPLAYED_HEADER, change_of, decode
 from core.feed.history import Lsn
+from core.runtime.tracing import TRACEPARENT
 from fanout_worker.protocols import Message
+
+# The headers that the worker reads; all others are for other consumers.
+_HEADERS = frozenset({REPLAYED_HEADER, TRACEPARENT})
 
 
 class Record(NamedTuple):
@@ -44,9 +48,13 @@ class Record(NamedTuple):
     """Whether reads merge in a created tweet, so that it is not pushed."""
     became_pulled: bool = False
     """Whether the author became a pull author with a created tweet."""
+    traceparent: str = ""
+    """The span that published the record, if its command is traced."""
 
     @classmethod
-    def of(cls, offset: int, event: FeedEvent, *, is_replayed: bool = False) -> Self:
+    def of(
+        cls, offset: int, event: FeedEvent, *, is_replayed: bool = False, traceparent: str = ""
+    ) -> Self:
         """Return the record of an event.
 
         Raises:
@@ -73,6 +81,7 @@ class Record(NamedTuple):
             version,
             pulled,
             became_pulled,
+            traceparent,
         )
 
     def is_of(self, history: str) -> bool:
@@ -88,10 +97,15 @@ def read_record(message: Message, offset: int) -> Record:
     """
     # A loop, because dict() takes twice as long.
     is_replayed = False
-    for name, _ in message.headers() or ():
-        if name == REPLAYED_HEADER:
-            is_replayed = True
-    return Record.of(offset, decode(message.value() or b""), is_replayed=is_replayed)
+    traceparent = ""
+    for name, value in message.headers() or ():
+        if name in _HEADERS:
+            if name == REPLAYED_HEADER:
+                is_replayed = True
+            elif isinstance(value, bytes):
+                traceparent = value.decode(errors="replace")
+    event = decode(message.value() or b"")
+    return Record.of(offset, event, is_replayed=is_replayed, traceparent=traceparent)
 
 
 def select_effective(records: Sequence[Record], offset: int, epoch: int) -> list[Record]:

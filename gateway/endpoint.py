@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from google.protobuf.message import Message
 
-from core.errors import UnauthenticatedError
+from core.errors import FanfareError, UnauthenticatedError
 from core.rpc.calls import Calls
 from core.rpc.handlers import MethodHandler
 from core.rpc.json_answer import JsonAnswer
+from core.rpc.observed_calls import CallKind, CallObserver, ObservedCall
 from core.rpc.request_sizes import max_json_bytes
+from core.runtime.tracing import TRACEPARENT
 from gateway.answers import Answer
 from gateway.bodies import read_body
 from gateway.call_context import HttpContext
+from gateway.call_metrics import CLIENT_GONE
 from gateway.deadlines import Deadlines
+from gateway.failures import http_status_of
 from gateway.requests import RequestReader
 from gateway.routes import Route
 from gateway.transcode import json_body
@@ -62,7 +67,9 @@ class MethodEndpoint:
         size = max_json_bytes(route.method.input_type)
         self._limit = size if route.has_body else USELESS_BODY_BYTES
 
-    async def answer(self, request: web.BaseRequest, path: Mapping[str, str]) -> Answer:
+    def answer(
+        self, request: web.BaseRequest, path: Mapping[str, str]
+    ) -> Coroutine[Any, Any, Answer]:
         """Answer a request.
 
         Args:
@@ -72,7 +79,11 @@ class MethodEndpoint:
         Raises:
             FanfareError: the call failed.
         """
-        context = HttpContext(request)
+        return self._answer(request, path, HttpContext(request))
+
+    async def _answer(
+        self, request: web.BaseRequest, path: Mapping[str, str], context: HttpContext
+    ) -> Answer:
         call = await self._handler.count(context)
         if not context.is_authorization_usable:
             raise UnauthenticatedError
@@ -96,3 +107,48 @@ class MethodEndpoint:
             return self._reader.read(path, request.query.items(), body)
 
         return parse() if len(body) <= INLINE_BODY_BYTES else await self._run_in_thread(parse)
+
+
+class ObservedEndpoint(MethodEndpoint):
+    """Answers the requests of one route, and has each of them observed."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - those of MethodEndpoint, and one more
+        self,
+        route: Route,
+        handler: MethodHandler,
+        calls: Calls,
+        deadlines: Deadlines,
+        run_in_thread: RunInThread,
+        observer: CallObserver,
+    ) -> None:
+        """Prepare to answer requests; see MethodEndpoint."""
+        super().__init__(route, handler, calls, deadlines, run_in_thread)
+        self._observer = observer
+        attributes = {"http.request.method": route.verb, "http.route": route.path}
+        self._kind = CallKind("rest", f"{route.verb} {route.path}", attributes)
+
+    # Not a coroutine itself, so that a call that is not observed has none more than without this.
+    def _answer(
+        self, request: web.BaseRequest, path: Mapping[str, str], context: HttpContext
+    ) -> Coroutine[Any, Any, Answer]:
+        traceparent = request.headers.get(TRACEPARENT)
+        observed = self._observer.begin(self._kind, traceparent, context, request.content_length)
+        answering = super()._answer(request, path, context)
+        return answering if observed is None else _end_after(answering, observed)
+
+
+async def _end_after(answering: Coroutine[Any, Any, Answer], observed: ObservedCall) -> Answer:
+    """Return the answer, and record how the call ended."""
+    try:
+        answer = await answering
+    except FanfareError as error:
+        observed.end(str(http_status_of(error)), error)
+        raise
+    except Exception as error:
+        observed.end(str(int(HTTPStatus.INTERNAL_SERVER_ERROR)), error)
+        raise
+    except BaseException as error:
+        observed.end(str(CLIENT_GONE), error)
+        raise
+    observed.end(str(int(answer.status)))
+    return answer

@@ -33,7 +33,6 @@ HTTP_STATUSES: dict[grpc.StatusCode, int] = {
     grpc.StatusCode.DATA_LOSS: 500,
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
-_BY_NUMBER = {code.value[0]: status for code, status in HTTP_STATUSES.items()}
 
 # Errors for which HTTP has a more specific status than their gRPC code gives.
 _SPECIFIC_STATUSES: dict[type[FanfareError], int] = {
@@ -46,10 +45,15 @@ FAILURE_STATUSES = frozenset({*HTTP_STATUSES.values(), *_SPECIFIC_STATUSES.value
 """Every status that error_answer() can give."""
 
 
+def http_status_of(error: FanfareError) -> int:
+    """Return the HTTP status of a failed call."""
+    return _SPECIFIC_STATUSES.get(type(error), HTTP_STATUSES[error.code])
+
+
 def error_answer(error: FanfareError) -> Answer:
     """Return the HTTP response for a failed call."""
     status = to_status(error)
-    http_status = _SPECIFIC_STATUSES.get(type(error), _BY_NUMBER[status.code])
+    http_status = http_status_of(error)
     headers = {}
     if http_status == HTTP_STATUSES[grpc.StatusCode.UNAUTHENTICATED]:
         headers["WWW-Authenticate"] = "Bearer"

@@ -26,7 +26,7 @@ from gateway.bodies import answer_and_close, has_large_rest
 from gateway.call_metrics import CLIENT_GONE, HTTP_METRICS, of_requests_without_route
 from gateway.cors import Cors
 from gateway.deadlines import Deadlines
-from gateway.endpoint import MethodEndpoint
+from gateway.endpoint import MethodEndpoint, ObservedEndpoint
 from gateway.failures import error_answer
 from gateway.listener import Listener
 from gateway.messages import guarded
@@ -93,7 +93,9 @@ class RestServer:
         deadlines = Deadlines()
         for route in chain.from_iterable(map(routes, handlers.services)):
             handler = handlers.of(route.method)
-            method = MethodEndpoint(route, handler, handlers.calls, deadlines, self._run_in_thread)
+            parts = (route, handler, handlers.calls, deadlines, self._run_in_thread)
+            observer = handlers.observer
+            method = ObservedEndpoint(*parts, observer) if observer else MethodEndpoint(*parts)
             self._route(route.verb, route.path, method.answer)
         self._runner: web.ServerRunner | None = None
 

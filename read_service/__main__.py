@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -11,13 +12,15 @@ from fanfare.read.v1 import read_pb2
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
+from core.rpc.observed_calls import observing
 from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
-from core.rpc.tls import certificates
+from core.rpc.tls import Certificates, certificates
 from core.runtime.metrics_ports import Program
 from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
+from core.runtime.start_line import log_start
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.metrics import postgres_metrics, redis_connection, redis_metrics
@@ -49,7 +52,9 @@ from read_service.tweets import TweetReader
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: PLR0915 - all parts
     """Serve the queries over gRPC and REST until stopping is set."""
+    log_start(settings, Program.READ)
     async with AsyncExitStack() as stack:
+        observer, _ = await stack.enter_async_context(observing(settings, Program.READ))
         redis_settings = redis_check(settings)
         checks = SettingsMonitor({"Redis": redis_settings})
         stack.push_async_callback(checks.stop)
@@ -72,7 +77,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         if settings.auth_keys is not None:
             parts = authentication(settings, settings.auth_keys, "read")
             authorizer = (await stack.enter_async_context(parts)).authorizer
-        handlers = Handlers(authorizer)
+        handlers = Handlers(authorizer, observer)
         handlers.add_service(
             read_pb2.DESCRIPTOR.services_by_name["ReadService"],
             ReadService(store, tweets, home, local, knows_callers=authorizer is not None),
@@ -95,10 +100,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         await stack.enter_async_context(serving_metrics(settings, Program.READ, tls, probes))
         servers: list[GrpcServer | RestServer] = [grpc]
         if settings.rest_read_port:
-            https = None if tls is None else tls.http_context()
-            listener = Listener(settings.bind, settings.rest_read_port, https, shared=shared)
-            cors = Cors(settings.cors_origins)
-            servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
+            servers.append(_rest_server(settings, handlers, tls, grpc.is_serving, shared=shared))
 
         await refuse_newer_schema(settings.primary_dsn())
         # Unsafe settings of Redis are only logged, because Postgres can answer every read.
@@ -123,6 +125,19 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
             reporting(grpc, partial(unanswerable, primary, replica, redis))
         )
         await stopping.wait()
+
+
+def _rest_server(
+    settings: Settings,
+    handlers: Handlers,
+    tls: Certificates | None,
+    is_serving: Callable[[], bool],
+    *,
+    shared: bool,
+) -> RestServer:
+    https = None if tls is None else tls.http_context()
+    listener = Listener(settings.bind, settings.rest_read_port, https, shared=shared)
+    return RestServer(listener, handlers, is_serving, Cors(settings.cors_origins))
 
 
 def _build_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:

@@ -115,5 +115,5 @@ async def _relay_state(server: Database, query: str) -> RelayState | None:
     except (DatabaseUnavailableError, OverloadedError):
         return None
     except psycopg.Error as error:
-        LOG.warning("cannot read the history from Postgres: %s", error)
+        LOG.warning("cannot read the history from Postgres: error=%s", error)
         return None

@@ -13,6 +13,7 @@ from core.auth.access_tokens import Signer
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
+from core.rpc.observed_calls import observing
 from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
@@ -20,7 +21,9 @@ from core.rpc.tls import certificates
 from core.runtime.metrics_ports import Program
 from core.runtime.process import run, serving
 from core.runtime.sampling import Sample
+from core.runtime.start_line import log_start
 from core.runtime.tasks import running
+from core.runtime.tracing import Tracer
 from core.settings import Settings
 from core.storage.metrics import postgres_metrics, redis_connection
 from core.storage.postgres import Database
@@ -52,7 +55,9 @@ OUTBOX_SECONDS = 5.0
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: PLR0915 - all parts
     """Serve the commands over gRPC and REST, and relay their events, until stopping is set."""
+    log_start(settings, Program.WRITE)
     async with AsyncExitStack() as stack:
+        observer, tracer = await stack.enter_async_context(observing(settings, Program.WRITE))
         checks = SettingsMonitor(
             {"Postgres": postgres_check(settings), "Kafka": topic_check(settings)}
         )
@@ -65,11 +70,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         passwords = Passwords()
         stack.callback(passwords.close)
         tweets = GroupCommit(store.create_tweets)
-        silence = settings.silence_seconds
-        relay = Relay(
-            partial(PostgresOutbox, settings.session_dsn(), silence, settings.retention_days),
-            partial(KafkaPublisher, settings.kafka_address(), settings.topic, silence),
-        )
+        relay = _relay(settings, tracer)
 
         authorizer = security = None
         sessions: AuthService | NoAuthService = NoAuthService()
@@ -82,9 +83,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
             session_store = SessionStore(database)
             sessions = AuthService(session_store, passwords, signer, parts.keys, ended, log)
             security = AccountSecurity(session_store, passwords, ended, log)
-        handlers = Handlers(authorizer)
-        write = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
-        handlers.add_service(write, WriteService(store, tweets, passwords, security))
+        handlers = Handlers(authorizer, observer)
+        handlers.add_service(
+            write_pb2.DESCRIPTOR.services_by_name["WriteService"],
+            WriteService(store, tweets, passwords, security),
+        )
         handlers.add_service(auth_pb2.DESCRIPTOR.services_by_name["AuthService"], sessions)
 
         tls = certificates(settings.tls_dir)
@@ -119,7 +122,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         await refuse_other_database(settings.primary_dsn(), settings.session_dsn())
         await checks.start()
         await database.open()
-        meter = OutboxMeter(settings.primary_dsn(), silence, lambda: relay.is_leader)
+        meter = OutboxMeter(
+            settings.primary_dsn(), settings.silence_seconds, lambda: relay.is_leader
+        )
         stack.callback(meter.close)
         size = Sample("outbox", meter.size, OUTBOX_SECONDS)
         own = [
@@ -142,6 +147,14 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
             reporting(grpc, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME)
         )
         await stopping.wait()
+
+
+def _relay(settings: Settings, tracer: Tracer | None) -> Relay:
+    silence = settings.silence_seconds
+    return Relay(
+        partial(PostgresOutbox, settings.session_dsn(), silence, settings.retention_days),
+        partial(KafkaPublisher, settings.kafka_address(), settings.topic, silence, tracer),
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from uuid import UUID
 from fanfare.write.v1.write_pb2 import CreateTweetRequest
 
 from core.errors import InvalidRequestError
+from core.runtime.tracing import current_traceparent
 
 MAX_CODE_POINTS = 280
 # At most this many code points of a text become one code point in NFC.
@@ -49,6 +50,8 @@ class TweetDraft:
     content: str
     request_id: UUID | None
     """The idempotency key, if the client gave one."""
+    traceparent: str | None = None
+    """The span of the call, if it is traced."""
 
     @property
     def sha256(self) -> bytes:
@@ -57,7 +60,7 @@ class TweetDraft:
 
 
 def parse_draft(request: CreateTweetRequest) -> TweetDraft:
-    """Return the tweet that a request asks for.
+    """Return the tweet that a request of the current call asks for.
 
     Args:
         request: has been validated against the contract.
@@ -66,4 +69,5 @@ def parse_draft(request: CreateTweetRequest) -> TweetDraft:
         InvalidRequestError: the content is empty or too long after normalisation.
     """
     request_id = UUID(request.request_id) if request.request_id else None
-    return TweetDraft(request.user_id, normalise_content(request.content), request_id)
+    content = normalise_content(request.content)
+    return TweetDraft(request.user_id, content, request_id, current_traceparent())

@@ -180,10 +180,7 @@ class Eraser:
         METRICS.add(Metric.ERASURE_STEP)
         METRICS.add(Metric.USER_ERASED, step.is_last)
         LOG.info(
-            "%s: user_id=%d erased=%d seconds_since_deletion=%.1f",
-            "user erased" if step.is_last else "erasing user",
-            user.user_id,
-            step.events,
-            user.seconds,
+            "erasing user: user_id=%d erased=%d seconds_since_deletion=%.1f is_last_step=%s",
+            *(user.user_id, step.events, user.seconds, step.is_last),
         )
         return True

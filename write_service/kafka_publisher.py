@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from confluent_kafka import KafkaError, Message, Producer
@@ -12,6 +12,7 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 
 from core.feed.history import Lsn
 from core.rpc.messages import timestamp
+from core.runtime.tracing import TRACEPARENT, Attributes, Kind, Span, Tracer
 from core.storage.kafka import producer_settings
 from write_service.relay import Epoch, EventBatch, PublishError, UnsentEvent
 
@@ -19,6 +20,8 @@ from write_service.relay import Epoch, EventBatch, PublishError, UnsentEvent
 DELIVERY_SECONDS = 10
 # How much longer the publisher waits for librdkafka to report the failure.
 REPORT_SECONDS = 5
+# How many events of a batch get spans of their own. The others pass on the span of their command.
+MAX_SPANS = 100
 
 Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
 """Value, key and headers of a Kafka record."""
@@ -31,14 +34,18 @@ class KafkaPublisher:
     state. So the publisher is thrown away after a failure.
     """
 
-    def __init__(self, address: str, topic: str, silence_seconds: float) -> None:
+    def __init__(
+        self, address: str, topic: str, silence_seconds: float, tracer: Tracer | None
+    ) -> None:
         """Create the producer, which connects in the background.
 
         Args:
             address: FANFARE_KAFKA_BOOTSTRAP_SERVERS.
             topic: where records go.
             silence_seconds: when to give up a connection on which Kafka does not answer.
+            tracer: begins the spans of events whose commands are traced; None if traces are off.
         """
+        self._tracer = tracer
         self._topic = topic
         self._producer = Producer(
             producer_settings(address, silence_seconds)
@@ -56,6 +63,20 @@ class KafkaPublisher:
         Raises:
             PublishError: some events were not confirmed in time, or before stopping was set.
         """
+        spans: list[Span] = []
+        try:
+            self._publish(batch, epoch, stopping, spans)
+        except BaseException as error:
+            for span in spans:
+                span.end(type(error).__name__)
+            raise
+        for span in spans:
+            span.end()
+
+    def _publish(
+        self, batch: EventBatch, epoch: Epoch, stopping: threading.Event, spans: list[Span]
+    ) -> None:
+        """Publish a batch, and add to spans what is to be ended then."""
         failures: list[KafkaError] = []
 
         def report(error: KafkaError | None, _message: Message) -> None:
@@ -63,7 +84,14 @@ class KafkaPublisher:
                 failures.append(error)
 
         for event in batch.events:
-            value, key, headers = kafka_record(event, batch.lsn, epoch)
+            traceparent = event.traceparent
+            if traceparent is not None and self._tracer is not None and len(spans) < MAX_SPANS:
+                span = self._tracer.begin(
+                    f"publish {self._topic}", Kind.PRODUCER, traceparent, _attributes(event)
+                )
+                spans.append(span)
+                traceparent = span.traceparent
+            value, key, headers = kafka_record(event, batch.lsn, epoch, traceparent)
             while True:
                 try:
                     self._producer.produce(
@@ -83,13 +111,29 @@ class KafkaPublisher:
             raise PublishError(f"Kafka did not confirm all of {len(batch.events)} events: {reason}")
 
 
-def kafka_record(event: UnsentEvent, lsn: Lsn, epoch: Epoch) -> Record:
+def _attributes(event: UnsentEvent) -> Attributes:
+    """Return what a span says about an event."""
+    waited = datetime.now(UTC) - event.created_at
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.type": "send",
+        "messaging.kafka.message.key": str(event.key),
+        "fanfare.event.id": event.id,
+        "fanfare.event.type": event.type,
+        "fanfare.outbox.waited_ms": waited // timedelta(milliseconds=1),
+    }
+
+
+def kafka_record(
+    event: UnsentEvent, lsn: Lsn, epoch: Epoch, traceparent: str | None = None
+) -> Record:
     """Return the record of an event.
 
     Args:
         event: the row of the outbox.
         lsn: an LSN at or after the event's commit.
         epoch: the epoch of the relay that sends the event.
+        traceparent: the span that publishes the event; None unless its command is traced.
     """
     stamp = FeedEvent(
         event_id=event.id,
@@ -107,6 +151,10 @@ def kafka_record(event: UnsentEvent, lsn: Lsn, epoch: Epoch) -> Record:
         ("ce_history", epoch.history),
         ("content-type", "application/protobuf"),
     ]
+    if event.traceparent is not None and traceparent is not None:
+        # The extension of CloudEvents has the span in which the event came into being; the header
+        # that is not an attribute of the event has the span that sent it.
+        headers += [(TRACEPARENT, traceparent), (f"ce_{TRACEPARENT}", event.traceparent)]
     # Serialised protobuf messages can be concatenated: the fields of all parts are merged.
     return event.payload + stamp.SerializeToString() + occurred_at, str(event.key), headers
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import psycopg
 from psycopg.rows import TupleRow
 
+from core.runtime.tracing import current_traceparent
 from core.storage.postgres import Connection
 from core.storage.queries import load_queries
 from write_service.events import OutboxEvent
@@ -26,7 +27,8 @@ async def enqueue_events(connection: Connection, events: Sequence[OutboxEvent]) 
     """Insert events in the transaction of the connection.
 
     Call it after the statements that lock the changed rows, so that the ids that the events get are
-    in commit order for each tweet, follow and user. It does not wake the relay.
+    in commit order for each tweet, follow and user. It does not wake the relay. If the call is
+    traced, the events belong to its current span.
     """
     await connection.execute(
         _SQL["enqueue_events"],
@@ -34,6 +36,7 @@ async def enqueue_events(connection: Connection, events: Sequence[OutboxEvent]) 
             "keys": [event.key for event in events],
             "types": [event.type for event in events],
             "payloads": [event.payload for event in events],
+            "traceparent": current_traceparent(),
         },
     )
 

@@ -276,27 +276,29 @@ DELETE FROM follows WHERE follower_id = %(follower_id)s AND followed_id = %(foll
 -- Runs after the statements that lock the changed rows, so that the ids that are drawn here are in
 -- commit order for each tweet, follow and user. begin_history() makes sure that the history is valid;
 -- otherwise the ids could repeat those of a lost history.
-INSERT INTO outbox (key, type, payload)
-SELECT key, type, payload
+INSERT INTO outbox (key, type, payload, traceparent)
+SELECT key, type, payload, %(traceparent)s::text
 FROM begin_history(forced => false), unnest(%(keys)b::bigint[], %(types)b::text[], %(payloads)b::bytea[])
      WITH ORDINALITY AS events (key, type, payload, position)
 ORDER BY position
 
 -- name: insert_tweets_and_events
--- Parameters: ids, user ids, contents, payloads of the events, creation time, type of the events.
+-- Parameters: ids, user ids, contents, payloads of the events, creation time, type of the events, and their
+-- traceparents, which are empty strings for calls that are not traced, or an empty array if none is.
 -- Inserts new tweets and enqueues their events, in one statement to save a round trip. An earlier
 -- statement has locked the authors, and no other transaction sees the tweets. So the ids drawn for the
 -- events are in commit order for each user, as in enqueue_events.
 WITH rows AS (
     SELECT * FROM unnest(
-        $1::bigint[], $2::bigint[], $3::text[], $4::bytea[]
-    ) WITH ORDINALITY AS rows (id, user_id, content, payload, position)
+        $1::bigint[], $2::bigint[], $3::text[], $4::bytea[], $7::text[]
+    ) WITH ORDINALITY AS rows (id, user_id, content, payload, traceparent, position)
 ), inserted AS (
     INSERT INTO tweets (id, user_id, content, created_at, updated_at)
     SELECT id, user_id, content, $5::timestamptz, $5::timestamptz FROM rows
 )
-INSERT INTO outbox (key, type, payload)
-SELECT user_id, $6::text, payload FROM begin_history(forced => false), rows ORDER BY position
+INSERT INTO outbox (key, type, payload, traceparent)
+SELECT user_id, $6::text, payload, nullif(traceparent, '')
+FROM begin_history(forced => false), rows ORDER BY position
 
 -- name: copy_events
 COPY outbox (key, type, payload) FROM STDIN
@@ -360,7 +362,7 @@ SELECT set_config('plan_cache_mode', 'force_generic_plan', false), set_config('e
 
 -- name: unsent_events
 -- From the low-water mark on; see low_water_mark.py.
-SELECT id, key, type, payload, created_at FROM outbox
+SELECT id, key, type, payload, created_at, traceparent FROM outbox
 WHERE sent_at IS NULL AND id >= %(low_water_mark)s ORDER BY id LIMIT %(limit)s
 
 -- name: last_event_id

@@ -60,6 +60,8 @@ class UnsentEvent(NamedTuple):
     type: str
     payload: bytes
     created_at: datetime
+    traceparent: str | None = None
+    """The span of the command, if its call is traced."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from core.errors import FanfareError, InvalidRequestError
 from core.feed.consistency_tokens import encode_token
 from core.rpc.error_status import to_status
 from core.rpc.validation import violations
+from core.runtime.tracing import child_span
 from write_service.account_security import AccountSecurity, changes_credentials
 from write_service.drafts import TweetDraft, normalise_content, parse_draft
 from write_service.group_commit import GroupCommit
@@ -103,7 +104,8 @@ class WriteService:
         self, request: pb.CreateTweetRequest, _context: Context
     ) -> pb.CreateTweetResponse:
         """Create a tweet, in a group commit."""
-        (result,), moment = await self._tweets.submit([parse_draft(request)])
+        with child_span("commit"):
+            (result,), moment = await self._tweets.submit([parse_draft(request)])
         if isinstance(result, FanfareError):
             raise result
         token = encode_token(moment or await self._store.committed())
@@ -113,11 +115,12 @@ class WriteService:
         self, request: pb.BatchCreateTweetsRequest, _context: Context
     ) -> pb.BatchCreateTweetsResponse:
         """Create tweets, each of which succeeds or fails independently of the others."""
-        async with self._validating:
-            parsed = await _parse_items(request)
-        created, moment = await self._tweets.submit(
-            [item for item in parsed if isinstance(item, TweetDraft)]
-        )
+        with child_span("commit"):
+            async with self._validating:
+                parsed = await _parse_items(request)
+            created, moment = await self._tweets.submit(
+                [item for item in parsed if isinstance(item, TweetDraft)]
+            )
         remaining = iter(created)
         results = [next(remaining) if isinstance(item, TweetDraft) else item for item in parsed]
         return pb.BatchCreateTweetsResponse(

@@ -30,6 +30,7 @@ from core.errors import (
 from core.feed.history import Moment
 from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
+from core.runtime.tracing import child_span
 from core.storage.postgres import Connection, Database
 from core.storage.queries import load_queries
 from core.storage.round_trips import RoundTrip, check
@@ -102,17 +103,18 @@ def _command(
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
-                async with self._database.connection() as connection:
-                    async with rolled_back_on_error(connection):
-                        await connection.execute("BEGIN")
-                        result = await work(self, connection, *args, **kwargs)
-                        last = RoundTrip(connection)
-                        add_begin_history(last)
-                        add_commit(last)
-                        begun, committed, after_commit, _ = await last.run()
-                        check(begun)
-                        check(committed)
-                    return result, self._moment(connection, after_commit)
+                with child_span("commit"):
+                    async with self._database.connection() as connection:
+                        async with rolled_back_on_error(connection):
+                            await connection.execute("BEGIN")
+                            result = await work(self, connection, *args, **kwargs)
+                            last = RoundTrip(connection)
+                            add_begin_history(last)
+                            add_commit(last)
+                            begun, committed, after_commit, _ = await last.run()
+                            check(begun)
+                            check(committed)
+                        return result, self._moment(connection, after_commit)
             except UserBusyError:
                 if time.monotonic() > deadline:
                     raise

@@ -116,8 +116,8 @@ class TweetCreator:
             ]
             retries = await claim_request_ids(connection, drafts, results, locked.created_at)
             new_tweets = [
-                result
-                for index, result in enumerate(results)
+                (result, draft.traceparent)
+                for index, (draft, result) in enumerate(zip(drafts, results, strict=True))
                 if isinstance(result, Tweet) and index not in retries
             ]
             for index, answer in retries.items():
@@ -182,11 +182,21 @@ def _missing(user_id: int, busy: Container[int]) -> FanfareError:
 async def _add_insert(
     last: RoundTrip,
     connection: Connection,
-    tweets: Sequence[Tweet],
+    new_tweets: Sequence[tuple[Tweet, str | None]],
     authors: Mapping[int, _Author],
     created_at: datetime,
 ) -> None:
-    """Add the insertion of tweets and their events; mark authors who become pull authors."""
+    """Add the insertion of tweets and their events; mark authors who become pull authors.
+
+    Args:
+        last: gets the statement.
+        connection: is in the transaction.
+        new_tweets: each with the traceparent of the call that creates it, if it is traced.
+        authors: the authors of the tweets, by id.
+        created_at: the creation time of the tweets.
+    """
+    tweets = [tweet for tweet, _ in new_tweets]
+    traceparents = [traceparent or "" for _, traceparent in new_tweets]
     crossing = {tweet.user_id for tweet in tweets if authors[tweet.user_id].crosses}
     became_pulled = await _pull_authors(connection, list(crossing)) if crossing else set()
     payloads = []
@@ -203,6 +213,7 @@ async def _add_insert(
         byteas(payloads),
         timestamptz(created_at),
         events.TWEET_CREATED.encode(),
+        texts(traceparents if any(traceparents) else ()),
     )
 
 

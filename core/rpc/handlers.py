@@ -9,7 +9,7 @@ errors, and counts calls against the limit of the process.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -27,6 +27,7 @@ from core.errors import (
 )
 from core.rpc.calls import Calls
 from core.rpc.json_answer import JsonAnswer
+from core.rpc.observed_calls import CallKind, CallObserver, ObservedCall, traceparent_in
 from core.rpc.request_sizes import max_message_bytes
 from core.rpc.validation import RequestValidator
 from core.runtime.callers import CALLER
@@ -121,6 +122,46 @@ class MethodHandler:
             ) from None
 
 
+class ObservedMethodHandler(MethodHandler):
+    """Answers the calls of one method, and has each of those over gRPC observed."""
+
+    def __init__(
+        self,
+        descriptor: MethodDescriptor,
+        method: Method,
+        authorizer: MethodAuthorizer | None,
+        observer: CallObserver,
+    ) -> None:
+        """Wrap a method; see MethodHandler."""
+        super().__init__(descriptor, method, authorizer)
+        self._observer = observer
+        service = descriptor.containing_service.full_name
+        name = f"{service}/{descriptor.name}"
+        self._kind = CallKind("grpc", name, {"rpc.system.name": "grpc", "rpc.method": name})
+
+    # Not a coroutine itself, so that a call that is not observed has none more than without this.
+    def answer_bytes(self, request: bytes, context: Context) -> Coroutine[Any, Any, bytes]:
+        """See MethodHandler."""
+        traceparent = traceparent_in(context.metadata)
+        observed = self._observer.begin(self._kind, traceparent, context, len(request))
+        answering = super().answer_bytes(request, context)
+        return answering if observed is None else _end_after(answering, observed)
+
+
+async def _end_after(answering: Coroutine[Any, Any, bytes], observed: ObservedCall) -> bytes:
+    """Return the answer, and record how the call ended."""
+    try:
+        answer = await answering
+    except FanfareError as error:
+        observed.end(error.code.name, error)
+        raise
+    except BaseException as error:
+        observed.end("CANCELLED", error)
+        raise
+    observed.end("OK")
+    return answer
+
+
 class _UnexpectedFailures:
     """A context that logs an unexpected failure of a method and raises InternalError instead."""
 
@@ -145,13 +186,18 @@ def _note_address(context: Context) -> None:
 class Handlers:
     """The handlers of all methods that a process serves, over gRPC and over REST."""
 
-    def __init__(self, authorizer: Authorizer | None = None) -> None:
+    def __init__(
+        self, authorizer: Authorizer | None = None, observer: CallObserver | None = None
+    ) -> None:
         """Start without any service.
 
         Args:
             authorizer: authorizes the calls of all methods; None where authentication is off.
+            observer: observes all calls; None if no call is to be observed.
         """
         self._authorizer = authorizer
+        self.observer = observer
+        """Observes all calls; None if no call is to be observed."""
         self._by_service: dict[str, dict[str, MethodHandler]] = {}
         self.services: list[ServiceDescriptor] = []
         self.calls = Calls()
@@ -169,13 +215,15 @@ class Handlers:
         """
         self.services.append(descriptor)
         self._by_service[descriptor.full_name] = {
-            method.name: MethodHandler(
-                method,
-                getattr(servicer, method.name),
-                self._authorizer.of(method) if self._authorizer else None,
-            )
+            method.name: self._handler(method, getattr(servicer, method.name))
             for method in descriptor.methods
         }
+
+    def _handler(self, descriptor: MethodDescriptor, method: Method) -> MethodHandler:
+        authorizer = self._authorizer.of(descriptor) if self._authorizer else None
+        if self.observer is None:
+            return MethodHandler(descriptor, method, authorizer)
+        return ObservedMethodHandler(descriptor, method, authorizer, self.observer)
 
     def of(self, method: MethodDescriptor) -> MethodHandler:
         """Return the handler of a method, whose service must have been added."""

@@ -37,14 +37,14 @@ async def reporting(server: GrpcServer, *troubles: Trouble, part: str = "") -> A
 
 
 async def _report(server: GrpcServer, troubles: Sequence[Trouble], part: str) -> None:
-    name = part or "this process"
+    name = part or "process"
     was_serving = True
     while True:
         reason = next(filter(None, (trouble() for trouble in troubles)), None)
         if was_serving and reason is not None:
-            LOG.error("%s is NOT_SERVING: %s", name, reason)
+            LOG.error("NOT_SERVING: part=%s reason=%s", name, reason)
         elif not was_serving and reason is None:
-            LOG.info("%s is SERVING again", name)
+            LOG.info("SERVING again: part=%s", name)
         if was_serving != (reason is None):
             was_serving = reason is None
             await server.set_serving(serving=was_serving, part=part)

@@ -3,7 +3,8 @@
 libpq reads variables that a shell often has for psql and the like: `PGHOST`, `PGOPTIONS` or
 `PGSERVICE` would change where Fanfare connects and what it gets there. Fanfare's settings say all
 of that. libpq has no argument that turns off PGSERVICE, PGTZ or PGDATESTYLE, so all of its
-variables are removed.
+variables are removed. So are those of OpenTelemetry, which would change what is traced and where
+traces go, except OTEL_RESOURCE_ATTRIBUTES: it says where a process runs, and nothing else.
 
 What the other libraries read is dealt with where they are called: proxies in `core.rpc.tls`. They
 are not removed, because fetching Kafka's jars needs them. The variables that begin with GRPC_ stay,
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 import os
 
-# Everything that libpq reads begins with this.
-_LIBPQ = "PG"
+# Everything that libpq and OpenTelemetry read begins with one of these.
+_PREFIXES = ("PG", "OTEL_")
+_KEPT = "OTEL_RESOURCE_ATTRIBUTES"
 # With it, Python's TLS would write the secrets of our connections to a file.
 _KEY_LOG = "SSLKEYLOGFILE"
 
@@ -26,7 +28,11 @@ def ignore_foreign_variables() -> list[str]:
 
     Every program calls this before it connects to anything.
     """
-    found = sorted(name for name in os.environ if name.startswith(_LIBPQ) or name == _KEY_LOG)
+    found = sorted(
+        name
+        for name in os.environ
+        if (name.startswith(_PREFIXES) and name != _KEPT) or name == _KEY_LOG
+    )
     for name in found:
         del os.environ[name]
     return found

@@ -27,6 +27,8 @@ from prometheus_client import REGISTRY, disable_created_metrics
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from core.runtime.log_fields import Fields
+
 LOG = logging.getLogger(__name__)
 REPORT_SECONDS = 1.0
 # The upper bounds of all histograms of times, in seconds.
@@ -140,6 +142,12 @@ class Metric(StrEnum):
     # Both services.
     POSTGRES_OVERLOADED = "postgres_overloaded"
     """A caller got no connection to Postgres: too many statements waited, or for too long."""
+    TRACE_REFUSED = "trace_refused"
+    """A sampled call was not traced, because many others were in the same second."""
+
+    # All processes.
+    SPAN_DROPPED = "span_dropped"
+    """A span was not exported: the collector does not answer, or is too slow."""
 
 
 class Metrics(Collector):
@@ -225,4 +233,4 @@ async def report() -> None:
 
 def _log() -> None:
     if taken := METRICS.take():
-        LOG.info("metrics: %s", " ".join(f"{name}={n}" for name, n in sorted(taken.items())))
+        LOG.info("metrics: %s", Fields(sorted(taken.items())))

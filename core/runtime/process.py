@@ -60,11 +60,12 @@ def run(serve: Serve, child: int = 0) -> None:
     with start_errors():
         settings = with_metrics_port_of(load_settings(), child)
         export_build_info(settings.revision)
-        start_log(settings.log_level)
+        start_log(settings.log_level, settings.log_format)
         if ignored:
             LOG.warning(
-                "environment variables ignored: %s; FANFARE_POSTGRES_DSN says how to connect",
-                ", ".join(ignored),
+                "environment variables ignored; FANFARE_POSTGRES_DSN and FANFARE_TRACES say how to "
+                "connect: variables=%s",
+                ",".join(ignored),
             )
         if settings.auth_keys is None:
             LOG.warning("authentication is off: anyone who can reach %s is served", settings.bind)

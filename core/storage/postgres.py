@@ -27,6 +27,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from core.errors import DatabaseUnavailableError
 from core.runtime.callers import CALLER
+from core.runtime.tracing import client_span
 from core.settings import DEFAULT_SILENCE_SECONDS
 from core.storage.queries import load_queries
 from core.storage.reachability import Reachability
@@ -322,35 +323,36 @@ class Database:
             OverloadedError: the caller or its address has too many statements waiting, or there
                 were too many other callers for too long.
         """
-        await self._shares.acquire(CALLER.get(), cost)
-        try:
-            async with self._pool.connection() as connection:
-                try:
-                    yield connection
-                    self._reachability.answered()
-                finally:
-                    # psycopg also closes the connection when the caller was cancelled, and
-                    # Postgres does not confirm that it has cancelled the statement.
-                    if connection.closed:
-                        await self._replace_others(connection)
-        except PoolTimeout as error:
-            # There are as many connections as shares, so the pool has none because it cannot
-            # connect. Those who wait for a share would only find that out one after another.
-            self._shares.refuse_waiting(DatabaseUnavailableError)
-            self._reachability.failed()
-            raise DatabaseUnavailableError from error
-        except PoolClosed as error:
-            raise DatabaseUnavailableError from error
-        except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
-            # A restored server is read-only until it has replayed its WAL.
-            self._reachability.failed()
-            raise DatabaseUnavailableError from error
-        except (UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
-            self._note_wrong_schema(error)
-            self._reachability.failed()
-            raise DatabaseUnavailableError from error
-        finally:
-            self._shares.release(cost)
+        with client_span("postgres"):
+            await self._shares.acquire(CALLER.get(), cost)
+            try:
+                async with self._pool.connection() as connection:
+                    try:
+                        yield connection
+                        self._reachability.answered()
+                    finally:
+                        # psycopg also closes the connection when the caller was cancelled, and
+                        # Postgres does not confirm that it has cancelled the statement.
+                        if connection.closed:
+                            await self._replace_others(connection)
+            except PoolTimeout as error:
+                # There are as many connections as shares, so the pool has none because it cannot
+                # connect. Those who wait for a share would only find that out one after another.
+                self._shares.refuse_waiting(DatabaseUnavailableError)
+                self._reachability.failed()
+                raise DatabaseUnavailableError from error
+            except PoolClosed as error:
+                raise DatabaseUnavailableError from error
+            except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
+                # A restored server is read-only until it has replayed its WAL.
+                self._reachability.failed()
+                raise DatabaseUnavailableError from error
+            except (UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
+                self._note_wrong_schema(error)
+                self._reachability.failed()
+                raise DatabaseUnavailableError from error
+            finally:
+                self._shares.release(cost)
 
     def _note_wrong_schema(self, error: psycopg.Error) -> None:
         """Log that the database was not migrated, at most once in SCHEMA_LOG_SECONDS."""

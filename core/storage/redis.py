@@ -25,6 +25,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from core.runtime.tracing import client_span
 from core.storage.redis_pipeline import (
     PARTS_OF_TIMEOUT,
     Command,
@@ -97,8 +98,9 @@ class RedisConnection:
             RedisError: an error reply, a broken connection, or no reply in time.
             OSError: Redis cannot be reached.
         """
-        connection = self._open or await self._connect()
-        replies = await connection.execute(commands, on_replies)
+        with client_span("redis"):
+            connection = self._open or await self._connect()
+            replies = await connection.execute(commands, on_replies)
         for reply in replies:
             if isinstance(reply, RedisError):
                 raise reply
@@ -116,8 +118,9 @@ class RedisConnection:
             RedisError: a broken connection, or no reply in time.
             OSError: Redis cannot be reached.
         """
-        connection = self._open or await self._connect()
-        await connection.barrier()
+        with client_span("redis"):
+            connection = self._open or await self._connect()
+            await connection.barrier()
 
     def close(self) -> None:
         """Close the connection. Calls in progress fail; the next call connects again."""

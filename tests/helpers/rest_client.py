@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from core.rpc.tls import client_context
@@ -28,6 +29,7 @@ class RestClient:
         raw: bytes | None = None,
         token: str = "",
         forwarded: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any, dict[str, str]]:
         """Return the status, the parsed JSON (None if empty) and the headers of a call's answer.
 
@@ -38,6 +40,7 @@ class RestClient:
             raw: The bytes to send instead of a body in JSON.
             token: The caller's access token.
             forwarded: The value of X-Forwarded-For.
+            headers: Further headers.
         """
         settings = self._settings
         is_query = verb == "GET" or path.split("?", maxsplit=1)[0].endswith(":batchGet")
@@ -49,14 +52,15 @@ class RestClient:
             data=data,
             headers=({"Content-Type": "application/json"} if data is not None else {})
             | ({"Authorization": f"Bearer {token}"} if token else {})
-            | ({"X-Forwarded-For": forwarded} if forwarded else {}),
+            | ({"X-Forwarded-For": forwarded} if forwarded else {})
+            | dict(headers or {}),
         )
         context = client_context(settings.tls_dir)
         try:
             with urllib.request.urlopen(  # noqa: S310
                 request, timeout=_TIMEOUT_SECONDS, context=context
             ) as response:
-                status, text, headers = response.status, response.read(), response.headers
+                status, text, answered = response.status, response.read(), response.headers
         except urllib.error.HTTPError as error:
-            status, text, headers = error.code, error.read(), error.headers
-        return status, json.loads(text) if text else None, dict(headers)
+            status, text, answered = error.code, error.read(), error.headers
+        return status, json.loads(text) if text else None, dict(answered)

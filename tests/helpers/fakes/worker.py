@@ -15,8 +15,10 @@ from helpers.fakes.worker_redis import FakeRedis, FakeShards
 from core.feed.checkpoints import Checkpoint
 from core.feed.sharding import Partition
 from core.feed.timeline_lists import SEPARATOR, TimelineList
+from core.runtime.tracing import Tracer
 from core.runtime.watchdog import Watchdog
 from fanout_worker.apply import BatchApplier
+from fanout_worker.batch_spans import BatchSpans
 from fanout_worker.checkpoints import CheckpointTable
 from fanout_worker.consumer import FanoutConsumer
 from fanout_worker.followers import FollowerIndex
@@ -39,7 +41,7 @@ class FakeServers:
 class FakeWorker:
     """A worker of the production code on fake servers."""
 
-    def __init__(self, servers: FakeServers) -> None:
+    def __init__(self, servers: FakeServers, tracer: Tracer | None = None) -> None:
         self.servers = servers
         self.clock = FakeClock()
         self.shards = FakeShards(servers.redis)
@@ -58,6 +60,7 @@ class FakeWorker:
             self.followers,
             progress,
             TWEET_TTL_SECONDS,
+            BatchSpans(tracer),
         )
         self.consumer = FanoutConsumer(
             self.group, self.checkpoints, self.applier, progress, self.clock

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
+from helpers.fakes.tracing import SAMPLED
 from helpers.fanfare import Fanfare
 
 from core.storage.postgres import Database
@@ -56,3 +57,15 @@ async def test_a_failure_before_the_commit_leaves_nothing(
     assert _tweets(fanfare, author.id) == 0
     results, _ = await store.create_tweets(drafts)
     assert len(results) == _tweets(fanfare, author.id) == 2
+
+
+async def test_only_the_events_of_traced_calls_have_a_traceparent(
+    fanfare: Fanfare, store: CommandStore
+) -> None:
+    """Also in a group with others, and in one in which none is traced."""
+    author = fanfare.user()
+    for traceparents in ((None, SAMPLED, None), (None,)):
+        drafts = [TweetDraft(author.id, "x", None, each) for each in traceparents]
+        await store.create_tweets(drafts)
+    rows = fanfare.sql("SELECT traceparent FROM outbox WHERE key = %s ORDER BY id", author.id)
+    assert [row[0] for row in rows] == [None, SAMPLED, None, None]

@@ -112,7 +112,7 @@ def test_a_misspelt_variable_is_refused_with_the_right_name(
         load_settings()
     monkeypatch.delenv(variable)
     monkeypatch.setenv("FANFARE_ZZZZZZZZZZZZZZ", "x")
-    with pytest.raises(SettingsError, match="known are FANFARE_ALLOW"):
+    with pytest.raises(SettingsError, match="known are FANFARE_ACCESS_LOG"):
         load_settings()
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
+from helpers.fakes.tracing import SAMPLED, FakeTracer
 
 from core.feed.history import Lsn
+from core.runtime.tracing import Kind, Tracer
 from write_service import kafka_publisher
 from write_service.kafka_publisher import KafkaPublisher
 from write_service.relay import Epoch, EventBatch, PublishError, UnsentEvent
@@ -26,6 +28,7 @@ class _Producer:
 
     def __init__(self, _settings: dict[str, Any]) -> None:
         self.keys: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.undelivered = 0
         self.full = 0
         """How often the queue is full when a record is produced."""
@@ -41,6 +44,7 @@ class _Producer:
         if self.full:
             raise BufferError
         self.keys.append(key)
+        self.headers.append(dict(options["headers"]))
         self._report = options["on_delivery"]
 
     def poll(self, _seconds: float) -> None:
@@ -64,9 +68,13 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> _Producer:
     return producer
 
 
-def _publish(stopping: threading.Event | None = None) -> None:
-    publisher = KafkaPublisher("localhost:9", "topic", 15.0)
-    publisher.publish(BATCH, Epoch(3, "0123456789"), stopping or threading.Event())
+def _publish(
+    stopping: threading.Event | None = None,
+    batch: EventBatch = BATCH,
+    tracer: Tracer | None = None,
+) -> None:
+    publisher = KafkaPublisher("localhost:9", "topic", 15.0, tracer)
+    publisher.publish(batch, Epoch(3, "0123456789"), stopping or threading.Event())
 
 
 def test_a_batch_is_published_in_order(producer: _Producer) -> None:
@@ -103,3 +111,34 @@ def test_a_process_that_stops_does_not_wait_for_kafka(producer: _Producer) -> No
     producer.on_flush = stopping.set
     with pytest.raises(PublishError):
         _publish(stopping)
+
+
+TRACED = EventBatch(
+    [BATCH.events[0], *(BATCH.events[1]._replace(traceparent=SAMPLED) for _ in range(3))], Lsn(7)
+)
+
+
+def test_traced_events_have_spans(producer: _Producer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a limit, records name the span of the command, as they do where traces are off."""
+    monkeypatch.setattr(kafka_publisher, "MAX_SPANS", 2)
+    tracer = FakeTracer()
+    _publish(batch=TRACED, tracer=tracer)
+    _publish(batch=TRACED)
+    first, second = tracer.spans
+    assert [headers.get("traceparent") for headers in producer.headers] == [
+        *(None, first.traceparent, second.traceparent, SAMPLED),
+        *(None, SAMPLED, SAMPLED, SAMPLED),
+    ]
+    for span in tracer.spans:
+        assert (span.name, span.kind, span.parent) == ("publish topic", Kind.PRODUCER, SAMPLED)
+        assert span.error == ""
+        assert span.attributes["messaging.kafka.message.key"] == "2"
+
+
+def test_a_batch_that_fails_ends_its_spans(producer: _Producer) -> None:
+    """They are failed ones."""
+    producer.error = KafkaError(KafkaError._MSG_TIMED_OUT)
+    tracer = FakeTracer()
+    with pytest.raises(PublishError):
+        _publish(batch=TRACED, tracer=tracer)
+    assert {span.error for span in tracer.spans} == {"PublishError"}

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.events.v1.events_pb2 import FeedEvent
+from helpers.fakes.tracing import SAMPLED
 
 from core.feed.history import Lsn
 from write_service.events import tweet_created
@@ -35,3 +36,11 @@ def test_a_record_is_the_event_with_the_stamp_of_the_relay() -> None:
         ("ce_history", "0123456789"),
         ("content-type", "application/protobuf"),
     ]
+
+
+def test_the_record_of_a_traced_command_names_its_spans() -> None:
+    """That of the publisher in the header for Kafka, that of the command as the event's own."""
+    event = UnsentEvent(11, 7, "tweet.created", b"", datetime(2026, 1, 1, tzinfo=UTC), SAMPLED)
+    publisher = SAMPLED.replace("b7ad6b7169203331", "00f067aa0ba902b7")
+    _, _, headers = kafka_record(event, Lsn(1), Epoch(3, "0123456789"), publisher)
+    assert headers[-2:] == [("traceparent", publisher), ("ce_traceparent", SAMPLED)]

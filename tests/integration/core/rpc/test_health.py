@@ -39,8 +39,8 @@ async def test_trouble_changes_the_health_until_it_is_gone(
                 await _until(target, "" if part else PART, serves=True)
                 reasons[0] = None
                 await _until(target, part, serves=True)
-    name = part or "this process"
+    name = part or "process"
     assert [record.getMessage() for record in caplog.records] == [
-        f"{name} is NOT_SERVING: Redis is full",
-        f"{name} is SERVING again",
+        f"NOT_SERVING: part={name} reason=Redis is full",
+        f"SERVING again: part={name}",
     ]

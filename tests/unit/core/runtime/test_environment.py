@@ -14,7 +14,7 @@ OTHERS = ["PGSERVICEFILE", "PGSYSCONFDIR", "PGTZ", "PGDATESTYLE", "PGGEQO", "PGL
 VARIABLES = [each.envvar.decode() for each in pq.Conninfo.get_defaults() if each.envvar]
 
 
-@pytest.mark.parametrize("name", [*VARIABLES, *OTHERS, "SSLKEYLOGFILE"])
+@pytest.mark.parametrize("name", [*VARIABLES, *OTHERS, "SSLKEYLOGFILE", "OTEL_SDK_DISABLED"])
 def test_a_variable_of_another_program_is_removed(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -24,7 +24,9 @@ def test_a_variable_of_another_program_is_removed(
     assert name not in os.environ
 
 
-@pytest.mark.parametrize("name", ["https_proxy", "PATH", "GRPC_VERBOSITY", "FANFARE_PG"])
+@pytest.mark.parametrize(
+    "name", ["https_proxy", "PATH", "GRPC_VERBOSITY", "FANFARE_PG", "OTEL_RESOURCE_ATTRIBUTES"]
+)
 def test_other_variables_stay(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Fetching the jars needs a proxy; who sets a variable of grpc means grpc."""
     monkeypatch.setenv(name, "kept")
