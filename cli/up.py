@@ -13,6 +13,7 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
+from core.runtime.metrics_ports import metrics_addresses
 from core.runtime.ports import bind_error
 from core.settings import Settings, load_settings
 from embedded.causes import os_errors_explained
@@ -114,6 +115,9 @@ def _places(settings: Settings) -> str:
     )
     if settings.tls_dir is not None:
         text += f"\nClients need certificates: curl{curl} ..., grpcurl {grpcurl} ..."
+    if addresses := metrics_addresses(settings):
+        each = [f"{name} {', '.join(found)}" for name, found in addresses.items()]
+        text += f"\nMetrics ({scheme}://.../metrics) and probes: {'; '.join(each)}."
     if settings.auth_keys is not None:
         text += "\nPOST /sessions returns access tokens."
     if settings.state_dir != Settings.model_fields["state_dir"].default.resolve():

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     """The HTTP port of the read service, for queries; 0 turns REST off."""
     read_processes: Annotated[int, Field(ge=1, le=256), ReadBy("read", "commands")] = 1
     """How many read processes share one port."""
+    # The highest port of 256 read processes is 2,551 above the first one.
+    metrics_port: Annotated[int, Field(ge=0, le=60_000), _ALL] = 0
+    """The first of the ports for metrics and probes, which core.runtime.metrics_ports describes."""
     bind: Annotated[str, _ALL] = "127.0.0.1"
     """The address that every port listens on."""
     share_ports: Annotated[bool, _PROCESSES] = False

@@ -62,6 +62,25 @@ def free_ports(count: int) -> list[int]:
     )
 
 
+def free_port_with(offsets: Iterable[int]) -> int:
+    """Return a port for which each port that is higher by one of the offsets is free now.
+
+    Raises:
+        StackError: there is none.
+    """
+    wanted = list(offsets)
+    for number in itertools.islice(_numbers, COUNT):
+        first = FIRST + number % COUNT
+        if all(bind_error(HOST, first + offset) is None for offset in wanted):
+            # free_ports() goes on above them.
+            next(itertools.islice(_numbers, max(wanted), None))
+            return first
+    raise StackError(
+        f"no free ports for metrics between {FIRST} and {FIRST + COUNT + max(wanted)}; stop the "
+        "processes that use them, or set FANFARE_METRICS_PORT=0"
+    )
+
+
 @dataclass(frozen=True)
 class WantedPort:
     """A port that a server is about to listen on."""

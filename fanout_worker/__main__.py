@@ -9,6 +9,7 @@ from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
+from core.runtime.metrics_ports import Program, metrics_port
 from core.runtime.process import run
 from core.runtime.tasks import running
 from core.runtime.watchdog import Watchdog
@@ -28,6 +29,7 @@ from fanout_worker.progress import Progress
 from fanout_worker.shards import RedisShards
 from fanout_worker.store import PostgresFollowerStore
 from fanout_worker.topic import KafkaTopicInspector
+from gateway.metrics_server import serving_metrics
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
@@ -44,14 +46,17 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await refuse_newer_schema(settings.primary_dsn())
         await checks.start()
 
+        tls = certificates(settings.tls_dir)
         server = grpc_server(
             GrpcServerKind.GRPCIO,
             settings.bind,
             settings.worker_port,
             Handlers(),
-            certificates(settings.tls_dir),
+            tls,
             shared=settings.share_ports,
         )
+        if port := metrics_port(settings, Program.WORKER):
+            await stack.enter_async_context(serving_metrics(settings, port, tls, server.is_serving))
         await server.start()
         stack.push_async_callback(server.drain)
 

@@ -45,7 +45,13 @@ class Listener:
     """Accepts connections at every address of a host name, and hands them to an HTTP server."""
 
     def __init__(
-        self, bind: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False
+        self,
+        bind: str,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+        *,
+        shared: bool = False,
+        setting: str = "FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT",
     ) -> None:
         """Prepare to listen.
 
@@ -54,8 +60,10 @@ class Listener:
             port: the port to listen on; 0 for any free one, which `port` holds after start().
             tls: the context for HTTPS; None for HTTP.
             shared: whether other processes may listen on the port too.
+            setting: which setting chooses the port.
         """
         self._bind = bind
+        self._setting = setting
         self.port = port
         self._tls = tls
         self._shared = shared
@@ -77,7 +85,7 @@ class Listener:
         try:
             self._listen()
         except OSError as error:
-            cure = "set FANFARE_REST_WRITE_PORT or FANFARE_REST_READ_PORT to another port"
+            cure = f"set {self._setting} to another port"
             raise StartError(explain_bind_error(self._bind, self.port, error, cure)) from error
         for each in self._sockets:
             self._resume(each)

@@ -23,6 +23,8 @@ RECORDED = (
     "worker_port",
     "rest_write_port",
     "rest_read_port",
+    "read_processes",
+    "metrics_port",
     "auth_keys",
     "tls_dir",
     "redis_prefix",

@@ -12,6 +12,7 @@ from typing import Self
 
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe, rest_serves
+from core.runtime.metrics_ports import metrics_ports
 from core.settings import (
     PREFIX,
     GrpcServerKind,
@@ -20,7 +21,7 @@ from core.settings import (
     refuse_equal_ports,
     refuse_native_tls,
 )
-from embedded.ports import ANY_PORTS, WantedPort, wait_for_ports
+from embedded.ports import ANY_PORTS, WantedPort, free_port_with, wait_for_ports
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, free_ports
 from ops.certificates import Authority
@@ -28,6 +29,8 @@ from ops.instance import to_record
 from ops.migrate import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
+# The metrics port on fixed ports, unless the operator has set another one, or 0.
+FIXED_METRICS_PORT = 9464
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,9 @@ class System:
             else ServicePorts(*free_ports(len(names)))
         )
         own = {name: str(getattr(self._ports, name)) for name in names}
+        read_processes = (environment or {}).get(f"{PREFIX}READ_PROCESSES", given.read_processes)
+        first = _first_metrics_port(given, int(read_processes), fixed_ports=fixed_ports)
+        own |= {"metrics_port": str(first), "read_processes": str(read_processes)}
         self._auth = auth
         if auth:
             own["auth_keys"] = str(self._state_dir / "keys")
@@ -154,14 +160,29 @@ class System:
                     f"{PREFIX}{name.upper()} is 0, so nobody would know the port; set it to a "
                     f"port, or {ANY_PORTS}"
                 )
+        own |= self._metrics_ports()
         refuse_equal_ports(own | {f"the port of {each.owner}": each.port for each in wanted})
         wanted += [
             WantedPort(
-                port, name, self.settings.bind, f"set {name} to another port, or {ANY_PORTS}"
+                port,
+                name,
+                self.settings.bind,
+                f"set {name.split()[0]} to another port, or {ANY_PORTS}",
             )
             for name, port in own.items()
         ]
         wait_for_ports(wanted, self._progress)
+
+    def _metrics_ports(self) -> dict[str, int]:
+        """Return the metrics port of each process, by what messages call it."""
+        if not self.settings.metrics_port:
+            return {}
+        ports = metrics_ports(self.settings.metrics_port, self.settings.read_processes)
+        return {
+            f"{PREFIX}METRICS_PORT of {program.name.lower()} process {number}": port
+            for program, each in ports.items()
+            for number, port in enumerate(each, 1)
+        }
 
     def _wait_ready(self) -> None:
         """Wait until all processes serve.
@@ -202,6 +223,7 @@ class System:
             "fanout_worker",
             self._serving(f"127.0.0.1:{port}"),
             worker_port=str(port),
+            metrics_port="0",
         )
         worker.start()
         return worker
@@ -216,6 +238,7 @@ class System:
             self._serving(target),
             write_port=str(port),
             rest_write_port="0",
+            metrics_port="0",
         )
         service.start()
         return service, target
@@ -247,6 +270,7 @@ class System:
             self._serving(target),
             read_port=str(port),
             rest_read_port="0",
+            metrics_port="0",
             read_processes=str(processes),
             **own,
         )
@@ -278,6 +302,17 @@ class System:
             ready,
             environment=self._environment | own | {"PYTHONPATH": path},
         )
+
+
+def _first_metrics_port(given: Settings, read_processes: int, *, fixed_ports: bool) -> int:
+    """Return the metrics port of the first process; 0 if the operator has turned metrics off."""
+    is_set = "metrics_port" in given.model_fields_set
+    if is_set and (fixed_ports or not given.metrics_port):
+        return given.metrics_port
+    if fixed_ports:
+        return FIXED_METRICS_PORT
+    ports = metrics_ports(0, read_processes)
+    return free_port_with(port for each in ports.values() for port in each)
 
 
 def _make_secrets(state_dir: Path, bind: str) -> None:

@@ -12,6 +12,7 @@ from core.rpc.handlers import Handlers
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
+from core.runtime.metrics_ports import Program, metrics_port
 from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
 from core.runtime.tasks import running
@@ -22,6 +23,7 @@ from core.storage.settings_checks import redis_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
 from gateway.listener import Listener
+from gateway.metrics_server import serving_metrics
 from gateway.server import RestServer
 from read_service.cache import CacheConnection
 from read_service.databases import Databases
@@ -85,6 +87,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             tls,
             shared=shared,
         )
+        if port := metrics_port(settings, Program.READ):
+            await stack.enter_async_context(serving_metrics(settings, port, tls, grpc.is_serving))
         servers: list[GrpcServer | RestServer] = [grpc]
         if settings.rest_read_port:
             https = None if tls is None else tls.http_context()

@@ -16,6 +16,7 @@ from core.rpc.health import reporting
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
+from core.runtime.metrics_ports import Program, metrics_port
 from core.runtime.process import run, serving
 from core.runtime.tasks import running
 from core.settings import Settings
@@ -25,6 +26,7 @@ from core.storage.settings_checks import postgres_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
 from gateway.listener import Listener
+from gateway.metrics_server import serving_metrics
 from gateway.server import RestServer
 from write_service.account_security import AccountSecurity
 from write_service.auth_service import AuthService, NoAuthService
@@ -88,6 +90,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         )
         # The relay has a health entry of its own, because commands work without it.
         grpc.add_part(HEALTH_NAME)
+        if port := metrics_port(settings, Program.WRITE):
+            await stack.enter_async_context(serving_metrics(settings, port, tls, grpc.is_serving))
         servers: list[GrpcServer | RestServer] = [grpc]
         if settings.rest_write_port:
             https = None if tls is None else tls.http_context()

@@ -1,8 +1,17 @@
-"""Counters of events that are rare in normal operation: failures, cache misses, lists that grow.
+"""The metrics of a process: counters of rare events, and what other modules define metrics with.
 
-They show operators, and the tests, which uncommon code paths were taken. Each process logs the
-counters that changed, at most once a second, as in `metrics: list_compacted=3 batch_cut=1`. The
-values are increments since the last such line, so they can be added up across restarts.
+Rare events are failures, cache misses, lists that grow. They show operators, and the tests, which
+uncommon code paths were taken. `METRICS.add()` counts one. They are exported as
+`fanfare_events_total{event="list_compacted"}`, and each process logs those that changed, at most
+once a second, as in `metrics: list_compacted=3 batch_cut=1`. The values in the log are increments
+since the last such line, so they can be added up across restarts.
+
+Everything else that is measured is a metric of prometheus_client in its default registry, defined
+once, in the module `metrics.py` of the package that counts it, with LATENCY_BUCKETS where it is a
+time. A value of a label comes from the code and never from a user, and its series exists from the
+start: `labels()` is called for each value when the module is imported, or when the thing it names
+is created. What is counted for every call is a Tally or the like, because prometheus_client takes
+0.4 µs for an increment and 0.8 µs for an observation, and a read takes 60 µs.
 """
 
 from __future__ import annotations
@@ -11,10 +20,17 @@ import asyncio
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+
+from prometheus_client import REGISTRY
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 LOG = logging.getLogger(__name__)
 REPORT_SECONDS = 1.0
+# The upper bounds of all histograms of times, in seconds.
+LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metric(StrEnum):
@@ -123,12 +139,13 @@ class Metric(StrEnum):
     """A caller got no connection to Postgres: too many statements waited, or for too long."""
 
 
-class Metrics:
+class Metrics(Collector):
     """The counts of this process, usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[Metric] = Counter()
+        self._taken: Counter[Metric] = Counter()
 
     def add(self, metric: Metric, times: int = 1) -> None:
         """Count an event, or several of its kind."""
@@ -137,13 +154,60 @@ class Metrics:
                 self._counts[metric] += times
 
     def take(self) -> dict[Metric, int]:
-        """Return the counts since the last call, and reset them."""
+        """Return the counts since the last call."""
         with self._lock:
-            taken, self._counts = self._counts, Counter()
-        return dict(taken)
+            since = self._counts - self._taken
+            self._taken = self._counts.copy()
+        return dict(since)
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Return the counts since the process started, as prometheus_client asks for them."""
+        with self._lock:
+            counts = {metric.value: self._counts[metric] for metric in Metric}
+        return [
+            _family("fanfare_events", "Events that are rare in normal operation.", "event", counts)
+        ]
+
+
+class Tally(Collector):
+    """A counter for what happens in every call; only one thread may count.
+
+    It is exported like a counter of prometheus_client, but counting is as cheap as it can be:
+
+        READS = Tally("fanfare_timeline_reads", "…", "source", ("local", "redis"))
+        READS.counts["local"] += 1
+    """
+
+    def __init__(self, name: str, help_text: str, label: str, values: Iterable[str]) -> None:
+        """Start at zero, and export the counts.
+
+        Args:
+            name: the name of the metric, without `_total`.
+            help_text: what is counted, as one sentence.
+            label: the name of the label.
+            values: all values that the label can have.
+        """
+        self._name, self._help_text, self._label = name, help_text, label
+        self.counts = dict.fromkeys(values, 0)
+        """The counts so far, by the value of the label."""
+        REGISTRY.register(self)
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """Return the counts, as prometheus_client asks for them."""
+        return [_family(self._name, self._help_text, self._label, self.counts)]
+
+
+def _family(
+    name: str, help_text: str, label: str, counts: Mapping[str, int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, help_text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
 
 
 METRICS = Metrics()
+REGISTRY.register(METRICS)
 
 
 async def report() -> None:

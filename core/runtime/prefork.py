@@ -33,7 +33,9 @@ def run_prefork(serve: Serve, module: str) -> None:
         return
     # Spawned, since gRPC does not survive a fork.
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_run_imported, args=(module,)) for _ in range(count)]
+    processes = [
+        context.Process(target=_run_imported, args=(module, child)) for child in range(count)
+    ]
 
     def stop(*_: object) -> None:
         for process in processes:
@@ -57,9 +59,9 @@ def run_prefork(serve: Serve, module: str) -> None:
         )
 
 
-def _run_imported(module: str) -> None:
+def _run_imported(module: str, child: int) -> None:
     serve: Serve = importlib.import_module(module).serve
-    run(serve)
+    run(serve, child)
 
 
 def _check_ports(bind: str, *ports: int) -> None:

@@ -18,6 +18,7 @@ import uvloop
 from core.runtime.environment import ignore_foreign_variables
 from core.runtime.logs import start_log
 from core.runtime.metrics import report
+from core.runtime.metrics_ports import with_metrics_port_of
 from core.runtime.tasks import running
 from core.settings import Settings, SettingsError, load_settings
 
@@ -43,15 +44,20 @@ class Drainable(Protocol):
         """Stop listening, and return when the calls under way have ended; no-op if not started."""
 
 
-def run(serve: Serve) -> None:
+def run(serve: Serve, child: int = 0) -> None:
     """Run serve(settings, stopping) until it returns; SIGTERM and SIGINT set stopping.
 
     serve must drain and return once stopping is set. If the settings or the environment do not let
     the process start, it exits with status 1 and one sentence on stderr.
+
+    Args:
+        serve: what the process runs.
+        child: which of several prefork processes it is; the metrics port in the settings is its
+            own.
     """
     ignored = ignore_foreign_variables()
     with start_errors():
-        settings = load_settings()
+        settings = with_metrics_port_of(load_settings(), child)
         start_log(settings.log_level)
         if ignored:
             LOG.warning(
