@@ -58,12 +58,20 @@ class Systems:
         self._stopping = ThreadPoolExecutor(2)
         self._stops: list[Future[list[Path]]] = []
 
-    def start(self, *, replica: bool = False, auth: bool = False, **environment: str) -> System:
+    def start(
+        self,
+        *,
+        replica: bool = False,
+        auth: bool = False,
+        prometheus_rules: Path | None = None,
+        **environment: str,
+    ) -> System:
         """Start a system, which the caller stops.
 
         Args:
             replica: Whether queries go to a streaming replica of Postgres.
             auth: Whether callers need access tokens, over TLS.
+            prometheus_rules: The folder of the rules of a Prometheus; None for none.
             environment: Environment variables of Fanfare's processes.
         """
         folder = self._new_folder("system")
@@ -73,7 +81,12 @@ class Systems:
             if auth:
                 patch.delenv("FANFARE_GRPC_SERVER", raising=False)  # native has no TLS
             system = System(
-                folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
+                folder,
+                default_parts_dir(),
+                environment=environment,
+                replica=replica,
+                auth=auth,
+                prometheus_rules=prometheus_rules,
             )
         system.start()
         return system
@@ -117,8 +130,16 @@ def start_system(systems: Systems) -> Iterator[Callable[..., System]]:
     """
     started: list[System] = []
 
-    def start(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
-        system = systems.start(replica=replica, auth=auth, **environment)
+    def start(
+        *,
+        replica: bool = False,
+        auth: bool = False,
+        prometheus_rules: Path | None = None,
+        **environment: str,
+    ) -> System:
+        system = systems.start(
+            replica=replica, auth=auth, prometheus_rules=prometheus_rules, **environment
+        )
         started.append(system)
         return system
 
