@@ -143,6 +143,10 @@ class Settings(BaseSettings):
     """How many follower ids a worker keeps in memory, at 8 bytes each."""
     topic: Annotated[str, _FEED] = "fanfare.feed.v1"
     """The Kafka topic that carries events from the relay to the worker."""
+    verify_per_minute: Annotated[float, Field(ge=0, le=600), ReadBy("worker")] = 6
+    """How many cached timelines a worker compares with SQL each minute; with 0, none."""
+    backup_dir: Annotated[Path | None, _PROCESSES] = None
+    """A folder of base backups of Postgres, whose age is exported as a metric."""
     retention_days: Annotated[float, Field(ge=0.0001, le=3650), _FEED] = DEFAULT_RETENTION_DAYS
     """How long the outbox and Kafka keep events, which contain texts, after they were sent."""
     silence_seconds: Annotated[float, Field(ge=1, le=3600), _ALL] = DEFAULT_SILENCE_SECONDS

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
+from core.rpc.process_metrics import process_metrics
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
 from core.runtime.metrics_ports import Program, metrics_port
 from core.runtime.process import run
+from core.runtime.pulled_metrics import PulledMetric
+from core.runtime.sampling import Sample
 from core.runtime.tasks import running
 from core.runtime.watchdog import Watchdog
 from core.settings import GrpcServerKind, Settings
+from core.storage.metrics import redis_connection, redis_metrics
+from core.storage.postgres import Database
 from core.storage.retention import part_seconds
 from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, redis_check, topic_check
@@ -25,20 +31,35 @@ from fanout_worker.consumer import FanoutConsumer
 from fanout_worker.dead_letters import KafkaDeadLetterQueue
 from fanout_worker.followers import FollowerIndex
 from fanout_worker.group_consumer import KafkaGroupConsumer
+from fanout_worker.lag import Lag
+from fanout_worker.metrics import worker_metrics
 from fanout_worker.progress import Progress
 from fanout_worker.shards import RedisShards
 from fanout_worker.store import PostgresFollowerStore
 from fanout_worker.topic import KafkaTopicInspector
+from fanout_worker.verification import Verification
+from fanout_worker.verification_servers import (
+    KafkaVerificationTopic,
+    PostgresVerificationStore,
+    RedisVerificationCache,
+)
+from fanout_worker.verifier import Verifier
+from fanout_worker.waiting_letters import WaitingLetters
 from gateway.metrics_server import serving_metrics
+
+# How often the ends of the partitions, and the dead letters, are looked at for the metrics.
+LAG_SECONDS = 1.0
+LETTERS_SECONDS = 30.0
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:
     """Apply the feed to Redis, and report health, until stopping is set."""
     async with AsyncExitStack() as stack:
+        redis = redis_check(settings)
         checks = SettingsMonitor(
             {
                 "Postgres": postgres_check(settings),
-                "Redis": redis_check(settings),
+                "Redis": redis,
                 "Kafka": topic_check(settings),
             }
         )
@@ -61,9 +82,14 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         stack.push_async_callback(server.drain)
 
         watchdog = Watchdog()
-        consumer = _build_consumer(settings, watchdog, stack)
+        consumer, own, samples = _build_consumer(settings, watchdog, stack)
         consumer.start()
         stack.push_async_callback(asyncio.to_thread, consumer.stop)
+        own += [redis_connection(partial(checks.answers, "Redis")), *redis_metrics(redis)]
+        stack.enter_context(process_metrics(settings, tls, checks, own, samples))
+        if settings.verify_per_minute:
+            verifier = _build_verifier(settings, stack)
+            await stack.enter_async_context(running(verifier.run()))
 
         append_only_file = AppendOnlyFile(
             settings.redis_address(), settings.redis_prefix, part_seconds(settings.retention_days)
@@ -78,8 +104,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
 
 def _build_consumer(
     settings: Settings, watchdog: Watchdog, stack: AsyncExitStack
-) -> FanoutConsumer:
-    """Return a consumer that is not started; the exit stack closes its connections."""
+) -> tuple[FanoutConsumer, list[PulledMetric], list[Sample[object]]]:
+    """Return a consumer that is not started, its metrics, and what they look up.
+
+    The exit stack closes the connections.
+    """
     timeout_seconds = settings.silence_seconds
     bootstrap_servers, topic = settings.kafka_address(), settings.topic
     store = PostgresFollowerStore(settings.primary_dsn(), settings.replica_dsn(), timeout_seconds)
@@ -96,17 +125,40 @@ def _build_consumer(
 
     inspector = KafkaTopicInspector(bootstrap_servers, topic, timeout_seconds)
     checkpoints = CheckpointTable(shards, inspector, store)
-    progress = Progress(group, watchdog)
+    lag = Lag()
+    progress = Progress(group, watchdog, lag)
+    followers = FollowerIndex(store, settings.cached_followers)
     applier = BatchApplier(
         shards,
         store,
         dead_letters,
         checkpoints,
-        FollowerIndex(store, settings.cached_followers),
+        followers,
         progress,
         settings.timeline_ttl_seconds(),
     )
-    return FanoutConsumer(group, checkpoints, applier, progress)
+    letters = WaitingLetters(bootstrap_servers, topic)
+    stack.callback(letters.close)
+    waiting = Sample("dead letters", letters.count, LETTERS_SECONDS)
+    ends = Sample("ends", lambda: lag.observe(group.known_ends(lag.partitions)), LAG_SECONDS)
+    metrics = worker_metrics(lag, followers.count_authors, lambda: waiting.latest)
+    consumer = FanoutConsumer(group, checkpoints, applier, progress)
+    return consumer, list(metrics), [ends, waiting]
+
+
+def _build_verifier(settings: Settings, stack: AsyncExitStack) -> Verifier:
+    """Return a verifier; the exit stack closes its connections."""
+    timeout_seconds = settings.silence_seconds
+    primary = Database(
+        settings.primary_dsn(), "verifier", silence_seconds=timeout_seconds, max_size=1
+    )
+    stack.push_async_callback(primary.close)
+    cache = RedisVerificationCache(settings.redis_address(), settings.redis_prefix, timeout_seconds)
+    stack.push_async_callback(cache.close)
+    inspector = KafkaTopicInspector(settings.kafka_address(), settings.topic, timeout_seconds)
+    store, topic = PostgresVerificationStore(primary), KafkaVerificationTopic(inspector)
+    verification = Verification(cache, store, topic, sleep=asyncio.sleep)
+    return Verifier(cache, store, verification, settings.verify_per_minute)
 
 
 if __name__ == "__main__":

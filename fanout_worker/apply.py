@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from fanout_worker.checkpoints import CheckpointMismatch, CheckpointTable, earli
 from fanout_worker.chunks import Round
 from fanout_worker.fetched import FetchedBatch, RecordReader
 from fanout_worker.followers import FollowerIndex
+from fanout_worker.metrics import BATCH_RECORDS, BATCH_SECONDS
 from fanout_worker.progress import Progress
 from fanout_worker.protocols import (
     CheckpointRows,
@@ -62,6 +64,8 @@ class BatchApplier:
         self._reader = RecordReader()
         # The end offsets of the batch that is under way.
         self._ends: dict[Partition, int] = {}
+        # When it was read, as time.monotonic() says.
+        self._read_at = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -123,11 +127,13 @@ class BatchApplier:
         """
         partitions = self._checkpoints.partitions
         fetched = self._reader.read(messages, partitions, self._checkpoints.history)
+        self._progress.fetched(fetched.ends, fetched.committed_at)
         if fetched.unreadable:
             self._pass_unreadable(fetched)
         if fetched.records:
             # Records that _pass_unreadable() applied are below the checkpoints now, and are
             # skipped.
+            BATCH_RECORDS.observe(len(messages))
             self._advance(fetched, fetched.records, fetched.ends)
         self.forget(fetched.interrupted)
 
@@ -188,6 +194,7 @@ class BatchApplier:
             after[partition] = [moved[old] for old in row]
         self._move(self._rounds(records, before), before, after)
         self._ends = dict(ends)
+        self._read_at = fetched.read_at
 
     def _move(self, rounds: Iterable[Round], before: CheckpointRows, after: CheckpointRows) -> None:
         self._shards.apply(rounds, before, after)
@@ -201,6 +208,7 @@ class BatchApplier:
         self._ends = {}
         if done:
             self._progress.applied(done)
+            BATCH_SECONDS.observe(time.monotonic() - self._read_at)
 
     def _rounds(
         self, records: Mapping[Partition, Sequence[Record]], rows: CheckpointRows

@@ -184,4 +184,5 @@ class FanoutConsumer:
         # A round under way may still take effect, or be refused if the next owner has moved the
         # checkpoints. The next owner starts from the checkpoints, so both outcomes are correct.
         self._applier.forget(partitions)
+        self._progress.revoked(partitions)
         self._assigned -= partitions

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from core.feed.events import UnreadableEventError
+from core.feed.events import REPLAYED_HEADER, UnreadableEventError
 from core.feed.sharding import Partition
 from core.runtime.metrics import METRICS, Metric
 from fanout_worker.protocols import Message
 from fanout_worker.records import Record, read_record
+
+# The header of CloudEvents with the time at which the command was committed.
+COMMIT_TIME_HEADER = "ce_time"
 
 
 @dataclass
@@ -29,6 +34,10 @@ class FetchedBatch:
     and offset. Has the offsets in `ends` and in `unreadable`."""
     interrupted: set[Partition] = field(default_factory=set)
     """Partitions whose leader changed. The batch does not have the records of the new leader."""
+    committed_at: dict[Partition, float] = field(default_factory=dict)
+    """When the first record was committed, in seconds since 1970; only where that is known."""
+    read_at: float = field(default_factory=time.monotonic)
+    """When the batch was read, as time.monotonic() says."""
 
 
 class RecordReader:
@@ -100,3 +109,20 @@ class RecordReader:
             fetched.records[partition] = records
             fetched.ends[partition] = end
             fetched.last_event_ids[partition, end] = last_event_id
+            if (committed_at := _commit_time(messages[0])) is not None:
+                fetched.committed_at[partition] = committed_at
+
+
+def _commit_time(message: Message) -> float | None:
+    """Return when an event was committed, in seconds since 1970; None if that says nothing.
+
+    The event of a replayed dead letter was committed long ago.
+    """
+    headers = dict(message.headers() or ())
+    time_header = headers.get(COMMIT_TIME_HEADER)
+    if not isinstance(time_header, bytes) or REPLAYED_HEADER in headers:
+        return None
+    try:
+        return datetime.fromisoformat(time_header.decode()).timestamp()
+    except ValueError:
+        return None

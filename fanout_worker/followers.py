@@ -54,6 +54,11 @@ class FollowerIndex:
         """How many user ids the index holds."""
         return self._size
 
+    def count_authors(self) -> int:
+        """Return how many authors' followers the index holds; any thread may ask."""
+        # list() copies the values at once, so that the thread of the worker may add some meanwhile.
+        return sum(map(len, list(self._arrays.values())))
+
     def drop(self, partition: Partition) -> None:
         """Forget all authors of a partition."""
         for array in self._arrays.pop(partition, {}).values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
@@ -91,6 +91,16 @@ class KafkaGroupConsumer:
     def store_offsets(self, offsets: Mapping[Partition, int]) -> None:
         """See GroupConsumer."""
         self._consumer.store_offsets(offsets=self._located(offsets))
+
+    def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """See GroupConsumer."""
+        ends = {}
+        for partition in partitions:
+            place = TopicPartition(self._topic, partition)
+            _, end = self._consumer.get_watermark_offsets(place, cached=True)
+            if end >= 0:  # else librdkafka does not know it
+                ends[partition] = end
+        return ends
 
     def take_disconnected(self) -> bool:
         """See GroupConsumer."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from core.feed.sharding import Partition
 from core.runtime.metrics import METRICS, Metric
 from core.runtime.watchdog import Watchdog
+from fanout_worker.lag import Lag
+from fanout_worker.metrics import FRESHNESS
 from fanout_worker.protocols import GroupConsumer
 
 RETRY_SECONDS = 0.1
@@ -16,9 +18,10 @@ MAX_RETRY_SECONDS = 5.0
 class Progress:
     """Reports what was applied and what failed, and counts failures in a row."""
 
-    def __init__(self, group: GroupConsumer, watchdog: Watchdog) -> None:
-        """Report to the group and the watchdog."""
+    def __init__(self, group: GroupConsumer, watchdog: Watchdog, lag: Lag) -> None:
+        """Report to the group, the watchdog and the lag."""
         self.watchdog = watchdog
+        self._lag = lag
         self._group = group
         self._failures = 0
         # The highest offset up to which this worker has applied each partition.
@@ -29,11 +32,24 @@ class Progress:
         for partition, offset in offsets.items():
             METRICS.add(Metric.SEEK_BACK, offset < self._reached.get(partition, 0))
             self._reached[partition] = offset
+        self._lag.resume(offsets)
+
+    def revoked(self, partitions: Iterable[Partition]) -> None:
+        """Note that another worker has these partitions now."""
+        self._lag.revoke(partitions)
+
+    def fetched(
+        self, ends: Mapping[Partition, int], committed_at: Mapping[Partition, float]
+    ) -> None:
+        """Note that a batch was fetched; see Lag.fetch()."""
+        self._lag.fetch(ends, committed_at)
 
     def applied(self, ends: Mapping[Partition, int]) -> None:
         """Note that all records below these offsets are in Redis."""
         self.succeeded()
         self._reached |= ends
+        for seconds in self._lag.apply(ends):
+            FRESHNESS.observe(seconds)
         self._group.store_offsets(ends)
 
     def succeeded(self) -> None:

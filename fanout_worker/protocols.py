@@ -226,6 +226,14 @@ class GroupConsumer(Protocol):
         """Have these offsets committed soon, for tools that show the group's lag."""
         ...
 
+    def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Return the offset that the next record of each partition will get, as of the last fetch.
+
+        Does not ask Kafka, and may be called by any thread. A partition of which nothing was
+        fetched yet is left out.
+        """
+        ...
+
     def take_disconnected(self) -> bool:
         """Return whether a connection to Kafka broke since the last call."""
         ...

@@ -20,3 +20,23 @@ SELECT min(seq), string_agg(int8send(follower_id), '') FROM (
     WHERE followed_id = %(user_id)s AND (%(before)s::bigint IS NULL OR seq < %(before)s)
     ORDER BY seq DESC LIMIT %(limit)s
 ) AS page
+
+-- name: limit_verification
+SET LOCAL statement_timeout = '2s'
+
+-- name: valid_history
+SELECT valid_history()
+
+-- name: author_timeline
+SELECT id, user_id, content, version FROM tweets
+WHERE user_id = %(reader)s AND id >= %(floor)s
+ORDER BY id DESC LIMIT %(limit)s
+
+-- name: existing_tweets
+SELECT id FROM tweets WHERE id = ANY(%(ids)s)
+
+-- name: unsent_event_ids
+SELECT id FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT %(limit)s
+
+-- name: still_unsent
+SELECT id FROM outbox WHERE id = ANY(%(ids)s) AND sent_at IS NULL LIMIT 1

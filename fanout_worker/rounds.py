@@ -16,6 +16,7 @@ from core.storage.resp import pack_argument
 from fanout_worker.chunks import ALL_SHARDS, Commands, Round, cut_into_rounds, join_commands
 from fanout_worker.commands import TWEET_KINDS, TweetCacheCommands, dropped_lists, unlink
 from fanout_worker.followers import FollowerPages
+from fanout_worker.metrics import DELIVERIES
 from fanout_worker.protocols import Followers
 from fanout_worker.pushes import CommandsOf, PackedIds, push_to_authors, push_to_followers
 from fanout_worker.records import Record
@@ -147,5 +148,6 @@ def _push_to_followers(
             pages.append(page)
             packed_ids.append(packed)
             pairs += page.size
+            DELIVERIES.inc(page.size * packed.number)
     if pairs:
         yield push_to_followers(pages, packed_ids, keys)

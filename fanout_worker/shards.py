@@ -24,6 +24,7 @@ from core.storage.redis_scan import unlink_all
 from core.storage.resp import pack
 from fanout_worker.checkpoints import CheckpointMismatch
 from fanout_worker.chunks import ALL_SHARDS, MAX_COMMANDS, Chunk, Round
+from fanout_worker.metrics import ROUNDS
 from fanout_worker.protocols import CheckpointRows
 from fanout_worker.transactions import TransactionConnection
 
@@ -190,6 +191,7 @@ class RedisShards:
                 self._send(group, chunks, partitions, expected)
             if changed:
                 self._raise_mismatch([*changed, *self._settle_all()])
+            ROUNDS.inc()
 
     def settle(self) -> None:
         """See TimelineShards."""

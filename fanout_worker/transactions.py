@@ -20,6 +20,7 @@ from redis import ConnectionPool
 
 from core.storage.redis import BlockingRedisConnection
 from core.storage.resp import pack
+from fanout_worker.metrics import BYTES
 
 _MULTI = pack(b"MULTI")
 _EXEC = pack(b"EXEC")
@@ -88,7 +89,9 @@ class TransactionConnection:
             packed: The commands in RESP, in pieces.
             commands: How many commands there are.
         """
-        self._connection.send(b"".join([_MULTI, *packed, _EXEC, self._watch]))
+        transaction = b"".join([_MULTI, *packed, _EXEC, self._watch])
+        BYTES.inc(len(transaction))
+        self._connection.send(transaction)
         self._commands = commands
 
     def finish(self) -> list[Any] | None:

@@ -20,6 +20,7 @@ from core.settings import Settings
 from core.storage.kafka import (
     PLACE_HEADER,
     REASON_HEADER,
+    REPLAY_GROUP,
     client_settings,
     dead_letter_topic,
     producer_settings,
@@ -28,8 +29,6 @@ from fanout_worker.store import PostgresFollowerStore
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import KAFKA_SECONDS
 
-# The committed offset of this group says which letters have been replayed.
-REPLAY_GROUP = "fanfare.dlq"
 # Headers that describe the dead letter, not the event in it.
 LETTER_HEADERS = {PLACE_HEADER, REASON_HEADER, REPLAYED_HEADER}
 

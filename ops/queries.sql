@@ -51,13 +51,6 @@ WHERE lower(username COLLATE "C") = lower(%(username)s::text COLLATE "C") AND de
 SELECT DISTINCT follower_id FROM follows JOIN users ON users.id = follower_id
 WHERE deleted_at IS NULL ORDER BY 1
 
--- name: oracle_timeline
--- The definition of a home timeline, which every page served must agree with.
-SELECT tweets.id, tweets.user_id, tweets.content
-FROM follows JOIN tweets ON tweets.user_id = follows.followed_id
-WHERE follows.follower_id = %(reader)s
-ORDER BY tweets.id DESC
-
 -- name: create_incoming
 CREATE TEMPORARY TABLE incoming (follower text, followed text) ON COMMIT DROP
 

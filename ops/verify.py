@@ -7,15 +7,16 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import zip_longest
 
 from fanfare.read.v1.read_pb2 import GetHomeTimelineRequest
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from rich.console import Console
 from rich.progress import track
 
+from core.feed.comparison import Row, describe_difference
 from core.feed.timeline_lists import home_list
 from core.settings import Settings
+from core.storage.postgres import ORACLE_TIMELINE
 from ops.channel import service_channel
 from ops.database import SQL, connect
 from ops.errors import OpsError
@@ -29,9 +30,6 @@ THREADS = 4
 DRAIN_SECONDS = 120.0
 CALL_SECONDS = 30.0
 EXAMPLES = 5
-
-# What is compared of each tweet: its id, its author and its content.
-Row = tuple[int, int, str]
 
 
 @dataclass
@@ -145,8 +143,9 @@ def compare_timelines(
             pages = list(_read_pages(stub, reader))
             read = [row for page in pages for row in page]
             with connect(settings.primary_dsn()) as connection:
-                rows = connection.execute(SQL["oracle_timeline"], {"reader": reader})
-                expected: list[Row] = rows.fetchall()
+                whole = {"reader": reader, "floor": 0, "limit": None}
+                rows = connection.execute(ORACLE_TIMELINE, whole)
+                expected = [Row(id_, author, content) for id_, author, content, _ in rows]
             return reader, len(pages), len(read), describe_difference(read, expected)
 
         results = pool.map(compare_one, readers)
@@ -161,26 +160,7 @@ def _read_pages(stub: ReadServiceStub, reader: int) -> Iterator[list[Row]]:
     while True:
         request = GetHomeTimelineRequest(user_id=reader, limit=PAGE_LIMIT, page_token=page_token)
         page = stub.GetHomeTimeline(request, timeout=CALL_SECONDS)
-        yield [(tweet.id, tweet.user_id, tweet.content) for tweet in page.tweets]
+        yield [Row(tweet.id, tweet.user_id, tweet.content) for tweet in page.tweets]
         page_token = page.next_page_token
         if not page_token:
             return
-
-
-def describe_difference(read: Sequence[Row], expected: Sequence[Row]) -> str | None:
-    """Return how the timeline that was read differs from the expected one; None if it does not."""
-    if list(read) == list(expected):
-        return None
-    ids, wanted = [row[0] for row in read], [row[0] for row in expected]
-    if missing := sorted(set(wanted) - set(ids), reverse=True):
-        return f"{len(missing)} tweets are missing, such as {missing[0]}"
-    if extra := sorted(set(ids) - set(wanted), reverse=True):
-        return f"{len(extra)} tweets should not be there, such as {extra[0]}"
-    if len(ids) != len(set(ids)):
-        return f"{len(ids) - len(set(ids))} tweets appear more than once"
-    index, (got, right) = next(
-        (n, pair) for n, pair in enumerate(zip_longest(read, expected)) if pair[0] != pair[1]
-    )
-    if got is not None and right is not None and got[0] == right[0]:
-        return f"tweet {got[0]} has another author or content"
-    return f"the order is wrong from index {index} on"

@@ -9,6 +9,7 @@ from fanfare.read.v1 import read_pb2
 
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
+from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
@@ -17,6 +18,7 @@ from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
 from core.runtime.tasks import running
 from core.settings import Settings
+from core.storage.metrics import postgres_metrics, redis_connection, redis_metrics
 from core.storage.postgres import Database
 from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import redis_check
@@ -34,6 +36,7 @@ from read_service.list_building import BUILD_SECONDS, ListBuilder
 from read_service.lists import ListReader
 from read_service.local_timelines import MAX_BYTES, LocalTimelines
 from read_service.local_tweet_cache import MAX_TWEETS, LocalTweetCache
+from read_service.metrics import local_metrics, replica_metric
 from read_service.service import ReadService
 from read_service.store import PostgresStore
 from read_service.timeline_cache import RedisTimelineCache
@@ -41,17 +44,19 @@ from read_service.tweet_cache import RedisTweetCache
 from read_service.tweets import TweetReader
 
 
-async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: PLR0915 - all parts
     """Serve the queries over gRPC and REST until stopping is set."""
     async with AsyncExitStack() as stack:
-        checks = SettingsMonitor({"Redis": redis_check(settings)})
+        redis_settings = redis_check(settings)
+        checks = SettingsMonitor({"Redis": redis_settings})
         stack.push_async_callback(checks.stop)
         silence = settings.silence_seconds
         primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
         stack.push_async_callback(primary.close)
-        replica = primary
+        replica, pools = primary, {"primary": primary}
         if settings.replica_dsn() != settings.primary_dsn():
             replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
+            pools["replica"] = replica
             stack.push_async_callback(replica.close)
         length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
         local = LocalTweetCache(MAX_TWEETS)
@@ -102,6 +107,14 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await primary.open()
         if replica is not primary:
             await replica.open()
+        own = [
+            *postgres_metrics(pools),
+            redis_connection(lambda: redis.is_up and checks.answers("Redis")),
+            *redis_metrics(redis_settings),
+            *local_metrics(local, timelines),
+            replica_metric(lambda: watch.replica_lag_seconds),
+        ]
+        stack.enter_context(process_metrics(settings, tls, checks, own))
         await watch.check()
         await stack.enter_async_context(running(watch.run()))
         await stack.enter_async_context(serving(*servers))

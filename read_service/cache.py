@@ -63,6 +63,11 @@ class CacheConnection:
         """The history whose keys are read; None while Redis must not be trusted."""
         self._breaker = CircuitBreaker(FAILURES_TO_OPEN, OPEN_SECONDS, _note_open_breaker, clock)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether Redis answers, as far as the last calls tell."""
+        return not self._breaker.is_failing
+
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()

@@ -13,6 +13,7 @@ from core.feed.timeline_lists import home_list, newest_ids
 from core.runtime.metrics import METRICS, Metric
 from read_service.lists import head_length
 from read_service.local_timelines import LocalTimelines
+from read_service.metrics import LOCAL, READS, REDIS
 from read_service.protocols import CacheUnavailableError, TimelineCache, TweetPage
 from read_service.tweets import TweetReader
 
@@ -51,9 +52,11 @@ class FirstPages:
         try:
             await self._cache.barrier()
             page: Found = local.page(user_id, limit)
-            if page is None and local.has(user_id, limit):  # a tweet has changed
+            if page is not None:
+                READS.counts[LOCAL] += 1
+            elif local.has(user_id, limit):  # a tweet has changed
                 page = (await self._pages([user_id], {}, limit))[0]
-            elif page is None:  # the list has changed
+            else:  # the list has changed
                 page = (await self.pages([user_id], limit))[0]
         except CacheUnavailableError:
             return None
@@ -93,6 +96,7 @@ class FirstPages:
                 newest = found[user_id]
             elif (page := self._local.page(user_id, limit)) is not None:
                 pages[user_id] = page
+                READS.counts[LOCAL] += 1
                 continue
             else:  # the list has changed, or one of the tweets
                 newest = self._local.ids(user_id, limit)
@@ -101,7 +105,10 @@ class FirstPages:
             elif newest is not None:
                 ids[user_id] = newest
         made = await self._tweets.listed_pages(list(ids.values()))
-        pages.update(zip(ids, made, strict=True))
+        for user_id, made_page in zip(ids, made, strict=True):
+            pages[user_id] = made_page
+            if made_page is not None:
+                READS.counts[REDIS if user_id in found else LOCAL] += 1
         return [pages.get(user_id) for user_id in user_ids]
 
     async def _read_lists(self, user_ids: Sequence[int], limit: int) -> Mapping[int, Ids]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,6 +50,10 @@ class HistoryWatch:
         self._cache = cache
         self._databases = databases
         self._max_lag_seconds = max_lag_seconds
+        self.replica_lag_seconds = math.nan
+        """How much older the relay's last heartbeat is on the replica than on the primary. While
+        the replica does not answer, its last known one counts. NaN without a replica."""
+        self._replica_seen_at: datetime | None = None
 
     async def run(self) -> None:
         """Check once a second, until cancelled."""
@@ -65,6 +70,11 @@ class HistoryWatch:
             self._enter(here.history)
         if self._replica is not self._primary:
             there = await _relay_state(self._replica, "replicated_history")
+            if there is not None:
+                self._replica_seen_at = there.seen_at
+            if self._replica_seen_at is not None:
+                age = here.seen_at - self._replica_seen_at
+                self.replica_lag_seconds = age.total_seconds()
             if there is not None:
                 lag = (here.seen_at - there.seen_at).total_seconds()
                 self._use_replica(is_same=there.history == here.history, lag_seconds=lag)

@@ -15,6 +15,7 @@ from core.runtime.metrics import METRICS, Metric
 from read_service.first_pages import FirstPages, Found, Missing
 from read_service.freshness import ANY, AppliedFreshness, Freshness
 from read_service.lists import ListReader, head_length
+from read_service.metrics import BUILT, POSTGRES, READS, REDIS
 from read_service.pages import FROM_THE_TOP
 from read_service.protocols import CacheUnavailableError, TimelineCache, TimelineStore, TweetPage
 from read_service.tweets import TweetReader
@@ -119,6 +120,7 @@ class HomeTimelines:
             page = await self._from_postgres(user_id, before, offset, limit)
         else:
             page = await self._store.home_timeline(user_id, before, offset, limit, freshness)
+        READS.counts[POSTGRES] += 1
         if not page.ids and not await self._store.user_exists(user_id, freshness):
             raise UserNotFoundError(user_id)
         return page
@@ -153,13 +155,16 @@ class HomeTimelines:
             return None
         # A page from the top is usually in the first elements of the list, unless deleted tweets
         # are missing from it. Any other page, and the second try, take the whole list.
+        is_built = False
         for length in (head_length(wanted), None) if before == FROM_THE_TOP else (None,):
             window = await self._window(user_id, length, is_absent=is_absent)
             is_absent = False
             if window is None:
                 return None
+            is_built |= window.is_built
             page = await self._read_tweets(window, before, wanted)
             if page is not None:
+                READS.counts[BUILT if is_built else REDIS] += 1
                 return TweetPage(page.ids[offset:], page.tweets[offset:])
         return None
 

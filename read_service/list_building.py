@@ -247,4 +247,5 @@ class ListBuilder:
             base.ids,
             floor=0 if is_complete else base.ids[-1],
             pulled=tuple(base.pull_authors),
+            is_built=True,
         )

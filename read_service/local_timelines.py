@@ -67,6 +67,16 @@ class LocalTimelines:
         self._worth_tracking: set[int] = set()
         self._period = 0
 
+    @property
+    def count(self) -> int:
+        """How many timelines are here."""
+        return len(self._timelines)
+
+    @property
+    def size(self) -> int:
+        """How many bytes they are estimated to take."""
+        return self._bytes
+
     def begin_period(self, period: int) -> None:
         """Forget all timelines if this is another period of touches than the last time.
 
@@ -107,6 +117,8 @@ class LocalTimelines:
         if page is not None and timeline.changes == changes and timeline.count == count:
             return page
         page = self._tweets.page(timeline.ids[:count])
+        if page is not None:
+            self._tweets.hits += len(page.ids)
         if page is not None and timeline.count == count:
             self._keep_page(timeline, page, changes)
         return page

@@ -10,7 +10,7 @@ when REST first needs it, and forgotten with the tweet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.read.v1.read_pb2 import GetTweetResponse
@@ -38,10 +38,22 @@ class LocalTweetCache:
         self._limit = limit
         self.changes = 0
         """How often Redis has reported changes; what was made of tweets before may be old."""
+        self.hits = 0
+        """How many tweets were looked up and found, to put pages together."""
+        self.misses = 0
+        """How many were not found."""
 
-    def missing(self, ids: Iterable[int]) -> list[int]:
+    @property
+    def count(self) -> int:
+        """How many tweets are here."""
+        return len(self._tweets)
+
+    def missing(self, ids: Collection[int]) -> list[int]:
         """Return those of the ids that are not here."""
-        return [id_ for id_ in ids if id_ not in self._tweets]
+        missing = [id_ for id_ in ids if id_ not in self._tweets]
+        self.misses += len(missing)
+        self.hits += len(ids) - len(missing)
+        return missing
 
     def page(self, ids: Sequence[int]) -> TweetPage | None:
         """Return the page of these tweets; None if one is not here, or is deleted."""
@@ -49,9 +61,12 @@ class LocalTweetCache:
         tweets = [tweet for id_ in ids if (tweet := known(id_)) is not None]
         return TweetPage(ids, tweets) if len(tweets) == len(ids) else None
 
-    def known(self, ids: Iterable[int]) -> dict[int, bytes | None]:
+    def known(self, ids: Sequence[int]) -> dict[int, bytes | None]:
         """Return those of the tweets that are here, and None for those that are deleted."""
-        return {id_: self._tweets[id_] for id_ in ids if id_ in self._tweets}
+        known = {id_: self._tweets[id_] for id_ in ids if id_ in self._tweets}
+        self.hits += len(known)
+        self.misses += len(ids) - len(known)
+        return known
 
     def remember(self, ids: Sequence[int], values: Sequence[bytes | None]) -> None:
         """Remember what a tracked read of these tweets returned, but no absent ones or leases."""

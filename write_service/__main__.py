@@ -13,13 +13,16 @@ from core.auth.access_tokens import Signer
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
 from core.rpc.health import reporting
+from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
 from core.runtime.metrics_ports import Program, metrics_port
 from core.runtime.process import run, serving
+from core.runtime.sampling import Sample
 from core.runtime.tasks import running
 from core.settings import Settings
+from core.storage.metrics import postgres_metrics, redis_connection
 from core.storage.postgres import Database
 from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, topic_check
@@ -33,6 +36,8 @@ from write_service.auth_service import AuthService, NoAuthService
 from write_service.erasure import Eraser
 from write_service.group_commit import GroupCommit
 from write_service.kafka_publisher import KafkaPublisher
+from write_service.metrics import outbox_metrics
+from write_service.outbox_size import OutboxMeter
 from write_service.passwords import Passwords
 from write_service.postgres_outbox import PostgresOutbox
 from write_service.relay import HEALTH_NAME, Relay
@@ -40,8 +45,11 @@ from write_service.service import WriteService
 from write_service.session_store import SessionStore
 from write_service.store import CommandStore
 
+# How often the process with the active relay looks up the size of the outbox for the metrics.
+OUTBOX_SECONDS = 5.0
 
-async def serve(settings: Settings, stopping: asyncio.Event) -> None:
+
+async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: PLR0915 - all parts
     """Serve the commands over gRPC and REST, and relay their events, until stopping is set."""
     async with AsyncExitStack() as stack:
         checks = SettingsMonitor(
@@ -102,6 +110,16 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await refuse_newer_schema(settings.primary_dsn())
         await checks.start()
         await database.open()
+        meter = OutboxMeter(settings.primary_dsn(), silence, lambda: relay.is_leader)
+        stack.callback(meter.close)
+        size = Sample("outbox", meter.size, OUTBOX_SECONDS)
+        own = [
+            *postgres_metrics({"primary": database}),
+            *outbox_metrics(lambda: relay.is_leader, lambda: size.latest),
+        ]
+        if authorizer is not None:
+            own.append(redis_connection(lambda: authorizer.limits.is_up))
+        stack.enter_context(process_metrics(settings, tls, checks, own, [size]))
         relay.start()
         stack.push_async_callback(asyncio.to_thread, relay.stop)
         tweets.start()

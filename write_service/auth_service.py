@@ -17,6 +17,7 @@ from core.errors import (
     InvalidRefreshTokenError,
 )
 from core.rpc.messages import timestamp
+from write_service.metrics import SESSIONS_CREATED, SIGN_IN_FAILURES
 from write_service.passwords import Passwords
 from write_service.refresh_tokens import RefreshToken
 from write_service.session_store import Session, SessionStore
@@ -52,6 +53,7 @@ class AuthService:
         is_right, renewed = await self._passwords.verify(password_hash, request.password)
         if account is None or password_hash is None or not is_right:
             error = InvalidCredentialsError()
+            SIGN_IN_FAILURES.inc()
             user_id = account.user_id if account else None
             self._log.refuse(
                 Event.SIGN_IN_FAILED, context, "CreateSession", error.reason_name, user_id
@@ -63,6 +65,7 @@ class AuthService:
                 return await self.CreateSession(request, context)
             account = replace(account, password_hash=renewed)
         session = await self._store.create(account)
+        SESSIONS_CREATED.inc()
         self._log.record(
             Event.SIGN_IN,
             context,

@@ -36,6 +36,7 @@ from core.runtime.callers import CALLER
 from core.runtime.fair_queue import FairQueue
 from write_service.drafts import TweetDraft
 from write_service.locked_authors import LockedAuthors
+from write_service.metrics import GROUP_TWEETS
 from write_service.rollbacks import RequestIdLockedError, RolledBackError
 
 LOG = logging.getLogger(__name__)
@@ -308,6 +309,7 @@ class GroupCommit:
             RolledBackError: the group, which has several drafts, should be tried in smaller groups.
         """
         try:
+            GROUP_TWEETS.observe(len(group))
             return await self._create([waiting.draft for waiting in group])
         except FanfareError as error:
             return [error] * len(group), None

@@ -455,3 +455,23 @@ RETURNING user_id
 
 -- name: delete_sessions_of_user
 DELETE FROM sessions WHERE user_id = %(user_id)s
+
+-- name: limit_outbox_size
+SET LOCAL statement_timeout = '2s'
+
+-- name: outbox_size
+-- The rows are those that Postgres counts as it inserts and deletes them: a table of millions is not read.
+SELECT (
+    SELECT count(*) FROM (
+        SELECT FROM outbox WHERE sent_at IS NULL LIMIT %(limit)s
+    ) AS unsent
+) AS unsent_events,
+coalesce((
+    SELECT extract(epoch FROM clock_timestamp() - created_at)::float
+    FROM outbox WHERE sent_at IS NULL ORDER BY id LIMIT 1
+), 0) AS oldest_seconds,
+(
+    SELECT coalesce(sum(n_live_tup), 0)::bigint FROM pg_stat_user_tables
+    WHERE relid = 'outbox'::regclass
+        OR relid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'outbox'::regclass)
+) AS rows

@@ -26,6 +26,7 @@ from confluent_kafka import KafkaException
 from core.feed.history import Lsn
 from core.runtime.metrics import METRICS, Metric
 from core.runtime.watchdog import Watchdog
+from write_service.metrics import RELAY_BATCH_EVENTS, RELAY_BATCH_SECONDS
 
 LOG = logging.getLogger(__name__)
 
@@ -174,6 +175,8 @@ class Relay:
         self._new_publisher = new_publisher
         self._clock = clock
         self.watchdog = Watchdog()
+        self.is_leader = False
+        """Whether this relay holds the lock, as far as it knows."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.run, name="relay")
         self._next_purge = -math.inf
@@ -200,6 +203,7 @@ class Relay:
                 try:
                     self._relay(outbox)
                 finally:
+                    self.is_leader = False
                     outbox.close()
             except RelayFencedError as error:
                 METRICS.add(Metric.RELAY_FENCED)
@@ -224,6 +228,7 @@ class Relay:
         # Before the first fetch. Otherwise a commit between the two would be noticed a second late.
         outbox.listen()
         METRICS.add(Metric.RELAY_STARTED)
+        self.is_leader = True
         while not self._stopping.is_set():
             try:
                 self._relay_epoch(outbox)
@@ -248,6 +253,8 @@ class Relay:
             batch = outbox.mark_and_fetch(sent, limit, epoch)
             if batch.events:
                 publisher.publish(batch, epoch, self._stopping)
+                RELAY_BATCH_EVENTS.observe(len(batch.events))
+                RELAY_BATCH_SECONDS.observe(self._clock() - began)
             sent = batch
             if self._clock() - last_heartbeat > HEARTBEAT_SECONDS:
                 outbox.heartbeat(epoch)

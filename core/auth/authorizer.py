@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from core.auth.access_tokens import Caller, Verifier
 from core.auth.addresses import FORWARDED_KEY, ClientAddresses
 from core.auth.call_context import UNKNOWN_CALLER, Context, Metadata
+from core.auth.metrics import RATE_LIMITED, Limit
 from core.auth.rate_limits import RateLimiter
 from core.auth.security_log import Event, SecurityLog
 from core.errors import (
@@ -238,7 +239,8 @@ class MethodAuthorizer:
             by_user = caller.user_id is not None and not self._is_by_address
             counted_by = str(caller.user_id) if by_user else address
             if self._per_minute:
-                await self._take(context, self._name, counted_by, self._per_minute)
+                limit = Limit.USER if by_user else Limit.ADDRESS
+                await self._take(limit, context, self._name, counted_by, self._per_minute)
         if known is None and not self._is_public:
             raise UnauthenticatedError
         return CountedCall(context, counted_by, address)
@@ -282,19 +284,30 @@ class MethodAuthorizer:
         cost = self._cost(request)
         if cost > 1:
             per_minute = self._per_minute
-            await self._take(call.context, self._name, call.counted_by, per_minute, cost - 1)
+            await self._take(
+                Limit.COST, call.context, self._name, call.counted_by, per_minute, cost - 1
+            )
         is_user = call.context.caller.user_id is not None
         if is_user and self._address_per_minute and self._counts_by_address(request):
             # The name differs from that of the calls of clients whose user is not known.
             name = f"{self._name}:users"
-            await self._take(call.context, name, call.address, self._address_per_minute, cost)
+            await self._take(
+                Limit.ADDRESS, call.context, name, call.address, self._address_per_minute, cost
+            )
 
-    async def _take(
-        self, context: Context, name: str, counted_by: str, per_minute: int, cost: int = 1
+    async def _take(  # noqa: PLR0913, PLR0917 - what is counted, by whom, and against what
+        self,
+        limit: Limit,
+        context: Context,
+        name: str,
+        counted_by: str,
+        per_minute: int,
+        cost: int = 1,
     ) -> None:
         try:
             await self._limits.take(name, counted_by, per_minute, cost)
         except RateLimitedError as error:
+            RATE_LIMITED.labels(limit).inc()
             self._note_refusal(error, context)
             raise
 

@@ -79,6 +79,11 @@ class RateLimiter:
             raise RateLimitedError(per_minute, WINDOW_SECONDS - now % WINDOW_SECONDS)
         count.left -= cost
 
+    @property
+    def is_up(self) -> bool:
+        """Whether Redis answers, as far as the last calls tell."""
+        return not self._breaker.is_failing
+
     def close(self) -> None:
         """Close the connection to Redis."""
         self._redis.close()

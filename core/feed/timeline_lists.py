@@ -29,7 +29,7 @@ why timelines stay exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 from core.feed.scripts import load_script
@@ -122,6 +122,8 @@ class Window:
     """The authors whose lists must be merged with this one."""
     duplicates: int = 0
     """How many duplicates were dropped."""
+    is_built: bool = field(default=False, compare=False)
+    """Whether the list was absent, and the caller has built it."""
 
 
 def read_window(elements: Sequence[bytes], *, is_whole: bool) -> Window:
@@ -190,4 +192,5 @@ def merge_windows(windows: Sequence[Window]) -> Window:
     """
     floor = max(window.floor for window in windows)
     ids = {id_ for window in windows for id_ in window.ids if id_ >= floor}
-    return Window(WindowState.READABLE, sorted(ids, reverse=True), floor)
+    is_built = any(window.is_built for window in windows)
+    return Window(WindowState.READABLE, sorted(ids, reverse=True), floor, is_built=is_built)

@@ -16,6 +16,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 import grpc
+from cryptography.x509 import load_pem_x509_certificate
 
 from core.runtime.key_files import refuse_exposed_key
 from core.settings import SettingsError
@@ -144,6 +145,11 @@ class Certificates:
             (self._folder / KEY).read_bytes(),
             (self._folder / AUTHORITY).read_bytes(),
         )
+
+
+def expiry(certificate: bytes) -> float:
+    """Return when a certificate in PEM expires, in seconds since 1970."""
+    return load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()
 
 
 def certificates(folder: Path | None) -> Certificates | None:

@@ -41,6 +41,14 @@ class CircuitBreaker:
         """Whether the server must not be called now."""
         return self._clock() < self._open_until
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether calls have failed so often that the breaker opened, and none has succeeded since.
+
+        Unlike is_open, this stays True while single calls go through, and fail.
+        """
+        return self._failures >= self._failure_threshold
+
     def record_success(self) -> None:
         """Note that the server answered."""
         self._failures = 0

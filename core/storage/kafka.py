@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from core.settings import DEFAULT_SILENCE_SECONDS, SettingsError
 
 GROUP = "fanfare.fanout"
+# The committed offset of this group says which dead letters have been replayed.
+REPLAY_GROUP = "fanfare.dlq"
 
 # The headers of a dead letter: `topic/partition/offset` of the record, and why it cannot be read.
 PLACE_HEADER = "place"

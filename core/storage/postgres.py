@@ -44,6 +44,8 @@ TRANSACTION_TIMEOUT_VERSION = 170_000
 
 # Asks a server whether it has reached a moment; see queries.sql.
 HAS_REACHED = load_queries("core.storage")["has_reached"]
+# Defines what a home timeline must contain; see queries.sql.
+ORACLE_TIMELINE = load_queries("core.storage")["oracle_timeline"]
 
 
 class ServerSilentError(psycopg.OperationalError):
@@ -234,6 +236,21 @@ class Database:
             open=False,
             name=application,
         )
+
+    @property
+    def statements_waiting(self) -> int:
+        """How many statements wait for a connection."""
+        return self._shares.waiting
+
+    @property
+    def connections_used(self) -> int:
+        """How many connections statements use, or have asked the pool for."""
+        return self._shares.used
+
+    @property
+    def connections_idle(self) -> int:
+        """How many open connections no statement uses."""
+        return int(self._pool.get_stats()["pool_available"])
 
     async def open(self) -> None:
         """Start connecting, without waiting for it; Postgres need not be up yet."""

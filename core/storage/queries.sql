@@ -9,6 +9,14 @@ SELECT history = %(history)s AND CASE
     ELSE server = server_identity()
 END FROM relay_state
 
+-- name: oracle_timeline
+-- The definition of a home timeline, which every page served must agree with; here down to an id,
+-- and at most a number of tweets, or all if the limit is null.
+SELECT tweets.id, tweets.user_id, tweets.content, tweets.version
+FROM follows JOIN tweets ON tweets.user_id = follows.followed_id
+WHERE follows.follower_id = %(reader)s AND tweets.id >= %(floor)s
+ORDER BY tweets.id DESC LIMIT %(limit)s
+
 -- name: server_settings
 SELECT current_setting('server_version_num')::int AS version,
     current_setting('fsync') AS fsync,

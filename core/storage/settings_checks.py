@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from core.storage.queries import load_queries
 from core.storage.settings_rules import (
     Finding,
     PostgresSettings,
+    Rule,
     Severity,
     TopicSettings,
     postgres_findings,
@@ -55,9 +56,9 @@ def postgres_check(settings: Settings) -> Check:
     return partial(_check_postgres, settings.primary_dsn(), settings.silence_seconds)
 
 
-def redis_check(settings: Settings) -> Check:
+def redis_check(settings: Settings) -> RedisCheck:
     """Return a check of Redis."""
-    return partial(_check_redis, settings.redis_address())
+    return RedisCheck(settings.redis_address())
 
 
 def topic_check(settings: Settings) -> Check:
@@ -78,25 +79,41 @@ def _check_postgres(dsn: str, silence_seconds: float) -> list[Finding]:
     return postgres_findings(settings) if settings is not None else []
 
 
-def _check_redis(url: str) -> list[Finding]:
-    try:
-        with Redis.from_url(
-            url,
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        ) as redis:
-            return redis_findings(redis.info())
-    except RedisConnectionError as error:  # also for a wrong password, and while Redis is loading
-        raise SettingsUnknownError from error
-    except ResponseError:
-        text = (
-            "the settings of Redis cannot be checked, since Fanfare's user may not use INFO; allow "
-            "the command"
-        )
-        return [Finding(Severity.WARNING, text)]
-    except (RedisError, OSError) as error:
-        raise SettingsUnknownError from error
+class RedisCheck:
+    """A check of Redis, which keeps what INFO said for the metrics."""
+
+    def __init__(self, url: str) -> None:
+        """Check the Redis at this URL."""
+        self._url = url
+        self.info: Mapping[str, Any] = {}
+        """The latest reply to INFO; empty if there is none."""
+
+    def __call__(self) -> Sequence[Finding]:
+        """Return the findings.
+
+        Raises:
+            SettingsUnknownError: Redis does not answer.
+        """
+        self.info = {}
+        try:
+            with Redis.from_url(
+                self._url,
+                socket_timeout=TIMEOUT_SECONDS,
+                socket_connect_timeout=TIMEOUT_SECONDS,
+                retry=Retry(NoBackoff(), 0),
+            ) as redis:
+                self.info = redis.info()
+        except RedisConnectionError as error:  # also for a wrong password, or if Redis is loading
+            raise SettingsUnknownError from error
+        except ResponseError:
+            text = (
+                "the settings of Redis cannot be checked, since Fanfare's user may not use INFO; "
+                "allow the command"
+            )
+            return [Finding(Severity.WARNING, Rule.REDIS_INFO, text)]
+        except (RedisError, OSError) as error:
+            raise SettingsUnknownError from error
+        return redis_findings(self.info)
 
 
 def _check_topic(bootstrap_servers: str, name: str, retention_days: float) -> list[Finding]:
@@ -107,7 +124,7 @@ def _check_topic(bootstrap_servers: str, name: str, retention_days: float) -> li
     except KafkaException as error:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             text = f"the topic {name} does not exist in Kafka; run `fanfare migrate`"
-            return [Finding(Severity.WARNING, text)]
+            return [Finding(Severity.WARNING, Rule.KAFKA_TOPIC, text)]
         raise SettingsUnknownError from error
     settings = TopicSettings(
         name,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from core.runtime.process import StartError
 from core.storage.settings_checks import Check, SettingsUnknownError
-from core.storage.settings_rules import Finding, Severity
+from core.storage.settings_rules import Finding, Rule, Severity
 
 LOG = logging.getLogger(__name__)
 # How long a process waits for the first results when it starts. After that it starts without the
@@ -65,6 +65,24 @@ class SettingsMonitor:
                 if finding.severity is Severity.ERROR:
                     return finding.text
         return None
+
+    def answers(self, server: str) -> bool:
+        """Return whether a server answered when it was last checked."""
+        return server not in self._unanswered
+
+    def broken_rules(self) -> dict[Rule, bool]:
+        """Return for each rule about the servers of this process whether a setting breaks it.
+
+        A finding that is only a note does not count.
+        """
+        broken = {
+            finding.rule
+            for findings in self._findings.values()
+            for finding in findings
+            if finding.severity > Severity.NOTE
+        }
+        servers = {server.lower() for server in self._checks}
+        return {rule: rule in broken for rule in Rule if rule.partition("_")[0] in servers}
 
     async def _run(self) -> None:
         while True:

@@ -60,6 +60,16 @@ class Shares:
             cost: FairQueue() for cost in Cost
         }
 
+    @property
+    def used(self) -> int:
+        """How many slots are taken."""
+        return self._used
+
+    @property
+    def waiting(self) -> int:
+        """How many statements wait for a slot."""
+        return sum(waiting.count for waiting in self._waiting.values())
+
     async def acquire(self, caller: Path, cost: Cost) -> None:
         """Take a slot, as soon as it is this caller's turn. The slot must be released.
 
@@ -112,7 +122,7 @@ class Shares:
     async def _wait(self, caller: Path, cost: Cost) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._waiting[cost].add(caller, turn)
-        if sum(waiting.count for waiting in self._waiting.values()) > self._max_waiting:
+        if self.waiting > self._max_waiting:
             self._refuse_newest(caller, cost)
         try:
             await self._wait_for(turn)

@@ -20,6 +20,7 @@ from fanout_worker.apply import BatchApplier
 from fanout_worker.checkpoints import CheckpointTable
 from fanout_worker.consumer import FanoutConsumer
 from fanout_worker.followers import FollowerIndex
+from fanout_worker.lag import Lag
 from fanout_worker.progress import Progress
 
 MAX_STEPS = 50
@@ -47,7 +48,8 @@ class FakeWorker:
         self.checkpoints = CheckpointTable(self.shards, self.inspector, servers.store)
         self.followers = FollowerIndex(servers.store, 1000)
         self.watchdog = Watchdog(self.clock)
-        progress = Progress(self.group, self.watchdog)
+        self.lag = Lag()
+        progress = Progress(self.group, self.watchdog, self.lag)
         self.applier = BatchApplier(
             self.shards,
             servers.store,

@@ -163,6 +163,10 @@ class FakeGroupConsumer:
         assert offsets.keys() <= self._assigned, "Kafka refuses offsets of others' partitions"
         self.stored |= offsets
 
+    def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """See GroupConsumer."""
+        return {partition: self._kafka.range_of(partition)[1] for partition in partitions}
+
     def take_disconnected(self) -> bool:
         """See GroupConsumer."""
         is_disconnected, self._is_disconnected = self._is_disconnected, False

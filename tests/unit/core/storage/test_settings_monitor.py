@@ -12,10 +12,10 @@ from core.runtime.process import StartError
 from core.storage import settings_monitor
 from core.storage.settings_checks import SettingsUnknownError
 from core.storage.settings_monitor import SettingsMonitor
-from core.storage.settings_rules import Finding, Severity
+from core.storage.settings_rules import Finding, Rule, Severity
 
-ERROR = Finding(Severity.ERROR, "fsync is off: set it on")
-WARNING = Finding(Severity.WARNING, "it is slow: make it fast")
+ERROR = Finding(Severity.ERROR, Rule.POSTGRES_FSYNC, "fsync is off: set it on")
+WARNING = Finding(Severity.WARNING, Rule.POSTGRES_AUTOVACUUM, "it is slow: make it fast")
 
 
 class _Server:
