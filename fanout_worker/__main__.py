@@ -88,7 +88,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         own += [redis_connection(partial(checks.answers, "Redis")), *redis_metrics(redis)]
         stack.enter_context(process_metrics(settings, tls, checks, own, samples))
         if settings.verify_per_minute:
-            verifier = _build_verifier(settings, stack)
+            verifier = await _build_verifier(settings, stack)
             await stack.enter_async_context(running(verifier.run()))
 
         append_only_file = AppendOnlyFile(
@@ -146,13 +146,14 @@ def _build_consumer(
     return consumer, list(metrics), [ends, waiting]
 
 
-def _build_verifier(settings: Settings, stack: AsyncExitStack) -> Verifier:
+async def _build_verifier(settings: Settings, stack: AsyncExitStack) -> Verifier:
     """Return a verifier; the exit stack closes its connections."""
     timeout_seconds = settings.silence_seconds
     primary = Database(
         settings.primary_dsn(), "verifier", silence_seconds=timeout_seconds, max_size=1
     )
     stack.push_async_callback(primary.close)
+    await primary.open()
     cache = RedisVerificationCache(settings.redis_address(), settings.redis_prefix, timeout_seconds)
     stack.push_async_callback(cache.close)
     inspector = KafkaTopicInspector(settings.kafka_address(), settings.topic, timeout_seconds)

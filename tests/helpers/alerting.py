@@ -61,7 +61,7 @@ class Alerting:
         """Ask the Prometheus at host:port."""
         self._address = address
         self.fired: set[str] = set()
-        """The alerts that were seen firing."""
+        """The alerts that were waited for."""
 
     def firing(self) -> dict[str, list[dict[str, str]]]:
         """Return the labels of the alerts that fire, by their names."""
@@ -69,7 +69,6 @@ class Alerting:
         for alert in self._ask("alerts")["alerts"]:
             if alert["state"] == "firing":
                 found.setdefault(alert["labels"]["alertname"], []).append(alert["labels"])
-        self.fired |= set(found)
         return found
 
     def query(self, query: str) -> list[dict[str, Any]]:
@@ -78,17 +77,22 @@ class Alerting:
         return result
 
     def wait_fired(self, *names: str) -> None:
-        """Wait until each of these alerts has fired, if only for a moment."""
-        for name in names:
-            wait_until(lambda name=name: self._has_fired(name), f"{name} fires")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        """Wait until each of these alerts has fired from now on, if only for a moment."""
+        missing = set(names)
+
+        def have_fired() -> bool:
+            missing.difference_update(self.firing())
+            return not missing
+
+        try:
+            wait_until(have_fired, "these alerts fire")
+        finally:
+            self.fired |= set(names) - missing
+            assert not missing, f"these alerts do not fire: {sorted(missing)}"
 
     def wait_quiet(self, *names: str) -> None:
         """Wait until none of these alerts fires."""
         wait_until(lambda: not set(names) & set(self.firing()), f"{names} have ended")
-
-    def _has_fired(self, name: str) -> bool:
-        self.firing()
-        return name in self.fired
 
     def _ask(self, what: str, **arguments: str) -> dict[str, Any]:
         url = f"http://{self._address}/api/v1/{what}?{urlencode(arguments)}"

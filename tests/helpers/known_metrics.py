@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from helpers.rules import recorded
+from prometheus_client.utils import floatToGoString
 
 from core.runtime.metrics import LATENCY_BUCKETS, Metric
 from core.runtime.metrics_ports import Program
@@ -42,7 +43,7 @@ _CODES = [
 _GRPC: Labels = {"grpc_type": {"unary"}, "grpc_service": ANY, "grpc_method": ANY}
 _HTTP: Labels = {"http_method": ANY, "http_route": ANY}
 _EVENT: Labels = {"event": [metric.value for metric in Metric]}
-_POOL: Labels = {"pool": ANY}
+_POOL: Labels = {"pool": {"primary", "replica"}}
 
 
 @dataclass(frozen=True)
@@ -117,26 +118,32 @@ OWN: dict[str, Labels] = {
     "up": {},
     "ALERTS": {"alertname": ANY, "alertstate": {"firing", "pending"}, "severity": ANY},
 }
-# What Prometheus adds to every series.
+# What Prometheus adds to every series that it scrapes.
 TARGET: Labels = {
     "job": {f"fanfare-{program.name.lower()}" for program in Program},
     "instance": ANY,
 }
-BOUNDS = {*map(str, LATENCY_BUCKETS), "+Inf"}
+_BOUNDS = {*map(floatToGoString, LATENCY_BUCKETS), "+Inf"}
+
+
+def exported_series() -> dict[str, Labels]:
+    """Return the labels of every series of the table, by its name."""
+    found: dict[str, Labels] = {}
+    for name, known in KNOWN.items():
+        if known.is_histogram:
+            # All that measure time have the same bounds.
+            bounds = _BOUNDS if name.endswith("_seconds") else ANY
+            found[f"{name}_bucket"] = {**known.labels, "le": bounds}
+            found |= {f"{name}_{suffix}": known.labels for suffix in ("sum", "count")}
+        else:
+            found[name] = known.labels
+    return found
 
 
 def series() -> dict[str, Labels]:
     """Return the labels of every series that a query may name, by its name."""
-    found = dict(OWN)
-    for name, known in KNOWN.items():
-        if known.is_histogram:
-            found[f"{name}_bucket"] = {**known.labels, "le": BOUNDS}
-            found |= {f"{name}_{suffix}": known.labels for suffix in ("sum", "count")}
-        else:
-            found[name] = known.labels
-    return {name: {**TARGET, **labels} for name, labels in found.items()} | {
-        name: {"job": TARGET["job"]} for name in recorded()
-    }
+    found = {**OWN, **exported_series(), **{name: {} for name in recorded()}}
+    return {name: {**TARGET, **labels} for name, labels in found.items()}
 
 
 def series_names() -> set[str]:
