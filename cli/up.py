@@ -7,13 +7,14 @@ import shlex
 import signal
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import NoReturn
 
 import click
 from rich.console import Console
 
-from core.runtime.metrics_ports import metrics_addresses
+from core.runtime.metrics_ports import metrics_addresses, metrics_ports
 from core.runtime.ports import bind_error
 from core.settings import Settings, load_settings
 from embedded.causes import os_errors_explained
@@ -23,7 +24,7 @@ from embedded.supervisor import Supervisor
 from ops.certificates import client_options
 from ops.demo import Demo
 from ops.demo_folder import demo_folder
-from ops.system import ROOT, ServicePorts, System
+from ops.system import ROOT, ServicePorts, System, fixed_metrics_port
 
 RULES = ROOT / "deploy" / "observability" / "rules"
 
@@ -193,6 +194,8 @@ def _fixed_ports_are_free(settings: Settings) -> bool:
     ]
     if 0 in ports:
         return False  # the demo needs REST, which a port of 0 turns off
-    hosts = [HOST] * len(FIXED_PORTS.__dataclass_fields__)
-    hosts += [settings.bind] * len(ServicePorts.__dataclass_fields__)
+    if first := fixed_metrics_port(settings):
+        ports += chain.from_iterable(metrics_ports(first, settings.read_processes).values())
+    servers = len(FIXED_PORTS.__dataclass_fields__)
+    hosts = [HOST] * servers + [settings.bind] * (len(ports) - servers)
     return all(bind_error(*place) is None for place in zip(hosts, ports, strict=True))

@@ -127,6 +127,8 @@ class Settings(BaseSettings):
         str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$"), _PROCESSES
     ] = "INFO"
     """The lowest level that is logged."""
+    revision: Annotated[str, _PROCESSES] = "unknown"
+    """The revision that was built, which the metrics show; the image sets it."""
     security_log: Annotated[Path | None, _SERVICES] = None
     """The file that the security log is appended to; by default it goes to stderr."""
     timeline_length: Annotated[int, Field(ge=1, le=100_000), _CACHE] = 800

@@ -11,12 +11,12 @@ from core.rpc.health import reporting
 from core.rpc.process_metrics import process_metrics
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
-from core.runtime.metrics_ports import Program, metrics_port
+from core.runtime.metrics_ports import Program
 from core.runtime.process import run
 from core.runtime.pulled_metrics import PulledMetric
 from core.runtime.sampling import Sample
 from core.runtime.tasks import running
-from core.runtime.watchdog import Watchdog
+from core.runtime.watchdog import STUCK_SECONDS, Watchdog
 from core.settings import GrpcServerKind, Settings
 from core.storage.metrics import redis_connection, redis_metrics
 from core.storage.postgres import Database
@@ -45,7 +45,7 @@ from fanout_worker.verification_servers import (
 )
 from fanout_worker.verifier import Verifier
 from fanout_worker.waiting_letters import WaitingLetters
-from gateway.metrics_server import serving_metrics
+from gateway.metrics_server import Probes, serving_metrics
 
 # How often the ends of the partitions, and the dead letters, are looked at for the metrics.
 LAG_SECONDS = 1.0
@@ -76,12 +76,17 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
             tls,
             shared=settings.share_ports,
         )
-        if port := metrics_port(settings, Program.WORKER):
-            await stack.enter_async_context(serving_metrics(settings, port, tls, server.is_serving))
+        watchdog = Watchdog()
+        probes = Probes(
+            server.is_serving,
+            {"fan-out": watchdog.trouble, "settings of servers": checks.trouble},
+            # A call to a server may take this long, which is no reason to restart the worker.
+            partial(watchdog.stuck, STUCK_SECONDS + 2 * settings.silence_seconds),
+        )
+        await stack.enter_async_context(serving_metrics(settings, Program.WORKER, tls, probes))
         await server.start()
         stack.push_async_callback(server.drain)
 
-        watchdog = Watchdog()
         consumer, own, samples = _build_consumer(settings, watchdog, stack)
         consumer.start()
         stack.push_async_callback(asyncio.to_thread, consumer.stop)

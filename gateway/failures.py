@@ -42,6 +42,9 @@ _SPECIFIC_STATUSES: dict[type[FanfareError], int] = {
     UnsupportedMediaTypeError: 415,
 }
 
+FAILURE_STATUSES = frozenset({*HTTP_STATUSES.values(), *_SPECIFIC_STATUSES.values()})
+"""Every status that error_answer() can give."""
+
 
 def error_answer(error: FanfareError) -> Answer:
     """Return the HTTP response for a failed call."""

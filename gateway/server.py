@@ -8,6 +8,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from itertools import chain
 from typing import cast
@@ -18,8 +20,10 @@ from google.protobuf.message import Message
 
 from core.errors import FanfareError, InternalError, MethodNotFoundError, PathNotFoundError
 from core.rpc.handlers import Handlers
+from core.runtime.call_metrics import CallMetrics
 from gateway.answers import JSON, Answer
 from gateway.bodies import answer_and_close, has_large_rest
+from gateway.call_metrics import CLIENT_GONE, HTTP_METRICS, of_requests_without_route
 from gateway.cors import Cors
 from gateway.deadlines import Deadlines
 from gateway.endpoint import MethodEndpoint
@@ -46,6 +50,14 @@ MAX_URL_BYTES = 64 * 1024
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Endpoint = Callable[[web.BaseRequest, Mapping[str, str]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """What answers the requests of a route, and what counts them."""
+
+    endpoint: Endpoint
+    metrics: CallMetrics
 
 
 class RestServer:
@@ -75,7 +87,8 @@ class RestServer:
         # loop, which also serves gRPC.
         self._parsing = ThreadPoolExecutor(1, thread_name_prefix="rest-parsing")
         self._fixed_lines = fixed_lines(is_https=listener.is_https)
-        self._router: Router[Endpoint] = Router()
+        self._router: Router[_Route] = Router()
+        self._without_route = of_requests_without_route()
         self._route("GET", "/health", self._health)
         deadlines = Deadlines()
         for route in chain.from_iterable(map(routes, handlers.services)):
@@ -129,9 +142,10 @@ class RestServer:
         self._parsing.shutdown(wait=False, cancel_futures=True)
 
     def _route(self, verb: str, path: str, endpoint: Endpoint) -> None:
-        self._router.add(verb, path, endpoint)
+        route = _Route(endpoint, HTTP_METRICS.of(verb, path))
+        self._router.add(verb, path, route)
         if verb == hdrs.METH_GET:
-            self._router.add(hdrs.METH_HEAD, path, endpoint)
+            self._router.add(hdrs.METH_HEAD, path, route)
 
     async def _health(self, _request: web.BaseRequest, _path: Mapping[str, str]) -> Answer:
         is_serving = self._is_serving() and not self._is_draining
@@ -145,8 +159,15 @@ class RestServer:
         return Answer(200 if is_serving else 503, body.encode(), content_type=kind)
 
     async def _respond(self, request: web.BaseRequest) -> Answer:
-        """Answer a request, whatever it is."""
-        answer = await self._answer(request)
+        """Answer a request, whatever it is, and count it."""
+        route, path = self._find(request)
+        began = route.metrics.begin()
+        status = CLIENT_GONE
+        try:
+            answer = await self._answer(request, route.endpoint, path)
+            status = answer.status
+        finally:
+            route.metrics.end(began, status)
         answer.fixed_lines = self._fixed_lines
         if self._is_draining:
             answer.keep_alive = False
@@ -154,21 +175,26 @@ class RestServer:
             await answer_and_close(request, answer)
         return answer
 
-    async def _answer(self, request: web.BaseRequest) -> Answer:
+    def _find(self, request: web.BaseRequest) -> tuple[_Route, Mapping[str, str]]:
+        """Return the route of a request, and the values of its path's variables.
+
+        Where there is no route, its endpoint refuses the request or answers a preflight.
+        """
+        try:
+            return self._router.find(request.method, request.rel_url.path_safe)
+        except NoSuchVerbError as error:
+            return _Route(partial(self._refuse_verb, error.allowed), self._without_route), {}
+        except NoSuchPathError:
+            return _Route(_refuse_path, self._without_route), {}
+
+    async def _answer(
+        self, request: web.BaseRequest, endpoint: Endpoint, path: Mapping[str, str]
+    ) -> Answer:
         origin = request.headers.get(hdrs.ORIGIN)
         if hdrs.EXPECT in request.headers:
             await _expect_body(request)
         try:
-            endpoint, path = self._router.find(request.method, request.rel_url.path_safe)
             answer = await endpoint(request, path)
-        except NoSuchVerbError as error:
-            if request.method == hdrs.METH_OPTIONS and (
-                permit := self._cors.preflight(origin, error.allowed)
-            ):
-                return Answer(HTTPStatus.NO_CONTENT, headers=permit)
-            answer = _refuse_verb(request, error.allowed)
-        except NoSuchPathError:
-            answer = error_answer(PathNotFoundError(f"there is no path {excerpt(request.path)}"))
         except FanfareError as error:
             answer = error_answer(error)
         except Exception:
@@ -177,17 +203,26 @@ class RestServer:
         answer.headers.update(self._cors.headers(origin))
         return answer
 
+    async def _refuse_verb(
+        self, verbs: Iterable[str], request: web.BaseRequest, _path: Mapping[str, str]
+    ) -> Answer:
+        """Answer a request for a path that has only other verbs."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        if request.method == hdrs.METH_OPTIONS and (permit := self._cors.preflight(origin, verbs)):
+            return Answer(HTTPStatus.NO_CONTENT, headers=permit)
+        allowed = ", ".join(sorted(verbs))
+        answer = error_answer(
+            MethodNotFoundError(f"{excerpt(request.path)} takes {allowed}, not {request.method}")
+        )
+        answer.headers[hdrs.ALLOW] = allowed
+        return answer
+
     async def _run_in_thread(self, parse: Callable[[], Message]) -> Message:
         return await asyncio.get_running_loop().run_in_executor(self._parsing, parse)
 
 
-def _refuse_verb(request: web.BaseRequest, verbs: Iterable[str]) -> Answer:
-    allowed = ", ".join(sorted(verbs))
-    answer = error_answer(
-        MethodNotFoundError(f"{excerpt(request.path)} takes {allowed}, not {request.method}")
-    )
-    answer.headers[hdrs.ALLOW] = allowed
-    return answer
+async def _refuse_path(request: web.BaseRequest, _path: Mapping[str, str]) -> Answer:
+    raise PathNotFoundError(f"there is no path {excerpt(request.path)}")
 
 
 async def _expect_body(request: web.BaseRequest) -> None:

@@ -114,6 +114,8 @@ class System:
             dict(os.environ)
             | {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
             | dict(environment or {})
+            # Only for the system's own processes: each needs metrics ports that no other one has.
+            | {f"{PREFIX}METRICS_PORT": "0"}
         )
         self.settings = Settings(**own)  # type: ignore[arg-type]
         refuse_native_tls(self.settings)
@@ -262,7 +264,6 @@ class System:
             "fanout_worker",
             self._serving(f"127.0.0.1:{port}"),
             worker_port=str(port),
-            metrics_port="0",
         )
         worker.start()
         return worker
@@ -277,7 +278,6 @@ class System:
             self._serving(target),
             write_port=str(port),
             rest_write_port="0",
-            metrics_port="0",
         )
         service.start()
         return service, target
@@ -309,7 +309,6 @@ class System:
             self._serving(target),
             read_port=str(port),
             rest_read_port="0",
-            metrics_port="0",
             read_processes=str(processes),
             **own,
         )
@@ -325,7 +324,8 @@ class System:
         )
 
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:
-        process = self._process(name, package, ready)
+        metrics_port = str(self.settings.metrics_port)
+        process = self._process(name, package, ready, metrics_port=metrics_port)
         process.launch()
         self.processes[name] = process
 
@@ -343,13 +343,16 @@ class System:
         )
 
 
+def fixed_metrics_port(given: Settings) -> int:
+    """Return the first metrics port of a system on fixed ports; 0 if metrics are off."""
+    return given.metrics_port if "metrics_port" in given.model_fields_set else FIXED_METRICS_PORT
+
+
 def _first_metrics_port(given: Settings, read_processes: int, *, fixed_ports: bool) -> int:
-    """Return the metrics port of the first process; 0 if the operator has turned metrics off."""
-    is_set = "metrics_port" in given.model_fields_set
-    if is_set and (fixed_ports or not given.metrics_port):
-        return given.metrics_port
-    if fixed_ports:
-        return FIXED_METRICS_PORT
+    """Return the first metrics port of a system; 0 if metrics are off."""
+    fixed = fixed_metrics_port(given)
+    if fixed_ports or not fixed:
+        return fixed
     ports = metrics_ports(0, read_processes)
     return free_port_with(port for each in ports.values() for port in each)
 

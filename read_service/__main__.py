@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 from fanfare.read.v1 import read_pb2
 
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
+from core.rpc.health import reporting
 from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
-from core.runtime.metrics_ports import Program, metrics_port
+from core.runtime.metrics_ports import Program
 from core.runtime.prefork import run_prefork
 from core.runtime.process import serving
 from core.runtime.tasks import running
@@ -25,7 +27,7 @@ from core.storage.settings_checks import redis_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
 from gateway.listener import Listener
-from gateway.metrics_server import serving_metrics
+from gateway.metrics_server import Probes, serving_metrics
 from gateway.server import RestServer
 from read_service.cache import CacheConnection
 from read_service.databases import Databases
@@ -37,6 +39,7 @@ from read_service.lists import ListReader
 from read_service.local_timelines import MAX_BYTES, LocalTimelines
 from read_service.local_tweet_cache import MAX_TWEETS, LocalTweetCache
 from read_service.metrics import local_metrics, replica_metric
+from read_service.readiness import unanswerable
 from read_service.service import ReadService
 from read_service.store import PostgresStore
 from read_service.timeline_cache import RedisTimelineCache
@@ -50,14 +53,10 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         redis_settings = redis_check(settings)
         checks = SettingsMonitor({"Redis": redis_settings})
         stack.push_async_callback(checks.stop)
-        silence = settings.silence_seconds
-        primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
-        stack.push_async_callback(primary.close)
-        replica, pools = primary, {"primary": primary}
-        if settings.replica_dsn() != settings.primary_dsn():
-            replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
+        primary, replica = _build_databases(settings, stack)
+        pools = {"primary": primary}
+        if replica is not primary:
             pools["replica"] = replica
-            stack.push_async_callback(replica.close)
         length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
         local = LocalTweetCache(MAX_TWEETS)
         timelines = LocalTimelines(local, MAX_BYTES)
@@ -92,8 +91,11 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
             tls,
             shared=shared,
         )
-        if port := metrics_port(settings, Program.READ):
-            await stack.enter_async_context(serving_metrics(settings, port, tls, grpc.is_serving))
+        used = {"Postgres": primary.trouble, "Redis": redis.trouble}
+        if replica is not primary:
+            used["replica of Postgres"] = replica.trouble
+        probes = Probes(grpc.is_serving, used | {"settings of servers": checks.trouble})
+        await stack.enter_async_context(serving_metrics(settings, Program.READ, tls, probes))
         servers: list[GrpcServer | RestServer] = [grpc]
         if settings.rest_read_port:
             https = None if tls is None else tls.http_context()
@@ -118,7 +120,22 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         await watch.check()
         await stack.enter_async_context(running(watch.run()))
         await stack.enter_async_context(serving(*servers))
+        await stack.enter_async_context(
+            reporting(grpc, partial(unanswerable, primary, replica, redis))
+        )
         await stopping.wait()
+
+
+def _build_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
+    """Return the primary and the replica, or the primary twice; the exit stack closes them."""
+    silence = settings.silence_seconds
+    primary = Database(settings.primary_dsn(), "read", silence_seconds=silence)
+    stack.push_async_callback(primary.close)
+    if settings.replica_dsn() == settings.primary_dsn():
+        return primary, primary
+    replica = Database(settings.replica_dsn(), "read", silence_seconds=silence)
+    stack.push_async_callback(replica.close)
+    return primary, replica
 
 
 if __name__ == "__main__":

@@ -72,6 +72,12 @@ class CacheConnection:
         """Close the connection."""
         self._redis.close()
 
+    def trouble(self) -> str | None:
+        """Return why nothing can be read from Redis, or None if something could be a while ago."""
+        if self.history is None:
+            return "it is not known which history of Postgres the lists in Redis are of"
+        return "Redis does not answer" if self._breaker.is_failing else None
+
     def enter(self, history: str | None) -> None:
         """Read the keys of another history from now on; None: trust nothing.
 

@@ -17,7 +17,7 @@ from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
-from core.runtime.metrics_ports import Program, metrics_port
+from core.runtime.metrics_ports import Program
 from core.runtime.process import run, serving
 from core.runtime.sampling import Sample
 from core.runtime.tasks import running
@@ -29,7 +29,7 @@ from core.storage.settings_checks import postgres_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
 from gateway.listener import Listener
-from gateway.metrics_server import serving_metrics
+from gateway.metrics_server import Probes, serving_metrics
 from gateway.server import RestServer
 from write_service.account_security import AccountSecurity
 from write_service.auth_service import AuthService, NoAuthService
@@ -98,8 +98,15 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         )
         # The relay has a health entry of its own, because commands work without it.
         grpc.add_part(HEALTH_NAME)
-        if port := metrics_port(settings, Program.WRITE):
-            await stack.enter_async_context(serving_metrics(settings, port, tls, grpc.is_serving))
+        probes = Probes(
+            grpc.is_serving,
+            {
+                "Postgres": database.trouble,
+                "relay": relay.watchdog.trouble,
+                "settings of servers": checks.trouble,
+            },
+        )
+        await stack.enter_async_context(serving_metrics(settings, Program.WRITE, tls, probes))
         servers: list[GrpcServer | RestServer] = [grpc]
         if settings.rest_write_port:
             https = None if tls is None else tls.http_context()
@@ -127,7 +134,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         stack.push_async_callback(tweets.close)
         await stack.enter_async_context(running(Eraser(database).run()))
         await stack.enter_async_context(serving(*servers))
-        await stack.enter_async_context(reporting(grpc, partial(checks.trouble, "Postgres")))
+        unsafe = partial(checks.trouble, "Postgres")
+        await stack.enter_async_context(reporting(grpc, database.trouble, unsafe))
         await stack.enter_async_context(
             reporting(grpc, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME)
         )

@@ -17,6 +17,7 @@ from grpc_status import rpc_status
 from core.auth.addresses import peer_address
 from core.auth.call_context import UNKNOWN_CALLER, Metadata
 from core.errors import FanfareError
+from core.rpc.call_metrics import CANCELLED, DEADLINE_EXCEEDED, GRPC_METRICS, OK
 from core.rpc.calls import Calls
 from core.rpc.error_status import to_status
 from core.rpc.handlers import Handlers, MethodHandler
@@ -25,6 +26,7 @@ from core.rpc.server import DRAIN_SECONDS
 from core.rpc.server_options import server_options
 from core.rpc.sockets import stop_listening
 from core.rpc.tls import Certificates
+from core.runtime.call_metrics import CallMetrics
 from core.runtime.tasks import start
 from core.settings import host_and_port
 
@@ -155,10 +157,16 @@ class _CallContext:
         return [name.decode() for name in self._context.auth_context().get("x509_common_name", ())]
 
 
+def _outcome_of_cancelled(context: _GrpcContext) -> int:
+    """Return whether a call was cancelled by its deadline or by its client."""
+    seconds_left = context.time_remaining()
+    return DEADLINE_EXCEEDED if seconds_left is not None and seconds_left <= 0 else CANCELLED
+
+
 def _generic_handler(service: ServiceDescriptor, handlers: Handlers) -> grpc.GenericRpcHandler:
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         method.name: grpc.unary_unary_rpc_method_handler(
-            _grpc_method(handlers.of(method), handlers.calls)
+            _grpc_method(handlers.of(method), handlers.calls, GRPC_METRICS.of_method(method))
         )
         for method in service.methods
     }
@@ -166,16 +174,24 @@ def _generic_handler(service: ServiceDescriptor, handlers: Handlers) -> grpc.Gen
 
 
 def _grpc_method(
-    handler: MethodHandler, calls: Calls
+    handler: MethodHandler, calls: Calls, metrics: CallMetrics
 ) -> Callable[[bytes, _GrpcContext], Awaitable[bytes]]:
     """Return the function that grpc calls; it refuses a call above the limit without parsing it."""
 
     async def handle(request: bytes, context: _GrpcContext) -> bytes:
+        began = metrics.begin()
+        outcome = OK
         try:
             calls.enter_grpc(context)
             return await handler.answer_bytes(request, _CallContext(context))
         except FanfareError as error:
             status = to_status(error)
+            outcome = status.code
+        except asyncio.CancelledError:
+            outcome = _outcome_of_cancelled(context)
+            raise
+        finally:
+            metrics.end(began, outcome)
         await context.abort_with_status(rpc_status.to_status(status))
         raise AssertionError
 

@@ -13,6 +13,8 @@ from core.rpc.server import GrpcServer
 
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
+# How often while there is trouble, so that a process is used soon after its start.
+TROUBLE_LOOK_SECONDS = 0.1
 
 # Returns what is wrong as one sentence, or None if nothing is.
 Trouble = Callable[[], str | None]
@@ -26,7 +28,7 @@ SERVING = Gauge(
 
 @asynccontextmanager
 async def reporting(server: GrpcServer, *troubles: Trouble, part: str = "") -> AsyncIterator[None]:
-    """Check for trouble once a second, and report it as the server's health and in the log.
+    """Check for trouble once a second or more often, and report it by the server and in the log.
 
     Args:
         server: a server that has been started.
@@ -55,4 +57,4 @@ async def _report(server: GrpcServer, troubles: Sequence[Trouble], part: str) ->
         if was_serving != (reason is None):
             was_serving = reason is None
             await server.set_serving(serving=was_serving, part=part)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS if was_serving else TROUBLE_LOOK_SECONDS)

@@ -12,6 +12,7 @@ from grpc_status import rpc_status
 
 from core.auth.authorizer import AUTHENTICATION
 from core.errors import MethodNotFoundError
+from core.rpc.call_metrics import GRPC_METRICS, NOT_FOUND, OK, UNARY, UNIMPLEMENTED
 from core.rpc.error_status import to_status
 from core.rpc.handlers import Handlers
 
@@ -21,7 +22,7 @@ class Introspection:
 
     def __init__(self, handlers: Handlers) -> None:
         """Prepare to describe the services of these handlers; none of them is SERVING yet."""
-        self._health = health.aio.HealthServicer()
+        self._health = _CountedHealth()
         self._names = [health.SERVICE_NAME, *(each.full_name for each in handlers.services)]
         self._authentication = [AUTHENTICATION] if handlers.requires_authentication else []
         self.is_serving = False
@@ -42,14 +43,37 @@ class Introspection:
             await self._health.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 
 
+class _CountedHealth(health.aio.HealthServicer):
+    """Health whose checks are counted like the calls of the services."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._metrics = GRPC_METRICS.of(UNARY, health.SERVICE_NAME, "Check")
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - the contract's name
+        """Answer with the health of a service."""
+        began = self._metrics.begin()
+        outcome = NOT_FOUND  # aborts the call
+        try:
+            answer = await super().Check(request, context)
+            outcome = OK
+        finally:
+            self._metrics.end(began, outcome)
+        return answer
+
+
 class _UnknownMethod(grpc.GenericRpcHandler):
     """Fails calls of methods that no service has, with ErrorInfo as in every other error."""
+
+    def __init__(self) -> None:
+        self._metrics = GRPC_METRICS.of(UNARY, "other", "other")
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Return a handler that fails the call."""
         error = MethodNotFoundError(f"there is no method {handler_call_details.method}")
 
         async def handle(_request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+            self._metrics.end(self._metrics.begin(), UNIMPLEMENTED)
             await context.abort_with_status(rpc_status.to_status(to_status(error)))
             raise AssertionError
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -25,6 +26,7 @@ from core.auth.addresses import peer_address
 from core.auth.call_context import UNKNOWN_CALLER, Metadata
 from core.errors import FanfareError
 from core.rpc import server_options
+from core.rpc.call_metrics import CANCELLED, DEADLINE_EXCEEDED, GRPC_METRICS, OK
 from core.rpc.error_status import to_status
 from core.rpc.handlers import Handlers
 from core.rpc.introspection import Introspection
@@ -57,6 +59,7 @@ class NativeTransport:
         methods = [method for service in handlers.services for method in service.methods]
         self._paths = [f"/{each.containing_service.full_name}/{each.name}" for each in methods]
         self._handlers = [handlers.of(each) for each in methods]
+        self._metrics = [GRPC_METRICS.of_method(each) for each in methods]
         self._introspection = introspection
         self._shared = shared
         self._port = 0
@@ -112,46 +115,57 @@ class NativeTransport:
         """Start a task for each call, and cancel those whose client or deadline has ended."""
         for kind, call_id, method, request, _, details in events:
             if kind == EVENT_CALL:
-                metadata, peer, _ = details
-                call = _Call(metadata, peer)
+                metadata, peer, seconds_left = details
+                call = _Call(metadata, peer, seconds_left)
                 task = asyncio.create_task(self._answer(call_id, method, request, call))
                 self._tasks[call_id] = task
             elif call_id in self._tasks:
                 self._tasks[call_id].cancel()
 
     async def _answer(self, call_id: int, method: int, request: bytes, call: _Call) -> None:
+        metrics = self._metrics[method]
+        began = metrics.begin()
+        outcome = OK
         try:
             self._calls.enter_grpc(call)
             answer = await self._handlers[method].answer_bytes(request, call)
         except FanfareError as error:
             status = to_status(error)
+            outcome = status.code
             details = [(_DETAILS_KEY, status.SerializeToString())]
             self._front.fail(call_id, status.code, status.message, details)
         except asyncio.CancelledError:
+            outcome = DEADLINE_EXCEEDED if call.is_late(perf_counter() - began) else CANCELLED
             # This does nothing if the client or the deadline has ended the call.
             self._front.fail(call_id, grpc.StatusCode.CANCELLED.value[0], "cancelled")
             raise
         else:
             self._front.respond(call_id, answer)
         finally:
+            metrics.end(began, outcome)
             del self._tasks[call_id]
 
 
 class _Call:
     """A call as the authorizer and the method see it."""
 
-    __slots__ = ("_peer", "caller", "metadata")
+    __slots__ = ("_peer", "_seconds_left", "caller", "metadata")
 
     # TLS is off.
     certificate_names: Sequence[str] = ()
 
-    def __init__(self, metadata: Metadata, peer: str) -> None:
+    def __init__(self, metadata: Metadata, peer: str, seconds_left: float | None) -> None:
         self.metadata = metadata
         self._peer = peer
+        self._seconds_left = seconds_left
         self.caller = UNKNOWN_CALLER
 
     def peer(self) -> str:
         return self._peer
+
+    def is_late(self, seconds: float) -> bool:
+        """Return whether the deadline is over when the call has taken so many seconds."""
+        return self._seconds_left is not None and seconds >= self._seconds_left
 
     @property
     def address(self) -> str:

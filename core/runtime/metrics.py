@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, disable_created_metrics
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
@@ -31,6 +31,9 @@ LOG = logging.getLogger(__name__)
 REPORT_SECONDS = 1.0
 # The upper bounds of all histograms of times, in seconds.
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+# Otherwise each counter has a second series, with the time when it was created.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metric(StrEnum):

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import uvloop
 
+from core.runtime.build_info import export_build_info
 from core.runtime.environment import ignore_foreign_variables
 from core.runtime.logs import start_log
 from core.runtime.metrics import report
@@ -58,6 +59,7 @@ def run(serve: Serve, child: int = 0) -> None:
     ignored = ignore_foreign_variables()
     with start_errors():
         settings = with_metrics_port_of(load_settings(), child)
+        export_build_info(settings.revision)
         start_log(settings.log_level)
         if ignored:
             LOG.warning(

@@ -41,6 +41,12 @@ class Watchdog:
         error = self._error
         if error and now - self._worked_at >= FAILING_SECONDS:
             return error
-        if now - self._seen_at >= STUCK_SECONDS:
-            return f"a step has been under way for {now - self._seen_at:.0f} s"
-        return None
+        return self.stuck()
+
+    def stuck(self, seconds: float = STUCK_SECONDS) -> str | None:
+        """Return that there was no sign of life for so long, or None if there was one.
+
+        A thread that fails again and again gives signs of life. One that has ended gives none.
+        """
+        silent = self._clock() - self._seen_at
+        return f"a step has been under way for {silent:.0f} s" if silent >= seconds else None

@@ -24,6 +24,7 @@ from core.errors import DatabaseUnavailableError
 from core.runtime.callers import CALLER
 from core.settings import DEFAULT_SILENCE_SECONDS
 from core.storage.queries import load_queries
+from core.storage.reachability import Reachability
 from core.storage.shares import Cost, Shares
 
 LOG = logging.getLogger(__name__)
@@ -223,6 +224,7 @@ class Database:
         self._replaced_at = 0.0
         self._schema_noted_at = -SCHEMA_LOG_SECONDS
         self._shares = Shares(max_size, MAX_WAITING)
+        self._reachability = Reachability()
         self._pool = AsyncConnectionPool(
             dsn,
             connection_class=Connection,
@@ -260,6 +262,14 @@ class Database:
         """Close the connections; those in use are closed when they are given back."""
         await self._pool.close()
 
+    def trouble(self) -> str | None:
+        """Return why no caller gets a connection, or None if one could, or could until just now.
+
+        It is known from the callers, so somebody has to ask for a connection now and then.
+        """
+        reason = self._reachability.trouble()
+        return reason and f"Postgres {reason}"
+
     @asynccontextmanager
     async def connection(self, cost: Cost = Cost.CHEAP) -> AsyncIterator[Connection]:
         """Lend a connection in autocommit mode, in fair turns to all callers who wait for one.
@@ -278,6 +288,7 @@ class Database:
             async with self._pool.connection() as connection:
                 try:
                     yield connection
+                    self._reachability.answered()
                 finally:
                     # psycopg also closes the connection when the caller was cancelled, and
                     # Postgres does not confirm that it has cancelled the statement.
@@ -287,13 +298,16 @@ class Database:
             # There are as many connections as shares, so the pool has none because it cannot
             # connect. Those who wait for a share would only find that out one after another.
             self._shares.refuse_waiting(DatabaseUnavailableError)
+            self._reachability.failed()
             raise DatabaseUnavailableError from error
         except PoolClosed as error:
             raise DatabaseUnavailableError from error
         except psycopg.OperationalError as error:
+            self._reachability.failed()
             raise DatabaseUnavailableError from error
         except (UndefinedTable, UndefinedColumn, UndefinedFunction) as error:
             self._note_wrong_schema(error)
+            self._reachability.failed()
             raise DatabaseUnavailableError from error
         finally:
             self._shares.release(cost)

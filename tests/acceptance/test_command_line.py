@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.command_line import PORTS
+from helpers.command_line import free_settings
 from helpers.fanfare import Fanfare
+from helpers.prometheus import scrape
 from helpers.waiting import wait_until
 
 from core.rpc.health_probe import rest_serves
 from core.settings import PREFIX
-from embedded.stack import default_parts_dir, free_ports
+from embedded.stack import default_parts_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +64,7 @@ def test_up_serves_until_it_is_told_to_stop(
         "redis_url": fanfare.settings.redis_address(),
         "kafka_bootstrap_servers": fanfare.settings.kafka_address(),
     }
-    ports = dict(zip(PORTS, (str(port) for port in free_ports(len(PORTS))), strict=True))
+    ports = free_settings()
     server = {"grpc_server": "grpcio"} if options else {}  # native has no TLS
     log = tmp_path / "up.log"
     with log.open("w") as output:
@@ -85,6 +86,9 @@ def test_up_serves_until_it_is_told_to_stop(
             tls_dir = Path(authority[1]).parent if authority else None
             assert (url[1] == "https") == (tls_dir is not None) == bool(options), told
             assert rest_serves(url[2], tls_dir)
+            worker = re.search(r"Metrics .*worker (127\.0\.0\.1:\d+)", told)
+            assert worker is not None, told
+            assert scrape(worker[1], tls_dir)
             # All addresses, keys and certificates come from the record in the state folder.
             assert f"export FANFARE_STATE_DIR={tmp_path / 'state'}" in told
             status = subprocess.run(
@@ -129,7 +133,7 @@ def test_up_restarts_what_dies_and_gives_up_with_status_1(
         "postgres_dsn": fanfare.settings.primary_dsn(),
         "redis_url": fanfare.settings.redis_address(),
         "kafka_bootstrap_servers": fanfare.settings.kafka_address(),
-    } | dict(zip(PORTS, (str(port) for port in free_ports(len(PORTS))), strict=True))
+    } | free_settings()
     log = tmp_path / "up.log"
     code = (
         "import sys; from cli import main; from embedded import supervisor\n"

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from helpers.command_line import PORTS
+from helpers.command_line import free_settings
 from helpers.fanfare import Fanfare
 from helpers.waiting import wait_until
 from psycopg import pq
 
 from core.rpc.tls import open_url
 from core.settings import PREFIX
-from embedded.stack import default_parts_dir, free_ports
+from embedded.stack import default_parts_dir
 
 TEXT = "東京タワー 🗼"
 
@@ -181,7 +181,7 @@ def _given(fanfare: Fanfare, state_dir: Path) -> dict[str, str]:
         "postgres_dsn": settings.primary_dsn(),
         "redis_url": settings.redis_address(),
         "kafka_bootstrap_servers": settings.kafka_address(),
-        **dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True)),
+        **free_settings(),
     }
     return dict(os.environ) | {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
 

@@ -6,10 +6,17 @@ import os
 import subprocess
 
 from core.settings import PREFIX, Settings
+from embedded.ports import free_port_with, free_ports
 
 # The settings that say where Fanfare's own processes listen.
 PORTS = ("write_port", "read_port", "worker_port", "rest_write_port", "rest_read_port")
 _TIMEOUT_SECONDS = 240
+
+
+def free_settings() -> dict[str, str]:
+    """Return free ports for the processes of a system, by the names of their settings."""
+    ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
+    return ports | {"metrics_port": str(free_port_with(range(3)))}
 
 
 class CommandLine:
@@ -23,7 +30,7 @@ class CommandLine:
     ) -> subprocess.CompletedProcess[str]:
         """Run `fanfare` with these arguments; return its exit status and output."""
         settings = self._settings
-        names = {name: str(getattr(settings, name)) for name in PORTS} | {
+        names = {name: str(getattr(settings, name)) for name in (*PORTS, "metrics_port")} | {
             "postgres_dsn": settings.primary_dsn(),
             "postgres_replica_dsn": settings.replica_dsn(),
             "redis_url": settings.redis_address(),

@@ -59,3 +59,17 @@ def test_signs_of_life_do_not_hide_that_a_step_keeps_failing() -> None:
     clock.now += FAILING_SECONDS
     watchdog.alive()
     assert watchdog.trouble() == "refused"
+
+
+def test_a_thread_that_fails_is_not_stuck() -> None:
+    """A restart would not help it; one that gives no sign of life needs one."""
+    clock = _Clock()
+    watchdog = Watchdog(clock)
+    for _ in range(10):
+        clock.now += STUCK_SECONDS - 1
+        watchdog.failed("refused")
+    assert watchdog.trouble() == "refused"
+    assert watchdog.stuck() is None
+    clock.now += STUCK_SECONDS
+    assert watchdog.stuck(STUCK_SECONDS + 1) is None
+    assert watchdog.stuck() == "a step has been under way for 30 s"

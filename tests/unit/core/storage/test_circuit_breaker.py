@@ -94,3 +94,16 @@ def test_late_failures_change_nothing() -> None:
     assert test.reported == ["third"]
     test.now += OPEN_SECONDS / 2
     assert not test.breaker.is_open
+
+
+def test_it_is_failing_until_a_call_succeeds() -> None:
+    """Not only while it is open: nobody may call for a while after that."""
+    test = Breaker()
+    test.fail("first", "second")
+    assert not test.breaker.is_failing
+    test.fail("third")
+    test.now += OPEN_SECONDS
+    assert not test.breaker.is_open
+    assert test.breaker.is_failing
+    test.breaker.record_success()
+    assert not test.breaker.is_failing
