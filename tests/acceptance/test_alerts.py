@@ -302,14 +302,13 @@ def test_what_waits_or_is_unsafe_is_noticed(own: Alerted) -> None:
             stack.enter_context(spoil(own))
         own.tweets(bob, 20)
         # The lag of the replica is that of the relay's heartbeats, so the relay must still work.
-        alerting.wait_fired("FanfareNotReady", "FanfareReplicaBehind")
+        alerting.wait_fired("FanfareRedisEvictions", "FanfareNotReady", "FanfareReplicaBehind")
         stack.enter_context(_no_records_to_kafka(own))
         own.tweet(bob)
         alerting.wait_fired(
             "FanfareLag",
             "FanfareUnsafeSetting",
             "FanfareBackupOld",
-            "FanfareRedisEvictions",
             "FanfareDeadLetters",
             "FanfareOutboxStuck",
         )
