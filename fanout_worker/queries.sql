@@ -28,7 +28,7 @@ SET LOCAL statement_timeout = '2s'
 SELECT valid_history()
 
 -- name: author_timeline
-SELECT id, user_id, content, version FROM tweets
+SELECT id, user_id, content, version, 0 AS follow_seq FROM tweets
 WHERE user_id = %(reader)s AND id >= %(floor)s
 ORDER BY id DESC LIMIT %(limit)s
 

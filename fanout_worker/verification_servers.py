@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -160,11 +160,6 @@ class PostgresVerificationStore:
         async with self._transaction() as connection:
             return not await _values(connection, "still_unsent", ids=list(events))
 
-    async def existing(self, ids: Sequence[int]) -> Collection[int]:
-        """Return those of the ids that tweets have now."""
-        async with self._transaction() as connection:
-            return await _values(connection, "existing_tweets", ids=list(ids))
-
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection whose statements all see one snapshot."""
@@ -191,6 +186,8 @@ class KafkaVerificationTopic:
         partitions = [Partition(number) for number in range(PARTITIONS)]
         topic_id = self._inspector.topic_id()
         ranges = self._inspector.offset_ranges(partitions)
+        if self._inspector.topic_id() != topic_id:
+            raise NotVerifiableError("the topic was recreated")
         return topic_id, {partition: end for partition, (_, end) in ranges.items()}
 
 

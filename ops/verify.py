@@ -145,7 +145,7 @@ def compare_timelines(
             with connect(settings.primary_dsn()) as connection:
                 whole = {"reader": reader, "floor": 0, "limit": None}
                 rows = connection.execute(ORACLE_TIMELINE, whole)
-                expected = [Row(id_, author, content) for id_, author, content, _ in rows]
+                expected = [Row(id_, author, content) for id_, author, content, *_ in rows]
             return reader, len(pages), len(read), describe_difference(read, expected)
 
         results = pool.map(compare_one, readers)

@@ -12,7 +12,7 @@ END FROM relay_state
 -- name: oracle_timeline
 -- The definition of a home timeline, which every page served must agree with; here down to an id,
 -- and at most a number of tweets, or all if the limit is null.
-SELECT tweets.id, tweets.user_id, tweets.content, tweets.version
+SELECT tweets.id, tweets.user_id, tweets.content, tweets.version, follows.seq AS follow_seq
 FROM follows JOIN tweets ON tweets.user_id = follows.followed_id
 WHERE follows.follower_id = %(reader)s AND tweets.id >= %(floor)s
 ORDER BY tweets.id DESC LIMIT %(limit)s

@@ -105,12 +105,12 @@ def check_absence(world: World) -> Steps[None]:
     incarnation, restored = world.redis.incarnation, world.kafka.restored
     postgres, replica = world.postgres, world.replica
     history, begun = postgres.valid_history(), postgres.lsn
-    promised = _is_paged(world, history)
+    promised = is_paged(world, history)
     ids = [*sorted(postgres.now.tweets)[-3:], NO_TWEET]
     found = yield from tweets_by_id(world, ids)
     if (incarnation, restored) != (world.redis.incarnation, world.kafka.restored):
         return
-    if not promised or not _is_paged(world, history):
+    if not promised or not is_paged(world, history):
         return
     if (postgres, replica) != (world.postgres, world.replica):
         return
@@ -135,11 +135,11 @@ def check_pagination(world: World, viewer: int) -> Steps[None]:
     history = postgres.valid_history()
     begun = replica.replayed
     settled = _settled(world, viewer)
-    promised = _is_paged(world, history)
+    promised = is_paged(world, history)
     tweets = yield from read_all(world, viewer, world.rng.randint(1, 4))
     if (incarnation, restored) != (world.redis.incarnation, world.kafka.restored):
         return
-    if not promised or not _is_paged(world, history):
+    if not promised or not is_paged(world, history):
         return
     if (postgres, replica) != (world.postgres, world.replica):
         return
@@ -153,7 +153,8 @@ def check_pagination(world: World, viewer: int) -> Steps[None]:
         raise ViolationError(f"pages: u{viewer} reads {ids} without {sorted(lacking)}")
 
 
-def _is_paged(world: World, history: str | None) -> bool:
+def is_paged(world: World, history: str | None) -> bool:
+    """Return whether all actors know this history, and pages are checked in it."""
     return (
         history is not None
         and history == world.known == world.postgres.valid_history()

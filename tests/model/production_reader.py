@@ -86,7 +86,7 @@ def tweets_by_id(world: World, ids: Sequence[int]) -> Steps[dict[int, Tweet]]:
     world.figures["tweets by id of the production code"] += 1
     while True:
         try:
-            found = yield from _drive(_tweets(world).tweets(ids))
+            found = yield from drive(_tweets(world).tweets(ids))
         except DatabaseUnavailableError:
             yield
         else:
@@ -110,7 +110,7 @@ def _page(
     top = pages.FROM_THE_TOP if before == FROM_THE_TOP else before
     read = _home_timelines(world).page(viewer, top, 0, limit, freshness)
     try:
-        found: TweetPage = yield from _drive(read)
+        found: TweetPage = yield from drive(read)
     except UserNotFoundError:
         return []
     return [tweet_in(message[1:]) for message in found.tweets]
@@ -122,7 +122,7 @@ async def _awaited(steps: Steps[None]) -> None:
         await others_run()
 
 
-def _drive(coroutine: Awaitable[T]) -> Steps[T]:
+def drive(coroutine: Awaitable[T]) -> Steps[T]:
     """Run a coroutine, and yield wherever one of the servers ends an atomic step."""
     running = cast("Coroutine[None, None, T]", coroutine)
     while True:
@@ -163,7 +163,7 @@ class _Process:
         self.history: str | None = None
         for (history, tweet_id), entry in world.local_cache.entries.items():
             if history == world.known:
-                self.tweets.remember([tweet_id], [_value(entry)])
+                self.tweets.remember([tweet_id], [value_of(entry)])
 
     def enter(self, history: str | None) -> None:
         """Read the keys of another history from now on, as CacheConnection.enter() does."""
@@ -175,7 +175,7 @@ class _Process:
         """Take what the process has just parsed."""
         match message:
             case Answer() if message.history == self.history:
-                values = [_value(entry) for entry in message.entries.values()]
+                values = [value_of(entry) for entry in message.entries.values()]
                 self.tweets.remember(list(message.entries), values)
             case Changed(None):
                 self.timelines.forget(None)
@@ -348,7 +348,7 @@ class _TweetCache(_Cache):
 
     async def read(self, ids: Sequence[int]) -> Sequence[bytes | None]:
         answer = await self.ask(self.space.read_tracked, ids)
-        return [_value(answer.entries[id_]) for id_ in ids]
+        return [value_of(answer.entries[id_]) for id_ in ids]
 
     async def take_fill_leases(self, ids: Sequence[int], fill_lease: str) -> Leased[int]:
         space = self.space
@@ -375,7 +375,8 @@ def _key(list_: TimelineList) -> ListKey:
     return ListKey(list_.kind.value, list_.user_id)
 
 
-def _value(entry: CachedTweet | None) -> bytes | None:
+def value_of(entry: CachedTweet | None) -> bytes | None:
+    """Return an entry of the tweet cache as Redis stores it."""
     match entry:
         case Tweet():
             return tweet_cache.encode_entry(entry.version, message_of(entry))

@@ -193,6 +193,8 @@ class Space:
         self.tweet_cache: dict[int, CachedTweet] = {}
         self.writes: dict[CheckpointKey, int] = {}
         """How often each checkpoint was written, as WATCH sees it."""
+        self.changes: dict[ListKey, int] = {}
+        """How often each list was changed, as WATCH sees it."""
         self._redis = redis
         self._history = history
 
@@ -200,6 +202,8 @@ class Space:
         """Lose all keys."""
         for key in list(self.checkpoints):
             self.remove_checkpoint(key)
+        for list_ in self.lists:
+            self.changes[list_] = self.changes.get(list_, 0) + 1
         self.lists.clear()
         self.tweet_cache.clear()
 
@@ -255,6 +259,7 @@ class Space:
 
     def change_list(self, key: ListKey) -> None:
         """Report that a list has changed, as every command does that changes it or its TTL."""
+        self.changes[key] = self.changes.get(key, 0) + 1
         self._redis.report_change((self._history, key))
 
     def read_head(self, key: ListKey, length: int) -> Head:
