@@ -9,6 +9,7 @@ from bench import (
     auth,
     celebrity,
     cold,
+    counting,
     create,
     degradation,
     fanout,
@@ -47,7 +48,7 @@ STARTING_SECONDS = 14
 
 _ALL = (
     Benchmark(
-        "read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, (110, 14), ("ghz",)
+        "read", "GetHomeTimeline, 20 tweets, warm, all readers", read.read, (110, 12), ("ghz",)
     ),
     Benchmark(
         "read-throughput",
@@ -67,6 +68,13 @@ _ALL = (
         "read-auth", "GetHomeTimeline, warm, with access tokens", auth.read_auth, (65, 8), ("ghz",)
     ),
     Benchmark(
+        "read-metrics",
+        "GetHomeTimeline, warm, with metrics",
+        counting.read_metrics,
+        (45, 4),
+        ("ghz",),
+    ),
+    Benchmark(
         "rest-read",
         "GET /timeline/{id}?limit=20, warm",
         rest.rest_read,
@@ -81,14 +89,14 @@ _ALL = (
         "create-batch",
         "BatchCreateTweets, all else running",
         create.create_batch,
-        (90, 9),
+        (90, 8),
         ("ghz",),
     ),
     Benchmark(
         "rest-create", "POST /tweets, all else running", rest.rest_create, (90, 10), ("ghz", "wrk")
     ),
     Benchmark("relay", "The relay publishes a full outbox to Kafka", relay.relay, (45, 6)),
-    Benchmark("fanout", "The worker applies a backlog of tweets to Redis", fanout.fanout, (95, 11)),
+    Benchmark("fanout", "The worker applies a backlog of tweets to Redis", fanout.fanout, (95, 10)),
     Benchmark(
         "fanout-stale",
         "The worker applies a backlog of ten minutes",

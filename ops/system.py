@@ -287,6 +287,9 @@ class System:
         processes: int,
         auth_keys: Path | None = None,
         grpc_server: GrpcServerKind | None = None,
+        *,
+        module: str = "read_service",
+        metrics_port: int = 0,
     ) -> tuple[ServerProcess, str]:
         """Start a second read service, which the caller stops; return it and its target.
 
@@ -295,6 +298,8 @@ class System:
             auth_keys: the folder of the keys, to require access tokens; None for the system's own
                 setting.
             grpc_server: its gRPC server; None for the system's own setting.
+            module: what it runs.
+            metrics_port: the first of its metrics ports; 0 if it has no metrics.
         """
         (port,) = free_ports(1)
         target = f"127.0.0.1:{port}"
@@ -304,11 +309,12 @@ class System:
         service = self._process(
             # Different names, because all kinds may run at the same time, and the log and the lock
             # are named after the process.
-            "asking-read" if auth_keys else f"{grpc_server or 'second'}-read",
-            "read_service",
+            "asking-read" if auth_keys else f"{grpc_server or 'second'}-{module}",
+            module,
             self._serving(target),
             read_port=str(port),
             rest_read_port="0",
+            metrics_port=str(metrics_port),
             read_processes=str(processes),
             **own,
         )
