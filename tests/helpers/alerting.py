@@ -90,9 +90,19 @@ class Alerting:
             self.fired |= set(names) - missing
             assert not missing, f"these alerts do not fire: {sorted(missing)}"
 
-    def wait_quiet(self, *names: str) -> None:
-        """Wait until none of these alerts fires."""
-        wait_until(lambda: not set(names) & set(self.firing()), f"{names} have ended")
+    def wait_quiet(self, *ignored: str) -> None:
+        """Wait until no alert fires, except those ignored."""
+        left: set[str] = set()
+
+        def is_quiet() -> bool:
+            left.clear()
+            left.update(set(self.firing()) - set(ignored))
+            return not left
+
+        try:
+            wait_until(is_quiet, "no alert fires")
+        finally:
+            assert not left, f"these alerts still fire: {sorted(left)}"
 
     def _ask(self, what: str, **arguments: str) -> dict[str, Any]:
         url = f"http://{self._address}/api/v1/{what}?{urlencode(arguments)}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+COLUMNS = 5
 PROCESSES = ("write", "read", "worker")
 
 
@@ -29,8 +30,10 @@ def documented_metrics() -> list[DocumentedMetric]:
     """Return the rows of the table."""
     found = []
     for line in _PAGE.read_text().splitlines():
-        if line.startswith("| `fanfare_"):
-            name, labels, unit, processes, *_ = (cell.strip() for cell in line.split("|")[1:])
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        # Another table has a few of them, with fewer columns.
+        if line.startswith("| `fanfare_") and len(cells) == COLUMNS:
+            name, labels, unit, processes, _ = cells
             found.append(
                 DocumentedMetric(
                     name.strip("`"),

@@ -30,7 +30,8 @@ def _name(call: ast.Call) -> Iterator[str]:
         name = argument.value if isinstance(argument, ast.Constant) else None
         if isinstance(name, str) and name.startswith("fanfare_"):
             is_counter = bool(kinds & COUNTERS) or name == "fanfare_events"
-            yield f"{name}_total" if is_counter else name
+            suffix = "_total" if is_counter else "_info" if "Info" in kinds else ""
+            yield f"{name}{suffix}"
 
 
 def test_the_table_lists_every_metric() -> None:
