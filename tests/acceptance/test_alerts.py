@@ -36,6 +36,7 @@ import ops.certificates
 from core.feed.sharding import Partition
 from core.feed.timeline_lists import home_list
 from core.runtime.metrics import Metric
+from core.runtime.metrics_ports import Program
 from core.storage.backups import COMPLETE
 from core.storage.kafka import dead_letter_topic, producer_settings
 from embedded.ports import free_ports
@@ -105,7 +106,7 @@ def _small_disk(folder: Path) -> Iterator[Path | None]:
 
 @dataclass(frozen=True)
 class Second:
-    """A second write service, which has a certificate and a disk of its own."""
+    """A second read service, which has a certificate and a disk of its own."""
 
     alerting: Alerting
     """The Prometheus that scrapes it, and nothing else."""
@@ -117,27 +118,27 @@ class Second:
 
 @pytest.fixture(scope="module")
 def second(own: Alerted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Second]:
-    """Return a write service whose certificate expires soon, and whose disk is full."""
+    """Return a read service whose certificate expires soon, and whose disk is full."""
     folder = tmp_path_factory.mktemp("second")
     tls = folder / "tls"
     authority = Authority()
-    write_port, metrics_port, port = free_ports(3)
+    read_port, metrics_port, port = free_ports(3)
     with _small_disk(folder / "disk") as disk, pytest.MonkeyPatch.context() as patch:
         with patch.context() as short:
             short.setattr(ops.certificates, "VALIDITY", timedelta(days=10))
             authority.issue(tls, "fanfare")
         patch.setattr(embedded.prometheus, "SCRAPE_SECONDS", SCRAPE_SECONDS)
         rules = write_shortened_rules(folder / "rules")
-        targets = {"write": [f"127.0.0.1:{metrics_port}"]}
+        targets = {"read": [f"127.0.0.1:{metrics_port}"]}
         prometheus = prepare_prometheus(folder / "prometheus", port, targets, rules, tls)
         service = own.system._process(
-            "tls-write",
-            "write_service",
+            "tls-read",
+            "read_service",
             lambda: True,
             tls_dir=str(tls),
-            write_port=str(write_port),
-            rest_write_port="0",
-            metrics_port=str(metrics_port),
+            read_port=str(read_port),
+            rest_read_port="0",
+            metrics_port=str(metrics_port - Program.READ),
             **({"state_dir": str(disk)} if disk else {}),
         )
         service.start()
@@ -276,16 +277,7 @@ def test_nothing_fires_while_all_is_well(own: Alerted) -> None:
     own.alerting.wait_quiet()
 
 
-def test_what_ends_soon_is_noticed(second: Second) -> None:
-    """A certificate that expires, and a disk that is full; both are looked at once a minute."""
-    second.alerting.wait_fired("FanfareCertificateExpires")
-    second.authority.issue(second.tls, "fanfare")
-    if second.disk is None:
-        pytest.skip("this machine cannot mount a small file system")
-    second.alerting.wait_fired("FanfareDiskFull")
-    subprocess.run(["mount", "-o", f"remount,size={ENOUGH_BYTES}", second.disk], check=True)
-
-
+@pytest.mark.usefixtures("second")
 def test_what_waits_or_is_unsafe_is_noticed(own: Alerted) -> None:
     """Many symptoms at once, because some need half a minute.
 
@@ -316,6 +308,16 @@ def test_what_waits_or_is_unsafe_is_noticed(own: Alerted) -> None:
     own.wait_exact(alice)
     # The events that waited have been applied late.
     alerting.wait_fired("FanfareFreshnessBurnFast", "FanfareFreshnessBurnSlow")
+
+
+def test_what_ends_soon_is_noticed(second: Second) -> None:
+    """A certificate that expires, and a disk that is full, since before the test above."""
+    second.alerting.wait_fired("FanfareCertificateExpires")
+    second.authority.issue(second.tls, "fanfare")
+    if second.disk is None:
+        pytest.skip("this machine cannot mount a small file system")
+    second.alerting.wait_fired("FanfareDiskFull")
+    subprocess.run(["mount", "-o", f"remount,size={ENOUGH_BYTES}", second.disk], check=True)
 
 
 def test_a_process_that_is_gone_is_noticed(own: Alerted) -> None:
@@ -383,5 +385,5 @@ def test_every_alert_has_fired_and_ended(own: Alerted, second: Second) -> None:
     fired = own.alerting.fired | second.alerting.fired
     assert set(alerts()) - fired <= (set() if second.disk else {"FanfareDiskFull"})
     own.alerting.wait_quiet()
-    # It scrapes nothing but a write service that does not lead.
+    # It scrapes nothing but a read service.
     second.alerting.wait_quiet(*alerts().keys() - {"FanfareCertificateExpires", "FanfareDiskFull"})
