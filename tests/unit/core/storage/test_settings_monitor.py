@@ -106,3 +106,22 @@ async def test_a_server_that_never_answers_does_not_delay_the_start(
         while checks.trouble() is None:
             await asyncio.to_thread(lambda: None)
         await checks.stop()
+
+
+async def test_each_rule_about_a_process_servers_is_broken_or_not() -> None:
+    """A note breaks no rule, and the rules of other servers are left out."""
+    note = Finding(Severity.NOTE, Rule.REDIS_APPEND_ONLY, "it may be slow: look at it")
+    away = _Server(answers=False)
+    checks = SettingsMonitor({"Redis": _Server(note), "Postgres": _Server(WARNING, ERROR)})
+    assert not checks.answers("Redis")
+    await checks.start(refuse=False)
+    broken = checks.broken_rules()
+    assert {rule for rule, is_broken in broken.items() if is_broken} == {ERROR.rule, WARNING.rule}
+    assert {rule.partition("_")[0] for rule in broken} == {"redis", "postgres"}
+    assert checks.answers("Redis")
+    await checks.stop()
+    checks = SettingsMonitor({"Kafka": away})
+    await checks.start()
+    assert not checks.answers("Kafka")
+    assert not any(checks.broken_rules().values())
+    await checks.stop()
