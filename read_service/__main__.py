@@ -54,9 +54,6 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         checks = SettingsMonitor({"Redis": redis_settings})
         stack.push_async_callback(checks.stop)
         primary, replica = _build_databases(settings, stack)
-        pools = {"primary": primary}
-        if replica is not primary:
-            pools["replica"] = replica
         length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
         local = LocalTweetCache(MAX_TWEETS)
         timelines = LocalTimelines(local, MAX_BYTES)
@@ -107,7 +104,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         # Unsafe settings of Redis are only logged, because Postgres can answer every read.
         await checks.start(refuse=False)
         await primary.open()
+        pools = {"primary": primary}
         if replica is not primary:
+            pools["replica"] = replica
             await replica.open()
         own = [
             *postgres_metrics(pools),

@@ -43,10 +43,7 @@ class CircuitBreaker:
 
     @property
     def is_failing(self) -> bool:
-        """Whether calls have failed so often that the breaker opened, and none has succeeded since.
-
-        Unlike is_open, this stays True while single calls go through, and fail.
-        """
+        """Whether the last calls failed, so that the breaker is open or was until just now."""
         return self._failures >= self._failure_threshold
 
     def record_success(self) -> None:

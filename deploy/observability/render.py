@@ -12,6 +12,7 @@ import json
 import math
 import re
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +24,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, PercentFormatter
+from PIL import Image
 
 from core.rpc.tls import open_url
 
@@ -32,6 +34,7 @@ POINTS = 150
 # Grafana chooses it by the scrape interval and the width of the panel.
 RATE_INTERVAL = "20s"
 LEGEND_LINES = 8
+COLORS = 48
 UNITS = {"s": "s", "bytes": "B", "Bps": "B/s", "ops": "/s", "short": ""}
 
 
@@ -90,7 +93,10 @@ def draw(dashboard: dict[str, Any], address: str, begin: float, end: float, path
         axes.set_axis_off()
     figure.suptitle(f"{dashboard['title']} (minutes)", fontsize=11)
     figure.tight_layout()
-    figure.savefig(path, dpi=80, pil_kwargs={"optimize": True})
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=80)
+    # A third of the size.
+    Image.open(drawn).quantize(COLORS).save(path, optimize=True)
 
 
 def main() -> None:

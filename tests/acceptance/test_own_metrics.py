@@ -19,7 +19,7 @@ from core.runtime.metrics_ports import metrics_addresses
 from core.storage.kafka import producer_settings
 from ops.system import System
 
-# Where authentication or TLS is on; tests/acceptance/test_sessions.py has them.
+# Where authentication or TLS is on; tests/acceptance/test_secured_metrics.py has them.
 SECURED = {
     ("fanfare_redis_up", "write"),
     *(("fanfare_certificate_expiry_timestamp_seconds", p) for p in PROCESSES),

@@ -1,4 +1,4 @@
-"""The table of metrics in docs/operations.md."""
+"""The table of Fanfare's own metrics in docs/operations.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def documented_metrics() -> list[DocumentedMetric]:
     found = []
     for line in _PAGE.read_text().splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        # Another table has a few of them, with fewer columns.
+        # The table of all processes has fewer columns.
         if line.startswith("| `fanfare_") and len(cells) == COLUMNS:
             name, labels, unit, processes, _ = cells
             found.append(

@@ -10,8 +10,11 @@ from helpers.metrics_table import PROCESSES, documented_metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("core", "write_service", "read_service", "fanout_worker", "gateway")
-COUNTERS = {"Counter", "Tally", "CounterMetricFamily"}
-# The text before the table has these.
+# What the names of some kinds of metrics end with.
+ENDINGS = dict.fromkeys(("Counter", "Tally", "CounterMetricFamily", "_family"), "_total") | {
+    "Info": "_info"
+}
+# The table of all processes has these.
 ELSEWHERE = {"fanfare_events_total", "fanfare_build_info"}
 
 
@@ -29,9 +32,7 @@ def _name(call: ast.Call) -> Iterator[str]:
     for argument in call.args:
         name = argument.value if isinstance(argument, ast.Constant) else None
         if isinstance(name, str) and name.startswith("fanfare_"):
-            is_counter = bool(kinds & COUNTERS) or name == "fanfare_events"
-            suffix = "_total" if is_counter else "_info" if "Info" in kinds else ""
-            yield f"{name}{suffix}"
+            yield name + next((ENDINGS[kind] for kind in kinds & ENDINGS.keys()), "")
 
 
 def test_the_table_lists_every_metric() -> None:
