@@ -34,7 +34,7 @@ POINTS = 150
 # Grafana chooses it by the scrape interval and the width of the panel.
 RATE_INTERVAL = "20s"
 LEGEND_LINES = 8
-COLORS = 48
+COLORS = 128
 UNITS = {"s": "s", "bytes": "B", "Bps": "B/s", "ops": "/s", "short": ""}
 
 
@@ -95,7 +95,7 @@ def draw(dashboard: dict[str, Any], address: str, begin: float, end: float, path
     figure.tight_layout()
     drawn = BytesIO()
     figure.savefig(drawn, dpi=80)
-    # A third of the size.
+    # Half the size.
     Image.open(drawn).quantize(COLORS).save(path, optimize=True)
 
 

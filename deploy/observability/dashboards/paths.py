@@ -134,7 +134,6 @@ FAN_OUT = Dashboard(
                     "short",
                     {"authors": "sum(fanfare_authors_in_memory)"},
                 ),
-                postgres("fanfare-worker"),
             ],
         ),
         Row(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from helpers.known_metrics import series
+from helpers.metrics_table import documented_metrics
 from helpers.promql import Matcher, Names, Selector, names_in
 from helpers.rules import OBSERVABILITY, alerts, all_rules
 
@@ -18,6 +19,8 @@ from write_dashboards import DASHBOARDS, FOLDER, as_text
 
 KNOWN = series()
 SEVERITIES = {"page", "ticket"}
+# By the guide, for the metrics that not all processes have.
+PROCESSES_OF = {metric.name: metric.processes for metric in documented_metrics()}
 # The labels that a template in an annotation or a legend uses.
 LABEL_OF_ANNOTATION = re.compile(r"\$labels\.(\w+)")
 LABEL_OF_LEGEND = re.compile(r"\{\{(\w+)\}\}")
@@ -55,6 +58,10 @@ def _selector_faults(selector: Selector) -> Iterator[str]:
         yield f"{selector.metric} does not exist"
         return
     for matcher in selector.matchers:
+        if matcher.label == "job" and matcher.operator == "=":
+            process = matcher.value.removeprefix("fanfare-")
+            if process not in PROCESSES_OF.get(selector.metric, process):
+                yield f"{process} does not export {selector.metric}"
         if matcher.label not in labels:
             yield f"{selector.metric} has no label {matcher.label}"
             continue
@@ -93,6 +100,7 @@ def test_names_are_found() -> None:
         ('fanfare_events_total{event="seek_bak"}', "event of .* is never seek_bak"),
         ('up{job=~"fanfare-read|fanfare-wrote"}', "job of up is never fanfare-wrote"),
         ('grpc_server_handling_seconds_bucket{le="0.2"}', "le of .* is never 0"),
+        ('fanfare_postgres_waiting{job="fanfare-worker"}', "worker does not export"),
         ("sum by (shard) (fanfare_redis_up)", "no metric of the query has the label shard"),
     ],
 )
