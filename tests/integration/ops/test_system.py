@@ -10,7 +10,7 @@ import pytest
 
 from core.settings import Settings, SettingsError
 from embedded.errors import StackError
-from ops.system import System
+from ops.system import FIXED_METRICS_PORT, System
 
 
 def test_a_second_start_in_one_folder_is_not_told_to_stop_its_servers(tmp_path: Path) -> None:
@@ -33,6 +33,29 @@ def test_a_port_that_nobody_would_know_is_refused(tmp_path: Path, name: str) -> 
     # The refused start has released the folder.
     with (tmp_path / "state" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_metrics_port_that_another_process_has_is_refused(tmp_path: Path) -> None:
+    """Each process has one, counted from the setting, so a clash is not seen in the settings."""
+    settings = Settings(metrics_port=20_000, read_processes=2, rest_read_port=20_011)
+    system = System(tmp_path / "state", tmp_path, given=settings, fixed_ports=True)
+    clash = "FANFARE_REST_READ_PORT and FANFARE_METRICS_PORT of read process 2 are both 20011"
+    with pytest.raises(SettingsError, match=clash):
+        system.start()
+
+
+def test_metrics_have_the_usual_port_unless_another_is_set(tmp_path: Path) -> None:
+    """A 0 turns them off, on fixed and on free ports."""
+
+    def port(*, fixed_ports: bool, **given: int) -> int:
+        settings = Settings.model_validate(given)
+        system = System(tmp_path / "state", tmp_path, given=settings, fixed_ports=fixed_ports)
+        return system.settings.metrics_port
+
+    assert port(fixed_ports=True) == FIXED_METRICS_PORT
+    assert port(fixed_ports=True, metrics_port=20_000) == 20_000
+    assert port(fixed_ports=False) not in {0, FIXED_METRICS_PORT}
+    assert [port(fixed_ports=fixed, metrics_port=0) for fixed in (True, False)] == [0, 0]
 
 
 def test_the_native_grpc_server_is_refused_with_tls(
