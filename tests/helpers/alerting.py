@@ -17,8 +17,8 @@ from core.rpc.tls import open_url
 # Every time in the rules is divided by SPEED. Windows have at least so many seconds, because a rate
 # needs some scrapes, and at most so many, so that the windows of days end as well.
 SPEED = 60
-WINDOW_SECONDS = (4, 10)
-FOR_SECONDS = (1, 5)
+WINDOW_SECONDS = (4, 8)
+FOR_SECONDS = (1, 3)
 SCRAPE_SECONDS = 0.5
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _WINDOW = re.compile(r"\[(\d+)([smhd])\]")
