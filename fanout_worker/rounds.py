@@ -138,7 +138,7 @@ def _push_to_followers(
     """
     pages: list[Followers] = []
     packed_ids: list[PackedIds] = []
-    pairs = 0
+    pairs = deliveries = 0
     for author, ids in pushed.items():
         packed = PackedIds.of(ids)
         for page in followers[author]:
@@ -148,6 +148,7 @@ def _push_to_followers(
             pages.append(page)
             packed_ids.append(packed)
             pairs += page.size
-            DELIVERIES.inc(page.size * packed.number)
+            deliveries += page.size * packed.number
+    DELIVERIES.inc(deliveries)
     if pairs:
         yield push_to_followers(pages, packed_ids, keys)

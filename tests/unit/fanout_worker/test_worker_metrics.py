@@ -63,7 +63,10 @@ def test_the_lag_follows_the_worker(worker: FakeWorker, servers: FakeServers) ->
     assert worker.lag.events() == {0: 2, 3: 0}
     worker.drain()
     assert worker.lag.events() == {0: 0, 3: 0}
-    worker.assign(3)
+    worker.group.rebalance(3)
+    worker.step()  # polls, and learns that it has lost both
+    assert worker.lag.partitions == []
+    worker.step()
     assert worker.lag.partitions == [3]
 
 

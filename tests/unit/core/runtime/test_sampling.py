@@ -73,16 +73,17 @@ def test_samples_are_taken_in_another_thread() -> None:
 def test_a_look_up_that_hangs_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The context ends although the disk does not answer; the gauge is not known."""
     monkeypatch.setattr(module, "STOP_SECONDS", 0.01)
-    hanging, end = threading.Event(), threading.Event()
+    hanging, end, has_ended = threading.Event(), threading.Event(), threading.Event()
 
     def hang() -> int:
         hanging.set()
         end.wait(60)
+        has_ended.set()
         return 1
 
     sample = Sample("a", hang, 0.01)
     with sampling([sample]):
         assert hanging.wait(60)
         assert sample.latest is None
-    assert not end.is_set()
+    assert not has_ended.is_set()
     end.set()
