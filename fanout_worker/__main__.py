@@ -143,7 +143,6 @@ def _build_consumer(
         settings.timeline_ttl_seconds(),
     )
     letters = WaitingLetters(bootstrap_servers, topic)
-    stack.callback(letters.close)
     waiting = Sample("dead letters", letters.count, LETTERS_SECONDS)
     ends = Sample("ends", lambda: lag.observe(group.known_ends(lag.partitions)), LAG_SECONDS)
     metrics = worker_metrics(lag, followers.count_authors, lambda: waiting.latest)

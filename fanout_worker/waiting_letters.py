@@ -10,7 +10,11 @@ KAFKA_SECONDS = 5.0
 
 
 class WaitingLetters:
-    """Counts the dead letters that `fanfare dlq replay` has not sent again."""
+    """Counts the dead letters that `fanfare dlq replay` has not sent again.
+
+    Its connection is not closed when the process ends: another thread may just be waiting for
+    Kafka on it, and librdkafka does not expect a client to be closed in use.
+    """
 
     def __init__(self, bootstrap_servers: str, topic: str) -> None:
         """Connect when first asked; the dead-letter topic is named after this topic."""
@@ -18,12 +22,6 @@ class WaitingLetters:
         self._place = TopicPartition(dead_letter_topic(topic), 0)
         # It never subscribes, so it does not become a member of the group.
         self._consumer: Consumer | None = None
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
 
     def count(self) -> int:
         """Return how many there are.
@@ -40,7 +38,8 @@ class WaitingLetters:
             (committed,) = self._consumer.committed([self._place], timeout=KAFKA_SECONDS)
             low, high = self._consumer.get_watermark_offsets(self._place, timeout=KAFKA_SECONDS)
         except KafkaException:
-            self.close()
+            self._consumer.close()
+            self._consumer = None
             raise
         # Without a commit, the offset is negative.
         return max(0, int(high - max(low, committed.offset)))
