@@ -36,8 +36,8 @@ demo: $(BIN)/.run ## Show what Fanfare does, on a throw-away system; AUTH=on wit
 	@fanfare demo $(call switch,AUTH,--auth)
 
 .PHONY: up
-up: $(BIN)/.run ## Run everything until Ctrl-C; AUTH=on with authentication, PORTS=auto on free ports
-	@fanfare up $(call switch,AUTH,--auth) $(if $(PORTS),--ports "$(PORTS)")
+up: $(BIN)/.run ## Run everything until Ctrl-C; AUTH=on, PORTS=auto on free ports, METRICS=on with Prometheus
+	@fanfare up $(call switch,AUTH,--auth) $(call switch,METRICS,--prometheus) $(if $(PORTS),--ports "$(PORTS)")
 
 # Without the plugin of schemathesis, which only tests/fuzz needs, and whose import takes a second.
 .PHONY: unit
@@ -88,9 +88,10 @@ format: $(BIN)/.dev ## Format the code and the protos
 	@buf format --write protos
 
 .PHONY: gen
-gen: $(BIN)/.dev ## Generate gen/ and docs/openapi.yaml from protos/
+gen: $(BIN)/.dev ## Generate gen/ and docs/openapi.yaml from protos/, and Grafana's dashboards
 	@python protos/generate.py gen
 	@python protos/openapi.py docs/openapi.yaml
+	@python deploy/observability/write_dashboards.py
 
 .PHONY: lock
 lock: $(BIN)/.dev ## Pin the newest versions that pyproject.toml allows

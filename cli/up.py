@@ -23,7 +23,9 @@ from embedded.supervisor import Supervisor
 from ops.certificates import client_options
 from ops.demo import Demo
 from ops.demo_folder import demo_folder
-from ops.system import ServicePorts, System, fixed_metrics_port
+from ops.system import ROOT, ServicePorts, System, fixed_metrics_port
+
+RULES = ROOT / "deploy" / "observability" / "rules"
 
 
 @click.command()
@@ -32,13 +34,18 @@ from ops.system import ServicePorts, System, fixed_metrics_port
 )
 @click.option("--auth", is_flag=True, help="Require access tokens and TLS.")
 @click.option(
+    "--prometheus",
+    is_flag=True,
+    help="Run the Prometheus that is installed here too, with Fanfare's alerts.",
+)
+@click.option(
     "--ports",
     type=click.Choice(["fixed", "auto"]),
     default="fixed",
     show_default=True,
     help="Listen on the usual ports and those that are set, or on any free ones.",
 )
-def up(*, replica: bool, auth: bool, ports: str) -> None:
+def up(*, replica: bool, auth: bool, prometheus: bool, ports: str) -> None:
     """Run everything on this machine until Ctrl-C.
 
     Says where it listens, and keeps data and logs in the state folder. What dies is reported
@@ -54,11 +61,13 @@ def up(*, replica: bool, auth: bool, ports: str) -> None:
         progress=console.print,
         replica=replica,
         auth=auth,
+        prometheus_rules=RULES if prometheus else None,
     )
     interrupt_on_signals()
     try:
         with system:
-            console.print(_places(system.settings), markup=False, highlight=False, soft_wrap=True)
+            places = _places(system.settings, system.prometheus_address)
+            console.print(places, markup=False, highlight=False, soft_wrap=True)
             try:
                 Supervisor(system.servers, _reporter(console)).watch()
             finally:
@@ -104,7 +113,7 @@ def demo(*, auth: bool) -> None:
     console.print(_next(settings, tls_dir), markup=False, highlight=False, soft_wrap=True)
 
 
-def _places(settings: Settings) -> str:
+def _places(settings: Settings, prometheus_address: str | None) -> str:
     scheme, curl, grpcurl = client_options(settings.tls_dir)
     text = (
         f"\nFanfare is up. Commands: {_rest(scheme, settings, settings.rest_write_port)}gRPC "
@@ -118,6 +127,8 @@ def _places(settings: Settings) -> str:
     if addresses := metrics_addresses(settings):
         each = [f"{name} {', '.join(found)}" for name, found in addresses.items()]
         text += f"\nMetrics ({scheme}://.../metrics) and probes: {'; '.join(each)}."
+    if prometheus_address is not None:
+        text += f"\nPrometheus: http://{prometheus_address}, alerts: http://{prometheus_address}/alerts."
     if settings.auth_keys is not None:
         text += "\nPOST /sessions returns access tokens."
     if settings.state_dir != Settings.model_fields["state_dir"].default.resolve():

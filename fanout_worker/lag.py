@@ -42,6 +42,14 @@ class _PartitionLag:
         self.observed: deque[tuple[int, float]] = deque()
         """Ends that are not reached yet, and when each was first seen."""
 
+    def take_over(self, before: _PartitionLag) -> None:
+        """Continue with what was known before the worker resumed."""
+        self.end, self.observed = before.end, before.observed
+        if before.fetched:
+            oldest = before.fetched[0]
+            if not self.observed or oldest.committed_at < self.observed[0][1]:
+                self.observed.appendleft((oldest.end, oldest.committed_at))
+
     def apply(self, end: int) -> list[float]:
         """Note that the records below an offset are applied; return the commit times of batches."""
         self.applied = end
@@ -85,14 +93,16 @@ class Lag:
     def resume(self, offsets: Mapping[Partition, int]) -> None:
         """Note that exactly these partitions continue at these offsets.
 
-        What was observed of their ends before stays, because nothing was applied since.
+        What was observed of their ends before stays, because nothing was applied since. So does
+        the age of the oldest batch that was fetched: until it is fetched again, it is an end that
+        was observed when its first record was committed.
         """
         with self._lock:
             before, self._partitions = self._partitions, {}
             for partition, offset in offsets.items():
                 lag = self._partitions[partition] = _PartitionLag(offset)
                 if partition in before:
-                    lag.end, lag.observed = before[partition].end, before[partition].observed
+                    lag.take_over(before[partition])
                     lag.apply(offset)
 
     def revoke(self, partitions: Iterable[Partition]) -> None:

@@ -12,7 +12,7 @@ from typing import Self
 
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe, rest_serves
-from core.runtime.metrics_ports import metrics_ports
+from core.runtime.metrics_ports import metrics_addresses, metrics_ports
 from core.settings import (
     PREFIX,
     GrpcServerKind,
@@ -21,7 +21,9 @@ from core.settings import (
     refuse_equal_ports,
     refuse_native_tls,
 )
-from embedded.ports import ANY_PORTS, WantedPort, free_port_with, wait_for_ports
+from embedded.ports import ANY_PORTS, HOST, WantedPort, free_port_with, wait_for_ports
+from embedded.prometheus import FIXED_PORT as FIXED_PROMETHEUS_PORT
+from embedded.prometheus import prepare_prometheus
 from embedded.server import ServerProcess
 from embedded.stack import FIXED_PORTS, Ports, Stack, free_ports
 from ops.certificates import Authority
@@ -58,6 +60,7 @@ class System:
         progress: Callable[[str], None] = lambda _: None,
         replica: bool = False,
         auth: bool = False,
+        prometheus_rules: Path | None = None,
     ) -> None:
         """Prepare a system, without starting it.
 
@@ -71,9 +74,13 @@ class System:
             progress: called with a line for each step that takes time.
             replica: whether to run a streaming replica of Postgres, for queries.
             auth: whether to require access tokens and TLS.
+            prometheus_rules: a folder of rule files, to run a Prometheus that scrapes the processes
+                and evaluates these rules; None to run none.
 
         Raises:
-            SettingsError: `auth` with the native gRPC server, which has no TLS.
+            SettingsError: `auth` with the native gRPC server, which has no TLS; or a Prometheus
+                without metrics.
+            StackError: Prometheus is not installed.
         """
         self._state_dir = state_dir.resolve()
         self._progress = progress
@@ -113,11 +120,21 @@ class System:
         self.settings = Settings(**own)  # type: ignore[arg-type]
         refuse_native_tls(self.settings)
         self.processes: dict[str, ServerProcess] = {}
+        self._prometheus_port = 0
+        self._prometheus: ServerProcess | None = None
+        if prometheus_rules is not None:
+            self._prepare_prometheus(prometheus_rules, fixed_ports=fixed_ports)
+
+    @property
+    def prometheus_address(self) -> str | None:
+        """The host:port of Prometheus; None if the system has none."""
+        return f"{HOST}:{self._prometheus_port}" if self._prometheus else None
 
     @property
     def servers(self) -> list[ServerProcess]:
-        """Everything that was started: the servers of the stack, and the processes."""
-        return [*self.stack.servers, *self.processes.values()]
+        """Everything that was started: the servers of the stack, the processes, Prometheus."""
+        own = [self._prometheus] if self._prometheus else []
+        return [*self.stack.servers, *self.processes.values(), *own]
 
     def start(self) -> None:
         """Start everything and wait until all processes serve.
@@ -143,9 +160,28 @@ class System:
                 target = settings.local_address(port)
                 self._launch(name, package, self._serving(target, rest_port))
             self._wait_ready()
+            if self._prometheus is not None:
+                self._prometheus.start()
+                self._progress(f"{self._prometheus.name} is ready")
         except BaseException:
             self.stop()
             raise
+
+    def _prepare_prometheus(self, rules: Path, *, fixed_ports: bool) -> None:
+        targets = metrics_addresses(self.settings)
+        if not targets:
+            raise SettingsError(
+                f"{PREFIX}METRICS_PORT is 0, so Prometheus would find no metrics; set it to a "
+                "port, or unset it"
+            )
+        self._prometheus_port = FIXED_PROMETHEUS_PORT if fixed_ports else free_ports(1)[0]
+        self._prometheus = prepare_prometheus(
+            self._state_dir / "prometheus",
+            self._prometheus_port,
+            targets,
+            rules,
+            self.settings.tls_dir,
+        )
 
     def _check_ports(self) -> None:
         """Check that no two ports are the same, and that all are free.
@@ -156,6 +192,8 @@ class System:
         """
         own = {f"{PREFIX}{name.upper()}": port for name, port in asdict(self._ports).items()}
         wanted = self.stack.wanted_ports()
+        if self._prometheus is not None:
+            wanted.append(WantedPort(self._prometheus_port, self._prometheus.name))
         for name in ("write_port", "read_port", "worker_port"):
             if getattr(self._ports, name) == 0:
                 raise SettingsError(
@@ -203,9 +241,10 @@ class System:
                 raise
 
     def stop(self) -> None:
-        """Drain the processes, then stop the stack."""
+        """Drain the processes and stop Prometheus, then stop the stack."""
+        own = [self._prometheus] if self._prometheus else []
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(ServerProcess.stop, self.processes.values()))
+            list(pool.map(ServerProcess.stop, [*self.processes.values(), *own]))
         self.stack.stop()
 
     def __enter__(self) -> Self:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.fanfare import Fanfare
@@ -58,18 +59,26 @@ class Systems:
         self._stopping = ThreadPoolExecutor(2)
         self._stops: list[Future[list[Path]]] = []
 
-    def start(self, *, replica: bool = False, auth: bool = False, **environment: str) -> System:
+    def start(self, **how: Any) -> System:
         """Start a system, which the caller stops; the arguments are those of prepare()."""
-        system = self.prepare(replica=replica, auth=auth, **environment)
+        system = self.prepare(**how)
         system.start()
         return system
 
-    def prepare(self, *, replica: bool = False, auth: bool = False, **environment: str) -> System:
+    def prepare(
+        self,
+        *,
+        replica: bool = False,
+        auth: bool = False,
+        prometheus_rules: Path | None = None,
+        **environment: str,
+    ) -> System:
         """Return a system that has not been started.
 
         Args:
             replica: Whether queries go to a streaming replica of Postgres.
             auth: Whether callers need access tokens, over TLS.
+            prometheus_rules: The folder of the rules of a Prometheus; None for none.
             environment: Environment variables of Fanfare's processes.
         """
         folder = self._new_folder("system")
@@ -79,7 +88,12 @@ class Systems:
             if auth:
                 patch.delenv("FANFARE_GRPC_SERVER", raising=False)  # native has no TLS
             return System(
-                folder, default_parts_dir(), environment=environment, replica=replica, auth=auth
+                folder,
+                default_parts_dir(),
+                environment=environment,
+                replica=replica,
+                auth=auth,
+                prometheus_rules=prometheus_rules,
             )
 
     def stop(self, system: System) -> None:
@@ -122,8 +136,8 @@ def prepare_system(systems: Systems) -> Iterator[Callable[..., System]]:
     """
     prepared: list[System] = []
 
-    def prepare(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
-        system = systems.prepare(replica=replica, auth=auth, **environment)
+    def prepare(**how: Any) -> System:
+        system = systems.prepare(**how)
         prepared.append(system)
         return system
 
@@ -134,10 +148,10 @@ def prepare_system(systems: Systems) -> Iterator[Callable[..., System]]:
 
 @pytest.fixture(scope="module")
 def start_system(prepare_system: Callable[..., System]) -> Callable[..., System]:
-    """Return a function that starts a system of the module's own."""
+    """Return a function that starts such a system; see Systems.prepare() for its arguments."""
 
-    def start(*, replica: bool = False, auth: bool = False, **environment: str) -> System:
-        system = prepare_system(replica=replica, auth=auth, **environment)
+    def start(**how: Any) -> System:
+        system = prepare_system(**how)
         system.start()
         return system
 

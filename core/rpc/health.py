@@ -7,6 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from prometheus_client import Gauge
+
 from core.rpc.server import GrpcServer
 
 LOG = logging.getLogger(__name__)
@@ -16,6 +18,12 @@ TROUBLE_LOOK_SECONDS = 0.1
 
 # Returns what is wrong as one sentence, or None if nothing is.
 Trouble = Callable[[], str | None]
+
+SERVING = Gauge(
+    "fanfare_serving",
+    "Whether the health of this process, or of a part with a name, is SERVING: 1 or 0.",
+    ["part"],
+)
 
 
 @asynccontextmanager
@@ -41,6 +49,7 @@ async def _report(server: GrpcServer, troubles: Sequence[Trouble], part: str) ->
     was_serving = True
     while True:
         reason = next(filter(None, (trouble() for trouble in troubles)), None)
+        SERVING.labels(part or "process").set(reason is None)
         if was_serving and reason is not None:
             LOG.error("NOT_SERVING: part=%s reason=%s", name, reason)
         elif not was_serving and reason is None:

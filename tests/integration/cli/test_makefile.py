@@ -14,7 +14,12 @@ ON, OFF = ("on", "true", "yes", "1"), ("off", "false", "no", "0", "")
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL"}
 }
-SWITCHES = [("up", "AUTH", "--auth"), ("demo", "AUTH", "--auth"), ("bench", "QUICK", "--quick")]
+SWITCHES = [
+    ("up", "AUTH", "--auth"),
+    ("up", "METRICS", "--prometheus"),
+    ("demo", "AUTH", "--auth"),
+    ("bench", "QUICK", "--quick"),
+]
 
 
 def _make(

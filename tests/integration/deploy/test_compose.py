@@ -17,6 +17,7 @@ import yaml
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 
+from core.runtime.metrics_ports import Program
 from core.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -139,6 +140,8 @@ def test_ports_are_those_of_the_documentation_on_loopback_only() -> None:
         "127.0.0.1:6379:6379": "valkey",
         "127.0.0.1:9093:9093": "kafka",
         "127.0.0.1:8090:8080": "kafka-ui",
+        "127.0.0.1:9090:9090": "prometheus",
+        "127.0.0.1:3000:3000": "grafana",
     }
     for name in ("write", "read"):
         assert environment(SERVICES[name])["FANFARE_BIND"] == "0.0.0.0"
@@ -182,10 +185,34 @@ def test_health_checks_ask_for_services_of_the_contract() -> None:
     assert worker == f"127.0.0.1:{settings['worker_port'].default}"
 
 
+def test_prometheus_scrapes_every_process_at_its_port() -> None:
+    """The targets are the services of the file, at the ports that their setting gives them."""
+    jobs = yaml.safe_load((ROOT / "deploy/observability/prometheus.yml").read_text())
+    targets = {job["job_name"]: job["static_configs"] for job in jobs["scrape_configs"]}
+    for program in Program:
+        name = program.name.lower()
+        first = int(environment(SERVICES[name])["FANFARE_METRICS_PORT"])
+        assert targets.pop(f"fanfare-{name}") == [{"targets": [f"{name}:{first + program}"]}]
+    assert not targets
+    assert "/etc/prometheus/rules/*.yaml" in jobs["rule_files"]
+
+
+def test_grafana_finds_its_dashboards_and_the_metrics() -> None:
+    """What is provisioned names the mounted folder, and the service and port of Prometheus."""
+    provisioning = ROOT / "deploy/observability/grafana/provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards/fanfare.yaml").read_text())[
+        "providers"
+    ]
+    mounted = [volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]]
+    assert provider["options"]["path"] in mounted
+    source = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())
+    assert [each["url"] for each in source["datasources"]] == ["http://prometheus:9090"]
+
+
 def test_state_is_in_named_volumes() -> None:
     """Each server that stores data has a named volume, which outlives its container."""
     volumes = yaml.safe_load(TEXT)["volumes"]
-    for name in ("postgres", "postgres-replica", "valkey", "kafka"):
+    for name in ("postgres", "postgres-replica", "valkey", "kafka", "prometheus"):
         assert SERVICES[name]["volumes"][0].partition(":")[0] in volumes
 
 
@@ -203,11 +230,12 @@ def test_deleted_data_leave_the_servers_as_documented() -> None:
 
 
 def test_mounted_files_exist() -> None:
-    """Every mounted file exists in the repository; Docker would create a folder instead."""
+    """Every mounted file exists in the repository; Docker would create an empty folder instead."""
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             if volume.startswith("./"):
-                assert (ROOT / volume.partition(":")[0]).is_file(), volume
+                path = ROOT / volume.partition(":")[0]
+                assert path.is_file() or any(path.iterdir()), volume
     assert (ROOT / "deploy/postgres/replica.sh").stat().st_mode & 0o111 == 0o111
 
 

@@ -65,3 +65,19 @@ def test_the_native_grpc_server_is_refused_with_tls(
     monkeypatch.setenv("FANFARE_GRPC_SERVER", "native")
     with pytest.raises(SettingsError, match=r"^FANFARE_GRPC_SERVER=native has no TLS"):
         System(tmp_path / "state", tmp_path, auth=True)
+
+
+def test_a_prometheus_that_is_missing_is_said_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With what to install."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StackError, match=r"^Prometheus is not installed; install it \(Debian:"):
+        System(tmp_path / "state", tmp_path, prometheus_rules=tmp_path)
+
+
+def test_a_prometheus_without_metrics_is_refused(tmp_path: Path) -> None:
+    """It would find nothing to scrape."""
+    off = Settings(metrics_port=0)
+    with pytest.raises(SettingsError, match=r"^FANFARE_METRICS_PORT is 0, so Prometheus"):
+        System(tmp_path / "state", tmp_path, given=off, prometheus_rules=tmp_path)

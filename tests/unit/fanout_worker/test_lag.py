@@ -78,6 +78,21 @@ def test_what_was_seen_stays_when_the_worker_resumes() -> None:
     assert lag.seconds()[P] == 0
 
 
+def test_what_was_fetched_counts_while_the_worker_resumes() -> None:
+    """A worker whose batch fails again and again has a lag also before it fetches once more."""
+    clock = _Clock()
+    lag = _lag(clock)
+    for _ in range(3):
+        lag.fetch({P: 13}, {P: 990.0})
+        clock.now += 10
+        lag.resume({P: 10, Q: 20})
+    assert lag.events() == {P: 3, Q: 0}
+    assert lag.seconds() == {P: 40, Q: 0}
+    lag.observe({P: 13})
+    lag.resume({P: 13, Q: 20})  # another worker has applied them
+    assert lag.seconds()[P] == 0
+
+
 def test_a_batch_that_is_thrown_away_is_not_applied_later() -> None:
     """It is fetched again after the worker has resumed, and counts once."""
     clock = _Clock()

@@ -1,0 +1,1 @@
+"""Grafana's dashboards; write_dashboards.py, beside this folder, writes their files."""
