@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.settings import load_settings
+from core.settings_loading import load_settings
 
 # Compiled programs, because a gRPC client in Python uses as much CPU as the measured server.
 PACKAGES = {

@@ -15,7 +15,8 @@ from rich.console import Console
 from cli.signals import interrupt_on_signals
 from core.runtime.metrics_ports import metrics_addresses, metrics_ports
 from core.runtime.ports import bind_error
-from core.settings import Settings, load_settings
+from core.settings import Settings
+from core.settings_loading import load_settings
 from embedded.causes import os_errors_explained
 from embedded.ports import HOST
 from embedded.stack import FIXED_PORTS, default_parts_dir

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Self
 
-from core.settings import PREFIX, STACK_FILE, Settings, load_settings
+from core.settings import PREFIX, STACK_FILE, Settings
+from core.settings_loading import load_settings
 from embedded import postgres as pg
 from embedded.causes import os_errors_explained, refuse_unusable_path
 from embedded.errors import StackError

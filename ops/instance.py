@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-from core.settings import PREFIX, STACK_FILE, Settings, SettingsError, load_settings
+from core.settings import PREFIX, STACK_FILE, Settings, SettingsError
+from core.settings_loading import load_settings
 
 # What `fanfare up` records beside the addresses of the servers, by the names of the settings.
 RECORDED = (

@@ -13,14 +13,8 @@ from typing import Self
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe, rest_serves
 from core.runtime.metrics_ports import metrics_addresses, metrics_ports
-from core.settings import (
-    PREFIX,
-    GrpcServerKind,
-    Settings,
-    SettingsError,
-    refuse_equal_ports,
-    refuse_native_tls,
-)
+from core.settings import PREFIX, GrpcServerKind, Settings, SettingsError
+from core.settings_loading import refuse_equal_ports, refuse_native_tls
 from embedded.ports import ANY_PORTS, HOST, WantedPort, free_port_with, wait_for_ports
 from embedded.prometheus import FIXED_PORT as FIXED_PROMETHEUS_PORT
 from embedded.prometheus import prepare_prometheus

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from core.rpc.tls import client_context, open_channel, open_url
 from core.runtime.environment import ignore_foreign_variables
 from core.runtime.process import StartError, start_errors
-from core.settings import load_settings
+from core.settings_loading import load_settings
 
 TIMEOUT_SECONDS = 3.0
 

@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 
 from core.runtime.ports import bind_error, explain_bind_error
 from core.runtime.process import Serve, StartError, run, start_errors
-from core.settings import load_settings
+from core.settings_loading import load_settings
 
 
 def run_prefork(serve: Serve, module: str) -> None:

@@ -21,7 +21,8 @@ from core.runtime.logs import start_log
 from core.runtime.metrics import report
 from core.runtime.metrics_ports import with_metrics_port_of
 from core.runtime.tasks import running
-from core.settings import Settings, SettingsError, load_settings
+from core.settings import Settings, SettingsError
+from core.settings_loading import load_settings
 
 LOG = logging.getLogger(__name__)
 # How many objects are created, and not deleted, before Python looks for garbage among them. Its

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from core.settings import PREFIX, GrpcServerKind, Settings, SettingsError, refuse_equal_ports
+from core.settings import PREFIX, GrpcServerKind, Settings, SettingsError
+from core.settings_loading import refuse_equal_ports
 from ops.doctor.runner import Check
 from ops.doctor.verdicts import Status, Verdict, verdict_of_sentence
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from helpers.replacement import PACKAGES
 
-from core.settings import PREFIX, SECRETS_DIR
+from core.settings import PREFIX
+from core.settings_loading import SECRETS_DIR
 from embedded.server import ServerProcess
 from ops.system import System
 

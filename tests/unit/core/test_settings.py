@@ -12,14 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from core.settings import (
-    SECRETS_DIR,
-    GrpcServerKind,
-    ReadBy,
-    Settings,
-    SettingsError,
-    load_settings,
-)
+from core.settings import GrpcServerKind, ReadBy, Settings, SettingsError
+from core.settings_loading import SECRETS_DIR, load_settings
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {

@@ -9,7 +9,8 @@ import pytest
 from core.runtime.metrics_ports import Program
 from core.runtime.process import StartError
 from core.runtime.tracing_choice import tracing
-from core.settings import Settings, SettingsError, load_settings
+from core.settings import Settings, SettingsError
+from core.settings_loading import load_settings
 
 
 async def test_missing_packages_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
