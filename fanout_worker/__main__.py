@@ -22,7 +22,7 @@ from core.runtime.tracing_choice import tracing
 from core.runtime.watchdog import STUCK_SECONDS, Watchdog
 from core.settings import GrpcServerKind, Settings
 from core.storage.metrics import redis_connection, redis_metrics
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from core.storage.retention import part_seconds
 from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, redis_check, topic_check

@@ -19,7 +19,8 @@ from core.feed.checkpoints import Checkpoint
 from core.feed.keys import Keys
 from core.feed.sharding import PARTITIONS, SHARDS, Partition, Shard
 from core.feed.timeline_lists import ListKind, TimelineList
-from core.storage.postgres import ORACLE_TIMELINE, Connection, Database
+from core.storage.postgres import ORACLE_TIMELINE, Connection
+from core.storage.postgres_pool import Database
 from core.storage.queries import load_queries
 from fanout_worker.protocols import TopicInspector
 from fanout_worker.verification import NotVerifiableError, Oracle, StoredRow

@@ -24,7 +24,7 @@ from core.runtime.start_line import log_start
 from core.runtime.tasks import running
 from core.settings import Settings
 from core.storage.metrics import postgres_metrics, redis_connection, redis_metrics
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import redis_check
 from core.storage.settings_monitor import SettingsMonitor

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from core.errors import DatabaseUnavailableError, OverloadedError
 from core.runtime.metrics import METRICS, Metric
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from core.storage.queries import load_queries
 from read_service.cache import CacheConnection
 from read_service.databases import Databases

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from read_service.cache import CacheConnection
 
 

@@ -1,4 +1,4 @@
-"""What the read service needs of a Postgres server; core.storage.postgres.Database provides it."""
+"""What the read service needs of a Postgres server; core/storage has one."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from core.runtime.tasks import running
 from core.runtime.tracing import Tracer
 from core.settings import Settings
 from core.storage.metrics import postgres_metrics, redis_connection
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor

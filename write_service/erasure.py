@@ -19,7 +19,8 @@ from psycopg.rows import class_row, scalar_row
 
 from core.errors import FanfareError, UserBusyError, UserNotFoundError
 from core.runtime.metrics import METRICS, Metric
-from core.storage.postgres import Connection, Database
+from core.storage.postgres import Connection
+from core.storage.postgres_pool import Database
 from core.storage.queries import load_queries
 from write_service import events
 from write_service.events import OutboxEvent

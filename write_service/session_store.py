@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from core.errors import InvalidCredentialsError, InvalidRefreshTokenError
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from core.storage.queries import load_queries
 from write_service.refresh_tokens import LIFE_SECONDS, MAX_SESSIONS, RefreshToken
 

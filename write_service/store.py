@@ -31,7 +31,8 @@ from core.feed.history import Moment
 from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
 from core.runtime.tracing import child_span
-from core.storage.postgres import Connection, Database
+from core.storage.postgres import Connection
+from core.storage.postgres_pool import Database
 from core.storage.queries import load_queries
 from core.storage.round_trips import RoundTrip, check
 from write_service import erasure, events, follows

@@ -16,7 +16,7 @@ from core.auth.security_log import SecurityLog
 from core.runtime.security_log_file import open_security_log
 from core.runtime.tasks import running
 from core.settings import Settings
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import psycopg
 from core.auth.access_tokens import LIFE_SECONDS, Caller
 from core.errors import DatabaseUnavailableError, OverloadedError
 from core.runtime.tasks import running
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from core.storage.queries import load_queries
 
 LOG = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from prometheus_client.metrics_core import GaugeMetricFamily
 
 from core.runtime.pulled_metrics import PulledMetric, gauge, gauges
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from core.storage.settings_checks import RedisCheck
 from core.storage.settings_monitor import SettingsMonitor
 

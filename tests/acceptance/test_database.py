@@ -8,7 +8,7 @@ import pytest
 from helpers.fanfare import Fanfare
 
 from core.errors import DatabaseUnavailableError, OverloadedError
-from core.storage import postgres, shares
+from core.storage import postgres_pool, shares
 
 
 async def test_callers_above_the_limit_do_not_wait(
@@ -18,9 +18,9 @@ async def test_callers_above_the_limit_do_not_wait(
 
     One caller has the only connection, a second waits until its time is up, a third is refused.
     """
-    monkeypatch.setattr(postgres, "MAX_WAITING", 1)
+    monkeypatch.setattr(postgres_pool, "MAX_WAITING", 1)
     monkeypatch.setattr(shares, "STANDSTILL_SECONDS", 0.5)
-    database = postgres.Database(fanfare.settings.primary_dsn(), "test", max_size=1)
+    database = postgres_pool.Database(fanfare.settings.primary_dsn(), "test", max_size=1)
     await database.open()
 
     async def use() -> None:

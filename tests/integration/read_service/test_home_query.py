@@ -12,7 +12,7 @@ from helpers.fanfare import Fanfare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from read_service.databases import SQL, Databases
 from read_service.freshness import ANY
 from read_service.pages import FROM_THE_TOP

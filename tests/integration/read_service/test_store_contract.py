@@ -15,7 +15,7 @@ from helpers.fanfare import Fanfare
 
 from core.errors import ConsistencyTokenLostError, NotYetConsistentError
 from core.feed.history import Lsn, Moment, OtherHistoryError
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from read_service.databases import Databases
 from read_service.freshness import ANY, AppliedFreshness, TokenFreshness
 from read_service.pages import FROM_THE_TOP

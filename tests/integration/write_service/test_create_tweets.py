@@ -9,7 +9,7 @@ import pytest
 from helpers.fakes.tracing import SAMPLED
 from helpers.fanfare import Fanfare
 
-from core.storage.postgres import Database
+from core.storage.postgres_pool import Database
 from core.storage.round_trips import Statement
 from write_service import committed
 from write_service.drafts import TweetDraft

@@ -9,7 +9,8 @@ import pytest
 from helpers.fanfare import Fanfare
 
 from core.runtime.environment import ignore_foreign_variables
-from core.storage.postgres import Database, connect
+from core.storage.postgres import connect
+from core.storage.postgres_pool import Database
 
 TEXT = "東京タワー 🗼"
 HOSTILE = {

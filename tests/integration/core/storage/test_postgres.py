@@ -14,7 +14,8 @@ from helpers.silent_proxy import HOST, SilentProxy
 
 from core.errors import DatabaseUnavailableError
 from core.runtime.callers import CALLER
-from core.storage.postgres import BlockingConnection, Database, ServerSilentError, connect
+from core.storage.postgres import BlockingConnection, ServerSilentError, connect
+from core.storage.postgres_pool import Database
 
 SILENCE_SECONDS = 1.0
 
