@@ -1,4 +1,4 @@
-"""What the read service needs of a Postgres server; core/storage has one."""
+"""What the read service needs of a Postgres server; Database in core/storage provides it."""
 
 from __future__ import annotations
 
