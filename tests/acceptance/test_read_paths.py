@@ -82,7 +82,10 @@ def test_a_limited_number_of_lists_is_built_at_a_time(fanfare: Fanfare) -> None:
             fanfare.read.GetHomeTimeline.future(r.GetHomeTimelineRequest(user_id=reader.id))
             for reader in readers
         ]
-        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        waiting = (
+            "SELECT pid FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND application_name = 'fanfare-read'"
+        )
         # A call that came after the others had ended would build too.
         wait_until(lambda: len(fanfare.sql(waiting)) == len(readers), "all wait for Postgres")
     assert [ids(page.result().tweets) for page in pages] == [[tweet.id]] * len(readers)
