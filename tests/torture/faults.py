@@ -71,13 +71,18 @@ class Faults(RestoreFaults):
         return True
 
     def redeliver(self, which: int) -> bool:
-        """Make the relay send its last events again, as if it had died before marking them."""
+        """Make the relay send its last events again, as if it had died before marking them.
+
+        Its epoch ends, as it does when a relay dies: in its epoch, a relay does not look for events
+        below its low-water mark.
+        """
         if self._world.records_refused:
             return False
         # Wait until everything is sent: otherwise newer events would come before the older ones.
         wait_until(self._all_sent, "the relay has sent everything", SETTLE_SECONDS)
         self._world.clients.sql(
-            "UPDATE outbox SET sent_at = NULL WHERE id >= (SELECT min(id) FROM"
+            "WITH ended AS (UPDATE relay_state SET epoch = epoch + 1)"
+            " UPDATE outbox SET sent_at = NULL WHERE id >= (SELECT min(id) FROM"
             " (SELECT id FROM outbox ORDER BY id DESC LIMIT %s) AS batch)",
             REDELIVERED[which % len(REDELIVERED)],
         )
