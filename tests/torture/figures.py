@@ -15,6 +15,8 @@ EXEMPT: dict[Metric, str] = {
     Metric.USER_ERASED: "too few tweets of a user; tests/acceptance/test_deletion.py",
     Metric.AUTHOR_LOCKED: "nobody holds a lock; tests/acceptance/test_locked_users.py",
     Metric.TWEET_ID_REPEATED: "no clock is set back; tests/acceptance/test_tweet_ids.py",
+    Metric.TRACE_REFUSED: "traces are off; tests/unit/core/runtime/test_tracing.py",
+    Metric.SPAN_DROPPED: "traces are off; tests/unit/core/runtime/test_open_telemetry.py",
 }
 
 
