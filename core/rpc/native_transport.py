@@ -164,7 +164,7 @@ class _Call:
         return self._peer
 
     def is_late(self, seconds: float) -> bool:
-        """Return whether the deadline is over when the call has taken so many seconds."""
+        """Return whether a call that has taken this many seconds has passed its deadline."""
         return self._seconds_left is not None and seconds >= self._seconds_left
 
     @property

@@ -19,7 +19,7 @@ from core.runtime.logs import utc_time
 from core.settings import LogFormat
 
 FLUSH_SECONDS = 0.1
-# A pipe takes so many bytes as a whole, so that lines of several processes do not mix.
+# A pipe takes up to this many bytes as a whole, so that lines of several processes do not mix.
 MAX_WRITE_BYTES = select.PIPE_BUF
 # What is printed for a value that is not known.
 _UNKNOWN = "-"

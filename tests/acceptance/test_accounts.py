@@ -283,11 +283,7 @@ def test_a_name_that_is_being_freed_is_not_taken(people: People) -> None:
         for statement in ("end_account", "mark_deleted", "delete_erased_user"):
             deletion.execute(SQL[statement], user)
         creation = pool.submit(_reason, lambda: _create(people, name))
-        waiting = (
-            "SELECT 1 FROM pg_stat_activity"
-            " WHERE wait_event_type = 'Lock' AND application_name = 'fanfare-write'"
-        )
-        wait_until(lambda: bool(people.fanfare.sql(waiting)), "CreateUser waits")
+        wait_until(lambda: people.fanfare.waiting_for_locks("write"), "CreateUser waits")
         deletion.commit()
         assert creation.result() == "USERNAME_TAKEN"
 

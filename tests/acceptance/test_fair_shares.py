@@ -27,14 +27,6 @@ def _home_queries_wait(fanfare: Fanfare) -> Iterator[None]:
         yield
 
 
-def _waiting(fanfare: Fanfare) -> int:
-    ((count,),) = fanfare.sql(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'fanfare-read'"
-        " AND wait_event_type = 'Lock'"
-    )
-    return int(count)
-
-
 def _readers(fanfare: Fanfare, author: User) -> list[User]:
     """Return readers of the author whose lists are not in Redis."""
     readers = [fanfare.user(author) for _ in range(READERS)]
@@ -53,7 +45,9 @@ def test_cheap_queries_pass_by_expensive_ones(fanfare: Fanfare) -> None:
             fanfare.read.GetHomeTimeline.future(r.GetHomeTimelineRequest(user_id=reader.id))
             for reader in readers
         ]
-        wait_until(lambda: _waiting(fanfare) > 1, "home timelines wait for the lock")
+        wait_until(
+            lambda: fanfare.waiting_for_locks("read") > 1, "home timelines wait for the lock"
+        )
         for _ in range(20):
             request = r.GetUserRequest(user_id=author.id)
             assert fanfare.read.GetUser(request, timeout=20).user.id == author.id

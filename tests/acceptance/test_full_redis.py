@@ -66,11 +66,10 @@ def test_a_full_redis_makes_no_timeline_stale(own: Fanfare, limit: Callable[[int
         for reader in (alice, carol, dave):
             assert own.whole_timeline(reader) == own.oracle(reader)
 
-    def refused() -> bool:
+    def read() -> None:
         assert own.whole_timeline(dave) == own.oracle(dave)
-        return own.metrics()[Metric.CACHE_REFUSED] > before[Metric.CACHE_REFUSED]
 
-    wait_until(refused, "Redis refused a list")
+    own.wait_counted(Metric.CACHE_REFUSED, before, read)
     assert _text(own, edited) == "edited"
     assert own.timeline(alice, limit=100).tweets[-6].content == "edited"
     wait_until(lambda: not _worker_serves(own), "the worker is NOT_SERVING")

@@ -105,8 +105,8 @@ def test_a_write_moves_the_metrics_of_the_write_service(own: Fanfare) -> None:
     write = partial(_number, own, "write")
     assert write("fanfare_relay_is_leader") == 1
     # The outbox is looked up every few seconds.
-    for name in ("fanfare_outbox_unsent_events", "fanfare_outbox_oldest_unsent_seconds"):
-        wait_until(lambda name=name: write(name) == 0, f"{name} is 0")  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+    unsent, age = "fanfare_outbox_unsent_events", "fanfare_outbox_oldest_unsent_seconds"
+    wait_until(lambda: write(unsent) == write(age) == 0, "nothing is unsent")
     idle = partial(write, "fanfare_postgres_connections", pool="primary", state="idle")
     wait_until(lambda: idle() >= 1, "a connection is idle")
 

@@ -82,12 +82,10 @@ def test_a_limited_number_of_lists_is_built_at_a_time(fanfare: Fanfare) -> None:
             fanfare.read.GetHomeTimeline.future(r.GetHomeTimelineRequest(user_id=reader.id))
             for reader in readers
         ]
-        waiting = (
-            "SELECT pid FROM pg_stat_activity"
-            " WHERE wait_event_type = 'Lock' AND application_name = 'fanfare-read'"
-        )
         # A call that came after the others had ended would build too.
-        wait_until(lambda: len(fanfare.sql(waiting)) == len(readers), "all wait for Postgres")
+        wait_until(
+            lambda: fanfare.waiting_for_locks("read") == len(readers), "all wait for Postgres"
+        )
     assert [ids(page.result().tweets) for page in pages] == [[tweet.id]] * len(readers)
     assert fanfare.redis.exists(*keys) == MAX_BUILDERS
 
@@ -98,11 +96,10 @@ def test_a_long_log_is_compacted(fanfare: Fanfare, alice: User) -> None:
     fanfare.tweets(_author(fanfare, alice), 20 + LOG_ROOM + 1)
     fanfare.wait_drained()
 
-    def compacted() -> bool:
+    def read() -> None:
         assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)[:20]
-        return fanfare.metrics()[Metric.LIST_COMPACTED] > before[Metric.LIST_COMPACTED]
 
-    wait_until(compacted, "the list is compacted")
+    fanfare.wait_counted(Metric.LIST_COMPACTED, before, read)
 
 
 def test_a_list_that_outgrew_its_cap_is_trimmed_and_built_again(
@@ -185,12 +182,11 @@ def test_nothing_is_built_while_a_checkpoint_is_absent(fanfare: Fanfare, alice: 
     before = fanfare.metrics()
     list_, keys = home_list(alice.id), fanfare.keys
 
-    def met() -> bool:
+    def read() -> None:
         fanfare.redis.delete(keys.checkpoint(list_.shard, Partition(0)), keys.for_list(list_))
         assert ids(fanfare.timeline(alice).tweets) == fanfare.oracle(alice)
-        return fanfare.metrics()[Metric.CHECKPOINT_MISSING] > before[Metric.CHECKPOINT_MISSING]
 
-    wait_until(met, "a read met the absent checkpoint")
+    fanfare.wait_counted(Metric.CHECKPOINT_MISSING, before, read)
     fanfare.wait_exact(alice)
     fanfare.wait_counted(Metric.CHECKPOINT_CREATED, before)
 
@@ -201,11 +197,10 @@ def test_an_id_that_was_pushed_twice_shows_once(fanfare: Fanfare, alice: User) -
     expected = fanfare.oracle(alice)
     fanfare.redis.lpushx(fanfare.keys.for_list(home_list(alice.id)), *expected[:2], expected[0])
 
-    def dropped() -> bool:
+    def read() -> None:
         assert fanfare.whole_timeline(alice) == expected
-        return fanfare.metrics()[Metric.DUPLICATE_DROPPED] > before[Metric.DUPLICATE_DROPPED]
 
-    wait_until(dropped, "the duplicate is dropped")
+    fanfare.wait_counted(Metric.DUPLICATE_DROPPED, before, read)
 
 
 def test_a_page_that_lost_deleted_tweets_is_refilled(fanfare: Fanfare, alice: User) -> None:
@@ -215,8 +210,7 @@ def test_a_page_that_lost_deleted_tweets_is_refilled(fanfare: Fanfare, alice: Us
         fanfare.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=tweet.id))
     fanfare.wait_drained()
 
-    def refilled() -> bool:
+    def read() -> None:
         assert ids(fanfare.timeline(alice, 3).tweets) == fanfare.oracle(alice)
-        return fanfare.metrics()[Metric.PAGE_REFILLED] > before[Metric.PAGE_REFILLED]
 
-    wait_until(refilled, "the page is refilled")
+    fanfare.wait_counted(Metric.PAGE_REFILLED, before, read)

@@ -14,8 +14,8 @@ from helpers.waiting import wait_until
 
 from core.rpc.tls import open_url
 
-# Every time in the rules is divided by SPEED. Windows have at least so many seconds, because a rate
-# needs some scrapes, and at most so many, so that the windows of days end as well.
+# Every time in the rules is divided by SPEED. Windows have at least the first number of seconds,
+# because a rate needs some scrapes, and at most the second, so that windows of days end as well.
 SPEED = 60
 WINDOW_SECONDS = (4, 8)
 FOR_SECONDS = (1, 3)

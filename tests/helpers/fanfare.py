@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 import redis
@@ -87,9 +88,12 @@ class Fanfare(GrpcClient):
         """
         for reader in readers:
             wait_until(
-                lambda reader=reader: self._is_exact(reader) and self.has_list(reader),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                partial(self._is_cached, reader),
                 f"the timeline of {reader.username} is exact and in Redis",
             )
+
+    def _is_cached(self, reader: User) -> bool:
+        return self._is_exact(reader) and self.has_list(reader)
 
     def has_list(self, reader: User) -> bool:
         """Return whether the list of a home timeline is in Redis."""
@@ -108,9 +112,28 @@ class Fanfare(GrpcClient):
         """Return the metrics of rare events, summed over all processes and their earlier runs."""
         return sum_metrics(self._logs)
 
-    def wait_counted(self, metric: Metric, before: Counter[Metric]) -> None:
-        """Wait until a metric is higher than before."""
-        wait_until(lambda: self.metrics()[metric] > before[metric], f"{metric} is counted")
+    def wait_counted(
+        self,
+        metric: Metric,
+        before: Counter[Metric],
+        act: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Wait until a metric is higher than before; act before each look at it."""
+
+        def counted() -> bool:
+            act()
+            return self.metrics()[metric] > before[metric]
+
+        wait_until(counted, f"{metric} is counted")
+
+    def waiting_for_locks(self, service: str) -> int:
+        """Return how many sessions of a service, such as "read", wait for a lock in Postgres."""
+        ((count,),) = self.sql(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND application_name = %s",
+            f"fanfare-{service}",
+        )
+        return int(count)
 
     def set_record_bytes(self, size: int) -> None:
         """Make Kafka refuse records of more than this many bytes."""
