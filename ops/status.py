@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from core.rpc.health_probe import probe, rest_serves
+from core.rpc.health_probe import health_serves, probe
 from core.settings import Settings
 from ops.database import SQL, connect
 from ops.failures import FAILURES, describe_failure
@@ -160,7 +160,7 @@ def _process_rows(settings: Settings) -> Rows:
     ):
         if port:  # 0 turns REST off
             target = settings.local_address(port)
-            yield _process_row(label, target, is_serving=rest_serves(target, settings.tls_dir))
+            yield _process_row(label, target, is_serving=health_serves(target, settings.tls_dir))
 
 
 def _process_row(label: str, target: str, *, is_serving: bool) -> StatusRow:

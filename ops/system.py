@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from core.auth.access_tokens import create_key
-from core.rpc.health_probe import probe, rest_serves
+from core.rpc.health_probe import health_serves, probe
 from core.runtime.metrics_ports import metrics_addresses, metrics_ports
 from core.settings import PREFIX, GrpcServerKind, Settings, SettingsError
 from core.settings_loading import refuse_equal_ports, refuse_native_tls
@@ -146,13 +146,16 @@ class System:
             for line in migrate(self.settings, waiting=self._progress):
                 self._progress(line.capitalize())
             settings = self.settings
+            metrics = metrics_addresses(settings)
             for name, package, port, rest_port in (
                 ("write", "write_service", settings.write_port, settings.rest_write_port),
                 ("read", "read_service", settings.read_port, settings.rest_read_port),
                 ("worker", "fanout_worker", settings.worker_port, 0),
             ):
-                target = settings.local_address(port)
-                self._launch(name, package, self._serving(target, rest_port))
+                http = [settings.local_address(rest_port)] if rest_port else []
+                # The metrics ports too, because any one of several processes answers on the others.
+                ready = self._serving(settings.local_address(port), *http, *metrics.get(name, []))
+                self._launch(name, package, ready)
             self._wait_ready()
             if self._prometheus is not None:
                 self._prometheus.start()
@@ -315,12 +318,17 @@ class System:
         service.start()
         return service, target
 
-    def _serving(self, target: str, rest_port: int = 0) -> Callable[[], bool]:
-        """Return a function that returns whether a process serves; rest_port: 0 if REST is off."""
-        tls_dir, local_address = self.settings.tls_dir, self.settings.local_address
+    def _serving(self, target: str, *http: str) -> Callable[[], bool]:
+        """Return a function that returns whether all of a program's processes serve.
+
+        Args:
+            target: host:port of its gRPC server.
+            http: host:port of each of its HTTP servers.
+        """
+        tls_dir = self.settings.tls_dir
         return lambda: (
             probe(target, tls_dir=tls_dir) is None
-            and (not rest_port or rest_serves(local_address(rest_port), tls_dir))
+            and all(health_serves(address, tls_dir) for address in http)
         )
 
     def _launch(self, name: str, package: str, ready: Callable[[], bool]) -> None:

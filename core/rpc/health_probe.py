@@ -41,8 +41,11 @@ def probe(target: str, service: str = "", tls_dir: Path | None = None) -> str | 
     return None if name == "SERVING" else f"{target} is {name}"
 
 
-def rest_serves(target: str, tls_dir: Path | None = None) -> bool:
-    """Return whether /health of the REST API at host:port reports that the process is SERVING."""
+def health_serves(target: str, tls_dir: Path | None = None) -> bool:
+    """Return whether /health at host:port reports that the process is SERVING.
+
+    The REST API has that path, and so has the metrics port of every process.
+    """
     scheme = "http" if tls_dir is None else "https"
     try:
         with open_url(f"{scheme}://{target}/health", client_context(tls_dir), TIMEOUT_SECONDS):

@@ -15,7 +15,7 @@ from helpers.fanfare import Fanfare
 from helpers.prometheus import scrape
 from helpers.waiting import wait_until
 
-from core.rpc.health_probe import rest_serves
+from core.rpc.health_probe import health_serves
 from core.settings import PREFIX
 from embedded.stack import default_parts_dir
 
@@ -85,7 +85,7 @@ def test_up_serves_until_it_is_told_to_stop(
             assert url is not None, told
             tls_dir = Path(authority[1]).parent if authority else None
             assert (url[1] == "https") == (tls_dir is not None) == bool(options), told
-            assert rest_serves(url[2], tls_dir)
+            assert health_serves(url[2], tls_dir)
             worker = re.search(r"Metrics .*worker (127\.0\.0\.1:\d+)", told)
             assert worker is not None, told
             assert scrape(worker[1], tls_dir)

@@ -15,7 +15,7 @@ import pytest
 from helpers.fanfare import Fanfare
 from helpers.waiting import wait_until
 
-from core.rpc.health_probe import rest_serves
+from core.rpc.health_probe import health_serves
 from embedded.ports import free_ports
 
 SERVICES = ["write", "read"]
@@ -50,7 +50,7 @@ def test_a_drain_lets_requests_finish(fanfare: Fanfare) -> None:
     service = fanfare.system._process(
         "draining-write",
         "write_service",
-        lambda: rest_serves(f"127.0.0.1:{rest_port}"),
+        lambda: health_serves(f"127.0.0.1:{rest_port}"),
         write_port=str(grpc_port),
         rest_write_port=str(rest_port),
     )
