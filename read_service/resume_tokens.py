@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 from itertools import pairwise
 
-from core.errors import InvalidResumeTokenError
 from core.feed.opaque_tokens import OpaqueTokenCodec
+from core.watch_errors import InvalidResumeTokenError
 from read_service.held_tweets import DIGEST_BYTES, NOTHING, HeldTweets
 from read_service.pages import MAX_LIMIT
 

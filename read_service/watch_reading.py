@@ -142,8 +142,10 @@ class WatchReader:
         self, page: WatchedPage, found: TweetPage, authors: Sequence[int], started: float
     ) -> None:
         WATCH_READS.inc()
+        if not page.watchers:
+            return  # the last one has left meanwhile
         newest = HeldTweets.of(found.ids, found.tweets)
         self._index.update(page, page.newest if newest == page.newest else newest, authors)
         page.tweets = found.tweets
-        page.read_at = started
+        page.read_at = page.shown_at = started
         page.error = None

@@ -42,6 +42,7 @@ class WatchedPage:
         "newest",
         "read_at",
         "right_at",
+        "shown_at",
         "tracked_in_vain",
         "tweets",
         "user_id",
@@ -76,7 +77,9 @@ class WatchedPage:
         self.authors: Sequence[int] = ()
         """The pull authors whose lists were merged."""
         self.read_at = -math.inf
-        """When the last read began that has ended, by the clock of the reader."""
+        """When the last read began that was good, or ended that failed, by the reader's clock."""
+        self.shown_at = -math.inf
+        """When the last good read began."""
         self.right_at = -math.inf
         """When the page was last known to show what a read would."""
         self.is_tracked = False
@@ -106,6 +109,11 @@ class WatchedPage:
         if not self.is_queued:
             self._on_stale(self)
 
+    def note_failure(self, error: Exception, now: float) -> None:
+        """Note that a read has failed; the page stays as it was."""
+        self.error, self.read_at = error, now
+        self.is_tracked = False
+
     def wake_watchers(self) -> None:
         """Have all watchers look at the page again."""
         for watcher in self.watchers:
@@ -113,7 +121,7 @@ class WatchedPage:
 
     def drop_tweets_if_sent(self) -> None:
         """Forget the tweets if all watchers have got them."""
-        if all(watcher.held is self.newest for watcher in self.watchers):
+        if self.tweets and all(watcher.held is self.newest for watcher in self.watchers):
             self.tweets = ()
 
 
