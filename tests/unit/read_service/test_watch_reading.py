@@ -36,7 +36,7 @@ async def followed(watching: Watching) -> WatchedPage:
 
 
 async def test_a_page_is_followed_after_some_reads(watching: Watching) -> None:
-    """The list is built, touched and read; then nothing is to be read as long as nothing changes."""
+    """The list is built, touched and read; then nothing is to be read until something changes."""
     page = await followed(watching)
     assert watching.due == []
     assert page.right_at == page.read_at
