@@ -139,7 +139,7 @@ class Play:
                     Running(self.watching.read(page)).finish()
 
 
-@settings(max_examples=400, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(actions=ACTIONS, limit=st.integers(1, 3))
 def test_a_page_of_which_no_change_is_reported_is_the_oracles(
     actions: Sequence[tuple[str, int, int]], limit: int
