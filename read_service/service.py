@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from fanfare.common.v1.common_pb2 import User
@@ -34,6 +34,7 @@ from read_service.pages import (
 from read_service.protocols import TweetPage
 from read_service.store import FollowEdge, PostgresStore
 from read_service.tweets import TweetReader
+from read_service.watches import Watches
 
 MAX_BATCH_TWEETS = 2000
 
@@ -47,12 +48,13 @@ _HOME_TIMELINE, _USER_PAGE = map(page_tags, (pb.HomeTimeline, pb.ListUserTweetsR
 class ReadService:
     """The queries. Requests have already been validated against the rules in the protos."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         store: PostgresStore,
         tweets: TweetReader,
         home: HomeTimelines,
         local: LocalTweetCache,
+        watches: Watches,
         *,
         knows_callers: bool,
     ) -> None:
@@ -63,6 +65,7 @@ class ReadService:
             tweets: reads tweets.
             home: reads home timelines.
             local: prints tweets as JSON.
+            watches: watches home timelines.
             knows_callers: whether the access rules are enforced.
         """
         self._store = store
@@ -70,6 +73,7 @@ class ReadService:
         self._tweets = tweets
         self._home = home
         self._local = local
+        self._watches = watches
 
     async def GetUser(  # noqa: N802 - the contract's name, as for all below
         self, request: pb.GetUserRequest, _context: Context
@@ -206,6 +210,15 @@ class ReadService:
         """Return a page of the users that a user follows."""
         users, token = await self._edge_page(request, "ListFollowing", self._store.following)
         return pb.ListFollowingResponse(users=users, next_page_token=token)
+
+    def WatchHomeTimeline(  # noqa: N802
+        self, request: pb.WatchHomeTimelineRequest, _context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the events of a watch."""
+        limit = page_size(request.limit)
+        return self._watches.watch(
+            request.user_id, limit, request.resume_token, _freshness(request)
+        )
 
     async def _edge_page(
         self,
