@@ -43,6 +43,11 @@ class Route:
         return HTTPStatus.OK
 
 
+def rpc_path(method: MethodDescriptor) -> str:
+    """Return the path of a method for those who call it as an RPC, over Connect or gRPC-Web."""
+    return f"/{method.containing_service.full_name}/{method.name}"
+
+
 def routes(service: ServiceDescriptor) -> Iterator[Route]:
     """Yield every route of a service, in the order of the contract.
 

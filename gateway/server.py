@@ -35,7 +35,10 @@ from gateway.requests import excerpt
 from gateway.response_headers import fixed_lines
 from gateway.router import NoSuchPathError, NoSuchVerbError, Router
 from gateway.routes import Route, routes
+from gateway.rpc_endpoint import Port
+from gateway.rpc_routes import rpc_routes
 from gateway.stream_endpoint import StreamEndpoint
+from gateway.stream_sender import StreamSender
 
 LOG = logging.getLogger(__name__)
 
@@ -93,8 +96,12 @@ class RestServer:
         self._without_route = of_requests_without_route()
         self._route("GET", "/health", self._health)
         deadlines = Deadlines()
+        sender = StreamSender(listener, cors, self._fixed_lines, deadlines)
         for route in chain.from_iterable(map(routes, handlers.services)):
-            self._route(route.verb, route.path, self._endpoint(route, deadlines).answer)
+            self._route(route.verb, route.path, self._endpoint(route, deadlines, sender).answer)
+        port = Port(handlers.calls, deadlines, sender, self._run_in_thread, handlers.observer)
+        for route, endpoint in rpc_routes(handlers, port):
+            self._route(route.verb, route.path, endpoint.answer)
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -143,11 +150,12 @@ class RestServer:
             await self._runner.cleanup()
         self._parsing.shutdown(wait=False, cancel_futures=True)
 
-    def _endpoint(self, route: Route, deadlines: Deadlines) -> MethodEndpoint | StreamEndpoint:
+    def _endpoint(
+        self, route: Route, deadlines: Deadlines, sender: StreamSender
+    ) -> MethodEndpoint | StreamEndpoint:
         handler, observer = self._handlers.of(route.method), self._handlers.observer
         if isinstance(handler, StreamHandler):
-            port = (self._listener, self._cors, self._fixed_lines)
-            return StreamEndpoint(route, handler, deadlines, *port, observer)
+            return StreamEndpoint(route, handler, sender, observer)
         parts = (route, handler, self._handlers.calls, deadlines, self._run_in_thread)
         return ObservedEndpoint(*parts, observer) if observer else MethodEndpoint(*parts)
 
@@ -175,7 +183,7 @@ class RestServer:
         status = CLIENT_GONE
         try:
             answer = await self._answer(request, route.endpoint, path)
-            status = answer.status
+            status = answer.outcome
         finally:
             route.metrics.end(began, status)
         answer.fixed_lines = self._fixed_lines
