@@ -57,6 +57,16 @@ def error_answer(error: FanfareError) -> Answer:
     return Answer(http_status_of(error), json_body(status), error_headers(status))
 
 
+def text_answer(error: FanfareError) -> Answer:
+    """Return the HTTP response for a request of a client that may not know REST's errors.
+
+    It has no JSON, which clients of Connect would take for an error of theirs. They infer a code
+    from the HTTP status.
+    """
+    body = f"{error}\n".encode()
+    return Answer(http_status_of(error), body, content_type="text/plain; charset=utf-8")
+
+
 def error_headers(status: Status) -> dict[str, str]:
     """Return the HTTP headers that repeat for HTTP clients what an error says."""
     headers = {}

@@ -7,26 +7,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Generic, TypeVar
 
 from aiohttp import web
 from google.protobuf.message import Message
 
 from core.auth.authorizer import CountedCall
-from core.errors import FanfareError, UnauthenticatedError
+from core.errors import FanfareError, UnauthenticatedError, UnsupportedMediaTypeError
 from core.rpc.call_steps import CallSteps
 from core.rpc.calls import Calls
 from core.rpc.handlers import MethodHandler
 from core.rpc.observed_calls import CallKind, CallObserver
 from core.rpc.stream_handler import StreamHandler
+from core.runtime.call_metrics import CallMetrics, SentMessages
 from core.runtime.tracing import TRACEPARENT
 from gateway.answers import Answer
 from gateway.call_context import HttpContext
 from gateway.deadlines import Deadlines, in_time
 from gateway.endpoint import INLINE_BODY_BYTES, RunInThread, end_after
-from gateway.failures import HTTP_STATUSES
+from gateway.failures import HTTP_STATUSES, text_answer
 from gateway.rpc_protocols import RpcProtocol, StreamProtocol, UnaryProtocol
-from gateway.stream_sender import StreamSender
+from gateway.stream_sender import StreamCall, StreamSender
 
 P = TypeVar("P", bound=RpcProtocol)
 
@@ -56,6 +58,8 @@ class RpcCall(Generic[P]):
     context: HttpContext
     counted: CountedCall | None
     """What the handler's count() returned."""
+    began: float
+    """When it began, in perf_counter() seconds."""
     late_at: float | None
     """When the client no longer waits, in the event loop's time; None if it did not say."""
 
@@ -84,12 +88,11 @@ class RpcEndpoint(ABC, Generic[P]):
         self._port = port
 
     async def answer(self, request: web.BaseRequest, _path: Mapping[str, str]) -> Answer:
-        """Answer a request, also if its call fails.
-
-        Raises:
-            UnsupportedMediaTypeError: the protocol of the request is not known.
-        """
-        protocol = self._choose(request)
+        """Answer a request, also if its call fails."""
+        try:
+            protocol = self._choose(request)
+        except UnsupportedMediaTypeError as error:
+            return text_answer(error)
         context = HttpContext(request)
         answering = self._answer(request, protocol, context)
         if (observer := self._port.observer) is not None:
@@ -103,16 +106,18 @@ class RpcEndpoint(ABC, Generic[P]):
             return protocol.refusal(error)
 
     async def _answer(self, request: web.BaseRequest, protocol: P, context: HttpContext) -> Answer:
-        began = asyncio.get_running_loop().time()
+        began, loop_began = perf_counter(), asyncio.get_running_loop().time()
         # Before anything is read, as over REST.
         counted = await self._steps.count(context)
         if not context.is_authorization_usable:
             raise UnauthenticatedError
         seconds = protocol.timeout(request.headers)
         protocol.check(request.headers)
-        late_at = None if seconds is None else began + seconds
+        late_at = None if seconds is None else loop_began + seconds
         message = await in_time(late_at, self._receive(request, protocol))
-        return await self._call(RpcCall(request, protocol, context, counted, late_at), message)
+        return await self._call(
+            RpcCall(request, protocol, context, counted, began, late_at), message
+        )
 
     async def _receive(self, request: web.BaseRequest, protocol: P) -> Message:
         data = await protocol.receive(request)
@@ -160,15 +165,21 @@ class RpcStreamEndpoint(RpcEndpoint[StreamProtocol]):
         handler: StreamHandler,
         choose: Callable[[web.BaseRequest], StreamProtocol],
         port: Port,
+        metrics: CallMetrics,
     ) -> None:
-        """Prepare to answer requests; see RpcEndpoint."""
+        """Prepare to answer requests; see RpcEndpoint. The metrics are those of the route."""
         super().__init__(kind, handler, choose, port)
         self._handler = handler
+        self._metrics = metrics
 
     async def _call(self, call: RpcCall[StreamProtocol], message: Message) -> Answer:
+        sent = SentMessages(self._metrics, call.began)
+        streamed = StreamCall(
+            call.request, self._kind.name, call.protocol, sent, late_at=call.late_at
+        )
         stream = self._handler.stream(message, call.context, call.counted)
         async with aclosing(stream) as events:
-            return await self._port.sender.send(call.request, call.protocol, events, call.late_at)
+            return await self._port.sender.send(streamed, events)
 
 
 def _status_of(error: FanfareError) -> int:

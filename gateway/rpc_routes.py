@@ -15,6 +15,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from core.errors import UnsupportedMediaTypeError
 from core.rpc.handlers import Handlers
 from core.rpc.stream_handler import StreamHandler
+from gateway.call_metrics import metrics_of
 from gateway.codecs import BinaryCodec, Codec, JsonCodec
 from gateway.connect import ConnectGet, ConnectStream, ConnectUnary, read_query
 from gateway.endpoint import rest_kind
@@ -41,7 +42,11 @@ def _routes(method: MethodDescriptor, handlers: Handlers, port: Port) -> Iterato
     post = Route(hdrs.METH_POST, path, method, has_body=True)
     if isinstance(handler, StreamHandler):
         streams = [ConnectStream(binary), ConnectStream(json), *_grpc_web(binary, json)]
-        yield post, RpcStreamEndpoint(rest_kind(post), handler, _by_content_type(streams), port)
+        choose_stream = _by_content_type(streams)
+        yield (
+            post,
+            RpcStreamEndpoint(rest_kind(post), handler, choose_stream, port, metrics_of(post)),
+        )
         return
     protocols: list[UnaryProtocol] = [
         ConnectUnary(binary),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing
+from time import perf_counter
 
 from aiohttp import web
 
 from core.errors import UnauthenticatedError
 from core.rpc.observed_calls import CallObserver
 from core.rpc.stream_handler import StreamHandler
+from core.runtime.call_metrics import CallMetrics, SentMessages
 from core.runtime.tracing import TRACEPARENT
 from gateway.answers import Answer
 from gateway.bodies import read_body
@@ -18,7 +20,7 @@ from gateway.endpoint import USELESS_BODY_BYTES, end_after, rest_kind
 from gateway.requests import RequestReader
 from gateway.routes import Route
 from gateway.server_sent_events import LAST_EVENT_ID, TOKEN_FIELD, ServerSentEvents
-from gateway.stream_sender import StreamSender
+from gateway.stream_sender import StreamCall, StreamSender
 
 
 class StreamEndpoint:
@@ -28,6 +30,7 @@ class StreamEndpoint:
         self,
         route: Route,
         handler: StreamHandler,
+        metrics: CallMetrics,
         sender: StreamSender,
         observer: CallObserver | None,
     ) -> None:
@@ -36,11 +39,13 @@ class StreamEndpoint:
         Args:
             route: the route.
             handler: answers the calls of the route's method.
+            metrics: the metrics of the route.
             sender: sends the streams of the port.
             observer: observes the calls; None if none is to be observed.
         """
         self._reader = RequestReader(route)
         self._handler = handler
+        self._metrics = metrics
         self._sender = sender
         self._observer = observer
         self._events = ServerSentEvents(route.method.output_type)
@@ -57,7 +62,8 @@ class StreamEndpoint:
             FanfareError: the call failed before the first event.
         """
         context = HttpContext(request)
-        answering = self._answer(request, path, context)
+        sent = SentMessages(self._metrics, perf_counter())
+        answering = self._answer(request, path, context, sent)
         if self._observer is not None:
             traceparent = request.headers.get(TRACEPARENT)
             length = request.content_length
@@ -67,15 +73,20 @@ class StreamEndpoint:
         return await answering
 
     async def _answer(
-        self, request: web.BaseRequest, path: Mapping[str, str], context: HttpContext
+        self,
+        request: web.BaseRequest,
+        path: Mapping[str, str],
+        context: HttpContext,
+        sent: SentMessages,
     ) -> Answer:
         call = await self._handler.count(context)
         if not context.is_authorization_usable:
             raise UnauthenticatedError
         body = await read_body(request, USELESS_BODY_BYTES, takes_json=False)
         message = self._reader.read(path, _query(request), body)
+        streamed = StreamCall(request, self._kind.name, self._events, sent)
         async with aclosing(self._handler.stream(message, context, call)) as events:
-            return await self._sender.send(request, self._events, events)
+            return await self._sender.send(streamed, events)
 
 
 def _query(request: web.BaseRequest) -> Iterator[tuple[str, str]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import hdrs, web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpVersion11
 
 from core.errors import FanfareError, InternalError
+from core.runtime.call_metrics import SentMessages
 from core.watch_errors import WatchEndedError
 from gateway.answers import Answer, StreamedAnswer
 from gateway.cors import Cors
@@ -41,6 +42,20 @@ class StreamFormat(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class StreamCall:
+    """A call that is answered with a stream."""
+
+    request: web.BaseRequest
+    route: str
+    """The verb and the template of the path."""
+    form: StreamFormat
+    sent: SentMessages
+    """Counts the messages."""
+    late_at: float | None = None
+    """When the client no longer waits, in the event loop's time; None if it did not say."""
+
+
 class StreamSender:
     """Sends the streams of a port."""
 
@@ -60,26 +75,18 @@ class StreamSender:
         self._fixed_lines = fixed_lines
         self._deadlines = deadlines
 
-    async def send(
-        self,
-        request: web.BaseRequest,
-        form: StreamFormat,
-        events: AsyncGenerator[bytes, None],
-        late_at: float | None = None,
-    ) -> Answer:
+    async def send(self, call: StreamCall, events: AsyncGenerator[bytes, None]) -> Answer:
         """Send a stream from its first event on, and return the answer that was sent.
 
         Args:
-            request: the request.
-            form: the format of the response.
+            call: the call.
             events: the serialised messages.
-            late_at: when the client no longer waits, in the event loop's time; None if it did not
-                say.
 
         Raises:
             FanfareError: the stream failed before its first event, and nothing was sent.
         """
-        first = await self._deadlines.run(in_time(late_at, _next(events)))
+        request, form = call.request, call.form
+        first = await self._deadlines.run(in_time(call.late_at, _next(events)))
         answer = StreamedAnswer(request, self._fixed_lines, form.content_type)
         answer.headers |= {"X-Accel-Buffering": "no"}
         answer.headers |= self._cors.headers(request.headers.get(hdrs.ORIGIN))
@@ -93,7 +100,7 @@ class StreamSender:
                     writer.enable_chunking()
                 if start := form.begin():
                     await writer.write(start)
-                error = await _send_events(writer, form, first, events, late_at)
+                error = await _send_events(call, first, events)
                 if error is not None:
                     answer.failure = error
                     if not isinstance(error, WatchEndedError):
@@ -106,29 +113,27 @@ class StreamSender:
 
 
 async def _send_events(
-    writer: AbstractStreamWriter,
-    form: StreamFormat,
-    event: bytes | None,
-    events: AsyncGenerator[bytes, None],
-    late_at: float | None,
+    call: StreamCall, event: bytes | None, events: AsyncGenerator[bytes, None]
 ) -> FanfareError | None:
     """Send each event as soon as the client has room for it; return why the stream ended.
 
     Raises:
         ConnectionError: the client has left.
     """
+    writer = call.request.writer
     try:
         while event is not None:
-            await writer.write(form.event(event))
+            await writer.write(call.form.event(event))
             # write() itself waits only once for every 64 KiB.
             await writer.drain()
-            event = await in_time(late_at, _next(events))
+            call.sent.add()
+            event = await in_time(call.late_at, _next(events))
     except FanfareError as error:
         return error
     except ConnectionError:
         raise
     except Exception:
-        LOG.exception("stream failed type=%s", form.content_type)
+        LOG.exception("stream failed route=%s", call.route)
         return InternalError()
     return None
 

@@ -49,7 +49,8 @@ def _v1_file() -> FileDescriptorProto:
     file.name, file.package = _FILE, _V1
     file.ClearField("options")
     for message in file.message_type:
-        for field in message.field:
+        # Only those that hold messages have a type name.
+        for field in filter(lambda each: each.type_name, message.field):
             field.type_name = field.type_name.replace(_ALPHA, _V1)
     for method in file.service[0].method:
         method.input_type = method.input_type.replace(_ALPHA, _V1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from google.protobuf.descriptor_database import DescriptorDatabase
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2 as pb
@@ -54,16 +55,19 @@ async def test_all_services_can_be_listed_and_described(version: str) -> None:
         *(f"{each}.ServerReflection" for each in VERSIONS),
     }
     for answer in await _ask(version, *map(_symbol, sorted(names))):
-        pool = DescriptorPool()
-        files = [
-            FileDescriptorProto.FromString(each)
-            for each in answer.file_descriptor_response.file_descriptor_proto
-        ]
-        # The files that a file imports are after it.
-        for file in reversed(files):
-            pool.Add(file)
         name = answer.original_request.file_containing_symbol
-        assert pool.FindServiceByName(name).full_name == name
+        files = {
+            file.name: file
+            for file in map(
+                FileDescriptorProto.FromString,
+                answer.file_descriptor_response.file_descriptor_proto,
+            )
+        }
+        database = DescriptorDatabase()
+        for file in files.values():
+            database.Add(file)
+        assert DescriptorPool(database).FindServiceByName(name).full_name == name
+        assert {each for file in files.values() for each in file.dependency} <= set(files)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

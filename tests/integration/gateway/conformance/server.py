@@ -77,7 +77,11 @@ class AskedError(FanfareError):
 
 
 def _status(error: FanfareError) -> Status:
-    return error.status if isinstance(error, AskedError) else to_status(error)
+    if isinstance(error, AskedError):
+        return error.status
+    status = to_status(error)
+    status.ClearField("details")
+    return status
 
 
 class Service:
