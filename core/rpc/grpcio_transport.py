@@ -133,6 +133,8 @@ class GrpcioTransport:
         """
         self._streams.end_all()
         until = time.monotonic() + DRAIN_SECONDS
+        # Streams are told why they end by then.
+        await asyncio.sleep(LOOK_SECONDS)
         while self._calls.grpc_count and time.monotonic() < until:  # noqa: ASYNC110 - a count
             await asyncio.sleep(LOOK_SECONDS)
         # No grace period: grpc crashes when several servers stop with a grace period.

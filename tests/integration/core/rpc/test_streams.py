@@ -329,6 +329,7 @@ async def test_streams_are_counted_with_their_messages() -> None:
         await watched.closed.acquire()
         refused = stub.WatchHomeTimeline(pb.WatchHomeTimelineRequest())
         await _refusal(refused)
+        await server.drain()
     labels = "server_stream", READ.full_name, "WatchHomeTimeline"
     assert _series() - before == {
         ("grpc_server_started_total", *labels): 3,
