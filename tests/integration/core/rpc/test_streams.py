@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,6 +14,7 @@ import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.read.v1 import read_pb2 as pb
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
@@ -29,7 +32,8 @@ from helpers.http2 import (
 )
 from prometheus_client import REGISTRY
 
-from core.errors import UserNotFoundError
+from core.auth.call_context import Context
+from core.errors import TooManyCallsError, UserNotFoundError
 from core.rpc import server as core_server
 from core.rpc import streams as core_streams
 from core.rpc.server import GrpcServer
@@ -49,6 +53,7 @@ EVENTS = [
 BYTES = [event.SerializeToString() for event in EVENTS]
 LARGE = pb.WatchHomeTimelineResponse(resume_token="x" * 10_000).SerializeToString()
 WINDOW_UPDATE = 8
+SERVICE_CONFIG = Path(__file__).parents[4] / "docs" / "service_config.json"
 
 
 def _channel(server: GrpcServer) -> grpc.aio.Channel:
@@ -119,6 +124,35 @@ async def test_an_error_has_its_details_before_and_after_events(events: list[byt
         assert await _refusal(call) == (grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND")
 
 
+class _BusyAtFirst(Watched):
+    """Refuses the first watch, as a process does that drains or is at a limit."""
+
+    def __init__(self) -> None:
+        super().__init__(*BYTES)
+        self.refusals = iter([TooManyCallsError()])
+
+    async def WatchHomeTimeline(  # noqa: N802 - the contract's name
+        self, _request: Message, context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        """Refuse, or send the events."""
+        for refusal in self.refusals:
+            raise refusal
+        async for event in super().WatchHomeTimeline(_request, context):
+            yield event
+
+
+async def test_clients_repeat_a_stream_that_is_refused() -> None:
+    """By the published service config: gRPC allows that if no headers came before the error."""
+    config = ("grpc.service_config", SERVICE_CONFIG.read_text())
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        serving(READ, servicer=_BusyAtFirst()) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=[config]) as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        assert await stub.WatchHomeTimeline(REQUEST).read() == EVENTS[0]
+
+
 async def test_an_invalid_request_is_refused() -> None:
     """With the field, like those of other methods."""
     async with (
@@ -142,7 +176,7 @@ async def test_a_stream_ends_with_its_client_and_with_its_deadline() -> None:
     ):
         async with _channel(server) as channel:
             stub: Any = ReadServiceStub(channel)
-            seconds, events = 0.1, []
+            seconds, events = 0.1, list[pb.WatchHomeTimelineResponse]()
             while events != EVENTS:  # the machine may be busy
                 late = stub.WatchHomeTimeline(REQUEST, timeout=seconds)
                 events = [event async for event in _until_error(late)]
