@@ -1,10 +1,12 @@
-"""Connect's own conformance suite, which `make conformance` builds and runs."""
+"""Connect's own conformance suite, which `make conformance` builds and runs.
+
+The runner does not wait long for a server to start, so `make test` does not run it.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +25,10 @@ LEAST_CASES = 250
 @pytest.fixture
 def runner() -> Path:
     """Return the suite's runner."""
-    found = ROOT / ".fanfare" / "tools" / "connectconformance"
-    if not found.exists() or shutil.which("go") is None:
+    found = os.environ.get("CONNECTCONFORMANCE")
+    if found is None:
         pytest.skip("run `make conformance`, which needs Go: Connect's suite was not run")
-    return found
+    return Path(found)
 
 
 def _descriptor_set(runner: Path, folder: Path) -> Path:
