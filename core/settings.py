@@ -149,6 +149,12 @@ class Settings(BaseSettings):
     """An author with more followers than this becomes a pull author; with 0, no author does."""
     max_following: Annotated[int, Field(ge=1), ReadBy("write")] = 10_000
     """How many users one user may follow."""
+    max_watches: Annotated[int, Field(ge=1), ReadBy("read")] = 10_000
+    """How many watches of home timelines each read process has open at most."""
+    watches_per_caller: Annotated[int, Field(ge=1), ReadBy("read")] = 20
+    """How many of them one caller may have, where authentication is on."""
+    watch_heartbeat_seconds: Annotated[float, Field(gt=0, le=60), ReadBy("read")] = 10.0
+    """How long a watch may be without an event before a heartbeat is sent."""
     max_replica_lag: Annotated[float, Field(gt=0), ReadBy("read", "commands")] = 10.0
     """How many seconds the replica may lag before the read service stops using it."""
     cached_followers: Annotated[int, Field(ge=0), ReadBy("worker")] = 50_000_000

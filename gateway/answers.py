@@ -1,4 +1,4 @@
-"""HTTP responses, each sent in one piece.
+"""HTTP responses, each sent in one piece, except for streams.
 
 aiohttp's own responses take several times as long: each keeps its headers in a multidict, and works
 out what most responses have in common (decision 0035).
@@ -14,6 +14,8 @@ from http import HTTPStatus
 
 from aiohttp import hdrs, web
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion, HttpVersion10, HttpVersion11
+
+from core.errors import FanfareError
 
 JSON = "application/json"
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -61,6 +63,9 @@ class Answer:
         """Whether the connection stays open after this answer."""
         self._request: web.BaseRequest | None = None
 
+    failure: FanfareError | None = None
+    """Why the answer ended early, if it is a stream."""
+
     async def prepare(self, request: web.BaseRequest) -> None:
         """Remember which request is answered; the connection closes if its client wants that."""
         self._request = request
@@ -92,11 +97,47 @@ class Answer:
                 lines += "Connection: close\r\n"
         elif version == HttpVersion10:
             lines += "Connection: keep-alive\r\n"
-        start = f"HTTP/{version.major}.{version.minor} {status} {_REASONS.get(status, '')}\r\n"
-        date = _date(int(time.time()))
-        text = f"{start}{lines}Date: {date}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
-        # An Origin may have bytes that are not UTF-8, which are left out.
-        return text.encode(errors="ignore")
+        return _head(version, status, lines)
+
+
+class StreamedAnswer(Answer):
+    """The answer to a request for a stream, which its endpoint sends itself, piece by piece."""
+
+    __slots__ = ("failure",)
+
+    def __init__(self, request: web.BaseRequest, fixed_lines: str, content_type: str) -> None:
+        """Prepare to answer with 200.
+
+        Args:
+            request: the request.
+            fixed_lines: the lines of the headers that all answers of the port have.
+            content_type: the type of the stream.
+        """
+        super().__init__(HTTPStatus.OK, content_type=content_type)
+        self.fixed_lines = fixed_lines
+        self.failure = None
+        # A client of HTTP/1.0 knows the end of the stream by the end of the connection.
+        self.keep_alive = request.keep_alive and request.version == HttpVersion11
+
+    async def write_eof(self) -> None:
+        """Do nothing: the stream has been sent."""
+
+    def head(self, version: HttpVersion) -> bytes:
+        """Return the status line and the headers; see Answer."""
+        lines = f"{self.fixed_lines}Content-Type: {self.content_type}\r\n"
+        if version == HttpVersion11:
+            lines += "Transfer-Encoding: chunked\r\n"
+        if not self.keep_alive:
+            lines += "Connection: close\r\n"
+        return _head(version, self.status, lines + "".join(map(_line, self.headers.items())))
+
+
+def _head(version: HttpVersion, status: int, lines: str) -> bytes:
+    start = f"HTTP/{version.major}.{version.minor} {status} {_REASONS.get(status, '')}\r\n"
+    date = _date(int(time.time()))
+    text = f"{start}{lines}Date: {date}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
+    # An Origin may have bytes that are not UTF-8, which are left out.
+    return text.encode(errors="ignore")
 
 
 def _line(header: tuple[str, str]) -> str:

@@ -124,8 +124,7 @@ class ObservedEndpoint(MethodEndpoint):
         """Prepare to answer requests; see MethodEndpoint."""
         super().__init__(route, handler, calls, deadlines, run_in_thread)
         self._observer = observer
-        attributes = {"http.request.method": route.verb, "http.route": route.path}
-        self._kind = CallKind("rest", f"{route.verb} {route.path}", attributes)
+        self._kind = rest_kind(route)
 
     # Not a coroutine itself, so that a call that is not observed has none more than without this.
     def _answer(
@@ -134,10 +133,16 @@ class ObservedEndpoint(MethodEndpoint):
         traceparent = request.headers.get(TRACEPARENT)
         observed = self._observer.begin(self._kind, traceparent, context, request.content_length)
         answering = super()._answer(request, path, context)
-        return answering if observed is None else _end_after(answering, observed)
+        return answering if observed is None else end_after(answering, observed)
 
 
-async def _end_after(answering: Coroutine[Any, Any, Answer], observed: ObservedCall) -> Answer:
+def rest_kind(route: Route) -> CallKind:
+    """Return what is known about all calls of a route."""
+    attributes = {"http.request.method": route.verb, "http.route": route.path}
+    return CallKind("rest", f"{route.verb} {route.path}", attributes)
+
+
+async def end_after(answering: Coroutine[Any, Any, Answer], observed: ObservedCall) -> Answer:
     """Return the answer, and record how the call ended."""
     try:
         answer = await answering
@@ -150,5 +155,5 @@ async def _end_after(answering: Coroutine[Any, Any, Answer], observed: ObservedC
     except BaseException as error:
         observed.end(str(CLIENT_GONE), error)
         raise
-    observed.end(str(int(answer.status)))
+    observed.end(str(int(answer.status)), answer.failure)
     return answer

@@ -11,7 +11,8 @@ import logging
 import socket
 import ssl
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -25,7 +26,8 @@ from gateway.failures import error_answer
 from gateway.response_headers import fixed_lines
 
 LOG = logging.getLogger(__name__)
-# Maximum connections per port. Each may hold a request body in memory.
+# Maximum connections per port, without those that carry a stream. Each may hold a request body in
+# memory.
 MAX_CONNECTIONS = 1000
 HANDSHAKE_SECONDS = 5.0
 # The kernel closes a connection when data has waited this long for the client to read it.
@@ -71,6 +73,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._refusing: set[asyncio.Task[None]] = set()
+        self._streams = 0
         self._is_full = False
         self._refusal = _refusal()
 
@@ -130,6 +133,18 @@ class Listener:
         served = 0 if self._server is None else len(self._server.connections)
         return served + len(self._connecting)
 
+    @contextmanager
+    def carrying_stream(self) -> Iterator[None]:
+        """Leave a connection out of the limit while it carries a stream, which has its own limit.
+
+        Otherwise the streams of a port would leave no connections for its calls.
+        """
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+
     def abort(self) -> None:
         """Close the connections that have not been handed to the server yet."""
         for task in (*self._connecting, *self._refusing):
@@ -156,7 +171,7 @@ class Listener:
             self._take(connection)
 
     def _take(self, connection: socket.socket) -> None:
-        was_full, self._is_full = self._is_full, self.count >= MAX_CONNECTIONS
+        was_full, self._is_full = self._is_full, self.count - self._streams >= MAX_CONNECTIONS
         if not self._is_full:
             start(self._connect(connection), self._connecting)
             return

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 
 from core.errors import FanfareError, InternalError, MethodNotFoundError, PathNotFoundError
 from core.rpc.handlers import Handlers
+from core.rpc.stream_handler import StreamHandler
 from core.runtime.call_metrics import CallMetrics
 from gateway.answers import JSON, Answer
 from gateway.bodies import answer_and_close, has_large_rest
@@ -33,7 +34,8 @@ from gateway.messages import guarded
 from gateway.requests import excerpt
 from gateway.response_headers import fixed_lines
 from gateway.router import NoSuchPathError, NoSuchVerbError, Router
-from gateway.routes import routes
+from gateway.routes import Route, routes
+from gateway.stream_endpoint import StreamEndpoint
 
 LOG = logging.getLogger(__name__)
 
@@ -92,11 +94,7 @@ class RestServer:
         self._route("GET", "/health", self._health)
         deadlines = Deadlines()
         for route in chain.from_iterable(map(routes, handlers.services)):
-            handler = handlers.of(route.method)
-            parts = (route, handler, handlers.calls, deadlines, self._run_in_thread)
-            observer = handlers.observer
-            method = ObservedEndpoint(*parts, observer) if observer else MethodEndpoint(*parts)
-            self._route(route.verb, route.path, method.answer)
+            self._route(route.verb, route.path, self._endpoint(route, deadlines).answer)
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -126,13 +124,15 @@ class RestServer:
         LOG.info("serving REST port=%d", self.port)
 
     async def drain(self) -> None:
-        """Free the port, and close each connection after its next answer.
+        """Free the port, end streams, and close each connection after its next answer.
 
         /health answers NOT_SERVING. Requests under way have DRAIN_SECONDS to finish. Does nothing
         if the server was not started.
         """
         self._is_draining = True
         self._listener.close()
+        # Streams would not end by themselves.
+        self._handlers.streams.close()
         until = time.monotonic() + LINGER_SECONDS
         # Sleep at least once, so that the HTTP server learns of connections just accepted.
         await asyncio.sleep(LINGER_POLL_SECONDS)
@@ -142,6 +142,14 @@ class RestServer:
         if self._runner is not None:
             await self._runner.cleanup()
         self._parsing.shutdown(wait=False, cancel_futures=True)
+
+    def _endpoint(self, route: Route, deadlines: Deadlines) -> MethodEndpoint | StreamEndpoint:
+        handler, observer = self._handlers.of(route.method), self._handlers.observer
+        if isinstance(handler, StreamHandler):
+            port = (self._listener, self._cors, self._fixed_lines)
+            return StreamEndpoint(route, handler, deadlines, *port, observer)
+        parts = (route, handler, self._handlers.calls, deadlines, self._run_in_thread)
+        return ObservedEndpoint(*parts, observer) if observer else MethodEndpoint(*parts)
 
     def _route(self, verb: str, path: str, endpoint: Endpoint) -> None:
         route = _Route(endpoint, HTTP_METRICS.of(verb, path))

@@ -66,7 +66,7 @@ def printer(descriptor: Descriptor) -> Printer:
     if descriptor.file.package == "google.protobuf" or any(map(_is_odd, descriptor.fields)):
         return _any_message
     by_number = sorted(descriptor.fields, key=lambda field: field.number)
-    fields = [_field(field) for field in by_number]
+    fields = [field_printer(field) for field in by_number]
     # As in json_format's output, empty fields come last, in the order in which they are declared.
     empty = [
         (by_number.index(field), f'"{field.name}": {"[]" if field.is_repeated else _empty(field)}')
@@ -96,7 +96,7 @@ def _empty(field: FieldDescriptor) -> str:
     return _SCALARS[field.type](field.default_value)
 
 
-def _field(field: FieldDescriptor) -> Callable[[Message], str]:
+def field_printer(field: FieldDescriptor) -> Callable[[Message], str]:
     """Return a function that returns a message's field as "name": value, or "" if it is empty."""
     name = field.name
     start = f'"{name}": '

@@ -27,6 +27,7 @@ from google.rpc import status_pb2
 
 from core.auth.authorizer import rule_of
 from gateway.routes import Route, routes
+from gateway.server_sent_events import CONTENT_TYPE, LAST_EVENT_ID
 
 SERVICES = {
     write_pb2.DESCRIPTOR.services_by_name["WriteService"]: "http://127.0.0.1:8081",
@@ -147,7 +148,9 @@ class Document:
             )
             operation["requestBody"] = {"required": True, "content": _json(body)}
         success: Json = {"description": "The call succeeded."}
-        if route.success != HTTPStatus.NO_CONTENT:
+        if method.server_streaming:
+            success["content"] = self._events(method.output_type)
+        elif route.success != HTTPStatus.NO_CONTENT:
             success["content"] = _json(self._reference(method.output_type, printed))
         error = {"description": "The call failed.", "content": _json(_to(STATUS))}
         operation["responses"] = {str(route.success): success, "default": error}
@@ -155,6 +158,17 @@ class Document:
             # {}: no authentication is needed if the operator has not turned it on.
             operation["security"] = [{"session": []}, {}]
         return operation
+
+    def _events(self, message: Descriptor) -> Json:
+        """Return the content of a stream, for which OpenAPI 3.1 has no schema but text."""
+        fields = message.oneofs_by_name["event"].fields
+        data = {field.name: self._field(field, printed) for field in fields}
+        schema = {
+            "description": "Server-Sent Events, which docs/contract.md explains. x-event-data is the "
+            "JSON in the data of an event.",
+            "type": "string",
+        }
+        return {CONTENT_TYPE: {"schema": schema, "x-event-data": _one_of(data)}}
 
     def _operation_id(self, route: Route) -> str:
         # A method can have several bindings, and each needs a name of its own.
@@ -177,6 +191,15 @@ class Document:
                     "description": self._texts[field.full_name],
                     "schema": self._field(field, needed),
                 }
+        if route.method.server_streaming:
+            yield {
+                "name": LAST_EVENT_ID,
+                "in": "header",
+                "required": False,
+                "description": "The id of the last event that the client received, which is its "
+                "resume_token. Browsers send it by themselves.",
+                "schema": {"type": "string"},
+            }
 
     def _reference(self, message: Descriptor, required: Required) -> Json:
         name = message.full_name
@@ -250,6 +273,16 @@ def _text(rules: Any) -> Json:
     if rules.uuid:
         schema["format"] = "uuid"
     return schema
+
+
+def _one_of(properties: Json) -> Json:
+    return {
+        "type": "object",
+        "properties": properties,
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+    }
 
 
 def _to(name: str) -> Json:

@@ -16,6 +16,7 @@ from core.rpc.observed_calls import observing
 from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
+from core.rpc.streams import Streams
 from core.rpc.tls import Certificates, certificates
 from core.runtime.metrics_ports import Program
 from core.runtime.prefork import run_prefork
@@ -41,7 +42,7 @@ from read_service.list_building import BUILD_SECONDS, ListBuilder
 from read_service.lists import ListReader
 from read_service.local_timelines import MAX_BYTES, LocalTimelines
 from read_service.local_tweet_cache import MAX_TWEETS, LocalTweetCache
-from read_service.metrics import local_metrics, replica_metric
+from read_service.metrics import local_metrics, replica_metric, watches_metric
 from read_service.readiness import unanswerable
 from read_service.service import ReadService
 from read_service.store import PostgresStore
@@ -77,7 +78,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         if settings.auth_keys is not None:
             parts = authentication(settings, settings.auth_keys, "read")
             authorizer = (await stack.enter_async_context(parts)).authorizer
-        handlers = Handlers(authorizer, observer)
+        streams = Streams(settings.max_watches, settings.watches_per_caller)
+        handlers = Handlers(authorizer, observer, streams)
         handlers.add_service(
             read_pb2.DESCRIPTOR.services_by_name["ReadService"],
             ReadService(store, tweets, home, local, knows_callers=authorizer is not None),
@@ -116,6 +118,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
             *redis_metrics(redis_settings),
             *local_metrics(local, timelines),
             replica_metric(lambda: watch.replica_lag_seconds),
+            watches_metric(lambda: streams.count),
         ]
         stack.enter_context(process_metrics(settings, tls, checks, own))
         await watch.check()

@@ -55,3 +55,8 @@ def replica_metric(lag_seconds: Callable[[], float]) -> PulledMetric:
         "without a replica.",
         lag_seconds,
     )
+
+
+def watches_metric(count: Callable[[], float]) -> PulledMetric:
+    """Return the metric of the watches that are open, over gRPC and REST."""
+    return gauge("fanfare_watches", "Watches of home timelines that are open.", count)

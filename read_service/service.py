@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from fanfare.common.v1.common_pb2 import User
@@ -14,6 +14,7 @@ from core.errors import (
     FanfareError,
     FollowNotFoundError,
     InvalidRequestError,
+    MethodNotFoundError,
     TweetNotFoundError,
     UserNotFoundError,
 )
@@ -206,6 +207,16 @@ class ReadService:
         """Return a page of the users that a user follows."""
         users, token = await self._edge_page(request, "ListFollowing", self._store.following)
         return pb.ListFollowingResponse(users=users, next_page_token=token)
+
+    async def WatchHomeTimeline(  # noqa: N802
+        self, _request: pb.WatchHomeTimelineRequest, _context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        """Refuse to watch: there is nothing yet that sends changes."""
+        if self._home is not None:
+            raise MethodNotFoundError(
+                "WatchHomeTimeline is not served yet; read GetHomeTimeline again instead"
+            )
+        yield b""
 
     async def _edge_page(
         self,

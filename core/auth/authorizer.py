@@ -280,6 +280,15 @@ class MethodAuthorizer:
             if owner is not None and owner != caller.user_id:
                 raise self._denied(context)
 
+    def check_caller(self, context: Context) -> None:
+        """Return if the caller of a call that goes on is still known, after count() found out.
+
+        Raises:
+            UnauthenticatedError: the access token has expired, or was ended.
+        """
+        if (self._authorizer.identify(context) or UNKNOWN_CALLER) != context.caller:
+            raise UnauthenticatedError
+
     async def _count_cost(self, request: Message, call: CountedCall) -> None:
         cost = self._cost(request)
         if cost > 1:

@@ -34,12 +34,12 @@ _CODES = (
     "Unauthenticated",
 )
 _LABELS = ("grpc_type", "grpc_service", "grpc_method")
-UNARY = "unary"
-"""The type of all methods, as a label."""
+UNARY, SERVER_STREAM = "unary", "server_stream"
+"""The types of methods, as labels."""
 
 
 class GrpcMetrics(ServerMetrics):
-    """The gRPC calls of this process, all of which are unary."""
+    """The gRPC calls of this process."""
 
     def __init__(self) -> None:
         """Export the metrics."""
@@ -47,12 +47,13 @@ class GrpcMetrics(ServerMetrics):
 
     def of_method(self, method: MethodDescriptor) -> CallMetrics:
         """Return the metrics of a method."""
-        return self.of(UNARY, method.containing_service.full_name, method.name)
+        kind = SERVER_STREAM if method.server_streaming else UNARY
+        return self.of(kind, method.containing_service.full_name, method.name)
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics, with those of messages, which follow from the calls.
+        """Return the metrics, with those of messages, most of which follow from the calls.
 
-        A unary call begins when its one message has been received, and sends one if it succeeds.
+        A call begins when its one message has been received. A unary call sends one if it succeeds.
         """
         yield from super().collect()
         received = CounterMetricFamily(
@@ -61,7 +62,7 @@ class GrpcMetrics(ServerMetrics):
         sent = CounterMetricFamily("grpc_server_msg_sent", "Messages sent.", labels=_LABELS)
         for labels, calls in self.calls.items():
             received.add_metric(labels, calls.started)
-            sent.add_metric(labels, calls.handled[OK])
+            sent.add_metric(labels, calls.handled[OK] if labels[0] == UNARY else calls.sent)
         yield received
         yield sent
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import chain
 from typing import Any, Protocol
 
 from core.errors import ShuttingDownError, TooManyCallsError
@@ -20,10 +21,15 @@ class GrpcCall(Protocol):
 
 
 class Calls:
-    """Counts gRPC and REST calls against one limit, except health checks and reflection."""
+    """Counts gRPC and REST calls against one limit, except health checks and reflection.
+
+    Streams have limits of their own (core.rpc.streams). Those over gRPC are known here as well,
+    because a drain must not close their connections before they have ended.
+    """
 
     def __init__(self) -> None:
         self._grpc: dict[asyncio.Task[Any], GrpcCall] = {}
+        self._grpc_streams: dict[asyncio.Task[Any], GrpcCall] = {}
         self.entered_rest = RestCalls(self)
         self._refuses_grpc = False
         # When a drain first refused a call on a connection, and when a call last ended on it during
@@ -45,13 +51,23 @@ class Calls:
             TooManyCallsError: MAX_CALLS are under way.
             ShuttingDownError: the process is draining.
         """
-        if self._refuses_grpc:
-            self.refused_at.setdefault(_port(call), time.monotonic())
-            raise ShuttingDownError
+        self._refuse_during_drain(call)
         self.check_limit()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - each call has a task
         self._grpc[task] = call
+        task.add_done_callback(self._leave_grpc)
+
+    def enter_grpc_stream(self, call: GrpcCall) -> None:
+        """Know of a gRPC call that is answered with a stream until the current task ends.
+
+        Raises:
+            ShuttingDownError: the process is draining.
+        """
+        self._refuse_during_drain(call)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - each call has a task
+        self._grpc_streams[task] = call
         task.add_done_callback(self._leave_grpc)
 
     def check_limit(self) -> None:
@@ -64,11 +80,16 @@ class Calls:
         self._refuses_grpc = True
 
     def ports(self) -> set[int]:
-        """Return the clients' ports of the gRPC connections that have calls under way."""
-        return {_port(call) for call in self._grpc.values()}
+        """Return the clients' ports of the gRPC connections that have calls or streams."""
+        return {_port(call) for call in chain(self._grpc.values(), self._grpc_streams.values())}
+
+    def _refuse_during_drain(self, call: GrpcCall) -> None:
+        if self._refuses_grpc:
+            self.refused_at.setdefault(_port(call), time.monotonic())
+            raise ShuttingDownError
 
     def _leave_grpc(self, task: asyncio.Task[Any]) -> None:
-        call = self._grpc.pop(task)
+        call = self._grpc.pop(task, None) or self._grpc_streams.pop(task)
         if self._refuses_grpc:
             self.ended_at[_port(call)] = time.monotonic()
 

@@ -25,6 +25,7 @@ from core.rpc.introspection import Introspection
 from core.rpc.server import DRAIN_SECONDS
 from core.rpc.server_options import server_options
 from core.rpc.sockets import stop_listening
+from core.rpc.stream_handler import StreamHandler
 from core.rpc.tls import Certificates
 from core.runtime.call_metrics import CallMetrics
 from core.runtime.tasks import start
@@ -60,6 +61,7 @@ class GrpcioTransport:
             shared: whether other processes may listen on the port too.
         """
         self._calls = handlers.calls
+        self._streams = handlers.streams
         self._generic_handlers = [_generic_handler(each, handlers) for each in handlers.services]
         self._introspection = introspection
         self._certificates = certificates
@@ -126,8 +128,10 @@ class GrpcioTransport:
     async def _end(self, server: grpc.aio.Server) -> None:
         """Let the calls of a server that has stopped by itself finish, then release the server.
 
+        Streams end first, since they would not finish; their clients open them again.
         Otherwise it would keep its memory, and each connection until the client closes it.
         """
+        self._streams.end_all()
         until = time.monotonic() + DRAIN_SECONDS
         while self._calls.grpc_count and time.monotonic() < until:  # noqa: ASYNC110 - a count
             await asyncio.sleep(LOOK_SECONDS)
@@ -164,12 +168,15 @@ def _outcome_of_cancelled(context: _GrpcContext) -> int:
 
 
 def _generic_handler(service: ServiceDescriptor, handlers: Handlers) -> grpc.GenericRpcHandler:
-    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-        method.name: grpc.unary_unary_rpc_method_handler(
-            _grpc_method(handlers.of(method), handlers.calls, GRPC_METRICS.of_method(method))
-        )
-        for method in service.methods
-    }
+    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+    for method in service.methods:
+        handler, metrics = handlers.of(method), GRPC_METRICS.of_method(method)
+        if isinstance(handler, StreamHandler):
+            stream = _grpc_stream(handler, handlers.calls, metrics)
+            methods[method.name] = grpc.unary_stream_rpc_method_handler(stream)
+        else:
+            unary = _grpc_method(handler, handlers.calls, metrics)
+            methods[method.name] = grpc.unary_unary_rpc_method_handler(unary)
     return grpc.method_handlers_generic_handler(service.full_name, methods)
 
 
@@ -194,5 +201,37 @@ def _grpc_method(
             metrics.end(began, outcome)
         await context.abort_with_status(rpc_status.to_status(status))
         raise AssertionError
+
+    return handle
+
+
+def _grpc_stream(
+    handler: StreamHandler, calls: Calls, metrics: CallMetrics
+) -> Callable[[bytes, _GrpcContext], Awaitable[None]]:
+    """Return the function that grpc calls for a method that answers with a stream."""
+
+    async def handle(request: bytes, context: _GrpcContext) -> None:
+        async def send(response: bytes) -> None:
+            # Returns when HTTP/2's flow control has let the response pass, so a client that does
+            # not read holds up its stream, and nothing piles up here.
+            await context.write(response)
+            metrics.sent += 1
+
+        began = metrics.begin()
+        outcome = OK
+        status = None
+        try:
+            calls.enter_grpc_stream(context)
+            await handler.send(request, _CallContext(context), send)
+        except FanfareError as error:
+            status = to_status(error)
+            outcome = status.code
+        except asyncio.CancelledError:
+            outcome = _outcome_of_cancelled(context)
+            raise
+        finally:
+            metrics.end(began, outcome)
+        if status is not None:
+            await context.abort_with_status(rpc_status.to_status(status))
 
     return handle

@@ -1,9 +1,9 @@
 """The native server of the package pygrpc-native, which carries the calls if it is asked to.
 
 It does HTTP/2 and the framing of gRPC in threads of its own, without Python, and hands each call
-over as an event. Only our own unary methods are served this way. Health, reflection and unknown
-methods go to a grpcio server behind it, on a Unix socket, because reflection is a bidirectional
-stream, which the native server does not have.
+over as an event. Only our own methods are served this way. Health, reflection and unknown methods
+go to a grpcio server behind it, on a Unix socket, because reflection is a bidirectional stream,
+which the native server does not have.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import grpc
 import grpc.aio
-from pygrpc_native import EVENT_CALL, NativeGrpcFront
+from pygrpc_native import EVENT_CALL, STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 
 from core.auth.addresses import peer_address
 from core.auth.call_context import UNKNOWN_CALLER, Metadata
@@ -31,12 +32,18 @@ from core.rpc.error_status import to_status
 from core.rpc.handlers import Handlers
 from core.rpc.introspection import Introspection
 from core.rpc.sockets import stop_listening
+from core.rpc.stream_handler import StreamHandler
+from core.runtime.call_metrics import CallMetrics
 from core.settings import host_and_port
 
 LOG = logging.getLogger(__name__)
 # How many calls are handed to the event loop at a time.
 BATCH = 64
 IO_THREADS = 1
+# How long to wait before trying again to send to a client that has too much left to read: first,
+# and at most.
+FULL_SECONDS = 0.01
+MAX_FULL_SECONDS = 0.5
 # The key of the trailing metadata that holds the google.rpc.Status of an error.
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -58,6 +65,7 @@ class NativeTransport:
         self._calls = handlers.calls
         methods = [method for service in handlers.services for method in service.methods]
         self._paths = [f"/{each.containing_service.full_name}/{each.name}" for each in methods]
+        self._are_streams = [each.server_streaming for each in methods]
         self._handlers = [handlers.of(each) for each in methods]
         self._metrics = [GRPC_METRICS.of_method(each) for each in methods]
         self._introspection = introspection
@@ -72,9 +80,11 @@ class NativeTransport:
         """Listen and serve calls; return the port. Raises OSError if that is not possible."""
         self._front = NativeGrpcFront(
             host_and_port(bind, port),
-            [(path, False) for path in self._paths],
+            list(zip(self._paths, self._are_streams, strict=True)),
             io_threads=IO_THREADS,
             call_details=True,
+            # A stream that fails before its first message gets one answer, like any other call.
+            delay_stream_headers=True,
             keepalive_time_ms=int(server_options.KEEPALIVE_SECONDS * 1000),
             keepalive_timeout_ms=int(server_options.KEEPALIVE_TIMEOUT_SECONDS * 1000),
             max_concurrent_streams=server_options.MAX_STREAMS,
@@ -126,9 +136,15 @@ class NativeTransport:
         metrics = self._metrics[method]
         began = metrics.begin()
         outcome = OK
+        handler = self._handlers[method]
         try:
-            self._calls.enter_grpc(call)
-            answer = await self._handlers[method].answer_bytes(request, call)
+            if isinstance(handler, StreamHandler):
+                self._calls.enter_grpc_stream(call)
+                await handler.send(request, call, partial(self._send, call_id, metrics))
+                self._front.stream_end(call_id)
+            else:
+                self._calls.enter_grpc(call)
+                self._front.respond(call_id, await handler.answer_bytes(request, call))
         except FanfareError as error:
             status = to_status(error)
             outcome = status.code
@@ -139,11 +155,23 @@ class NativeTransport:
             # This does nothing if the client or the deadline has ended the call.
             self._front.fail(call_id, grpc.StatusCode.CANCELLED.value[0], "cancelled")
             raise
-        else:
-            self._front.respond(call_id, answer)
         finally:
             metrics.end(began, outcome)
             del self._tasks[call_id]
+
+    async def _send(self, call_id: int, metrics: CallMetrics, response: bytes) -> None:
+        """Send a message of a stream, and wait while its client has too many left to read.
+
+        The front has a call that waits, but it takes a thread for each client that does not read.
+        """
+        pause = FULL_SECONDS
+        while (result := self._front.stream_try_send(call_id, response)) == STREAM_FULL:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_FULL_SECONDS)
+        if result == STREAM_CLOSED:
+            # The event that cancels this task is under way.
+            raise asyncio.CancelledError
+        metrics.sent += 1
 
 
 class _Call:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Token
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import MethodDescriptor
 
 from core.auth.access_tokens import Caller
 from core.auth.call_context import Context, Metadata
@@ -25,6 +28,8 @@ from core.runtime.tracing import (
 )
 from core.runtime.tracing_choice import tracing
 from core.settings import Settings
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,26 @@ def traceparent_in(metadata: Metadata) -> str | None:
         if key == TRACEPARENT:
             return value if isinstance(value, str) else None
     return None
+
+
+def grpc_kind(method: MethodDescriptor) -> CallKind:
+    """Return what is known about all calls of a method over gRPC."""
+    name = f"{method.containing_service.full_name}/{method.name}"
+    return CallKind("grpc", name, {"rpc.system.name": "grpc", "rpc.method": name})
+
+
+async def end_after(answering: Coroutine[Any, Any, Result], observed: ObservedCall) -> Result:
+    """Return what answers a call over gRPC, and record how the call ended."""
+    try:
+        answer = await answering
+    except FanfareError as error:
+        observed.end(error.code.name, error)
+        raise
+    except BaseException as error:
+        observed.end("CANCELLED", error)
+        raise
+    observed.end("OK")
+    return answer
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
-from core.rpc.calls import Calls
+from core.rpc.handlers import Handlers
 from core.rpc.introspection import Introspection
 from core.rpc.sockets import connections
 from core.runtime.ports import bind_error, explain_bind_error
@@ -63,7 +63,7 @@ class GrpcServer:
         port: int,
         transport: Transport,
         introspection: Introspection,
-        calls: Calls,
+        handlers: Handlers,
     ) -> None:
         """Prepare a server.
 
@@ -72,13 +72,14 @@ class GrpcServer:
             port: the port to listen on; 0 for any free one, which `port` holds after start().
             transport: carries the calls.
             introspection: reports the health of the services.
-            calls: the calls under way, over gRPC and REST.
+            handlers: they count the calls under way, over gRPC and REST.
         """
         self._bind = bind
         self.port = port
         self._transport = transport
         self._introspection = introspection
-        self._calls = calls
+        self._calls = handlers.calls
+        self._streams = handlers.streams
         self._parts: list[str] = []
         self._is_open = False
 
@@ -118,6 +119,7 @@ class GrpcServer:
     async def drain(self) -> None:
         """Free the port, refuse new calls, let those under way finish, and close all connections.
 
+        Streams end at once, and their clients open them again at another process.
         Health reports NOT_SERVING. New calls get ShuttingDownError, which says that nothing was
         done. It takes DRAIN_SECONDS at most, and does nothing if the server was not started.
         """
@@ -129,6 +131,8 @@ class GrpcServer:
         # reach another process.
         await self._transport.stop_listening()
         self._calls.refuse_grpc()
+        # Streams would not end by themselves.
+        self._streams.close()
         LOG.info("draining port=%d calls=%d", self.port, self._calls.grpc_count)
         await self._close_connections()
         await self._transport.close()

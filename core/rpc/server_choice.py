@@ -39,7 +39,7 @@ def grpc_server(  # noqa: PLR0913 - each is a plain fact about the server
         transport = GrpcioTransport(handlers, introspection, certificates, shared=shared)
     else:
         transport = _native(handlers, introspection, shared=shared)
-    return GrpcServer(bind, port, transport, introspection, handlers.calls)
+    return GrpcServer(bind, port, transport, introspection, handlers)
 
 
 def _native(handlers: Handlers, introspection: Introspection, *, shared: bool) -> Transport:

@@ -24,7 +24,7 @@ _BOUNDS = [*map(str, map(float, LATENCY_BUCKETS)), "+Inf"]
 class CallMetrics:
     """The calls of one method or route."""
 
-    __slots__ = ("buckets", "handled", "seconds", "started")
+    __slots__ = ("buckets", "handled", "seconds", "sent", "started")
 
     def __init__(self, outcomes: Iterable[int]) -> None:
         """Start at zero.
@@ -40,6 +40,8 @@ class CallMetrics:
         """How many calls took at most as long as each bound, and longer than the one before."""
         self.seconds = 0.0
         """How long the calls took together."""
+        self.sent = 0
+        """How many messages were sent in streams."""
 
     def begin(self) -> float:
         """Count a call that begins; the result is for end()."""

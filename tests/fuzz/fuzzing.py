@@ -165,9 +165,16 @@ class Fuzzed:
         """Make the call; return "OK", or the reason of an error that the caller can cause."""
         service = method.containing_service.full_name
         path = f"/{service}/{method.name}"
-        call: Callable[..., bytes] = self._channels[service].unary_unary(path)
+        sent: dict[str, Any] = {"timeout": CALL_SECONDS, "metadata": tuple(headers.items())}
+        channel = self._channels[service]
         try:
-            answer = call(request, timeout=CALL_SECONDS, metadata=tuple(headers.items()))
+            if method.server_streaming:
+                # It goes on until it is cancelled.
+                stream = channel.unary_stream(path)(request, **sent)
+                answer = next(stream)
+                stream.cancel()
+            else:
+                answer = channel.unary_unary(path)(request, **sent)
         except grpc.RpcError as error:
             return _refusal(error)
         message = GetMessageClass(method.output_type).FromString(answer)
@@ -224,6 +231,7 @@ def _values(field: FieldDescriptor, sender: Sender) -> st.SearchStrategy[Any]:
         "email": plain.map(lambda name: f"{name}@example.com"),
         "request_id": st.uuids().map(str),
         "page_token": st.just(""),
+        "resume_token": st.just(""),
         "consistency_token": st.just(""),
         "username": plain | st.sampled_from(sender.names),
         "password": st.just(SECRET),

@@ -45,6 +45,7 @@ from schemathesis.specs.openapi.checks import (
 from core.auth.access_tokens import create_key
 from core.rpc.health_probe import probe
 from gateway.routes import Route
+from gateway.server_sent_events import CONTENT_TYPE
 from ops.system import System
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "openapi.yaml"
@@ -71,6 +72,8 @@ HEADERS = {"Content-Type": "application/json"}
 SENT: Counter[str] = Counter()
 
 schema = schemathesis.openapi.from_dict(yaml.safe_load(DOCUMENT.read_text()))
+# schemathesis reads answers to their end, which a stream does not have.
+answering = schema.exclude(path_regex="/stream$")
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +166,9 @@ def _fetch(
     try:
         connection.request(verb, path, body, headers if body is None else headers | HEADERS)
         answer = connection.getresponse()
+        if answer.getheader("Content-Type") == CONTENT_TYPE:
+            assert answer.readline().startswith(b"retry: ")
+            return answer.status, b""
         return answer.status, answer.read()
     finally:
         connection.close()
@@ -210,9 +216,9 @@ def _request(filled: Fuzzed, route: Route, port: int, round_: int) -> Counter[st
 
 
 @pytest.mark.timeout(3600)
-@schema.parametrize()
+@answering.parametrize()
 @SETTINGS
-@schema.given(data=st.data())
+@answering.given(data=st.data())
 def test_rest_answers_match_the_openapi_document(
     case: schemathesis.Case[Any], data: st.DataObject, filled: Fuzzed
 ) -> None:
@@ -242,7 +248,7 @@ def _existing(values: dict[str, Any], sender: Sender) -> dict[str, Any]:
     brought: dict[str, Any] = {}
     for name, value in values.items():
         known = sender.tweets if name == "tweet_id" else sender.users
-        if name in {"page_token", "consistency_token"}:
+        if name in {"page_token", "consistency_token", "resume_token"}:
             continue  # opaque, so a random one is always wrong
         if name.endswith("_id") and str(value).isdecimal():
             brought[name] = known[int(value) % len(known)]

@@ -70,7 +70,8 @@ async def status_of(
     channel: grpc.aio.Channel, method: MethodDescriptor, request: Message, metadata: Any
 ) -> grpc.StatusCode:
     """Return the status of a call."""
-    call: Any = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
+    kind: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
+    call = kind(f"/{method.containing_service.full_name}/{method.name}")
     answer = call(request.SerializeToString(), metadata=metadata, timeout=20)
     code: grpc.StatusCode = await answer.code()
     return code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,14 +29,21 @@ GRPC_SERVERS = [GRPC_SERVER] if "FANFARE_GRPC_SERVER" in os.environ else list(Gr
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 
-class Silent:
-    """Has every method, each of which answers with the empty message."""
+STREAMS = {method.name for method in READ.methods if method.server_streaming}
 
-    def __getattr__(self, _name: str) -> object:
-        return self._answer
+
+class Silent:
+    """Has every method, each of which answers with the empty message, or with an empty stream."""
+
+    def __getattr__(self, name: str) -> object:
+        return self._stream if name in STREAMS else self._answer
 
     async def _answer(self, _request: Message, _context: Context) -> bytes:
         return b""
+
+    async def _stream(self, _request: Message, _context: Context) -> AsyncGenerator[bytes, None]:
+        for nothing in ():
+            yield nothing
 
 
 class Unlimited(RateLimiter):

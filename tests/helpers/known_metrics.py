@@ -40,7 +40,8 @@ _CODES = [
     "DataLoss",
     "Unauthenticated",
 ]
-_GRPC: Labels = {"grpc_type": {"unary"}, "grpc_service": ANY, "grpc_method": ANY}
+_TYPES = {"unary", "server_stream"}
+_GRPC: Labels = {"grpc_type": _TYPES, "grpc_service": ANY, "grpc_method": ANY}
 _HTTP: Labels = {"http_method": ANY, "http_route": ANY}
 _EVENT: Labels = {"event": [metric.value for metric in Metric]}
 _POOL: Labels = {"pool": {"primary", "replica"}}
@@ -99,6 +100,7 @@ KNOWN: dict[str, Known] = {
     "fanfare_local_timelines": Known(),
     "fanfare_local_timeline_bytes": Known(),
     "fanfare_replica_lag_seconds": Known(),
+    "fanfare_watches": Known(),
     # Several of them.
     "fanfare_postgres_connections": Known({**_POOL, "state": {"used", "idle"}}),
     "fanfare_postgres_waiting": Known(_POOL),

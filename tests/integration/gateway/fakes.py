@@ -6,8 +6,8 @@ import asyncio
 import io
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -23,18 +23,24 @@ from gateway.listener import Listener
 from gateway.server import RestServer
 
 Answer = Callable[[Any, Context], Awaitable[Message]]
+Stream = Callable[[Any, Context], AsyncGenerator[bytes, None]]
 
 
 class Fake:
-    """A service whose methods record the request and return an empty or a canned answer."""
+    """A service whose methods record the request and return an empty or a canned answer.
+
+    A method that answers with a stream calls its canned answer, and without one sends nothing.
+    """
 
     def __init__(self, descriptor: ServiceDescriptor) -> None:
         self.requests: list[Message] = []
         self.answers: dict[str, Message | Exception | Answer] = {}
+        self.streams: dict[str, Stream] = {}
         self.is_serving = True
         self.handlers = Handlers()
         for method in descriptor.methods:
-            setattr(self, method.name, self._method(method))
+            made = self._stream(method) if method.server_streaming else self._method(method)
+            setattr(self, method.name, made)
         self.handlers.add_service(descriptor, self)
 
     def rest_server(
@@ -53,6 +59,16 @@ class Fake:
             return canned if isinstance(canned, Message) else await canned(request, context)
 
         return answer
+
+    def _stream(self, method: MethodDescriptor) -> Stream:
+        async def events(request: Message, context: Context) -> AsyncGenerator[bytes, None]:
+            self.requests.append(request)
+            if method.name in self.streams:
+                async with aclosing(self.streams[method.name](request, context)) as canned:
+                    async for event in canned:
+                        yield event
+
+        return events
 
 
 @asynccontextmanager

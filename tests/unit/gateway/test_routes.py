@@ -43,6 +43,7 @@ POST /timelines:batchGet BatchGetHomeTimelines 200
 GET /tweets/user/{user_id} ListUserTweets 200
 GET /followers/{user_id} ListFollowers 200
 GET /following/{user_id} ListFollowing 200
+GET /timeline/{user_id}/stream WatchHomeTimeline 200
 """
 
 
