@@ -1,20 +1,18 @@
 // The story is Fanfare's conformance test of this client: `go run ./story WRITE_TARGET READ_TARGET`
-// prints a line for each step that a running system passed.
+// prints a line for each step that a running system passed. After "watch sees a removal" it reads a
+// line; meanwhile its connections may be cut.
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"iter"
-	"net"
 	"os"
 	"slices"
-	"sync"
 	"time"
-
-	"google.golang.org/grpc"
 
 	"fanfare.dev/fanfare"
 	commonv1 "fanfare.dev/gen/fanfare/common/v1"
@@ -41,21 +39,18 @@ func main() {
 // story is what the steps share.
 type story struct {
 	client        *fanfare.Client
-	cut           func()
 	alice, bob    *commonv1.User
 	token         string
 	first, latest *commonv1.Tweet
 }
 
 func tell(ctx context.Context, writeTarget, readTarget string) error {
-	connections := &connections{}
-	client, err := fanfare.NewClient(writeTarget, readTarget,
-		fanfare.WithDialOptions(grpc.WithContextDialer(connections.dial)))
+	client, err := fanfare.NewClient(writeTarget, readTarget)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	s := &story{client: client, cut: connections.cut}
+	s := &story{client: client}
 	steps := []struct {
 		name string
 		run  func(context.Context) error
@@ -196,7 +191,8 @@ func (s *story) watch(ctx context.Context) error {
 	if err := until(s.latest.Id, s.latest.Content, "watch sees a removal"); err != nil {
 		return err
 	}
-	s.cut()
+	// Whoever runs the story cuts the connection now, and then writes a line.
+	bufio.NewReader(os.Stdin).ReadString('\n')
 	added, err = s.tweet(ctx, "after the cut")
 	if err != nil {
 		return err
@@ -247,29 +243,4 @@ func newUUID() string {
 	rand.Read(b[:])
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// connections dials, and cuts what it has dialled.
-type connections struct {
-	mu   sync.Mutex
-	open []net.Conn
-}
-
-func (c *connections) dial(ctx context.Context, address string) (net.Conn, error) {
-	connection, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-	if err == nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.open = append(c.open, connection)
-	}
-	return connection, err
-}
-
-func (c *connections) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, connection := range c.open {
-		connection.Close()
-	}
-	c.open = nil
 }

@@ -18,6 +18,7 @@ import dev.fanfare.write.v1.FollowUserRequest;
 import dev.fanfare.write.v1.UpdateTweetRequest;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -26,20 +27,19 @@ import java.util.concurrent.TimeUnit;
 
 /**
  * Fanfare's conformance test of this client: prints a line for each step that a running system
- * passed. Its arguments are the targets of the write service and the read service.
+ * passed. Its arguments are the targets of the write service and the read service. After "watch sees a
+ * removal" it reads a line; meanwhile its connections may be cut.
  */
 public final class Story {
   private final FanfareClient client;
-  private final Forwarder forwarder;
   private User alice;
   private User bob;
   private String token;
   private Tweet first;
   private Tweet latest;
 
-  private Story(FanfareClient client, Forwarder forwarder) {
+  private Story(FanfareClient client) {
     this.client = client;
-    this.forwarder = forwarder;
   }
 
   /** Tells the story. */
@@ -48,17 +48,15 @@ public final class Story {
       System.err.println("usage: Story WRITE_TARGET READ_TARGET");
       System.exit(2);
     }
-    try (Forwarder forwarder = new Forwarder(arguments[1]);
-        FanfareClient client =
-            FanfareClient.builder(arguments[0], forwarder.target()).build()) {
-      new Story(client, forwarder).tell();
+    try (FanfareClient client = FanfareClient.builder(arguments[0], arguments[1]).build()) {
+      new Story(client).tell();
     } catch (AssertionError | StatusRuntimeException failure) {
       System.err.println(failure);
       System.exit(1);
     }
   }
 
-  private void tell() {
+  private void tell() throws IOException {
     step("sign up", this::signUp);
     step("follow", this::follow);
     step("post and read with the token", this::post);
@@ -145,7 +143,7 @@ public final class Story {
     check(got.equals(want), want.size() + " tweets were posted, and read " + got);
   }
 
-  private void watch() {
+  private void watch() throws IOException {
     WatchHomeTimelineRequest request =
         WatchHomeTimelineRequest.newBuilder()
             .setUserId(alice.getId())
@@ -169,7 +167,8 @@ public final class Story {
           .deleteTweet(DeleteTweetRequest.newBuilder().setTweetId(added.getId()).build());
       step(
           "watch sees a removal", () -> waitFor(watch, latest.getId(), latest.getContent()));
-      forwarder.cut();
+      // Whoever runs the story cuts the connection now, and then writes a line.
+      System.in.read();
       Tweet last = tweet("after the cut");
       step(
           "watch resumes after its connection is cut",
