@@ -93,6 +93,11 @@ gen: $(BIN)/.dev ## Generate gen/ and docs/openapi.yaml from protos/, and Grafan
 	@python protos/openapi.py docs/openapi.yaml
 	@python deploy/observability/write_dashboards.py
 
+.PHONY: gen-clients
+gen-clients: $(BIN)/.dev ## Generate the code in clients/ from protos/; needs Go, and Linux on x86-64
+	@python -m clients.generate.go
+	@python -m clients.generate.java
+
 .PHONY: lock
 lock: $(BIN)/.dev ## Pin the newest versions that pyproject.toml allows
 	@sh requirements/lock.sh

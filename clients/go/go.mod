@@ -1,0 +1,3 @@
+module fanfare.dev
+
+go 1.26
