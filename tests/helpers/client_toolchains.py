@@ -15,7 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CLIENTS = Path(__file__).resolve().parents[2] / "clients"
+PYTHON, TYPESCRIPT = (
+    Path(__file__).resolve().parents[2] / "clients" / name for name in ("python", "typescript")
+)
 # What a story prints, each as `ok STEP`.
 STEPS = (
     "sign up",
@@ -49,47 +51,53 @@ class Program:
         command: The program and its first arguments; the targets of the write service and of the
             read service are added.
         environment: Variables besides those of the test.
+        folder: Where to run it; None for where the test runs.
         is_web: Whether the targets are URLs of the REST ports instead of host:port of the gRPC ports.
     """
 
     command: list[str | Path]
     environment: dict[str, str] = field(default_factory=dict)
+    folder: Path | None = None
     is_web: bool = False
 
 
-def python_program(name: str) -> Program:
-    """Return a program of clients/python."""
-    folder = CLIENTS / "python"
-    path = os.pathsep.join(str(folder / name) for name in ("src", "gen"))
-    return Program([sys.executable, folder / name], {"PYTHONPATH": path})
+def python_program(*arguments: str | Path) -> Program:
+    """Return Python with clients/python, and with these arguments."""
+    path = os.pathsep.join(str(PYTHON / name) for name in ("src", "gen"))
+    return Program([sys.executable, *arguments], {"PYTHONPATH": path})
 
 
-def typescript_program(name: str, *, is_web: bool = False) -> Program:
-    """Return a program of clients/typescript, compiled."""
+def typescript_program(*arguments: str) -> Program:
+    """Return Node.js in clients/typescript, which is built before, with these arguments."""
     build_typescript()
-    mode = "web" if is_web else "node"
-    return Program(["node", CLIENTS / "typescript" / "dist" / name, mode], is_web=is_web)
+    return Program(["node", *arguments], folder=TYPESCRIPT)
+
+
+def quick_start(language: str) -> tuple[Program, str]:
+    """Return a program that runs the source that is its last argument, and the README's example."""
+    if language == "python":
+        return python_program("-c"), (PYTHON / "quick_start.py").read_text()
+    program = typescript_program("--input-type=module", "--eval")
+    return program, (TYPESCRIPT / "dist" / "quick_start.js").read_text()
 
 
 def build_typescript() -> None:
     """Install the packages of clients/typescript unless they are those of the lock, and compile."""
-    folder = CLIENTS / "typescript"
     for tool in ("node", "npm"):
         if shutil.which(tool) is None:
             raise ToolchainMissing(f"{tool} is not installed")
-    if _installed(folder / "node_modules" / ".package-lock.json") != _installed(
-        folder / "package-lock.json"
-    ):
-        installed = _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
+    present = _versions(TYPESCRIPT / "node_modules" / ".package-lock.json")
+    if present.items() < _versions(TYPESCRIPT / "package-lock.json").items():
+        installed = _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
         if installed.returncode != 0:
             if any(word in installed.stderr for word in _NPM_OFFLINE):
                 raise ToolchainMissing(f"npm does not reach its registry: {installed.stderr}")
             raise AssertionError(installed.stderr)
-    built = _run("npm", "run", "build", folder=folder)
+    built = _run("npm", "run", "build")
     assert built.returncode == 0, built.stdout + built.stderr
 
 
-def _installed(lock: Path) -> dict[str, str]:
+def _versions(lock: Path) -> dict[str, str]:
     """Return the versions of the packages in a lock of npm, by folder; none if there is no lock."""
     if not lock.exists():
         return {}
@@ -97,14 +105,14 @@ def _installed(lock: Path) -> dict[str, str]:
     return {name: each["version"] for name, each in packages.items() if name and "version" in each}
 
 
-def _run(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, timeout=240
+        command, cwd=TYPESCRIPT, capture_output=True, text=True, check=False, timeout=240
     )
 
 
 STORIES: dict[str, Callable[[], Program]] = {
-    "python": lambda: python_program("story.py"),
-    "python-asyncio": lambda: python_program("story_asyncio.py"),
-    "typescript": lambda: typescript_program("story.js"),
+    "python": lambda: python_program(PYTHON / "story.py"),
+    "python-asyncio": lambda: python_program(PYTHON / "story_asyncio.py"),
+    "typescript": lambda: typescript_program("dist/story.js", "node"),
 }

@@ -51,7 +51,8 @@ function client(
     service(AuthService, auth);
     service(WriteService, write);
   });
-  return new Client(transport, transport, first);
+  const options = first === undefined ? {} : { session: first };
+  return new Client(transport, transport, options);
 }
 
 function authorization({ requestHeader }: HandlerContext): string {

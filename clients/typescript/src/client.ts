@@ -7,7 +7,7 @@ import { type Tweet } from "./gen/fanfare/common/v1/common_pb.js";
 import { ReadService } from "./gen/fanfare/read/v1/read_pb.js";
 import { WriteService } from "./gen/fanfare/write/v1/write_pb.js";
 import { sleep } from "./retries.js";
-import { Sessions, withAuthorization } from "./sessions.js";
+import { Sessions, withAuthorization, type SessionOptions } from "./sessions.js";
 import { Watch } from "./watch.js";
 
 // A server sends a heartbeat every ten seconds, unless its operator has set another time. After three
@@ -43,20 +43,16 @@ export class Client {
   /**
    * @param write - reaches the write service
    * @param read - reaches the read service
-   * @param session - a session to go on with
    */
-  constructor(write: Transport, read: Transport, session?: Session) {
-    this.#sessions = new Sessions(write, session);
+  constructor(write: Transport, read: Transport, options: SessionOptions = {}) {
+    this.#sessions = new Sessions(write, options);
     const calls = new Calls(write, this.#sessions);
     this.write = createClient(WriteService, calls);
     this.auth = createClient(AuthService, calls);
     this.read = createClient(ReadService, new Calls(read, this.#sessions));
   }
 
-  /**
-   * The session, with its newest tokens. Keep it to go on later with the same session. A refresh token
-   * is valid only once.
-   */
+  /** The session, with its newest tokens. */
   get session(): Session | undefined {
     return this.#sessions.session;
   }

@@ -8,3 +8,4 @@ export * from "./gen/fanfare/errors/v1/errors_pb.js";
 export * from "./gen/fanfare/read/v1/read_pb.js";
 export * from "./gen/fanfare/write/v1/write_pb.js";
 export { pages } from "./pages.js";
+export { type SessionOptions } from "./sessions.js";

@@ -3,28 +3,26 @@ import { type SecureClientSessionOptions } from "node:http2";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
 import { Client } from "./client.js";
-import { type Session } from "./gen/fanfare/auth/v1/auth_pb.js";
+import { type SessionOptions } from "./sessions.js";
 
 // Fanfare allows a ping every 5 s. Without pings, a connection that is dead but not closed would be
 // noticed only by the deadlines of its calls.
 const PINGS = { pingIntervalMs: 10_000, pingTimeoutMs: 5_000, pingIdleConnection: true };
 
-export interface NodeOptions {
+export interface NodeOptions extends SessionOptions {
   /**
    * `ca`, `cert` and `key`, in PEM, to use TLS. Fanfare's gRPC ports require a certificate of the
    * client.
    */
   tls?: Pick<SecureClientSessionOptions, "ca" | "cert" | "key">;
-  /** A session to go on with. */
-  session?: Session;
 }
 
 /** A client with connections to close. */
 export class NodeClient extends Client {
   readonly #connections: Http2SessionManager[];
 
-  constructor(write: Http2SessionManager, read: Http2SessionManager, session?: Session) {
-    super(transport(write), transport(read), session);
+  constructor(write: Http2SessionManager, read: Http2SessionManager, options: SessionOptions) {
+    super(transport(write), transport(read), options);
     this.#connections = [write, read];
   }
 
@@ -45,11 +43,11 @@ export class NodeClient extends Client {
 export function connectNode(
   writeTarget: string,
   readTarget: string,
-  { tls, session }: NodeOptions = {},
+  { tls, ...options }: NodeOptions = {},
 ): NodeClient {
   const scheme = tls === undefined ? "http" : "https";
   const connect = (target: string) => new Http2SessionManager(`${scheme}://${target}`, PINGS, tls);
-  return new NodeClient(connect(writeTarget), connect(readTarget), session);
+  return new NodeClient(connect(writeTarget), connect(readTarget), options);
 }
 
 function transport(sessionManager: Http2SessionManager) {

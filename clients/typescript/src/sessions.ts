@@ -23,17 +23,29 @@ export interface Clocks {
 
 const systemClocks: Clocks = { now: () => Date.now(), monotonic: () => performance.now() };
 
+export interface SessionOptions {
+  /** A session to go on with. */
+  session?: Session;
+  /**
+   * Called with each new session before it is used, to store it. A refresh token is valid only once,
+   * so only the latest session can be continued.
+   */
+  onSession?: (session: Session) => void;
+}
+
 /** Keeps the access token of a client's session valid. Without a session, calls carry none. */
 export class Sessions {
   readonly #auth: Client<typeof AuthService>;
   readonly #clocks: Clocks;
+  readonly #onSession: ((session: Session) => void) | undefined;
   #session: Session | undefined;
   #nextRefresh = -Infinity;
   #refreshing: Promise<void> | undefined;
 
-  constructor(write: Transport, session?: Session, clocks = systemClocks) {
+  constructor(write: Transport, { session, onSession }: SessionOptions, clocks = systemClocks) {
     this.#auth = createClient(AuthService, write);
     this.#session = session;
+    this.#onSession = onSession;
     this.#clocks = clocks;
   }
 
@@ -43,6 +55,9 @@ export class Sessions {
 
   /** Uses another session from now on. */
   replace(session: Session | undefined): void {
+    if (session !== undefined) {
+      this.#onSession?.(session);
+    }
     this.#session = session;
   }
 
@@ -89,7 +104,7 @@ export class Sessions {
         { timeoutMs: DEFAULT_TIMEOUT_MS },
       );
       if (this.#session === old) {
-        this.#session = session; // unless somebody signed in or out meanwhile
+        this.replace(session); // unless somebody signed in or out meanwhile
       }
     } catch (cause) {
       throw FanfareError.from(cause);

@@ -11,7 +11,7 @@ import {
 } from "./gen/fanfare/read/v1/read_pb.js";
 import { isRejected } from "./sessions.js";
 
-const FIRST_DELAY_MS = 100;
+const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 10_000;
 const TRANSIENT = new Set([Code.Unavailable, Code.ResourceExhausted]);
 // These come from a proxy or a broken connection, if Fanfare gave no reason.
@@ -117,8 +117,7 @@ export class Watch {
     }
     const backoff = Math.min(FIRST_DELAY_MS * 2 ** this.#failures, LONGEST_DELAY_MS);
     this.#failures++;
-    // The server spreads the clients that it sends away, so what it says is a minimum.
-    return (error?.retryDelayMs ?? 0) + backoff * (0.5 + this.#chance() / 2);
+    return error?.retryDelayMs || backoff * (0.5 + this.#chance() / 2);
   }
 }
 

@@ -1,17 +1,16 @@
 import { createConnectTransport } from "@connectrpc/connect-web";
 
 import { Client } from "./client.js";
-import { type Session } from "./gen/fanfare/auth/v1/auth_pb.js";
+import { type SessionOptions } from "./sessions.js";
 
 /**
  * Returns a client that calls Fanfare from a browser, by the Connect protocol on the REST ports.
  *
  * @param writeUrl - the REST address of the write service, such as http://127.0.0.1:8081
  * @param readUrl - the REST address of the read service, such as http://127.0.0.1:8080
- * @param session - a session to go on with
  */
-export function connectWeb(writeUrl: string, readUrl: string, session?: Session): Client {
-  return new Client(transport(writeUrl), transport(readUrl), session);
+export function connectWeb(writeUrl: string, readUrl: string, options: SessionOptions = {}): Client {
+  return new Client(transport(writeUrl), transport(readUrl), options);
 }
 
 function transport(baseUrl: string) {

@@ -38,13 +38,13 @@ class Clock:
 )
 def test_a_session_is_refreshed_before_its_token_expires(now: float, *, is_due: bool) -> None:
     """A minute before."""
-    assert SessionState(SESSION, Clock()).is_due(now) is is_due
+    assert SessionState(SESSION, None, Clock()).is_due(now) is is_due
 
 
 def test_a_wrong_clock_does_not_refresh_before_every_call() -> None:
     """After a refresh there is a pause, even if the new token seems to have expired."""
     clock = Clock()
-    state = SessionState(SESSION, clock)
+    state = SessionState(SESSION, None, clock)
     assert state.is_due(EXPIRES)
     assert state.refresh_request() == RefreshSessionRequest(refresh_token="r")
     assert not state.is_due(EXPIRES)
@@ -54,9 +54,18 @@ def test_a_wrong_clock_does_not_refresh_before_every_call() -> None:
     assert state.is_due(EXPIRES)
 
 
+def test_a_new_session_is_passed_on_before_it_is_used() -> None:
+    """So that it can be stored; the end of the session is not one."""
+    stored: list[Session] = []
+    state = SessionState(None, stored.append)
+    state.replace(SESSION)
+    state.replace(None)
+    assert stored == [SESSION]
+
+
 def test_without_a_session_there_is_no_token() -> None:
     """And nothing to refresh."""
-    state = SessionState(None)
+    state = SessionState(None, None)
     assert not state.is_due(EXPIRES)
     assert authorization(state.access_token) == ()
     assert authorization("a") == (("authorization", "Bearer a"),)

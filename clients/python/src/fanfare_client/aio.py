@@ -35,6 +35,7 @@ class AsyncClient:
         *,
         tls: grpc.ChannelCredentials | None = None,
         session: Session | None = None,
+        on_session: Callable[[Session], None] | None = None,
     ) -> None:
         """Open the client, in a running event loop. It connects when it is first used.
 
@@ -43,9 +44,11 @@ class AsyncClient:
             read_target: host:port of the read service.
             tls: Credentials, such as those of channels.tls_from_folder(); None for no TLS.
             session: A session to go on with; None to begin without one.
+            on_session: Called with each new session before it is used, to store it. A refresh token
+                is valid only once, so only the latest session can be continued.
         """
         refreshing = _channel(write_target, tls)
-        self._sessions = _Sessions(AuthServiceStub(refreshing), session)
+        self._sessions = _Sessions(AuthServiceStub(refreshing), SessionState(session, on_session))
         calls = _Calls(self._sessions)
         write, read = (_channel(target, tls, calls) for target in (write_target, read_target))
         self._channels = [refreshing, write, read]
@@ -70,17 +73,14 @@ class AsyncClient:
 
     @property
     def session(self) -> Session | None:
-        """The session, with its newest tokens; None if there is none.
-
-        Keep it to go on later with the same session. A refresh token is valid only once.
-        """
+        """The session, with its newest tokens; None if there is none."""
         return self._sessions.state.session
 
     async def sign_in(self, username: str, password: str) -> Session:
         """Create a session, and use it for the calls from now on."""
         request = CreateSessionRequest(username=username, password=password)
         session = (await self.auth.CreateSession(request)).session
-        await self._sessions.replace(session)
+        self._sessions.state.replace(session)
         return session
 
     async def sign_out(self) -> None:
@@ -88,7 +88,7 @@ class AsyncClient:
         session = self.session
         if session is not None:
             await self.auth.RevokeSession(RevokeSessionRequest(refresh_token=session.refresh_token))
-            await self._sessions.replace(None)
+            self._sessions.state.replace(None)
 
     async def watch(
         self, user_id: int, *, limit: int = 0, consistency_token: str = ""
@@ -160,42 +160,48 @@ def _channel(
 
 
 class _Sessions:
-    """Refreshes the session of a client, one task at a time."""
+    """Refreshes the session of a client. Calls that need this at the same time share one refresh."""
 
-    def __init__(self, auth: AuthServiceAsyncStub, session: Session | None) -> None:
-        self.state = SessionState(session)
+    def __init__(self, auth: AuthServiceAsyncStub, state: SessionState) -> None:
+        self.state = state
         self._auth = auth
-        self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def access_token(self) -> str:
         """Return an access token that has not expired if possible; empty without a session."""
         if self.state.is_due(time.time()):
-            async with self._lock:
-                if self.state.is_due(time.time()):
-                    # The old access token may still be valid. If not, the call says so.
-                    with suppress(FanfareError):
-                        await self._refresh()
+            # The old access token may still be valid. If not, the call says so.
+            with suppress(FanfareError):
+                await self._refresh()
         return self.state.access_token
 
     async def renew(self, rejected: str) -> str:
         """Return another access token than the one that was rejected. May raise FanfareError."""
-        async with self._lock:
-            if self.state.access_token == rejected:
-                await self._refresh()
-            return self.state.access_token
-
-    async def replace(self, session: Session | None) -> None:
-        """Use another session; None for none."""
-        async with self._lock:
-            self.state.session = session
+        if self.state.access_token == rejected:
+            await self._refresh()
+        return self.state.access_token
 
     async def _refresh(self) -> None:
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._exchange())
+            self._refreshing.add_done_callback(self._forget)
+        # The refresh token is used up even if the caller is cancelled.
+        await asyncio.shield(self._refreshing)
+
+    def _forget(self, done: asyncio.Task[None]) -> None:
+        self._refreshing = None
+        if not done.cancelled():
+            done.exception()  # or asyncio logs it, if no caller is left
+
+    async def _exchange(self) -> None:
+        old = self.state.session
         request = self.state.refresh_request()
         try:
             response = await self._auth.RefreshSession(request, timeout=DEFAULT_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise fanfare_error(error) from error
-        self.state.session = response.session
+        if self.state.session is old:  # unless somebody signed in or out meanwhile
+            self.state.replace(response.session)
 
 
 class _Calls(grpc.aio.UnaryUnaryClientInterceptor):

@@ -39,6 +39,7 @@ class Client:
         *,
         tls: grpc.ChannelCredentials | None = None,
         session: Session | None = None,
+        on_session: Callable[[Session], None] | None = None,
     ) -> None:
         """Open the client. It connects when it is first used.
 
@@ -47,10 +48,12 @@ class Client:
             read_target: host:port of the read service, or a channel to it.
             tls: Credentials, such as those of channels.tls_from_folder(); None for no TLS.
             session: A session to go on with; None to begin without one.
+            on_session: Called with each new session before it is used, to store it. A refresh token
+                is valid only once, so only the latest session can be continued.
         """
         self._channels = [_channel(target, tls) for target in (write_target, read_target)]
         write, read = self._channels
-        self._sessions = _Sessions(AuthServiceStub(write), session)
+        self._sessions = _Sessions(AuthServiceStub(write), SessionState(session, on_session))
         calls = _Calls(self._sessions)
         self.write = WriteServiceStub(grpc.intercept_channel(write, calls))
         self.auth = AuthServiceStub(grpc.intercept_channel(write, calls))
@@ -73,10 +76,7 @@ class Client:
 
     @property
     def session(self) -> Session | None:
-        """The session, with its newest tokens; None if there is none.
-
-        Keep it to go on later with the same session. A refresh token is valid only once.
-        """
+        """The session, with its newest tokens; None if there is none."""
         return self._sessions.state.session
 
     def sign_in(self, username: str, password: str) -> Session:
@@ -163,8 +163,8 @@ def _channel(target: str | grpc.Channel, tls: grpc.ChannelCredentials | None) ->
 class _Sessions:
     """Refreshes the session of a client, in one thread at a time."""
 
-    def __init__(self, auth: AuthServiceStub, session: Session | None) -> None:
-        self.state = SessionState(session)
+    def __init__(self, auth: AuthServiceStub, state: SessionState) -> None:
+        self.state = state
         self._auth = auth
         self._lock = threading.Lock()
 
@@ -188,7 +188,7 @@ class _Sessions:
     def replace(self, session: Session | None) -> None:
         """Use another session; None for none."""
         with self._lock:
-            self.state.session = session
+            self.state.replace(session)
 
     def _refresh(self) -> None:
         request = self.state.refresh_request()
@@ -196,7 +196,7 @@ class _Sessions:
             response = self._auth.RefreshSession(request, timeout=DEFAULT_TIMEOUT_SECONDS)
         except grpc.RpcError as error:
             raise fanfare_error(error) from error
-        self.state.session = response.session
+        self.state.replace(response.session)
 
 
 class _Details(NamedTuple):

@@ -22,15 +22,20 @@ class SessionState:
     """The session that a client's calls use. Without one, calls carry no access token."""
 
     def __init__(
-        self, session: Session | None, monotonic: Callable[[], float] = time.monotonic
+        self,
+        session: Session | None,
+        on_session: Callable[[Session], None] | None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start with a session.
 
         Args:
             session: The session; None for none.
+            on_session: Called with each later session before it is used; None for nothing.
             monotonic: A clock that nobody sets, in seconds.
         """
         self.session = session
+        self._on_session = on_session
         self._monotonic = monotonic
         self._next_refresh = monotonic()
 
@@ -49,6 +54,12 @@ class SessionState:
             return False
         expires = self.session.access_expires_at.ToNanoseconds() / 1e9
         return now >= expires - REFRESH_BEFORE_SECONDS
+
+    def replace(self, session: Session | None) -> None:
+        """Use another session from now on; None for none."""
+        if session is not None and self._on_session is not None:
+            self._on_session(session)
+        self.session = session
 
     def refresh_request(self) -> RefreshSessionRequest:
         """Begin a refresh: return its request."""

@@ -17,7 +17,7 @@ from fanfare_client.errors import FanfareError
 from fanfare_client.sessions import is_rejected
 from fanfare_client.timelines import WatchedTimeline
 
-FIRST_DELAY_SECONDS = 0.1
+FIRST_DELAY_SECONDS = 0.2
 LONGEST_DELAY_SECONDS = 10.0
 _TRANSIENT = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 # These come from a proxy or a broken connection, if Fanfare gave no reason.
@@ -119,9 +119,9 @@ class Watch:
             raise error
         backoff = min(FIRST_DELAY_SECONDS * 2**self._failures, LONGEST_DELAY_SECONDS)
         self._failures = min(self._failures + 1, 16)
-        # The server spreads the clients that it sends away, so what it says is a minimum.
-        asked = error.retry_delay_seconds if error is not None else None
-        return (asked or 0.0) + backoff * (0.5 + self._chance() / 2)
+        if error is not None and error.retry_delay_seconds:
+            return error.retry_delay_seconds
+        return backoff * (0.5 + self._chance() / 2)
 
 
 def _is_transient(error: FanfareError) -> bool:
