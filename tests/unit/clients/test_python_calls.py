@@ -136,9 +136,7 @@ def test_an_expiring_token_is_refreshed_before_the_call() -> None:
     """If the refresh fails, the call tries the old token."""
     with FakeFanfare(session("first", expires=1)) as fake:
         found = fake.start(lambda: fake.client.read.GetUser(REQUEST))
-        fake.fail(
-            "RefreshSession", status(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
-        )
+        fake.fail("RefreshSession", status(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE"))
         metadata, _ = fake.answer("GetUser", RESPONSE)
         assert metadata["authorization"] == "Bearer first-access"
         found.result()

@@ -13,9 +13,7 @@ from fanfare_client.sessions import (
 from google.protobuf.timestamp_pb2 import Timestamp
 
 EXPIRES = 1_000_000
-SESSION = Session(
-    access_token="a", access_expires_at=Timestamp(seconds=EXPIRES), refresh_token="r"
-)
+SESSION = Session(access_token="a", access_expires_at=Timestamp(seconds=EXPIRES), refresh_token="r")
 
 
 class Clock:

@@ -136,9 +136,7 @@ class Client:
                 self._closed.wait(watch.delay_seconds(error))
 
 
-def pages(
-    list_page: Callable[[ListRequestT], PageT], request: ListRequestT
-) -> Iterator[PageT]:
+def pages(list_page: Callable[[ListRequestT], PageT], request: ListRequestT) -> Iterator[PageT]:
     """Yield the pages of a list, such as `pages(client.read.ListUsers, ListUsersRequest())`.
 
     Args:
