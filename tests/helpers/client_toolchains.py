@@ -32,8 +32,8 @@ STEPS = (
     "deadline exceeded",
     "request_id makes a retry safe",
 )
-# After this step a story that cannot cut its own connections reads a line from its standard input; in
-# the meantime its connections to the read service are cut.
+# After this step a story that cannot cut its own connections reads a line from its standard input;
+# in the meantime its connections to the read service are cut.
 STEP_BEFORE_CUT = "watch sees a removal"
 # How npm names the reasons for which it does not reach its registry.
 _NPM_OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONN", "ETIMEDOUT", "ENETUNREACH", "ERR_SOCKET")
@@ -52,7 +52,7 @@ class Program:
             read service are added.
         environment: Variables besides those of the test.
         folder: Where to run it; None for where the test runs.
-        is_web: Whether the targets are URLs of the REST ports instead of host:port of the gRPC ports.
+        is_web: Whether the targets are URLs of the REST ports, and not host:port of the gRPC ports.
     """
 
     command: list[str | Path]

@@ -13,11 +13,12 @@ import grpc_testing
 from fanfare.auth.v1 import auth_pb2
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
-from fanfare_client.client import Client
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
+
+from fanfare_client.client import Client
 
 _SERVICES = [
     service

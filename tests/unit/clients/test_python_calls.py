@@ -22,10 +22,11 @@ from fanfare.write.v1.write_pb2 import (
     CreateTweetRequest,
     CreateTweetResponse,
 )
-from fanfare_client.client import pages
-from fanfare_client.errors import FanfareError
 from google.protobuf.timestamp_pb2 import Timestamp
 from helpers.fake_fanfare import FakeFanfare, status
+
+from fanfare_client.client import pages
+from fanfare_client.errors import FanfareError
 
 REJECTED = status(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
 REQUEST = GetUserRequest(user_id=7)

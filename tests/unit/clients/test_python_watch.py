@@ -14,10 +14,11 @@ from fanfare.read.v1.read_pb2 import (
     WatchHomeTimelineRequest,
     WatchHomeTimelineResponse,
 )
-from fanfare_client.errors import FanfareError
-from fanfare_client.watches import Watch
 from google.protobuf.timestamp_pb2 import Timestamp
 from helpers.fake_fanfare import FakeFanfare, status
+
+from fanfare_client.errors import FanfareError
+from fanfare_client.watches import Watch
 
 Event = WatchHomeTimelineResponse
 CUT = FanfareError(grpc.StatusCode.UNAVAILABLE, "connection reset")

@@ -44,8 +44,8 @@ def next_request(request: ListRequestT, page: Page) -> ListRequestT | None:
 def with_request_ids(request: MessageT) -> MessageT:
     """Return a request that can be sent twice without creating a tweet twice.
 
-    A request that creates tweets gets a request_id for each tweet that has none. Others are returned
-    as they are.
+    A request that creates tweets gets a request_id for each tweet that has none. Others are
+    returned as they are.
     """
     if not isinstance(request, (CreateTweetRequest, BatchCreateTweetsRequest)):
         return request
