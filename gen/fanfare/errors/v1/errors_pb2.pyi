@@ -213,7 +213,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 29
     """UNAVAILABLE, with RetryInfo: the process is shutting down and takes no more calls. Nothing was
-    done, and the same call to another process, or to its successor, may succeed.
+    done, and the same call to another process, or to its successor, may succeed. A watch ends with
+    it too: watch again after the delay, which differs between clients, with the latest resume token.
 
     Example: a call that arrives while the read service is replaced by a new version.
     """
@@ -242,6 +243,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "REAUTHENTICATION_REQUIRED", "domain": "fanfare",
          "metadata": {"field": "current_password"}}
+    """
+    ERROR_REASON_TOO_MANY_WATCHES: _ErrorReason.ValueType  # 33
+    """RESOURCE_EXHAUSTED, with RetryInfo: as many watches are open in this process as one caller, or
+    all callers together, may have. Close one that is no longer needed, or retry later. The metadata
+    holds the limit.
+
+    Example: the 21st WatchHomeTimeline that one user has open at a time.
+
+        {"reason": "TOO_MANY_WATCHES", "domain": "fanfare", "metadata": {"limit": "20"}}
+    """
+    ERROR_REASON_INVALID_RESUME_TOKEN: _ErrorReason.ValueType  # 34
+    """INVALID_ARGUMENT: the resume token was changed, or belongs to another user. Watch again without
+    one.
+
+    Example: a resume token of another user's timeline.
+
+        {"reason": "INVALID_RESUME_TOKEN", "domain": "fanfare",
+         "metadata": {"field": "resume_token"}}
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -448,7 +467,8 @@ Example: the primary failed over to a replica that had not received the command.
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 29
 """UNAVAILABLE, with RetryInfo: the process is shutting down and takes no more calls. Nothing was
-done, and the same call to another process, or to its successor, may succeed.
+done, and the same call to another process, or to its successor, may succeed. A watch ends with
+it too: watch again after the delay, which differs between clients, with the latest resume token.
 
 Example: a call that arrives while the read service is replaced by a new version.
 """
@@ -477,5 +497,23 @@ Example: UpdateUser with a new password and an access token of an hour-old sessi
 
     {"reason": "REAUTHENTICATION_REQUIRED", "domain": "fanfare",
      "metadata": {"field": "current_password"}}
+"""
+ERROR_REASON_TOO_MANY_WATCHES: ErrorReason.ValueType  # 33
+"""RESOURCE_EXHAUSTED, with RetryInfo: as many watches are open in this process as one caller, or
+all callers together, may have. Close one that is no longer needed, or retry later. The metadata
+holds the limit.
+
+Example: the 21st WatchHomeTimeline that one user has open at a time.
+
+    {"reason": "TOO_MANY_WATCHES", "domain": "fanfare", "metadata": {"limit": "20"}}
+"""
+ERROR_REASON_INVALID_RESUME_TOKEN: ErrorReason.ValueType  # 34
+"""INVALID_ARGUMENT: the resume token was changed, or belongs to another user. Watch again without
+one.
+
+Example: a resume token of another user's timeline.
+
+    {"reason": "INVALID_RESUME_TOKEN", "domain": "fanfare",
+     "metadata": {"field": "resume_token"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -812,3 +812,125 @@ class ListFollowingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListFollowingResponse: _TypeAlias = ListFollowingResponse  # noqa: Y015
+
+@_typing.final
+class WatchHomeTimelineRequest(_message.Message):
+    """Request for WatchHomeTimeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.int
+    """The id of the user whose timeline it is."""
+    limit: _builtins.int
+    """How many of the newest tweets to watch. 0 means 20, a value above 100 means 100, and a negative
+    one is INVALID_REQUEST.
+    """
+    resume_token: _builtins.str
+    """The latest resume_token that the client received for this user, so that only the difference
+    follows. Optional. Over REST, the header Last-Event-ID comes before it.
+    """
+    consistency_token: _builtins.str
+    """A consistency token that a command returned, so that the first state shows its effect. Optional."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.int = ...,
+        limit: _builtins.int = ...,
+        resume_token: _builtins.str = ...,
+        consistency_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "limit", b"limit", "resume_token", b"resume_token", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchHomeTimelineRequest: _TypeAlias = WatchHomeTimelineRequest  # noqa: Y015
+
+@_typing.final
+class WatchHomeTimelineResponse(_message.Message):
+    """An event of WatchHomeTimeline."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TWEET_FIELD_NUMBER: _builtins.int
+    REMOVED_TWEET_ID_FIELD_NUMBER: _builtins.int
+    RESET_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    removed_tweet_id: _builtins.int
+    """Drop the tweet with this id: it was deleted, its author is no longer followed, or it is no
+    longer among the newest. The client may not hold it.
+    """
+    resume_token: _builtins.str
+    """Names the state after this event. Opaque, and valid only for the same user."""
+    @_builtins.property
+    def tweet(self) -> _common_pb2.Tweet:
+        """Hold this tweet, in place of one with the same id."""
+
+    @_builtins.property
+    def reset(self) -> Global___Reset:
+        """Drop all tweets. The tweets of the first page follow."""
+
+    @_builtins.property
+    def heartbeat(self) -> Global___Heartbeat:
+        """What the client holds was the state of the timeline within the last second."""
+
+    def __init__(
+        self,
+        *,
+        tweet: _common_pb2.Tweet | None = ...,
+        removed_tweet_id: _builtins.int = ...,
+        reset: Global___Reset | None = ...,
+        heartbeat: Global___Heartbeat | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "removed_tweet_id", b"removed_tweet_id", "reset", b"reset", "tweet", b"tweet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "removed_tweet_id", b"removed_tweet_id", "reset", b"reset", "resume_token", b"resume_token", "tweet", b"tweet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["tweet", "removed_tweet_id", "reset", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___WatchHomeTimelineResponse: _TypeAlias = WatchHomeTimelineResponse  # noqa: Y015
+
+@_typing.final
+class Reset(_message.Message):
+    """Says that the client drops all tweets that it holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reset: _TypeAlias = Reset  # noqa: Y015
+
+@_typing.final
+class Heartbeat(_message.Message):
+    """Says that the client holds the current state. It follows each group of changes, and comes at least
+    every ten seconds, or as often as the operator has set.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015

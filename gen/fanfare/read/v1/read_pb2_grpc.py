@@ -113,6 +113,11 @@ class ReadServiceStub:
                 request_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.ListFollowingRequest.SerializeToString,
                 response_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.ListFollowingResponse.FromString,
                 _registered_method=True)
+        self.WatchHomeTimeline = channel.unary_stream(
+                '/fanfare.read.v1.ReadService/WatchHomeTimeline',
+                request_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.WatchHomeTimelineRequest.SerializeToString,
+                response_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.WatchHomeTimelineResponse.FromString,
+                _registered_method=True)
 
 
 class ReadServiceServicer:
@@ -238,6 +243,25 @@ class ReadServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchHomeTimeline(self, request, context):
+        """Watches the first page of a home timeline: sends its tweets, oldest first, and then what changes,
+        until the client ends the call. A client holds tweets by id. It does what each event says and
+        shows the tweets by id, newest first; then it shows what GetHomeTimeline with the same limit
+        returns, a moment later. Events are differences of states, not a log: several changes at once
+        become the events that lead to the latest state, so a slow client misses nothing that is left.
+
+        Each event carries the resume token of the state after it. After a lost connection, a client that
+        passes its latest resume token gets only the difference. A resume token does not expire.
+
+        The stream ends with SHUTTING_DOWN and RetryInfo when the process is replaced, with
+        UNAUTHENTICATED when the access token expires or is ended, and with USER_NOT_FOUND when the user
+        is deleted. In the first two cases watch again, with the latest resume token.
+        Errors: INVALID_REQUEST, INVALID_RESUME_TOKEN, USER_NOT_FOUND, TOO_MANY_WATCHES.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReadServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -305,6 +329,11 @@ def add_ReadServiceServicer_to_server(servicer, server):
                     servicer.ListFollowing,
                     request_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.ListFollowingRequest.FromString,
                     response_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.ListFollowingResponse.SerializeToString,
+            ),
+            'WatchHomeTimeline': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchHomeTimeline,
+                    request_deserializer=fanfare_dot_read_dot_v1_dot_read__pb2.WatchHomeTimelineRequest.FromString,
+                    response_serializer=fanfare_dot_read_dot_v1_dot_read__pb2.WatchHomeTimelineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -672,6 +701,33 @@ class ReadService:
             '/fanfare.read.v1.ReadService/ListFollowing',
             fanfare_dot_read_dot_v1_dot_read__pb2.ListFollowingRequest.SerializeToString,
             fanfare_dot_read_dot_v1_dot_read__pb2.ListFollowingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchHomeTimeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fanfare.read.v1.ReadService/WatchHomeTimeline',
+            fanfare_dot_read_dot_v1_dot_read__pb2.WatchHomeTimelineRequest.SerializeToString,
+            fanfare_dot_read_dot_v1_dot_read__pb2.WatchHomeTimelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

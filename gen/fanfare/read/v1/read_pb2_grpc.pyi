@@ -97,6 +97,21 @@ class ReadServiceStub:
     """Returns the users whom a user follows, newest follow first.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
     """
+    WatchHomeTimeline: _grpc.UnaryStreamMultiCallable[_read_pb2.WatchHomeTimelineRequest, _read_pb2.WatchHomeTimelineResponse]
+    """Watches the first page of a home timeline: sends its tweets, oldest first, and then what changes,
+    until the client ends the call. A client holds tweets by id. It does what each event says and
+    shows the tweets by id, newest first; then it shows what GetHomeTimeline with the same limit
+    returns, a moment later. Events are differences of states, not a log: several changes at once
+    become the events that lead to the latest state, so a slow client misses nothing that is left.
+
+    Each event carries the resume token of the state after it. After a lost connection, a client that
+    passes its latest resume token gets only the difference. A resume token does not expire.
+
+    The stream ends with SHUTTING_DOWN and RetryInfo when the process is replaced, with
+    UNAUTHENTICATED when the access token expires or is ended, and with USER_NOT_FOUND when the user
+    is deleted. In the first two cases watch again, with the latest resume token.
+    Errors: INVALID_REQUEST, INVALID_RESUME_TOKEN, USER_NOT_FOUND, TOO_MANY_WATCHES.
+    """
 
 @_typing.type_check_only
 class ReadServiceAsyncStub(ReadServiceStub):
@@ -166,6 +181,21 @@ class ReadServiceAsyncStub(ReadServiceStub):
     ListFollowing: _aio.UnaryUnaryMultiCallable[_read_pb2.ListFollowingRequest, _read_pb2.ListFollowingResponse]  # type: ignore[assignment]
     """Returns the users whom a user follows, newest follow first.
     Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
+    """
+    WatchHomeTimeline: _aio.UnaryStreamMultiCallable[_read_pb2.WatchHomeTimelineRequest, _read_pb2.WatchHomeTimelineResponse]  # type: ignore[assignment]
+    """Watches the first page of a home timeline: sends its tweets, oldest first, and then what changes,
+    until the client ends the call. A client holds tweets by id. It does what each event says and
+    shows the tweets by id, newest first; then it shows what GetHomeTimeline with the same limit
+    returns, a moment later. Events are differences of states, not a log: several changes at once
+    become the events that lead to the latest state, so a slow client misses nothing that is left.
+
+    Each event carries the resume token of the state after it. After a lost connection, a client that
+    passes its latest resume token gets only the difference. A resume token does not expire.
+
+    The stream ends with SHUTTING_DOWN and RetryInfo when the process is replaced, with
+    UNAUTHENTICATED when the access token expires or is ended, and with USER_NOT_FOUND when the user
+    is deleted. In the first two cases watch again, with the latest resume token.
+    Errors: INVALID_REQUEST, INVALID_RESUME_TOKEN, USER_NOT_FOUND, TOO_MANY_WATCHES.
     """
 
 class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -311,6 +341,27 @@ class ReadServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_read_pb2.ListFollowingResponse, _abc.Awaitable[_read_pb2.ListFollowingResponse]]:
         """Returns the users whom a user follows, newest follow first.
         Errors: INVALID_REQUEST, INVALID_PAGE_TOKEN, USER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchHomeTimeline(
+        self,
+        request: _read_pb2.WatchHomeTimelineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_read_pb2.WatchHomeTimelineResponse], _abc.AsyncIterator[_read_pb2.WatchHomeTimelineResponse]]:
+        """Watches the first page of a home timeline: sends its tweets, oldest first, and then what changes,
+        until the client ends the call. A client holds tweets by id. It does what each event says and
+        shows the tweets by id, newest first; then it shows what GetHomeTimeline with the same limit
+        returns, a moment later. Events are differences of states, not a log: several changes at once
+        become the events that lead to the latest state, so a slow client misses nothing that is left.
+
+        Each event carries the resume token of the state after it. After a lost connection, a client that
+        passes its latest resume token gets only the difference. A resume token does not expire.
+
+        The stream ends with SHUTTING_DOWN and RetryInfo when the process is replaced, with
+        UNAUTHENTICATED when the access token expires or is ended, and with USER_NOT_FOUND when the user
+        is deleted. In the first two cases watch again, with the latest resume token.
+        Errors: INVALID_REQUEST, INVALID_RESUME_TOKEN, USER_NOT_FOUND, TOO_MANY_WATCHES.
         """
 
 def add_ReadServiceServicer_to_server(servicer: ReadServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
