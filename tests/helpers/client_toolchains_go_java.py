@@ -18,6 +18,8 @@ from embedded.errors import StackError
 GO_CLIENT = ROOT / "clients" / "go"
 STORY = ROOT / ".fanfare" / "clients" / "go" / "story"
 BUILD_SECONDS = 240
+# A short program ends sooner without the optimising compiler.
+JAVA = ("java", "-XX:TieredStopAtLevel=1")
 # How the go command names the reasons for which it does not reach the module proxy.
 _GO_OFFLINE = ("dial tcp", "no such host", "i/o timeout", "connection refused", "connection reset")
 
@@ -73,8 +75,7 @@ def java_class_path() -> str:
 
 def java_program() -> Program:
     """Return the story of clients/java."""
-    return Program(["java", "-XX:TieredStopAtLevel=1", "-cp", java_class_path(), JAVA_STORY])
+    return Program([*JAVA, "-cp", java_class_path(), "dev.fanfare.story.Story"])
 
 
-JAVA_STORY = "dev.fanfare.story.Story"
 STORIES: dict[str, Callable[[], Program]] = {"go": go_program, "java": java_program}
