@@ -586,12 +586,12 @@ const file_fanfare_auth_v1_auth_proto_rawDesc = "" +
 	"\x03use\x18\x05 \x01(\tR\x03use\x12\x10\n" +
 	"\x03alg\x18\x06 \x01(\tR\x03alg\"G\n" +
 	"\x15GetPublicKeysResponse\x12.\n" +
-	"\x04keys\x18\x01 \x03(\v2\x1a.fanfare.auth.v1.PublicKeyR\x04keys2\x90\x03\n" +
+	"\x04keys\x18\x01 \x03(\v2\x1a.fanfare.auth.v1.PublicKeyR\x04keys2\x95\x03\n" +
 	"\vAuthService\x12^\n" +
 	"\rCreateSession\x12%.fanfare.auth.v1.CreateSessionRequest\x1a&.fanfare.auth.v1.CreateSessionResponse\x12a\n" +
 	"\x0eRefreshSession\x12&.fanfare.auth.v1.RefreshSessionRequest\x1a'.fanfare.auth.v1.RefreshSessionResponse\x12^\n" +
-	"\rRevokeSession\x12%.fanfare.auth.v1.RevokeSessionRequest\x1a&.fanfare.auth.v1.RevokeSessionResponse\x12^\n" +
-	"\rGetPublicKeys\x12%.fanfare.auth.v1.GetPublicKeysRequest\x1a&.fanfare.auth.v1.GetPublicKeysResponseB?\n" +
+	"\rRevokeSession\x12%.fanfare.auth.v1.RevokeSessionRequest\x1a&.fanfare.auth.v1.RevokeSessionResponse\x12c\n" +
+	"\rGetPublicKeys\x12%.fanfare.auth.v1.GetPublicKeysRequest\x1a&.fanfare.auth.v1.GetPublicKeysResponse\"\x03\x90\x02\x01B?\n" +
 	"\x13dev.fanfare.auth.v1P\x01Z&fanfare.dev/gen/fanfare/auth/v1;authv1b\x06proto3"
 
 var (

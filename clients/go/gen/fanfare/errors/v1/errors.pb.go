@@ -240,6 +240,11 @@ const (
 	//	{"reason": "INVALID_RESUME_TOKEN", "domain": "fanfare",
 	//	 "metadata": {"field": "resume_token"}}
 	ErrorReason_ERROR_REASON_INVALID_RESUME_TOKEN ErrorReason = 34
+	// UNIMPLEMENTED, Connect and gRPC-Web only: the request is compressed, or has no message or more
+	// than one. Send one message, uncompressed. Nothing was done.
+	//
+	// Example: CreateTweet over Connect with the header `Content-Encoding: gzip`.
+	ErrorReason_ERROR_REASON_UNSUPPORTED_ENCODING ErrorReason = 35
 )
 
 // Enum value maps for ErrorReason.
@@ -280,6 +285,7 @@ var (
 		32: "ERROR_REASON_REAUTHENTICATION_REQUIRED",
 		33: "ERROR_REASON_TOO_MANY_WATCHES",
 		34: "ERROR_REASON_INVALID_RESUME_TOKEN",
+		35: "ERROR_REASON_UNSUPPORTED_ENCODING",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":               0,
@@ -317,6 +323,7 @@ var (
 		"ERROR_REASON_REAUTHENTICATION_REQUIRED": 32,
 		"ERROR_REASON_TOO_MANY_WATCHES":          33,
 		"ERROR_REASON_INVALID_RESUME_TOKEN":      34,
+		"ERROR_REASON_UNSUPPORTED_ENCODING":      35,
 	}
 )
 
@@ -351,7 +358,8 @@ var File_fanfare_errors_v1_errors_proto protoreflect.FileDescriptor
 
 const file_fanfare_errors_v1_errors_proto_rawDesc = "" +
 	"\n" +
-	"\x1efanfare/errors/v1/errors.proto\x12\x11fanfare.errors.v1*\xe5\t\n" +
+	"\x1efanfare/errors/v1/errors.proto\x12\x11fanfare.errors.v1*\x8c\n" +
+	"\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n" +
@@ -388,7 +396,8 @@ const file_fanfare_errors_v1_errors_proto_rawDesc = "" +
 	"\x16ERROR_REASON_USER_BUSY\x10\x1f\x12*\n" +
 	"&ERROR_REASON_REAUTHENTICATION_REQUIRED\x10 \x12!\n" +
 	"\x1dERROR_REASON_TOO_MANY_WATCHES\x10!\x12%\n" +
-	"!ERROR_REASON_INVALID_RESUME_TOKEN\x10\"BE\n" +
+	"!ERROR_REASON_INVALID_RESUME_TOKEN\x10\"\x12%\n" +
+	"!ERROR_REASON_UNSUPPORTED_ENCODING\x10#BE\n" +
 	"\x15dev.fanfare.errors.v1P\x01Z*fanfare.dev/gen/fanfare/errors/v1;errorsv1b\x06proto3"
 
 var (

@@ -2012,23 +2012,22 @@ const file_fanfare_read_v1_read_proto_rawDesc = "" +
 	"\fresume_token\x18\x05 \x01(\tR\vresumeTokenB\a\n" +
 	"\x05event\"\a\n" +
 	"\x05Reset\"\v\n" +
-	"\tHeartbeat2\xc9\n" +
+	"\tHeartbeat2\x8a\v\n" +
+	"\vReadService\x12Q\n" +
+	"\aGetUser\x12\x1f.fanfare.read.v1.GetUserRequest\x1a .fanfare.read.v1.GetUserResponse\"\x03\x90\x02\x01\x12Z\n" +
 	"\n" +
-	"\vReadService\x12L\n" +
-	"\aGetUser\x12\x1f.fanfare.read.v1.GetUserRequest\x1a .fanfare.read.v1.GetUserResponse\x12U\n" +
-	"\n" +
-	"GetAccount\x12\".fanfare.read.v1.GetAccountRequest\x1a#.fanfare.read.v1.GetAccountResponse\x12j\n" +
-	"\x11GetUserByUsername\x12).fanfare.read.v1.GetUserByUsernameRequest\x1a*.fanfare.read.v1.GetUserByUsernameResponse\x12^\n" +
-	"\rBatchGetUsers\x12%.fanfare.read.v1.BatchGetUsersRequest\x1a&.fanfare.read.v1.BatchGetUsersResponse\x12R\n" +
-	"\tListUsers\x12!.fanfare.read.v1.ListUsersRequest\x1a\".fanfare.read.v1.ListUsersResponse\x12O\n" +
-	"\bGetTweet\x12 .fanfare.read.v1.GetTweetRequest\x1a!.fanfare.read.v1.GetTweetResponse\x12a\n" +
-	"\x0eBatchGetTweets\x12&.fanfare.read.v1.BatchGetTweetsRequest\x1a'.fanfare.read.v1.BatchGetTweetsResponse\x12R\n" +
-	"\tGetFollow\x12!.fanfare.read.v1.GetFollowRequest\x1a\".fanfare.read.v1.GetFollowResponse\x12d\n" +
-	"\x0fGetHomeTimeline\x12'.fanfare.read.v1.GetHomeTimelineRequest\x1a(.fanfare.read.v1.GetHomeTimelineResponse\x12v\n" +
-	"\x15BatchGetHomeTimelines\x12-.fanfare.read.v1.BatchGetHomeTimelinesRequest\x1a..fanfare.read.v1.BatchGetHomeTimelinesResponse\x12a\n" +
-	"\x0eListUserTweets\x12&.fanfare.read.v1.ListUserTweetsRequest\x1a'.fanfare.read.v1.ListUserTweetsResponse\x12^\n" +
-	"\rListFollowers\x12%.fanfare.read.v1.ListFollowersRequest\x1a&.fanfare.read.v1.ListFollowersResponse\x12^\n" +
-	"\rListFollowing\x12%.fanfare.read.v1.ListFollowingRequest\x1a&.fanfare.read.v1.ListFollowingResponse\x12l\n" +
+	"GetAccount\x12\".fanfare.read.v1.GetAccountRequest\x1a#.fanfare.read.v1.GetAccountResponse\"\x03\x90\x02\x01\x12o\n" +
+	"\x11GetUserByUsername\x12).fanfare.read.v1.GetUserByUsernameRequest\x1a*.fanfare.read.v1.GetUserByUsernameResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\rBatchGetUsers\x12%.fanfare.read.v1.BatchGetUsersRequest\x1a&.fanfare.read.v1.BatchGetUsersResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\tListUsers\x12!.fanfare.read.v1.ListUsersRequest\x1a\".fanfare.read.v1.ListUsersResponse\"\x03\x90\x02\x01\x12T\n" +
+	"\bGetTweet\x12 .fanfare.read.v1.GetTweetRequest\x1a!.fanfare.read.v1.GetTweetResponse\"\x03\x90\x02\x01\x12f\n" +
+	"\x0eBatchGetTweets\x12&.fanfare.read.v1.BatchGetTweetsRequest\x1a'.fanfare.read.v1.BatchGetTweetsResponse\"\x03\x90\x02\x01\x12W\n" +
+	"\tGetFollow\x12!.fanfare.read.v1.GetFollowRequest\x1a\".fanfare.read.v1.GetFollowResponse\"\x03\x90\x02\x01\x12i\n" +
+	"\x0fGetHomeTimeline\x12'.fanfare.read.v1.GetHomeTimelineRequest\x1a(.fanfare.read.v1.GetHomeTimelineResponse\"\x03\x90\x02\x01\x12{\n" +
+	"\x15BatchGetHomeTimelines\x12-.fanfare.read.v1.BatchGetHomeTimelinesRequest\x1a..fanfare.read.v1.BatchGetHomeTimelinesResponse\"\x03\x90\x02\x01\x12f\n" +
+	"\x0eListUserTweets\x12&.fanfare.read.v1.ListUserTweetsRequest\x1a'.fanfare.read.v1.ListUserTweetsResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\rListFollowers\x12%.fanfare.read.v1.ListFollowersRequest\x1a&.fanfare.read.v1.ListFollowersResponse\"\x03\x90\x02\x01\x12c\n" +
+	"\rListFollowing\x12%.fanfare.read.v1.ListFollowingRequest\x1a&.fanfare.read.v1.ListFollowingResponse\"\x03\x90\x02\x01\x12l\n" +
 	"\x11WatchHomeTimeline\x12).fanfare.read.v1.WatchHomeTimelineRequest\x1a*.fanfare.read.v1.WatchHomeTimelineResponse0\x01B?\n" +
 	"\x13dev.fanfare.read.v1P\x01Z&fanfare.dev/gen/fanfare/read/v1;readv1b\x06proto3"
 

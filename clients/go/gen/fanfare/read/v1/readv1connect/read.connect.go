@@ -146,78 +146,91 @@ func NewReadServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			httpClient,
 			baseURL+ReadServiceGetUserProcedure,
 			connect.WithSchema(readServiceMethods.ByName("GetUser")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getAccount: connect.NewClient[v1.GetAccountRequest, v1.GetAccountResponse](
 			httpClient,
 			baseURL+ReadServiceGetAccountProcedure,
 			connect.WithSchema(readServiceMethods.ByName("GetAccount")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getUserByUsername: connect.NewClient[v1.GetUserByUsernameRequest, v1.GetUserByUsernameResponse](
 			httpClient,
 			baseURL+ReadServiceGetUserByUsernameProcedure,
 			connect.WithSchema(readServiceMethods.ByName("GetUserByUsername")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		batchGetUsers: connect.NewClient[v1.BatchGetUsersRequest, v1.BatchGetUsersResponse](
 			httpClient,
 			baseURL+ReadServiceBatchGetUsersProcedure,
 			connect.WithSchema(readServiceMethods.ByName("BatchGetUsers")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		listUsers: connect.NewClient[v1.ListUsersRequest, v1.ListUsersResponse](
 			httpClient,
 			baseURL+ReadServiceListUsersProcedure,
 			connect.WithSchema(readServiceMethods.ByName("ListUsers")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getTweet: connect.NewClient[v1.GetTweetRequest, v1.GetTweetResponse](
 			httpClient,
 			baseURL+ReadServiceGetTweetProcedure,
 			connect.WithSchema(readServiceMethods.ByName("GetTweet")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		batchGetTweets: connect.NewClient[v1.BatchGetTweetsRequest, v1.BatchGetTweetsResponse](
 			httpClient,
 			baseURL+ReadServiceBatchGetTweetsProcedure,
 			connect.WithSchema(readServiceMethods.ByName("BatchGetTweets")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getFollow: connect.NewClient[v1.GetFollowRequest, v1.GetFollowResponse](
 			httpClient,
 			baseURL+ReadServiceGetFollowProcedure,
 			connect.WithSchema(readServiceMethods.ByName("GetFollow")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getHomeTimeline: connect.NewClient[v1.GetHomeTimelineRequest, v1.GetHomeTimelineResponse](
 			httpClient,
 			baseURL+ReadServiceGetHomeTimelineProcedure,
 			connect.WithSchema(readServiceMethods.ByName("GetHomeTimeline")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		batchGetHomeTimelines: connect.NewClient[v1.BatchGetHomeTimelinesRequest, v1.BatchGetHomeTimelinesResponse](
 			httpClient,
 			baseURL+ReadServiceBatchGetHomeTimelinesProcedure,
 			connect.WithSchema(readServiceMethods.ByName("BatchGetHomeTimelines")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		listUserTweets: connect.NewClient[v1.ListUserTweetsRequest, v1.ListUserTweetsResponse](
 			httpClient,
 			baseURL+ReadServiceListUserTweetsProcedure,
 			connect.WithSchema(readServiceMethods.ByName("ListUserTweets")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		listFollowers: connect.NewClient[v1.ListFollowersRequest, v1.ListFollowersResponse](
 			httpClient,
 			baseURL+ReadServiceListFollowersProcedure,
 			connect.WithSchema(readServiceMethods.ByName("ListFollowers")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		listFollowing: connect.NewClient[v1.ListFollowingRequest, v1.ListFollowingResponse](
 			httpClient,
 			baseURL+ReadServiceListFollowingProcedure,
 			connect.WithSchema(readServiceMethods.ByName("ListFollowing")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		watchHomeTimeline: connect.NewClient[v1.WatchHomeTimelineRequest, v1.WatchHomeTimelineResponse](
@@ -439,78 +452,91 @@ func NewReadServiceHandler(svc ReadServiceHandler, opts ...connect.HandlerOption
 		ReadServiceGetUserProcedure,
 		svc.GetUser,
 		connect.WithSchema(readServiceMethods.ByName("GetUser")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceGetAccountHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceGetAccountProcedure,
 		svc.GetAccount,
 		connect.WithSchema(readServiceMethods.ByName("GetAccount")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceGetUserByUsernameHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceGetUserByUsernameProcedure,
 		svc.GetUserByUsername,
 		connect.WithSchema(readServiceMethods.ByName("GetUserByUsername")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceBatchGetUsersHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceBatchGetUsersProcedure,
 		svc.BatchGetUsers,
 		connect.WithSchema(readServiceMethods.ByName("BatchGetUsers")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceListUsersHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceListUsersProcedure,
 		svc.ListUsers,
 		connect.WithSchema(readServiceMethods.ByName("ListUsers")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceGetTweetHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceGetTweetProcedure,
 		svc.GetTweet,
 		connect.WithSchema(readServiceMethods.ByName("GetTweet")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceBatchGetTweetsHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceBatchGetTweetsProcedure,
 		svc.BatchGetTweets,
 		connect.WithSchema(readServiceMethods.ByName("BatchGetTweets")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceGetFollowHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceGetFollowProcedure,
 		svc.GetFollow,
 		connect.WithSchema(readServiceMethods.ByName("GetFollow")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceGetHomeTimelineHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceGetHomeTimelineProcedure,
 		svc.GetHomeTimeline,
 		connect.WithSchema(readServiceMethods.ByName("GetHomeTimeline")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceBatchGetHomeTimelinesHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceBatchGetHomeTimelinesProcedure,
 		svc.BatchGetHomeTimelines,
 		connect.WithSchema(readServiceMethods.ByName("BatchGetHomeTimelines")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceListUserTweetsHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceListUserTweetsProcedure,
 		svc.ListUserTweets,
 		connect.WithSchema(readServiceMethods.ByName("ListUserTweets")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceListFollowersHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceListFollowersProcedure,
 		svc.ListFollowers,
 		connect.WithSchema(readServiceMethods.ByName("ListFollowers")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceListFollowingHandler := connect.NewUnaryHandlerSimple(
 		ReadServiceListFollowingProcedure,
 		svc.ListFollowing,
 		connect.WithSchema(readServiceMethods.ByName("ListFollowing")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	readServiceWatchHomeTimelineHandler := connect.NewServerStreamHandlerSimple(

@@ -108,19 +108,19 @@ public final class Auth extends com.google.protobuf.GeneratedFile {
       "R\001x\022\020\n\003kid\030\004 \001(\tR\003kid\022\020\n\003use\030\005 \001(\tR\003use\022" +
       "\020\n\003alg\030\006 \001(\tR\003alg\"G\n\025GetPublicKeysRespon" +
       "se\022.\n\004keys\030\001 \003(\0132\032.fanfare.auth.v1.Publi" +
-      "cKeyR\004keys2\220\003\n\013AuthService\022^\n\rCreateSess" +
+      "cKeyR\004keys2\225\003\n\013AuthService\022^\n\rCreateSess" +
       "ion\022%.fanfare.auth.v1.CreateSessionReque" +
       "st\032&.fanfare.auth.v1.CreateSessionRespon" +
       "se\022a\n\016RefreshSession\022&.fanfare.auth.v1.R" +
       "efreshSessionRequest\032\'.fanfare.auth.v1.R" +
       "efreshSessionResponse\022^\n\rRevokeSession\022%" +
       ".fanfare.auth.v1.RevokeSessionRequest\032&." +
-      "fanfare.auth.v1.RevokeSessionResponse\022^\n" +
+      "fanfare.auth.v1.RevokeSessionResponse\022c\n" +
       "\rGetPublicKeys\022%.fanfare.auth.v1.GetPubl" +
       "icKeysRequest\032&.fanfare.auth.v1.GetPubli" +
-      "cKeysResponseB?\n\023dev.fanfare.auth.v1P\001Z&" +
-      "fanfare.dev/gen/fanfare/auth/v1;authv1b\006" +
-      "proto3"
+      "cKeysResponse\"\003\220\002\001B?\n\023dev.fanfare.auth.v" +
+      "1P\001Z&fanfare.dev/gen/fanfare/auth/v1;aut" +
+      "hv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

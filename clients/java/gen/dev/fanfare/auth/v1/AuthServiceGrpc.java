@@ -133,6 +133,7 @@ public final class AuthServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.auth.v1.GetPublicKeysRequest, dev.fanfare.auth.v1.GetPublicKeysResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetPublicKeys"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.auth.v1.GetPublicKeysRequest.getDefaultInstance()))

@@ -440,6 +440,17 @@ public enum ErrorReason
    * <code>ERROR_REASON_INVALID_RESUME_TOKEN = 34;</code>
    */
   ERROR_REASON_INVALID_RESUME_TOKEN(34),
+  /**
+   * <pre>
+   * UNIMPLEMENTED, Connect and gRPC-Web only: the request is compressed, or has no message or more
+   * than one. Send one message, uncompressed. Nothing was done.
+   *
+   * Example: CreateTweet over Connect with the header `Content-Encoding: gzip`.
+   * </pre>
+   *
+   * <code>ERROR_REASON_UNSUPPORTED_ENCODING = 35;</code>
+   */
+  ERROR_REASON_UNSUPPORTED_ENCODING(35),
   UNRECOGNIZED(-1),
   ;
 
@@ -868,6 +879,17 @@ public enum ErrorReason
    * <code>ERROR_REASON_INVALID_RESUME_TOKEN = 34;</code>
    */
   public static final int ERROR_REASON_INVALID_RESUME_TOKEN_VALUE = 34;
+  /**
+   * <pre>
+   * UNIMPLEMENTED, Connect and gRPC-Web only: the request is compressed, or has no message or more
+   * than one. Send one message, uncompressed. Nothing was done.
+   *
+   * Example: CreateTweet over Connect with the header `Content-Encoding: gzip`.
+   * </pre>
+   *
+   * <code>ERROR_REASON_UNSUPPORTED_ENCODING = 35;</code>
+   */
+  public static final int ERROR_REASON_UNSUPPORTED_ENCODING_VALUE = 35;
 
 
   public final int getNumber() {
@@ -929,6 +951,7 @@ public enum ErrorReason
       case 32: return ERROR_REASON_REAUTHENTICATION_REQUIRED;
       case 33: return ERROR_REASON_TOO_MANY_WATCHES;
       case 34: return ERROR_REASON_INVALID_RESUME_TOKEN;
+      case 35: return ERROR_REASON_UNSUPPORTED_ENCODING;
       default: return null;
     }
   }

@@ -36,7 +36,7 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
   static {
     java.lang.String[] descriptorData = {
       "\n\036fanfare/errors/v1/errors.proto\022\021fanfar" +
-      "e.errors.v1*\345\t\n\013ErrorReason\022\034\n\030ERROR_REA" +
+      "e.errors.v1*\214\n\n\013ErrorReason\022\034\n\030ERROR_REA" +
       "SON_UNSPECIFIED\020\000\022 \n\034ERROR_REASON_INVALI" +
       "D_REQUEST\020\001\022\"\n\036ERROR_REASON_MALFORMED_RE" +
       "QUEST\020\002\022#\n\037ERROR_REASON_INVALID_PAGE_TOK" +
@@ -67,9 +67,10 @@ public final class Errors extends com.google.protobuf.GeneratedFile {
       "\036\022\032\n\026ERROR_REASON_USER_BUSY\020\037\022*\n&ERROR_R" +
       "EASON_REAUTHENTICATION_REQUIRED\020 \022!\n\035ERR" +
       "OR_REASON_TOO_MANY_WATCHES\020!\022%\n!ERROR_RE" +
-      "ASON_INVALID_RESUME_TOKEN\020\"BE\n\025dev.fanfa" +
-      "re.errors.v1P\001Z*fanfare.dev/gen/fanfare/" +
-      "errors/v1;errorsv1b\006proto3"
+      "ASON_INVALID_RESUME_TOKEN\020\"\022%\n!ERROR_REA" +
+      "SON_UNSUPPORTED_ENCODING\020#BE\n\025dev.fanfar" +
+      "e.errors.v1P\001Z*fanfare.dev/gen/fanfare/e" +
+      "rrors/v1;errorsv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

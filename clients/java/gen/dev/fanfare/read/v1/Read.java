@@ -280,42 +280,44 @@ public final class Read extends com.google.protobuf.GeneratedFile {
       "\theartbeat\030\004 \001(\0132\032.fanfare.read.v1.Heart" +
       "beatH\000R\theartbeat\022!\n\014resume_token\030\005 \001(\tR" +
       "\013resumeTokenB\007\n\005event\"\007\n\005Reset\"\013\n\tHeartb" +
-      "eat2\311\n\n\013ReadService\022L\n\007GetUser\022\037.fanfare" +
+      "eat2\212\013\n\013ReadService\022Q\n\007GetUser\022\037.fanfare" +
       ".read.v1.GetUserRequest\032 .fanfare.read.v" +
-      "1.GetUserResponse\022U\n\nGetAccount\022\".fanfar" +
-      "e.read.v1.GetAccountRequest\032#.fanfare.re" +
-      "ad.v1.GetAccountResponse\022j\n\021GetUserByUse" +
-      "rname\022).fanfare.read.v1.GetUserByUsernam" +
-      "eRequest\032*.fanfare.read.v1.GetUserByUser" +
-      "nameResponse\022^\n\rBatchGetUsers\022%.fanfare." +
-      "read.v1.BatchGetUsersRequest\032&.fanfare.r" +
-      "ead.v1.BatchGetUsersResponse\022R\n\tListUser" +
-      "s\022!.fanfare.read.v1.ListUsersRequest\032\".f" +
-      "anfare.read.v1.ListUsersResponse\022O\n\010GetT" +
-      "weet\022 .fanfare.read.v1.GetTweetRequest\032!" +
-      ".fanfare.read.v1.GetTweetResponse\022a\n\016Bat" +
-      "chGetTweets\022&.fanfare.read.v1.BatchGetTw" +
-      "eetsRequest\032\'.fanfare.read.v1.BatchGetTw" +
-      "eetsResponse\022R\n\tGetFollow\022!.fanfare.read" +
-      ".v1.GetFollowRequest\032\".fanfare.read.v1.G" +
-      "etFollowResponse\022d\n\017GetHomeTimeline\022\'.fa" +
+      "1.GetUserResponse\"\003\220\002\001\022Z\n\nGetAccount\022\".f" +
+      "anfare.read.v1.GetAccountRequest\032#.fanfa" +
+      "re.read.v1.GetAccountResponse\"\003\220\002\001\022o\n\021Ge" +
+      "tUserByUsername\022).fanfare.read.v1.GetUse" +
+      "rByUsernameRequest\032*.fanfare.read.v1.Get" +
+      "UserByUsernameResponse\"\003\220\002\001\022c\n\rBatchGetU" +
+      "sers\022%.fanfare.read.v1.BatchGetUsersRequ" +
+      "est\032&.fanfare.read.v1.BatchGetUsersRespo" +
+      "nse\"\003\220\002\001\022W\n\tListUsers\022!.fanfare.read.v1." +
+      "ListUsersRequest\032\".fanfare.read.v1.ListU" +
+      "sersResponse\"\003\220\002\001\022T\n\010GetTweet\022 .fanfare." +
+      "read.v1.GetTweetRequest\032!.fanfare.read.v" +
+      "1.GetTweetResponse\"\003\220\002\001\022f\n\016BatchGetTweet" +
+      "s\022&.fanfare.read.v1.BatchGetTweetsReques" +
+      "t\032\'.fanfare.read.v1.BatchGetTweetsRespon" +
+      "se\"\003\220\002\001\022W\n\tGetFollow\022!.fanfare.read.v1.G" +
+      "etFollowRequest\032\".fanfare.read.v1.GetFol" +
+      "lowResponse\"\003\220\002\001\022i\n\017GetHomeTimeline\022\'.fa" +
       "nfare.read.v1.GetHomeTimelineRequest\032(.f" +
-      "anfare.read.v1.GetHomeTimelineResponse\022v" +
-      "\n\025BatchGetHomeTimelines\022-.fanfare.read.v" +
-      "1.BatchGetHomeTimelinesRequest\032..fanfare" +
-      ".read.v1.BatchGetHomeTimelinesResponse\022a" +
-      "\n\016ListUserTweets\022&.fanfare.read.v1.ListU" +
-      "serTweetsRequest\032\'.fanfare.read.v1.ListU" +
-      "serTweetsResponse\022^\n\rListFollowers\022%.fan" +
-      "fare.read.v1.ListFollowersRequest\032&.fanf" +
-      "are.read.v1.ListFollowersResponse\022^\n\rLis" +
-      "tFollowing\022%.fanfare.read.v1.ListFollowi" +
-      "ngRequest\032&.fanfare.read.v1.ListFollowin" +
-      "gResponse\022l\n\021WatchHomeTimeline\022).fanfare" +
-      ".read.v1.WatchHomeTimelineRequest\032*.fanf" +
-      "are.read.v1.WatchHomeTimelineResponse0\001B" +
-      "?\n\023dev.fanfare.read.v1P\001Z&fanfare.dev/ge" +
-      "n/fanfare/read/v1;readv1b\006proto3"
+      "anfare.read.v1.GetHomeTimelineResponse\"\003" +
+      "\220\002\001\022{\n\025BatchGetHomeTimelines\022-.fanfare.r" +
+      "ead.v1.BatchGetHomeTimelinesRequest\032..fa" +
+      "nfare.read.v1.BatchGetHomeTimelinesRespo" +
+      "nse\"\003\220\002\001\022f\n\016ListUserTweets\022&.fanfare.rea" +
+      "d.v1.ListUserTweetsRequest\032\'.fanfare.rea" +
+      "d.v1.ListUserTweetsResponse\"\003\220\002\001\022c\n\rList" +
+      "Followers\022%.fanfare.read.v1.ListFollower" +
+      "sRequest\032&.fanfare.read.v1.ListFollowers" +
+      "Response\"\003\220\002\001\022c\n\rListFollowing\022%.fanfare" +
+      ".read.v1.ListFollowingRequest\032&.fanfare." +
+      "read.v1.ListFollowingResponse\"\003\220\002\001\022l\n\021Wa" +
+      "tchHomeTimeline\022).fanfare.read.v1.WatchH" +
+      "omeTimelineRequest\032*.fanfare.read.v1.Wat" +
+      "chHomeTimelineResponse0\001B?\n\023dev.fanfare." +
+      "read.v1P\001Z&fanfare.dev/gen/fanfare/read/" +
+      "v1;readv1b\006proto3"
     };
     descriptor = com.google.protobuf.Descriptors.FileDescriptor
       .internalBuildGeneratedFileFrom(descriptorData,

@@ -44,6 +44,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.GetUserRequest, dev.fanfare.read.v1.GetUserResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetUser"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.GetUserRequest.getDefaultInstance()))
@@ -75,6 +76,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.GetAccountRequest, dev.fanfare.read.v1.GetAccountResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetAccount"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.GetAccountRequest.getDefaultInstance()))
@@ -106,6 +108,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.GetUserByUsernameRequest, dev.fanfare.read.v1.GetUserByUsernameResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetUserByUsername"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.GetUserByUsernameRequest.getDefaultInstance()))
@@ -137,6 +140,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.BatchGetUsersRequest, dev.fanfare.read.v1.BatchGetUsersResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "BatchGetUsers"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.BatchGetUsersRequest.getDefaultInstance()))
@@ -168,6 +172,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.ListUsersRequest, dev.fanfare.read.v1.ListUsersResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "ListUsers"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.ListUsersRequest.getDefaultInstance()))
@@ -199,6 +204,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.GetTweetRequest, dev.fanfare.read.v1.GetTweetResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetTweet"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.GetTweetRequest.getDefaultInstance()))
@@ -230,6 +236,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.BatchGetTweetsRequest, dev.fanfare.read.v1.BatchGetTweetsResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "BatchGetTweets"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.BatchGetTweetsRequest.getDefaultInstance()))
@@ -261,6 +268,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.GetFollowRequest, dev.fanfare.read.v1.GetFollowResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetFollow"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.GetFollowRequest.getDefaultInstance()))
@@ -292,6 +300,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.GetHomeTimelineRequest, dev.fanfare.read.v1.GetHomeTimelineResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "GetHomeTimeline"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.GetHomeTimelineRequest.getDefaultInstance()))
@@ -323,6 +332,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.BatchGetHomeTimelinesRequest, dev.fanfare.read.v1.BatchGetHomeTimelinesResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "BatchGetHomeTimelines"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.BatchGetHomeTimelinesRequest.getDefaultInstance()))
@@ -354,6 +364,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.ListUserTweetsRequest, dev.fanfare.read.v1.ListUserTweetsResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "ListUserTweets"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.ListUserTweetsRequest.getDefaultInstance()))
@@ -385,6 +396,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.ListFollowersRequest, dev.fanfare.read.v1.ListFollowersResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "ListFollowers"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.ListFollowersRequest.getDefaultInstance()))
@@ -416,6 +428,7 @@ public final class ReadServiceGrpc {
               io.grpc.MethodDescriptor.<dev.fanfare.read.v1.ListFollowingRequest, dev.fanfare.read.v1.ListFollowingResponse>newBuilder()
               .setType(io.grpc.MethodDescriptor.MethodType.UNARY)
               .setFullMethodName(generateFullMethodName(SERVICE_NAME, "ListFollowing"))
+              .setSafe(true)
               .setSampledToLocalTracing(true)
               .setRequestMarshaller(io.grpc.protobuf.ProtoUtils.marshaller(
                   dev.fanfare.read.v1.ListFollowingRequest.getDefaultInstance()))
