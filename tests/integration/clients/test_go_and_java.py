@@ -73,7 +73,7 @@ def test_the_java_code_is_that_of_the_protos(tmp_path: Path) -> None:
 
 def test_the_go_client() -> None:
     """The unit tests of clients/go pass, and its code is formatted and passes go vet."""
-    _or_skip(lambda: toolchains.run_go("vet", "./fanfare", "./story", "./quickstart"))
+    _or_skip(lambda: toolchains.run_go("vet", "./fanfare", "./story/...", "./quickstart"))
     toolchains.run_go("test", "./fanfare")
     if shutil.which("gofmt") is not None:
         unformatted = subprocess.run(
