@@ -73,6 +73,12 @@ bench-tools: ## Build ghz, the gRPC load generator of `make bench`; needs Go
 	@command -v go >/dev/null || { echo "Go is not installed (Debian: golang)." >&2; exit 1; }
 	@GOBIN=$(CURDIR)/.fanfare/tools go install github.com/bojand/ghz/cmd/ghz@v0.120.0
 
+.PHONY: conformance
+conformance: $(BIN)/.dev ## Run the conformance suite of the Connect protocol; needs Go
+	@command -v go >/dev/null || { echo "Go is not installed (Debian: golang)." >&2; exit 1; }
+	@GOBIN=$(CURDIR)/.fanfare/tools go install connectrpc.com/conformance/cmd/connectconformance@v1.0.7
+	@pytest -p no:schemathesis tests/integration/gateway/test_conformance.py
+
 .PHONY: lint
 lint: $(BIN)/.dev ## Check style, types, import rules and migrations
 	@ruff check

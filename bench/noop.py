@@ -22,7 +22,6 @@ from core.rpc.server_choice import grpc_server
 from core.runtime.process import run
 from core.settings import Settings
 
-
 EVENT_SECONDS = 1.0
 
 

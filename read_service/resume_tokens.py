@@ -46,8 +46,6 @@ def decode_resume_token(token: str, user_id: int) -> HeldTweets:
         return NOTHING
     size = len(token) * 3 // 4 - _FRAME_BYTES
     try:
-        if not 0 <= size <= _MAX_BYTES:
-            raise ValueError("the token has an impossible length")
         (packed,) = _codec(size).decode(token, bound_to=(METHOD, user_id))
         return _unpack(packed)
     except ValueError:
@@ -56,7 +54,13 @@ def decode_resume_token(token: str, user_id: int) -> HeldTweets:
 
 @cache
 def _codec(size: int) -> OpaqueTokenCodec:
-    """Return the codec of tokens with this many bytes of content."""
+    """Return the codec of tokens with this many bytes of content.
+
+    Raises:
+        ValueError: no token has so many.
+    """
+    if not 0 <= size <= _MAX_BYTES:
+        raise ValueError("the token has an impossible length")
     return OpaqueTokenCodec(version=1, values=f"{size}s", digest_size=_CODEC_DIGEST_BYTES)
 
 

@@ -48,7 +48,7 @@ _HOME_TIMELINE, _USER_PAGE = map(page_tags, (pb.HomeTimeline, pb.ListUserTweetsR
 class ReadService:
     """The queries. Requests have already been validated against the rules in the protos."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         store: PostgresStore,
         tweets: TweetReader,

@@ -33,9 +33,7 @@ POLL_SECONDS = 1.0
 class ReadLanes:
     """Reads pages that are due."""
 
-    def __init__(
-        self, reader: WatchReader, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, reader: WatchReader, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin with empty lanes.
 
         Args:

@@ -1,4 +1,4 @@
-"""Watched pages: the newest tweets of a timeline, which all its watchers share, and who hears of it.
+"""Watched pages: the newest tweets of timelines, which watchers share, and who hears of changes.
 
 A page is read again when Redis reports a change of something that it depends on: the list, the
 lists of the pull authors that are merged with it, and its tweets.
@@ -73,7 +73,7 @@ class WatchedPage:
         self.newest = NOTHING
         """What a client holds that has got the page."""
         self.tweets: Sequence[bytes] = ()
-        """The tweets of the page, each preceded by its length; empty once all watchers have them."""
+        """The tweets of the page, each preceded by its length; empty once all have got them."""
         self.authors: Sequence[int] = ()
         """The pull authors whose lists were merged."""
         self.read_at = -math.inf

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import threading
-from pathlib import Path
 
 from clients.generate.contract import ROOT
 from clients.generate.java import CLIENT

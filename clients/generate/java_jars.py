@@ -1,6 +1,6 @@
 """Pin the jars of clients/java: `python -m clients.generate.java_jars`, from the root; needs Maven.
 
-Maven of Debian cannot check pinned hashes. So clients/java/jars.txt has the SHA-256 of each jar that
+Debian's Maven cannot check pinned hashes. So clients/java/jars.txt has the SHA-256 of each jar that
 pom.xml resolves to, and our own builds and tests use these files only. Run this after a change of a
 version in pom.xml, and look at the difference.
 """
@@ -22,7 +22,7 @@ WITHIN_TEST_RUNNER = ("org.junit.", "org.opentest4j:")
 PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 
-def _copy(goal: str, folder: Path, *options: str) -> None:
+def _copy(goal: str, *options: str) -> None:
     command = ["mvn", "--batch-mode", "--quiet", f"{PLUGIN}:{goal}", *options]
     subprocess.run([*command, "-Dmdep.useRepositoryLayout=true"], cwd=CLIENT, check=True)
 
@@ -31,14 +31,14 @@ def pins() -> dict[str, str]:
     """Return the SHA-256 of each jar, by its Maven coordinates."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _copy("copy-dependencies", folder, f"-DoutputDirectory={folder}")
+        _copy("copy-dependencies", f"-DoutputDirectory={folder}")
         found = {
             _coordinates(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in folder.rglob("*.jar")
         }
     kept = {key: value for key, value in found.items() if not key.startswith(WITHIN_TEST_RUNNER)}
     with tempfile.TemporaryDirectory() as name:
-        _copy("copy", Path(name), f"-Dartifact={TEST_RUNNER}", f"-DoutputDirectory={name}")
+        _copy("copy", f"-Dartifact={TEST_RUNNER}", f"-DoutputDirectory={name}")
         (runner,) = Path(name).rglob("*.jar")
         kept[TEST_RUNNER] = hashlib.sha256(runner.read_bytes()).hexdigest()
     return kept

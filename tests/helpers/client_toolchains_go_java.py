@@ -16,8 +16,10 @@ from clients.generate.java_build import class_path
 from embedded.errors import StackError
 
 GO_CLIENT = ROOT / "clients" / "go"
-STORY = ROOT / ".fanfare" / "clients" / "go" / "story"
+PROGRAMS = ROOT / ".fanfare" / "clients" / "go"
 BUILD_SECONDS = 240
+# A short program ends sooner without the optimising compiler.
+JAVA = ("java", "-XX:TieredStopAtLevel=1")
 # How the go command names the reasons for which it does not reach the module proxy.
 _GO_OFFLINE = ("dial tcp", "no such host", "i/o timeout", "connection refused", "connection reset")
 
@@ -51,10 +53,16 @@ def run_go(*arguments: str | Path, folder: Path = GO_CLIENT) -> str:
     return ran.stdout
 
 
+def go_build(package: str, name: str) -> Path:
+    """Return the path of a program of clients/go. Go compiles only what has changed."""
+    program = PROGRAMS / name
+    run_go("build", "-o", program, package)
+    return program
+
+
 def go_program() -> Program:
-    """Return the story of clients/go. Go compiles only what has changed."""
-    run_go("build", "-o", STORY, "./story")
-    return Program([STORY])
+    """Return the story of clients/go."""
+    return Program([go_build("./story", "story")])
 
 
 @functools.cache
@@ -73,8 +81,7 @@ def java_class_path() -> str:
 
 def java_program() -> Program:
     """Return the story of clients/java."""
-    return Program(["java", "-XX:TieredStopAtLevel=1", "-cp", java_class_path(), JAVA_STORY])
+    return Program([*JAVA, "-cp", java_class_path(), "dev.fanfare.story.Story"])
 
 
-JAVA_STORY = "dev.fanfare.story.Story"
 STORIES: dict[str, Callable[[], Program]] = {"go": go_program, "java": java_program}

