@@ -67,10 +67,10 @@ def python_program(*arguments: str | Path) -> Program:
     return Program([sys.executable, *arguments], {"PYTHONPATH": path})
 
 
-def typescript_program(*arguments: str) -> Program:
+def typescript_program(*arguments: str, is_web: bool = False) -> Program:
     """Return Node.js in clients/typescript, which is built before, with these arguments."""
     build_typescript()
-    return Program(["node", *arguments], folder=TYPESCRIPT)
+    return Program(["node", *arguments], folder=TYPESCRIPT, is_web=is_web)
 
 
 def quick_start(language: str) -> tuple[Program, str]:
@@ -115,4 +115,5 @@ STORIES: dict[str, Callable[[], Program]] = {
     "python": lambda: python_program(PYTHON / "story.py"),
     "python-asyncio": lambda: python_program(PYTHON / "story_asyncio.py"),
     "typescript": lambda: typescript_program("dist/story.js", "node"),
+    "typescript-web": lambda: typescript_program("dist/story.js", "web", is_web=True),
 }
