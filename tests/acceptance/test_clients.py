@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 from contextlib import suppress
@@ -50,8 +51,8 @@ def test_the_quick_start_runs(language: str, fanfare: Fanfare) -> None:
         program, source = client_toolchains.quick_start(language)
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
-    for example, value in values.items():
-        source = source.replace(example, value)
+    example = "|".join(map(re.escape, values))
+    source = re.sub(example, lambda found: values[found[0]], source)
     with _started(program, source) as running:
         assert running.stdout is not None
         line = running.stdout.readline()

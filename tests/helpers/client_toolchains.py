@@ -6,6 +6,7 @@ raises ToolchainMissing where the story cannot be built on this machine.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 PYTHON, TYPESCRIPT = (
@@ -81,11 +83,22 @@ def quick_start(language: str) -> tuple[Program, str]:
     return program, (TYPESCRIPT / "dist" / "quick_start.js").read_text()
 
 
+@cache
 def build_typescript() -> None:
-    """Install the packages of clients/typescript unless they are those of the lock, and compile."""
+    """Install the packages of clients/typescript unless they are those of the lock, and compile.
+
+    Raises:
+        ToolchainMissing: Node.js is not installed, or npm does not reach its registry.
+    """
     for tool in ("node", "npm"):
         if shutil.which(tool) is None:
             raise ToolchainMissing(f"{tool} is not installed")
+    with (TYPESCRIPT / "package.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # two processes may run tests
+        _build_typescript()
+
+
+def _build_typescript() -> None:
     present = _versions(TYPESCRIPT / "node_modules" / ".package-lock.json")
     if present.items() < _versions(TYPESCRIPT / "package-lock.json").items():
         installed = _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
