@@ -100,7 +100,7 @@ def build_typescript() -> None:
 
 def _build_typescript() -> None:
     present = _versions(TYPESCRIPT / "node_modules" / ".package-lock.json")
-    if present.items() < _versions(TYPESCRIPT / "package-lock.json").items():
+    if not _versions(TYPESCRIPT / "package-lock.json").items() <= present.items():
         installed = _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
         if installed.returncode != 0:
             if any(word in installed.stderr for word in _NPM_OFFLINE):
@@ -111,11 +111,18 @@ def _build_typescript() -> None:
 
 
 def _versions(lock: Path) -> dict[str, str]:
-    """Return the versions of the packages in a lock of npm, by folder; none if there is no lock."""
+    """Return the versions in a lock of npm, by folder; none if there is no lock.
+
+    Optional packages are left out, since each is for one kind of machine.
+    """
     if not lock.exists():
         return {}
     packages = json.loads(lock.read_text())["packages"]
-    return {name: each["version"] for name, each in packages.items() if name and "version" in each}
+    return {
+        folder: package["version"]
+        for folder, package in packages.items()
+        if folder and not package.get("optional")
+    }
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
