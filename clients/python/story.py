@@ -1,7 +1,7 @@
 """The conformance story of Fanfare's clients: `python story.py WRITE_TARGET READ_TARGET`.
 
-Prints `ok STEP` after each step. After `ok watch sees a removal` it reads a line, so that its connections can
-be cut in the meantime.
+Prints `ok STEP` after each step. After `ok watch sees a removal` it reads a line, so that its
+connections can be cut in the meantime.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fanfare.write.v1.write_pb2 import (
     FollowUserRequest,
     UpdateTweetRequest,
 )
+
 from fanfare_client.client import Client, pages
 from fanfare_client.errors import FanfareError
 

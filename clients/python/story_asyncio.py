@@ -23,6 +23,7 @@ from fanfare.write.v1.write_pb2 import (
     FollowUserRequest,
     UpdateTweetRequest,
 )
+
 from fanfare_client.aio import AsyncClient, pages
 from fanfare_client.errors import FanfareError
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -18,23 +18,20 @@ STORIES = client_toolchains.STORIES | client_toolchains_go_java.STORIES
 _TIMEOUT_SECONDS = 120
 
 
-@pytest.fixture(scope="module")
-def read_proxy(fanfare: Fanfare) -> Iterator[SilentProxy]:
-    """Return a proxy before the read service's gRPC port, which can cut connections."""
-    with SilentProxy(fanfare.settings.read_port) as proxy:
-        yield proxy
-
-
 @pytest.mark.parametrize("language", STORIES)
-def test_the_story_is_the_same_in_every_language(
-    language: str, fanfare: Fanfare, read_proxy: SilentProxy
-) -> None:
+def test_the_story_is_the_same_in_every_language(language: str, fanfare: Fanfare) -> None:
     """A client signs up, follows, posts, reads, pages, watches across a cut, and sees errors."""
     try:
         program = STORIES[language]()
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
-    assert _play(program, fanfare, read_proxy) == [f"ok {step}" for step in STEPS]
+    settings = fanfare.settings
+    read_port = settings.rest_read_port if program.is_web else settings.read_port
+    with SilentProxy(read_port) as proxy:
+        targets = [settings.write_service_target(), f"{HOST}:{proxy.port}"]
+        if program.is_web:
+            targets = [f"http://{HOST}:{settings.rest_write_port}", f"http://{targets[1]}"]
+        assert _play(program, targets, proxy) == [f"ok {step}" for step in STEPS]
 
 
 @pytest.mark.parametrize("language", ["python", "typescript"])
@@ -54,8 +51,8 @@ def test_the_quick_start_runs(language: str, fanfare: Fanfare) -> None:
         program, source = client_toolchains.quick_start(language)
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
-    for example, value in values.items():
-        source = source.replace(example, value)
+    example = "|".join(map(re.escape, values))
+    source = re.sub(example, lambda found: values[found[0]], source)
     with _started(program, source) as running:
         assert running.stdout is not None
         line = running.stdout.readline()
@@ -74,11 +71,10 @@ def _started(program: Program, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def _play(program: Program, fanfare: Fanfare, proxy: SilentProxy) -> list[str]:
+def _play(program: Program, targets: list[str], proxy: SilentProxy) -> list[str]:
     """Run a story, cut its connections when it says so, and return the lines that it printed."""
     lines: list[str] = []
     opened = proxy.opened
-    targets = fanfare.settings.write_service_target(), f"{HOST}:{proxy.port}"
     with _started(program, *targets) as story:
         timer = threading.Timer(_TIMEOUT_SECONDS, story.kill)
         timer.start()

@@ -6,6 +6,7 @@ raises ToolchainMissing where the story cannot be built on this machine.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 PYTHON, TYPESCRIPT = (
@@ -32,8 +34,8 @@ STEPS = (
     "deadline exceeded",
     "request_id makes a retry safe",
 )
-# After this step a story that cannot cut its own connections reads a line from its standard input; in
-# the meantime its connections to the read service are cut.
+# After this step a story that cannot cut its own connections reads a line from its standard input;
+# in the meantime its connections to the read service are cut.
 STEP_BEFORE_CUT = "watch sees a removal"
 # How npm names the reasons for which it does not reach its registry.
 _NPM_OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONN", "ETIMEDOUT", "ENETUNREACH", "ERR_SOCKET")
@@ -52,7 +54,7 @@ class Program:
             read service are added.
         environment: Variables besides those of the test.
         folder: Where to run it; None for where the test runs.
-        is_web: Whether the targets are URLs of the REST ports instead of host:port of the gRPC ports.
+        is_web: Whether the targets are URLs of the REST ports, and not host:port of the gRPC ports.
     """
 
     command: list[str | Path]
@@ -67,10 +69,10 @@ def python_program(*arguments: str | Path) -> Program:
     return Program([sys.executable, *arguments], {"PYTHONPATH": path})
 
 
-def typescript_program(*arguments: str) -> Program:
+def typescript_program(*arguments: str, is_web: bool = False) -> Program:
     """Return Node.js in clients/typescript, which is built before, with these arguments."""
     build_typescript()
-    return Program(["node", *arguments], folder=TYPESCRIPT)
+    return Program(["node", *arguments], folder=TYPESCRIPT, is_web=is_web)
 
 
 def quick_start(language: str) -> tuple[Program, str]:
@@ -81,13 +83,24 @@ def quick_start(language: str) -> tuple[Program, str]:
     return program, (TYPESCRIPT / "dist" / "quick_start.js").read_text()
 
 
+@cache
 def build_typescript() -> None:
-    """Install the packages of clients/typescript unless they are those of the lock, and compile."""
+    """Install the packages of clients/typescript unless they are those of the lock, and compile.
+
+    Raises:
+        ToolchainMissing: Node.js is not installed, or npm does not reach its registry.
+    """
     for tool in ("node", "npm"):
         if shutil.which(tool) is None:
             raise ToolchainMissing(f"{tool} is not installed")
+    with (TYPESCRIPT / "package.json").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # two processes may run tests
+        _build_typescript()
+
+
+def _build_typescript() -> None:
     present = _versions(TYPESCRIPT / "node_modules" / ".package-lock.json")
-    if present.items() < _versions(TYPESCRIPT / "package-lock.json").items():
+    if not _versions(TYPESCRIPT / "package-lock.json").items() <= present.items():
         installed = _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
         if installed.returncode != 0:
             if any(word in installed.stderr for word in _NPM_OFFLINE):
@@ -98,11 +111,18 @@ def build_typescript() -> None:
 
 
 def _versions(lock: Path) -> dict[str, str]:
-    """Return the versions of the packages in a lock of npm, by folder; none if there is no lock."""
+    """Return the versions in a lock of npm, by folder; none if there is no lock.
+
+    Optional packages are left out, since each is for one kind of machine.
+    """
     if not lock.exists():
         return {}
     packages = json.loads(lock.read_text())["packages"]
-    return {name: each["version"] for name, each in packages.items() if name and "version" in each}
+    return {
+        folder: package["version"]
+        for folder, package in packages.items()
+        if folder and not package.get("optional")
+    }
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -115,4 +135,5 @@ STORIES: dict[str, Callable[[], Program]] = {
     "python": lambda: python_program(PYTHON / "story.py"),
     "python-asyncio": lambda: python_program(PYTHON / "story_asyncio.py"),
     "typescript": lambda: typescript_program("dist/story.js", "node"),
+    "typescript-web": lambda: typescript_program("dist/story.js", "web", is_web=True),
 }

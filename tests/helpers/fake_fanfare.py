@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self, TypeVar, cast
 
@@ -12,11 +13,12 @@ import grpc_testing
 from fanfare.auth.v1 import auth_pb2
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
-from fanfare_client.client import Client
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
+
+from fanfare_client.client import Client
 
 _SERVICES = [
     service
@@ -38,6 +40,19 @@ def status(
         info.retry_delay.FromTimedelta(retry)
         sent.details.add().Pack(info)
     return rpc_status.to_status(sent)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream of a watch, as the server sees it."""
+
+    metadata: dict[str, str]
+    request: read_pb2.WatchHomeTimelineRequest
+    call: grpc_testing.UnaryStreamChannelRpc
+
+    def end(self, error: grpc.Status) -> None:
+        """End the stream. Events that the client has not taken yet are lost."""
+        self.call.terminate(error.trailing_metadata, error.code, error.details)
 
 
 class FakeFanfare:
@@ -75,16 +90,12 @@ class FakeFanfare:
         call.terminate(None, error.trailing_metadata, error.code, error.details)
         return dict(metadata), request
 
-    def stream(
-        self, events: Iterable[read_pb2.WatchHomeTimelineResponse], error: grpc.Status | None
-    ) -> tuple[dict[str, str], read_pb2.WatchHomeTimelineRequest]:
-        """Send events to the next watch, then end it unless error is None; return its request."""
+    def stream(self, *events: read_pb2.WatchHomeTimelineResponse) -> Stream:
+        """Send events to the next watch; return the stream."""
         metadata, request, call = self._channel.take_unary_stream(_METHODS["WatchHomeTimeline"])
         for event in events:
             call.send_response(event)
-        if error is not None:
-            call.terminate(error.trailing_metadata, error.code, error.details)
-        return dict(metadata), request
+        return Stream(dict(metadata), request, call)
 
 
 class _Interceptable:

@@ -1,4 +1,4 @@
-"""The clients for Python and TypeScript: what is generated, the unit tests in TypeScript, the READMEs.
+"""The clients for Python and TypeScript: generated code, READMEs, and unit tests in TypeScript.
 
 The unit tests in Python are in tests/unit/clients.
 """
@@ -73,10 +73,17 @@ def test_the_typescript_code_is_that_of_the_protos(tmp_path: Path) -> None:
 
 
 def _embedded(file: FileDescriptorProto) -> FileDescriptorProto:
-    """Return a file as protoc-gen-es embeds it: without comments and names that follow from others."""
+    """Return a file as protoc-gen-es embeds it: without what stands elsewhere in the code."""
     embedded = FileDescriptorProto()
     embedded.CopyFrom(file)
     embedded.ClearField("source_code_info")
+    embedded.ClearField("dependency")
+    messages = list(embedded.message_type)
+    while messages:
+        message = messages.pop()
+        messages += message.nested_type
+        for field in message.field:
+            field.ClearField("json_name")
     return embedded
 
 

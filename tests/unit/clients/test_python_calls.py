@@ -22,10 +22,11 @@ from fanfare.write.v1.write_pb2 import (
     CreateTweetRequest,
     CreateTweetResponse,
 )
-from fanfare_client.client import pages
-from fanfare_client.errors import FanfareError
 from google.protobuf.timestamp_pb2 import Timestamp
 from helpers.fake_fanfare import FakeFanfare, status
+
+from fanfare_client.client import pages
+from fanfare_client.errors import FanfareError
 
 REJECTED = status(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
 REQUEST = GetUserRequest(user_id=7)
@@ -136,9 +137,7 @@ def test_an_expiring_token_is_refreshed_before_the_call() -> None:
     """If the refresh fails, the call tries the old token."""
     with FakeFanfare(session("first", expires=1)) as fake:
         found = fake.start(lambda: fake.client.read.GetUser(REQUEST))
-        fake.fail(
-            "RefreshSession", status(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE")
-        )
+        fake.fail("RefreshSession", status(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE"))
         metadata, _ = fake.answer("GetUser", RESPONSE)
         assert metadata["authorization"] == "Bearer first-access"
         found.result()

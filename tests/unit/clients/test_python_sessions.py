@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pytest
 from fanfare.auth.v1.auth_pb2 import RefreshSessionRequest, Session
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from fanfare_client.sessions import (
     REFRESH_BEFORE_SECONDS,
     REFRESH_PAUSE_SECONDS,
     SessionState,
     authorization,
 )
-from google.protobuf.timestamp_pb2 import Timestamp
 
 EXPIRES = 1_000_000
-SESSION = Session(
-    access_token="a", access_expires_at=Timestamp(seconds=EXPIRES), refresh_token="r"
-)
+SESSION = Session(access_token="a", access_expires_at=Timestamp(seconds=EXPIRES), refresh_token="r")
 
 
 class Clock:

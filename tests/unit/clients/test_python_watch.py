@@ -14,10 +14,11 @@ from fanfare.read.v1.read_pb2 import (
     WatchHomeTimelineRequest,
     WatchHomeTimelineResponse,
 )
-from fanfare_client.errors import FanfareError
-from fanfare_client.watches import Watch
 from google.protobuf.timestamp_pb2 import Timestamp
 from helpers.fake_fanfare import FakeFanfare, status
+
+from fanfare_client.errors import FanfareError
+from fanfare_client.watches import Watch
 
 Event = WatchHomeTimelineResponse
 CUT = FanfareError(grpc.StatusCode.UNAVAILABLE, "connection reset")
@@ -141,24 +142,26 @@ def test_a_watch_goes_on_after_its_stream_ends() -> None:
     with FakeFanfare() as fake:
         timelines = fake.client.watch(7, limit=2)
         first = fake.start(lambda: next(timelines))
-        draining = status(
-            grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", retry=timedelta(milliseconds=1)
-        )
-        _, request = fake.stream([tweet(1), heartbeat("a"), tweet(2)], draining)
-        assert request == WatchHomeTimelineRequest(user_id=7, limit=2)
+        stream = fake.stream(tweet(1), heartbeat("a"))
+        assert stream.request == WatchHomeTimelineRequest(user_id=7, limit=2)
         assert [each.id for each in first.result()] == [1]
         second = fake.start(lambda: next(timelines))
-        _, request = fake.stream([heartbeat("b")], None)
-        assert request.resume_token == "after 2"
+        stream.end(
+            status(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", retry=timedelta(milliseconds=1))
+        )
+        stream = fake.stream(tweet(2), heartbeat("b"))
+        assert stream.request.resume_token == "a"
         assert [each.id for each in second.result()] == [2, 1]
         timelines.close()
+        stream.call.cancelled()
 
 
 def test_a_watch_ends_with_its_user() -> None:
     """The error is raised to the caller."""
     with FakeFanfare() as fake:
-        call = fake.start(lambda: next(fake.client.watch(7)))
-        fake.stream([], status(grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", user_id="7"))
+        timelines = fake.client.watch(7)
+        call = fake.start(lambda: next(timelines))
+        fake.stream().end(status(grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", user_id="7"))
         error = call.exception()
         assert isinstance(error, FanfareError)
         assert error.metadata == {"user_id": "7"}
@@ -168,16 +171,17 @@ def test_a_watch_renews_its_access_token() -> None:
     """When the token expires, the stream ends, and the next one has a new token."""
     session = Session(access_token="old", access_expires_at=Timestamp(seconds=2**33))
     renewed = RefreshSessionResponse(session=Session(access_token="new"))
+    rejected = status(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
     with FakeFanfare(session) as fake:
         timelines = fake.client.watch(7)
         first = fake.start(lambda: next(timelines))
-        rejected = status(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
-        metadata, _ = fake.stream([tweet(1), heartbeat("a"), tweet(2)], rejected)
-        assert metadata["authorization"] == "Bearer old"
+        stream = fake.stream(heartbeat("a"))
+        assert stream.metadata["authorization"] == "Bearer old"
         first.result()
         second = fake.start(lambda: next(timelines))
+        stream.end(rejected)
         fake.answer("RefreshSession", renewed)
-        metadata, _ = fake.stream([heartbeat("b")], None)
-        assert metadata["authorization"] == "Bearer new"
-        assert len(second.result()) == 2
+        stream = fake.stream(tweet(1), heartbeat("b"))
+        assert stream.metadata["authorization"] == "Bearer new"
+        assert len(second.result()) == 1
         timelines.close()

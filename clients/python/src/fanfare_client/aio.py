@@ -160,7 +160,7 @@ def _channel(
 
 
 class _Sessions:
-    """Refreshes the session of a client. Calls that need this at the same time share one refresh."""
+    """Refreshes the session of a client, once for all calls that need it at the same time."""
 
     def __init__(self, auth: AuthServiceAsyncStub, state: SessionState) -> None:
         self.state = state

@@ -25,11 +25,11 @@ from fanfare_client.watches import Watch
 class Client:
     """Calls Fanfare's services. It may be used by several threads at once.
 
-    `write`, `read` and `auth` are the generated stubs. Their unary calls are repeated as the service
-    config says, have a deadline of ten seconds unless they name a `timeout`, carry the access token
-    of the session, and raise FanfareError. Requests that create tweets get a `request_id` if they
-    have none, so that repeating them is safe. `.future()` of a stub waits for the answer; use
-    AsyncClient for calls that go on in the background.
+    `write`, `read` and `auth` are the generated stubs. Their unary calls are repeated as the
+    service config says, have a deadline of ten seconds unless they name a `timeout`, carry the
+    access token of the session, and raise FanfareError. Requests that create tweets get a
+    `request_id` if they have none, so that repeating them is safe. `.future()` of a stub waits for
+    the answer; use AsyncClient for calls that go on in the background.
     """
 
     def __init__(
@@ -136,9 +136,7 @@ class Client:
                 self._closed.wait(watch.delay_seconds(error))
 
 
-def pages(
-    list_page: Callable[[ListRequestT], PageT], request: ListRequestT
-) -> Iterator[PageT]:
+def pages(list_page: Callable[[ListRequestT], PageT], request: ListRequestT) -> Iterator[PageT]:
     """Yield the pages of a list, such as `pages(client.read.ListUsers, ListUsersRequest())`.
 
     Args:

@@ -21,8 +21,9 @@ class FanfareError(Exception):
         code: The gRPC status code.
         message: What went wrong, for people. Its wording may change, so do not parse it.
         reason: Why the call failed, such as ERROR_REASON_USER_NOT_FOUND of
-            fanfare.errors.v1.errors_pb2. ERROR_REASON_UNSPECIFIED if Fanfare gave no reason, as when
-            the deadline passed or no server was reached, or one that this version does not know.
+            fanfare.errors.v1.errors_pb2. ERROR_REASON_UNSPECIFIED if Fanfare gave no reason, as
+            when the deadline passed or no server was reached, or a reason that is newer than this
+            client.
         metadata: What the error is about, such as {"user_id": "7"}.
         retry_delay_seconds: How long to wait before the call is repeated; None if the server did
             not say.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import uuid
+from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from fanfare.write.v1.write_pb2 import BatchCreateTweetsRequest, CreateTweetRequest
@@ -43,13 +44,16 @@ def next_request(request: ListRequestT, page: Page) -> ListRequestT | None:
 def with_request_ids(request: MessageT) -> MessageT:
     """Return a request that can be sent twice without creating a tweet twice.
 
-    A request that creates tweets gets a request_id for each tweet that has none. Others are returned
-    as they are.
+    A request that creates tweets gets a request_id for each tweet that has none. Others are
+    returned as they are.
     """
     if not isinstance(request, (CreateTweetRequest, BatchCreateTweetsRequest)):
         return request
     repeatable = copy.deepcopy(request)
-    is_single = isinstance(repeatable, CreateTweetRequest)
-    for tweet in (repeatable,) if is_single else repeatable.requests:
+    if isinstance(repeatable, BatchCreateTweetsRequest):
+        tweets: Iterable[CreateTweetRequest] = repeatable.requests
+    else:
+        tweets = [repeatable]
+    for tweet in tweets:
         tweet.request_id = tweet.request_id or str(uuid.uuid4())
     return repeatable

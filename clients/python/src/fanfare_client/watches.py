@@ -117,7 +117,7 @@ class Watch:
             self._is_changed = True
         elif error is not None and not _is_transient(error):
             raise error
-        backoff = min(FIRST_DELAY_SECONDS * 2**self._failures, LONGEST_DELAY_SECONDS)
+        backoff = min(FIRST_DELAY_SECONDS * 2.0**self._failures, LONGEST_DELAY_SECONDS)
         self._failures = min(self._failures + 1, 16)
         if error is not None and error.retry_delay_seconds:
             return error.retry_delay_seconds
