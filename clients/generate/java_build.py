@@ -16,6 +16,8 @@ from embedded.stack import default_parts_dir
 
 SOURCES = ("gen", "src/main/java", "src/test/java", "story", "quickstart")
 RESOURCES = CLIENT / "src" / "main" / "resources"
+# One run of the compiler takes 5 seconds of CPU with these options, and 14 without.
+JAVAC = ("javac", "-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC")
 BUILT = ROOT / ".fanfare" / "clients" / "java"
 
 
@@ -40,7 +42,7 @@ def class_path() -> str:
         unfinished.mkdir(parents=True)
         arguments = unfinished.with_suffix(".txt")
         arguments.write_text("".join(f'"{source}"\n' for source in sources))
-        command = ["javac", "--release", "17", "-proc:none", "-nowarn", "-encoding", "UTF-8"]
+        command = [*JAVAC, "--release", "17", "-proc:none", "-nowarn", "-encoding", "UTF-8"]
         command += ["-d", str(unfinished), "-cp", os.pathsep.join(entries), f"@{arguments}"]
         subprocess.run(command, check=True)
         unfinished.rename(classes)

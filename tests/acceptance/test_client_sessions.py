@@ -11,7 +11,8 @@ from fanfare.auth.v1.auth_pb2_grpc import AuthServiceStub
 from fanfare.errors.v1.errors_pb2 import ERROR_REASON_UNAUTHENTICATED
 from fanfare.read.v1.read_pb2 import GetAccountRequest
 from fanfare.write.v1.write_pb2 import UpdateUserRequest
-from helpers.client_toolchains import ToolchainMissing, typescript_program
+from helpers import client_toolchains_go_java
+from helpers.client_toolchains import Program, ToolchainMissing, typescript_program
 from helpers.fanfare import Fanfare
 from helpers.people import People
 from helpers.waiting import wait_until
@@ -22,6 +23,11 @@ from fanfare_client.channels import tls_from_folder
 from fanfare_client.client import Client
 from fanfare_client.errors import FanfareError
 from ops.system import System
+
+SESSION_STORIES: dict[str, Callable[[], Program]] = {
+    "typescript": lambda: typescript_program("dist/session_story.js"),
+    **client_toolchains_go_java.SESSION_STORIES,
+}
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +91,12 @@ async def test_python_with_asyncio(people: People) -> None:
             await client.read.GetAccount(request)
 
 
-def test_typescript(people: People) -> None:
+@pytest.mark.parametrize("language", SESSION_STORIES)
+def test_other_languages(language: str, people: People) -> None:
     """The same as in Python with threads."""
     person, settings = people.person(), people.fanfare.settings
     try:
-        program = typescript_program("dist/session_story.js")
+        program = SESSION_STORIES[language]()
     except ToolchainMissing as missing:
         pytest.skip(str(missing))
     arguments = [

@@ -81,7 +81,15 @@ def java_class_path() -> str:
 
 def java_program() -> Program:
     """Return the story of clients/java."""
-    return Program([*JAVA, "-cp", java_class_path(), "dev.fanfare.story.Story"])
+    return _java("dev.fanfare.story.Story")
+
+
+def _java(main: str) -> Program:
+    return Program([*JAVA, "-cp", java_class_path(), main])
 
 
 STORIES: dict[str, Callable[[], Program]] = {"go": go_program, "java": java_program}
+SESSION_STORIES: dict[str, Callable[[], Program]] = {
+    "go": lambda: Program([go_build("./story/session", "session")]),
+    "java": lambda: _java("dev.fanfare.story.SessionStory"),
+}

@@ -123,7 +123,7 @@ func (c *Client) connect(target string, settings *settings) (*grpc.ClientConn, e
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithConnectParams(connectParams),
 		grpc.WithKeepaliveParams(keepaliveParams),
-		grpc.WithChainUnaryInterceptor(typedErrors, withDeadline, c.session.unary),
+		grpc.WithChainUnaryInterceptor(typedErrors, withDeadline, withRequestIDs, c.session.unary),
 		grpc.WithChainStreamInterceptor(typedStreamErrors, c.session.stream),
 	}, settings.dialOptions...)
 	connection, err := grpc.NewClient(target, options...)

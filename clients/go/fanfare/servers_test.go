@@ -27,6 +27,7 @@ type fakeServers struct {
 	authv1.UnimplementedAuthServiceServer
 	readv1.UnimplementedReadServiceServer
 
+	tweet    func(*writev1.CreateTweetRequest) (*writev1.CreateTweetResponse, error)
 	timeline func(*readv1.GetHomeTimelineRequest) (*readv1.GetHomeTimelineResponse, error)
 	user     func(token string, timeLeft time.Duration) (*readv1.GetUserResponse, error)
 	refresh  func(*authv1.RefreshSessionRequest) (*authv1.RefreshSessionResponse, error)
@@ -36,6 +37,12 @@ type fakeServers struct {
 	mu           sync.Mutex
 	watchTokens  []string
 	resumeTokens []string
+}
+
+func (f *fakeServers) CreateTweet(
+	_ context.Context, request *writev1.CreateTweetRequest,
+) (*writev1.CreateTweetResponse, error) {
+	return f.tweet(request)
 }
 
 func (f *fakeServers) GetHomeTimeline(

@@ -223,7 +223,7 @@ func (s *story) deadline(ctx context.Context) error {
 
 func (s *story) requestID(ctx context.Context) error {
 	request := &writev1.CreateTweetRequest{
-		UserId: s.bob.Id, Content: "once", RequestId: newUUID()}
+		UserId: s.bob.Id, Content: "once", RequestId: "8c0b5a0e-6a4e-4c57-9f4c-2f4b1a3d7e11"}
 	first, err := s.client.Write.CreateTweet(ctx, request)
 	if err != nil {
 		return err
@@ -236,11 +236,4 @@ func (s *story) requestID(ctx context.Context) error {
 		return fmt.Errorf("there are two tweets: %d and %d", first.Tweet.Id, second.Tweet.Id)
 	}
 	return nil
-}
-
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -37,14 +37,15 @@ public final class FanfareClient implements AutoCloseable {
   private final Channel writeChannel;
   private final Channel readChannel;
 
-  FanfareClient(
+  private FanfareClient(
       ManagedChannel write, ManagedChannel read, Session stored, Consumer<Session> onSession) {
     channels = new Channels(write, read);
     Channel unauthenticated = ClientInterceptors.intercept(write, new DefaultDeadline());
     auth = AuthServiceGrpc.newBlockingStub(unauthenticated);
     sessions = new Sessions(AuthServiceGrpc.newStub(unauthenticated), stored, onSession);
     // The last interceptor is the first to see a call.
-    writeChannel = ClientInterceptors.intercept(write, sessions, new DefaultDeadline());
+    writeChannel =
+        ClientInterceptors.intercept(write, sessions, new RequestIds(), new DefaultDeadline());
     readChannel = ClientInterceptors.intercept(read, sessions, new DefaultDeadline());
   }
 

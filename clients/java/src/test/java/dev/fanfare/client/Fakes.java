@@ -25,9 +25,12 @@ import dev.fanfare.read.v1.ReadServiceGrpc;
 import dev.fanfare.read.v1.Reset;
 import dev.fanfare.read.v1.WatchHomeTimelineRequest;
 import dev.fanfare.read.v1.WatchHomeTimelineResponse;
+import dev.fanfare.write.v1.CreateTweetRequest;
+import dev.fanfare.write.v1.CreateTweetResponse;
+import dev.fanfare.write.v1.WriteServiceGrpc;
 import io.grpc.Context;
 import io.grpc.Contexts;
-import io.grpc.ManagedChannel;
+import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.Server;
 import io.grpc.ServerCall;
@@ -35,11 +38,12 @@ import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.ServerInterceptors;
 import io.grpc.StatusRuntimeException;
-import io.grpc.inprocess.InProcessChannelBuilder;
-import io.grpc.inprocess.InProcessServerBuilder;
+import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.time.Instant;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -47,7 +51,6 @@ import java.util.Collections;
 import java.util.Deque;
 import java.util.List;
 import java.util.Map;
-import java.util.UUID;
 import java.util.function.Consumer;
 import java.util.function.Function;
 
@@ -69,21 +72,27 @@ final class Fakes implements AutoCloseable {
   /** The authorization of each GetUser and watch; "" if there was none. */
   final List<String> tokens = Collections.synchronizedList(new ArrayList<>());
 
+  /** The request_id of each CreateTweet, of which the first one fails with UNAVAILABLE. */
+  final List<String> requestIds = Collections.synchronizedList(new ArrayList<>());
+
   /** The number of the only access token and the only refresh token that are accepted. */
   volatile int newest = 1;
 
+  /** The deadline of the last GetUser. */
+  volatile Deadline deadline;
+
   Instant expires = Instant.now().plusSeconds(600);
   final List<Session> stored = Collections.synchronizedList(new ArrayList<>());
-  private final String name = UUID.randomUUID().toString();
   private final Server server;
   private final List<FanfareClient> clients = new ArrayList<>();
 
   Fakes() {
     try {
       server =
-          InProcessServerBuilder.forName(name)
+          NettyServerBuilder.forAddress(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0))
               .addService(ServerInterceptors.intercept(new Reads(), new Authorization()))
               .addService(new Auth())
+              .addService(new Writes())
               .build()
               .start();
     } catch (IOException error) {
@@ -92,13 +101,11 @@ final class Fakes implements AutoCloseable {
   }
 
   FanfareClient client(Session session) {
-    FanfareClient client = new FanfareClient(channel(), channel(), session, stored::add);
+    String target = "127.0.0.1:" + server.getPort();
+    FanfareClient client =
+        FanfareClient.builder(target, target).session(session).onSession(stored::add).build();
     clients.add(client);
     return client;
-  }
-
-  private ManagedChannel channel() {
-    return InProcessChannelBuilder.forName(name).build();
   }
 
   @Override
@@ -171,6 +178,7 @@ final class Fakes implements AutoCloseable {
     @Override
     public void getUser(GetUserRequest request, StreamObserver<GetUserResponse> observer) {
       tokens.add(AUTHORIZATION.get());
+      deadline = Context.current().getDeadline();
       if (AUTHORIZATION.get().equals("Bearer access-" + newest)) {
         observer.onNext(GetUserResponse.getDefaultInstance());
         observer.onCompleted();
@@ -196,6 +204,20 @@ final class Fakes implements AutoCloseable {
       watchRequests.add(request);
       tokens.add(AUTHORIZATION.get());
       watches.remove().accept(observer);
+    }
+  }
+
+  private final class Writes extends WriteServiceGrpc.WriteServiceImplBase {
+    @Override
+    public void createTweet(
+        CreateTweetRequest request, StreamObserver<CreateTweetResponse> observer) {
+      requestIds.add(request.getRequestId());
+      if (requestIds.size() == 1) {
+        observer.onError(failure(Code.UNAVAILABLE, "DATABASE_UNAVAILABLE", 0));
+        return;
+      }
+      observer.onNext(CreateTweetResponse.getDefaultInstance());
+      observer.onCompleted();
     }
   }
 

@@ -3,6 +3,7 @@ package dev.fanfare.client;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import dev.fanfare.auth.v1.AuthServiceGrpc;
 import dev.fanfare.auth.v1.Session;
 import dev.fanfare.errors.v1.ErrorReason;
 import dev.fanfare.read.v1.GetUserRequest;
@@ -59,6 +60,17 @@ class SessionsTest {
         .toList()
         .forEach(CompletableFuture::join);
     assertEquals(2, fakes.newest);
+  }
+
+  @Test
+  void aTokenThatWasReplacedIsNotRefreshedAgain() {
+    Sessions sessions =
+        new Sessions(
+            AuthServiceGrpc.newStub(fakes.client(null).writeChannel()), ended(), stored -> {});
+    sessions.refresh("ended");
+    sessions.refresh("ended");
+    assertEquals(2, fakes.newest);
+    assertEquals("access-2", sessions.accessToken());
   }
 
   @Test

@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 
 class WatchTest {
   private static final StatusRuntimeException NOT_FOUND =
@@ -120,13 +121,11 @@ class WatchTest {
   }
 
   @Test
-  void endsWhenAnotherThreadClosesIt() throws InterruptedException {
-    fakes.watches.add(stream -> {});
+  @Timeout(30)
+  void endsWhenAnotherThreadClosesIt() {
     Watch watch = fakes.client(null).watch(WatchHomeTimelineRequest.getDefaultInstance());
-    Thread closer = new Thread(watch::close);
-    closer.start();
+    fakes.watches.add(stream -> watch.close()); // in a thread of the server
     assertFalse(watch.hasNext());
-    closer.join();
   }
 
   @Test
