@@ -100,6 +100,14 @@ gen: $(BIN)/.dev ## Generate gen/ and docs/openapi.yaml from protos/, and Grafan
 	@python protos/openapi.py docs/openapi.yaml
 	@python deploy/observability/write_dashboards.py
 
+.PHONY: gen-clients
+gen-clients: $(BIN)/.dev ## Generate the code in clients/ from protos/; needs Go, Node.js, and Linux on x86-64
+	@python -m clients.generate.go
+	@python -m clients.generate.java
+	@python -m clients.generate.python
+	@cd clients/typescript && npm ci --ignore-scripts --silent
+	@python -m clients.generate.typescript
+
 .PHONY: lock
 lock: $(BIN)/.dev ## Pin the newest versions that pyproject.toml allows
 	@sh requirements/lock.sh
