@@ -1,0 +1,3 @@
+module fanfare.dev/examples
+
+go 1.26
