@@ -78,12 +78,17 @@ class Reference:
 
     def __init__(self, texts: dict[str, str]) -> None:
         self._texts = texts
-        # Where each message is described.
-        self._pages = {
-            message.full_name: page
+        # Where each message is described: the page, and the heading.
+        self._places = {
+            message.full_name: (page, message.name)
             for page, (file, *_) in [*SERVICES.items(), *MESSAGES.items()]
             for message in file.message_types_by_name.values()
         }
+        for page, (file, *_) in SERVICES.items():
+            for service in file.services_by_name.values():
+                for method in service.methods:
+                    for message in (method.input_type, method.output_type):
+                        self._places[message.full_name] = (page, method.name)
 
     def pages(self) -> dict[str, str]:
         """Return the text of each page, by its name."""
@@ -185,9 +190,11 @@ class Reference:
     def _type(self, page: str, field: FieldDescriptor) -> str:
         if field.message_type is not None:
             name = field.message_type.full_name
-            home = self._pages.get(name)
-            anchor = f"{'' if home == page else home}#{field.message_type.name.lower()}"
-            text = f"[{field.message_type.name}]({anchor})" if home else f"`{name}`"
+            text = f"`{name}`"
+            if name in self._places:
+                home, heading = self._places[name]
+                anchor = f"{'' if home == page else home}#{heading.lower()}"
+                text = f"[{field.message_type.name}]({anchor})"
         else:
             text = TYPES[field.type]
         if field.is_repeated:
