@@ -71,6 +71,10 @@ class Index:
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.executescript(SCHEMA)
 
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
     def next_offset(self, partition: int) -> int:
         """Return the offset at which a partition has to be read on."""
         row = self._partition(partition)

@@ -97,6 +97,8 @@ def test_a_watched_timeline_shows_a_new_tweet(fanfare: Fanfare, tmp_path: Path) 
         wait_until(lambda: "\n    after\n" in output.read_text(), "the new tweet")
         fanfare.write.DeleteTweet(DeleteTweetRequest(tweet_id=tweet.id))
         wait_until(lambda: f"\n- {tweet.id}\n" in output.read_text(), "the deletion")
-    finally:
         watch.terminate()
         assert watch.wait(30) == 0, output.read_text()
+    finally:
+        watch.kill()
+        watch.wait()
