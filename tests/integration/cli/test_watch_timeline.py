@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,7 @@ class Command:
             stdin=subprocess.PIPE,
             stdout=streams[0],
             stderr=streams[1],
+            start_new_session=True,
         )
         for stream in streams:
             stream.close()
@@ -121,19 +123,40 @@ class Command:
         )
         assert text in self.printed, self.told
 
+    def kill(self) -> None:
+        """Kill it, and what it has started, if it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
     def end(self) -> int:
         """Interrupt it and return its exit status."""
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(30)
-        self.process.communicate()
-        return status
+        return self.process.wait(30)
 
 
-def test_events_are_lines_and_a_lost_connection_is_resumed(toy: Any, tmp_path: Path) -> None:
+Start = Callable[..., Command]
+
+
+@pytest.fixture
+def start(toy: Any, tmp_path: Path) -> Iterator[Start]:
+    """Return a function that starts a command, which calls the toy; it is killed at the end."""
+    started: list[Command] = []
+
+    def start(*words: str, **environment: str) -> Command:
+        started.append(Command(toy.port, tmp_path, *words, **environment))
+        return started[-1]
+
+    yield start
+    for command in started:
+        command.kill()
+
+
+def test_events_are_lines_and_a_lost_connection_is_resumed(toy: Any, start: Start) -> None:
     """Hostile texts have no effect, also those of errors; Ctrl-C ends it with status 0."""
     for event in (_tweet(7), _tweet(8, HOSTILE), HEARTBEAT, None):
         toy.events.put(event)
-    watch = Command(toy.port, tmp_path, "fanfare", "watch", "1", "--limit", "5")
+    watch = start("fanfare", "watch", "1", "--limit", "5")
     wait_until(lambda: len(toy.requests) == 2 or watch.process.poll() is not None, "it is back")
     for event in (
         r.WatchHomeTimelineResponse(removed_tweet_id=7),
@@ -158,17 +181,14 @@ def test_events_are_lines_and_a_lost_connection_is_resumed(toy: Any, tmp_path: P
     assert (second.user_id, second.limit, second.resume_token) == (1, 5, "after 8")
 
 
-def test_each_event_is_a_line_of_json(toy: Any, tmp_path: Path) -> None:
+def test_each_event_is_a_line_of_json(toy: Any, start: Start) -> None:
     """It is ASCII, has heartbeats, and ends when nobody reads any more."""
     for event in (_tweet(8, HOSTILE), HEARTBEAT, HEARTBEAT, HEARTBEAT):
         toy.events.put(event)
-    watch = Command(
-        toy.port, tmp_path, "bash", "-c", "fanfare watch 1 --json | head -2; exit ${PIPESTATUS[0]}"
-    )
+    watch = start("bash", "-c", "fanfare watch 1 --json | head -2; exit ${PIPESTATUS[0]}")
     wait_until(lambda: watch.printed.count("\n") == 2, "two lines are printed")
     toy.events.put(HEARTBEAT)  # with which it notices that its reader has ended
     assert watch.process.wait(30) == 0
-    watch.process.communicate()
     assert watch.printed.isascii()
     tweet, heartbeat = map(json.loads, watch.printed.splitlines())
     assert (tweet["tweet"]["id"], tweet["tweet"]["content"]) == ("8", HOSTILE)
@@ -177,26 +197,23 @@ def test_each_event_is_a_line_of_json(toy: Any, tmp_path: Path) -> None:
     assert watch.told == ""
 
 
-def test_it_ends_with_its_reader_although_it_prints_nothing(toy: Any, tmp_path: Path) -> None:
+def test_it_ends_with_its_reader_although_it_prints_nothing(toy: Any, start: Start) -> None:
     """A heartbeat, of which nothing is printed, is enough to notice."""
     toy.events.put(_tweet(8))
-    watch = Command(
-        toy.port, tmp_path, "bash", "-c", "fanfare watch 1 | head -1; exit ${PIPESTATUS[0]}"
-    )
+    watch = start("bash", "-c", "fanfare watch 1 | head -1; exit ${PIPESTATUS[0]}")
     watch.wait_for("@bob")
     wait_until(lambda: toy.events.put(HEARTBEAT) or watch.process.poll() is not None, "it ends")
     assert watch.process.wait(30) == 0
-    watch.process.communicate()
     assert watch.told == ""
 
 
 @pytest.mark.parametrize("keys", [b"q", b"\x03"], ids=["q", "Ctrl-C"])
-def test_a_terminal_shows_the_newest_tweets(toy: Any, tmp_path: Path, keys: bytes) -> None:
+def test_a_terminal_shows_the_newest_tweets(toy: Any, start: Start, keys: bytes) -> None:
     """It says whether it is live, and leaves the terminal as it was."""
     shell = "trap : INT; fanfare watch 1; echo status=$?"
     words = [sys.executable, "-c", TERMINAL, "sh", "-c", shell]
     settings = {"COLUMNS": "100", "LINES": "30", "TERM": "xterm", "NO_COLOR": "1"}
-    watch = Command(toy.port, tmp_path, *words, **settings)
+    watch = start(*words, **settings)
     watch.wait_for("connecting")
     for event in (_tweet(7, "older"), _tweet(8, HOSTILE), HEARTBEAT):
         toy.events.put(event)
@@ -212,41 +229,40 @@ def test_a_terminal_shows_the_newest_tweets(toy: Any, tmp_path: Path, keys: byte
     watch.process.stdin.write(keys)
     watch.process.stdin.flush()
     watch.process.wait(30)
-    watch.process.communicate()
     assert "status=0" in watch.printed
     assert watch.printed.count("\x1b[?1049h") == watch.printed.count("\x1b[?1049l") == 1
     assert "owned\x07" not in watch.printed
     assert "Traceback" not in watch.printed
 
 
-def test_access_tokens_are_given_or_signed(toy: Any, tmp_path: Path) -> None:
+def test_access_tokens_are_given_or_signed(toy: Any, start: Start, tmp_path: Path) -> None:
     """A file has the token of a user; keys sign one of a service."""
     token = tmp_path / "token"
     token.write_text("header.payload.signature\n")
     words = ["fanfare", "watch", "1", "--token-file", str(token)]
-    watch = Command(toy.port, tmp_path, *words)
+    watch = start(*words)
     wait_until(lambda: toy.metadata or watch.process.poll() is not None, watch.told)
     assert toy.metadata.pop()["authorization"] == "Bearer header.payload.signature"
     watch.end()
     keys = tmp_path / "keys"
     create_key(keys)
     words = ["fanfare", "timeline", "1"]
-    signed = Command(toy.port, tmp_path, *words, FANFARE_AUTH_KEYS=str(keys))
+    signed = start(*words, FANFARE_AUTH_KEYS=str(keys))
     assert signed.process.wait(60) == 0, signed.told
-    signed.process.communicate()
     scheme, _, access_token = toy.metadata.pop()["authorization"].partition(" ")
     claims = jwt.decode(access_token, options={"verify_signature": False})
     assert (scheme, claims["sub"].endswith("fanfare")) == ("Bearer", True)
 
 
 @pytest.mark.parametrize("content", ["", "two tokens", "\x00", "caf\u00e9"])
-def test_a_file_without_a_token_is_one_sentence(toy: Any, tmp_path: Path, content: str) -> None:
+def test_a_file_without_a_token_is_one_sentence(
+    toy: Any, start: Start, tmp_path: Path, content: str
+) -> None:
     """It is not sent."""
     token = tmp_path / "token"
     token.write_text(content)
     words = ["fanfare", "timeline", "1", "--token-file", str(token)]
-    failed = Command(toy.port, tmp_path, *words)
+    failed = start(*words)
     assert failed.process.wait(60) == 1
-    failed.process.communicate()
     assert failed.told.startswith(f"Error: {token} does not contain an access token; ")
     assert not toy.metadata
