@@ -9,6 +9,7 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +46,8 @@ class Toy(ReadServiceServicer):
         self.requests: list[r.WatchHomeTimelineRequest] = []
         self.metadata: list[dict[str, Any]] = []
         self.events: queue.Queue[r.WatchHomeTimelineResponse | None] = queue.Queue()
+        self.answers = threading.Event()
+        self.answers.set()
 
     def WatchHomeTimeline(  # noqa: N802 - the name of the RPC
         self, request: r.WatchHomeTimelineRequest, context: Any
@@ -65,8 +68,9 @@ class Toy(ReadServiceServicer):
     def GetHomeTimeline(  # noqa: N802 - the name of the RPC
         self, _request: r.GetHomeTimelineRequest, context: Any
     ) -> r.GetHomeTimelineResponse:
-        """Note who calls."""
+        """Note who calls, and answer when the test says so."""
         self.metadata.append(dict(context.invocation_metadata()))
+        self.answers.wait()
         return r.GetHomeTimelineResponse()
 
 
@@ -80,6 +84,7 @@ def toy() -> Iterator[Toy]:
     toy.port = server.add_insecure_port("127.0.0.1:0")  # type: ignore[attr-defined]
     server.start()
     yield toy
+    toy.answers.set()
     stopped = server.stop(0)
     for _ in range(8):  # a stream that waits for an event ends
         toy.events.put(None)
@@ -233,6 +238,14 @@ def test_a_terminal_shows_the_newest_tweets(toy: Any, start: Start, keys: bytes)
     assert watch.printed.count("\x1b[?1049h") == watch.printed.count("\x1b[?1049l") == 1
     assert "owned\x07" not in watch.printed
     assert "Traceback" not in watch.printed
+
+
+def test_an_interrupted_call_has_its_status(toy: Any, start: Start) -> None:
+    """Without a traceback."""
+    toy.answers.clear()
+    call = start("fanfare", "timeline", "1")
+    wait_until(lambda: toy.metadata or call.process.poll() is not None, "the call has arrived")
+    assert (call.end(), call.told, call.printed) == (130, "Interrupted.\n", "")
 
 
 def test_access_tokens_are_given_or_signed(toy: Any, start: Start, tmp_path: Path) -> None:
