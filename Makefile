@@ -73,6 +73,12 @@ bench-tools: ## Build ghz, the gRPC load generator of `make bench`; needs Go
 	@command -v go >/dev/null || { echo "Go is not installed (Debian: golang)." >&2; exit 1; }
 	@GOBIN=$(CURDIR)/.fanfare/tools go install github.com/bojand/ghz/cmd/ghz@v0.120.0
 
+.PHONY: conformance
+conformance: $(BIN)/.dev ## Run the conformance suite of the Connect protocol; needs Go
+	@command -v go >/dev/null || { echo "Go is not installed (Debian: golang)." >&2; exit 1; }
+	@GOBIN=$(CURDIR)/.fanfare/tools go install connectrpc.com/conformance/cmd/connectconformance@v1.0.7
+	@pytest -p no:schemathesis tests/integration/gateway/test_conformance.py
+
 .PHONY: lint
 lint: $(BIN)/.dev ## Check style, types, import rules and migrations
 	@ruff check
@@ -94,6 +100,14 @@ gen: $(BIN)/.dev ## Generate gen/ and the contract's documents from protos/, and
 	@python protos/asyncapi.py docs/asyncapi.yaml
 	@python protos/reference.py docs/reference
 	@python deploy/observability/write_dashboards.py
+
+.PHONY: gen-clients
+gen-clients: $(BIN)/.dev ## Generate the code in clients/ from protos/; needs Go, Node.js, and Linux on x86-64
+	@python -m clients.generate.go
+	@python -m clients.generate.java
+	@python -m clients.generate.python
+	@cd clients/typescript && npm ci --ignore-scripts --silent
+	@python -m clients.generate.typescript
 
 .PHONY: lock
 lock: $(BIN)/.dev ## Pin the newest versions that pyproject.toml allows

@@ -274,6 +274,13 @@ class UnsupportedMediaTypeError(DescribedError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class UnsupportedEncodingError(DescribedError):
+    """A Connect or gRPC-Web request is compressed, or has not exactly one message."""
+
+    reason = ErrorReason.ERROR_REASON_UNSUPPORTED_ENCODING
+    code = grpc.StatusCode.UNIMPLEMENTED
+
+
 class FollowingLimitError(FanfareError):
     """The follower follows as many users as one user may."""
 

@@ -35,6 +35,7 @@ class Answer:
         "fixed_lines",
         "headers",
         "keep_alive",
+        "outcome",
         "status",
     )
 
@@ -54,6 +55,8 @@ class Answer:
             content_type: the type of the body.
         """
         self.status = status
+        self.outcome = status
+        """The HTTP status that metrics count. gRPC-Web sends 200 for failed calls, too."""
         self.body = body
         self.headers = {} if headers is None else headers
         self.content_type = content_type

@@ -36,8 +36,7 @@ async def read_body(request: web.BaseRequest, limit: int, *, takes_json: bool) -
     """
     if not request.can_read_body:
         return b""
-    if (request.content_length or 0) > limit:
-        raise BodyTooLargeError(limit)
+    _check_length(request, limit)
     # Not aiohttp's content_type, which takes a second to parse some headers and fails on others.
     given = request.headers.get(hdrs.CONTENT_TYPE, "application/octet-stream")
     kind = given.partition(";")[0].strip().lower()
@@ -45,6 +44,32 @@ async def read_body(request: web.BaseRequest, limit: int, *, takes_json: bool) -
         raise UnsupportedMediaTypeError(f"the body is {excerpt(kind)}: send application/json")
     if coding := request.headers.get(hdrs.CONTENT_ENCODING):
         raise UnsupportedMediaTypeError(f"the body is encoded as {excerpt(coding)}: send it plain")
+    return await _receive(request, limit)
+
+
+async def read_plain_body(request: web.BaseRequest, limit: int) -> bytes:
+    """Return the body of a request, whatever its type; b"" if there is none.
+
+    Args:
+        request: the request.
+        limit: how many bytes the body may have.
+
+    Raises:
+        BodyTooLargeError: the body is longer than the limit.
+        MalformedRequestError: the body was broken, or did not arrive in time.
+    """
+    if not request.can_read_body:
+        return b""
+    _check_length(request, limit)
+    return await _receive(request, limit)
+
+
+def _check_length(request: web.BaseRequest, limit: int) -> None:
+    if (request.content_length or 0) > limit:
+        raise BodyTooLargeError(limit)
+
+
+async def _receive(request: web.BaseRequest, limit: int) -> bytes:
     # Without a timeout, aiohttp would wait for ever, even after a malformed chunk.
     try:
         async with asyncio.timeout(BODY_SECONDS):

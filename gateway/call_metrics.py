@@ -1,7 +1,8 @@
-"""The metrics of REST calls, named like those of gRPC calls.
+"""The metrics of calls over HTTP, named like those of gRPC calls.
 
 A route is labelled by its verb and its template, such as GET and /timeline/{user_id}. A HEAD counts
-as a GET. Requests for which there is no route have "other" as both.
+as a GET. Calls over Connect and gRPC-Web have the path of their method. Requests for which there is
+no route have "other" as both.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from http import HTTPStatus
 
 from core.runtime.call_metrics import CallMetrics, ServerMetrics
 from gateway.failures import FAILURE_STATUSES
+from gateway.routes import Route
 
 CLIENT_GONE = 499
 _SUCCESSES = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT}
@@ -22,6 +24,12 @@ HTTP_METRICS = ServerMetrics(
     "http_status",
     {status: str(status) for status in _STATUSES},
 )
+
+
+def metrics_of(route: Route) -> CallMetrics:
+    """Return the metrics of a route."""
+    is_stream = route.method.server_streaming
+    return HTTP_METRICS.of(route.verb, route.path, is_stream=is_stream)
 
 
 def of_requests_without_route() -> CallMetrics:

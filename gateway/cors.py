@@ -1,4 +1,4 @@
-"""CORS: the web pages of other origins that may call the REST API."""
+"""CORS: the web pages of other origins that may call, over REST, Connect and gRPC-Web."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from core.runtime.process import StartError
 
 EXPOSED = "Fanfare-Consistency-Token, Retry-After"
+# What a page may send. The last five are of the clients of Connect and gRPC-Web.
+ALLOWED = (
+    "Authorization, Content-Type, Last-Event-ID, Connect-Protocol-Version, Connect-Timeout-Ms, "
+    "Grpc-Timeout, X-Grpc-Web, X-User-Agent"
+)
 PREFLIGHT_SECONDS = 600
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
 
@@ -52,6 +57,6 @@ class Cors:
             return None
         return headers | {
             "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
-            "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
+            "Access-Control-Allow-Headers": ALLOWED,
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
         }

@@ -1,9 +1,9 @@
-"""The time that a REST call may take."""
+"""The time that a call over HTTP may take."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 from core.errors import DeadlineExceededError
@@ -63,3 +63,22 @@ class Deadlines:
             self._late.add(task)
             task.cancel()
         self._is_timer_set = False
+
+
+async def in_time(late_at: float | None, call: Awaitable[Result]) -> Result:
+    """Return the result of a call, or of a part of it, if that is there in time.
+
+    Args:
+        late_at: when its client no longer waits, in the event loop's time; None if it did not say.
+        call: the call.
+
+    Raises:
+        DeadlineExceededError: it was late, and was cancelled.
+    """
+    if late_at is None:
+        return await call
+    try:
+        async with asyncio.timeout_at(late_at):
+            return await call
+    except TimeoutError:
+        raise DeadlineExceededError from None

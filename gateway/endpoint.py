@@ -142,12 +142,16 @@ def rest_kind(route: Route) -> CallKind:
     return CallKind("rest", f"{route.verb} {route.path}", attributes)
 
 
-async def end_after(answering: Coroutine[Any, Any, Answer], observed: ObservedCall) -> Answer:
-    """Return the answer, and record how the call ended."""
+async def end_after(
+    answering: Coroutine[Any, Any, Answer],
+    observed: ObservedCall,
+    status_of: Callable[[FanfareError], int] = http_status_of,
+) -> Answer:
+    """Return the answer, and record how the call ended, with the HTTP status of its error."""
     try:
         answer = await answering
     except FanfareError as error:
-        observed.end(str(http_status_of(error)), error)
+        observed.end(str(status_of(error)), error)
         raise
     except Exception as error:
         observed.end(str(int(HTTPStatus.INTERNAL_SERVER_ERROR)), error)
@@ -155,5 +159,5 @@ async def end_after(answering: Coroutine[Any, Any, Answer], observed: ObservedCa
     except BaseException as error:
         observed.end(str(CLIENT_GONE), error)
         raise
-    observed.end(str(int(answer.status)), answer.failure)
+    observed.end(str(int(answer.outcome)), answer.failure)
     return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 from core.errors import (
     BodyTooLargeError,
@@ -53,9 +54,23 @@ def http_status_of(error: FanfareError) -> int:
 def error_answer(error: FanfareError) -> Answer:
     """Return the HTTP response for a failed call."""
     status = to_status(error)
-    http_status = http_status_of(error)
+    return Answer(http_status_of(error), json_body(status), error_headers(status))
+
+
+def text_answer(error: FanfareError) -> Answer:
+    """Return the HTTP response for a request of a client that may not know REST's errors.
+
+    It has no JSON, which clients of Connect would take for an error of theirs. They infer a code
+    from the HTTP status.
+    """
+    body = f"{error}\n".encode()
+    return Answer(http_status_of(error), body, content_type="text/plain; charset=utf-8")
+
+
+def error_headers(status: Status) -> dict[str, str]:
+    """Return the HTTP headers that repeat for HTTP clients what an error says."""
     headers = {}
-    if http_status == HTTP_STATUSES[grpc.StatusCode.UNAUTHENTICATED]:
+    if status.code == grpc.StatusCode.UNAUTHENTICATED.value[0]:
         headers["WWW-Authenticate"] = "Bearer"
     retry = RetryInfo()
     for detail in status.details:
@@ -63,4 +78,4 @@ def error_answer(error: FanfareError) -> Answer:
             delay = retry.retry_delay
             # Whole seconds, rounded up, so that a client does not retry too early.
             headers["Retry-After"] = str(delay.seconds + (delay.nanos > 0))
-    return Answer(http_status, json_body(status), headers)
+    return headers

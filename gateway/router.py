@@ -83,7 +83,9 @@ class _Path(Generic[Endpoint]):
         self.parts = parts
         self.endpoints = endpoints
         self.variables = [(at, part[1:-1]) for at, part in enumerate(parts) if part[:1] == "{"]
-        self._fixed = [(at, part) for at, part in enumerate(parts) if part[:1] != "{"]
+        # Without the first, by which the router has found this path. The last ones differ most.
+        fixed = [(at, part) for at, part in enumerate(parts) if at != 1 and part[:1] != "{"]
+        self._fixed = fixed[::-1]
 
     def first_variable(self) -> int:
         """Return which part is the first variable; the number of parts if there is none."""

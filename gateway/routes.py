@@ -12,6 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 _VERBS = {"get", "put", "post", "delete", "patch"}
 _VARIABLE = re.compile(r"\{([a-z_0-9]+)\}")
+_RPC_PATH = re.compile(r"/[A-Za-z_]\w*(\.\w+)+/\w+", re.ASCII)
 _PATH = re.compile(r"(/([A-Za-z_0-9.-]+|\{[a-z_0-9]+\}))+(:[A-Za-z]+)?")
 
 
@@ -41,6 +42,16 @@ class Route:
         if self.verb == "POST" and self.method.name.startswith("Create"):
             return HTTPStatus.CREATED
         return HTTPStatus.OK
+
+
+def is_rpc_path(path: str) -> bool:
+    """Return whether a path could be that of an RPC, which REST has none like."""
+    return _RPC_PATH.fullmatch(path) is not None
+
+
+def rpc_path(method: MethodDescriptor) -> str:
+    """Return the path of a method for those who call it as an RPC, over Connect or gRPC-Web."""
+    return f"/{method.containing_service.full_name}/{method.name}"
 
 
 def routes(service: ServiceDescriptor) -> Iterator[Route]:

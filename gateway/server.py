@@ -24,18 +24,26 @@ from core.rpc.stream_handler import StreamHandler
 from core.runtime.call_metrics import CallMetrics
 from gateway.answers import JSON, Answer
 from gateway.bodies import answer_and_close, has_large_rest
-from gateway.call_metrics import CLIENT_GONE, HTTP_METRICS, of_requests_without_route
+from gateway.call_metrics import (
+    CLIENT_GONE,
+    HTTP_METRICS,
+    metrics_of,
+    of_requests_without_route,
+)
 from gateway.cors import Cors
 from gateway.deadlines import Deadlines
 from gateway.endpoint import MethodEndpoint, ObservedEndpoint
-from gateway.failures import error_answer
+from gateway.failures import error_answer, text_answer
 from gateway.listener import Listener
 from gateway.messages import guarded
 from gateway.requests import excerpt
 from gateway.response_headers import fixed_lines
 from gateway.router import NoSuchPathError, NoSuchVerbError, Router
-from gateway.routes import Route, routes
+from gateway.routes import Route, is_rpc_path, routes
+from gateway.rpc_endpoint import Port
+from gateway.rpc_routes import rpc_routes
 from gateway.stream_endpoint import StreamEndpoint
+from gateway.stream_sender import StreamSender
 
 LOG = logging.getLogger(__name__)
 
@@ -93,11 +101,14 @@ class RestServer:
         self._without_route = of_requests_without_route()
         self._route("GET", "/health", self._health, HTTP_METRICS.of("GET", "/health"))
         deadlines = Deadlines()
+        sender = StreamSender(listener, cors, self._fixed_lines, deadlines)
         for route in chain.from_iterable(map(routes, handlers.services)):
-            is_stream = route.method.server_streaming
-            metrics = HTTP_METRICS.of(route.verb, route.path, is_stream=is_stream)
-            endpoint = self._endpoint(route, metrics, deadlines)
+            metrics = metrics_of(route)
+            endpoint = self._endpoint(route, metrics, deadlines, sender)
             self._route(route.verb, route.path, endpoint.answer, metrics)
+        port = Port(handlers.calls, deadlines, sender, self._run_in_thread, handlers.observer)
+        for route, rpc in rpc_routes(handlers, port):
+            self._route(route.verb, route.path, rpc.answer, metrics_of(route))
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -147,12 +158,11 @@ class RestServer:
         self._parsing.shutdown(wait=False, cancel_futures=True)
 
     def _endpoint(
-        self, route: Route, metrics: CallMetrics, deadlines: Deadlines
+        self, route: Route, metrics: CallMetrics, deadlines: Deadlines, sender: StreamSender
     ) -> MethodEndpoint | StreamEndpoint:
         handler, observer = self._handlers.of(route.method), self._handlers.observer
         if isinstance(handler, StreamHandler):
-            port = (self._listener, self._cors, self._fixed_lines)
-            return StreamEndpoint(route, handler, deadlines, *port, metrics, observer)
+            return StreamEndpoint(route, handler, metrics, sender, observer)
         parts = (route, handler, self._handlers.calls, deadlines, self._run_in_thread)
         return ObservedEndpoint(*parts, observer) if observer else MethodEndpoint(*parts)
 
@@ -180,7 +190,7 @@ class RestServer:
         status = CLIENT_GONE
         try:
             answer = await self._answer(request, route.endpoint, path)
-            status = answer.status
+            status = answer.outcome
         finally:
             route.metrics.end(began, status)
         answer.fixed_lines = self._fixed_lines
@@ -226,9 +236,10 @@ class RestServer:
         if request.method == hdrs.METH_OPTIONS and (permit := self._cors.preflight(origin, verbs)):
             return Answer(HTTPStatus.NO_CONTENT, headers=permit)
         allowed = ", ".join(sorted(verbs))
-        answer = error_answer(
-            MethodNotFoundError(f"{excerpt(request.path)} takes {allowed}, not {request.method}")
+        error = MethodNotFoundError(
+            f"{excerpt(request.path)} takes {allowed}, not {request.method}"
         )
+        answer = text_answer(error) if is_rpc_path(request.path) else error_answer(error)
         answer.headers[hdrs.ALLOW] = allowed
         return answer
 
@@ -237,7 +248,10 @@ class RestServer:
 
 
 async def _refuse_path(request: web.BaseRequest, _path: Mapping[str, str]) -> Answer:
-    raise PathNotFoundError(f"there is no path {excerpt(request.path)}")
+    error = PathNotFoundError(f"there is no path {excerpt(request.path)}")
+    if is_rpc_path(request.path):
+        return text_answer(error)
+    raise error
 
 
 async def _expect_body(request: web.BaseRequest) -> None:

@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from core.errors import FanfareError
 from core.rpc.error_status import to_status
+from core.watch_errors import WatchEndedError
 from gateway.transcode import field_printer, printer
 
 CONTENT_TYPE = "text/event-stream"
@@ -49,6 +50,28 @@ class EventPrinter:
         name, print_field = self._parts[kind]
         token = getattr(message, TOKEN_FIELD)
         return f"id: {token}\nevent: {name}\ndata: {{{print_field(message)}}}\n\n".encode()
+
+
+class ServerSentEvents:
+    """The format of a stream's response, for gateway.stream_sender."""
+
+    content_type = CONTENT_TYPE
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        """Prepare to print messages of this type."""
+        self.event = EventPrinter(descriptor).print
+
+    def begin(self) -> bytes:
+        """Return the line with which each stream begins."""
+        return usual_retry()
+
+    def end(self, error: FanfareError | None) -> bytes:
+        """Return what tells a client why its stream ends, or when to open it again."""
+        if error is None:
+            return b""
+        if isinstance(error, WatchEndedError):
+            return retry(int(error.retry_after * 1000))
+        return error_event(error)
 
 
 def error_event(error: FanfareError) -> bytes:

@@ -5,6 +5,7 @@
 #   dev.txt     the same, and the checks and tests       (make test)
 #   native.txt  what FANFARE_GRPC_SERVER=native needs beside serve.txt or run.txt; dev.txt has it too
 #   tracing.txt what FANFARE_TRACES needs beside them; dev.txt has it too
+# clients/python/requirements.txt has what the Python client needs, at the versions it is tested with.
 set -eu
 cd "$(dirname "$0")/.."
 python -m venv .venv/lock
@@ -23,3 +24,5 @@ echo pygrpc-native | compile - --constraints requirements/dev.txt \
     --output-file requirements/native.txt
 printf '%s\n' opentelemetry-sdk opentelemetry-exporter-otlp-proto-grpc |
     compile - --constraints requirements/dev.txt --output-file requirements/tracing.txt
+compile clients/python/pyproject.toml --constraints requirements/dev.txt \
+    --output-file clients/python/requirements.txt

@@ -64,7 +64,13 @@ class CallSteps:
             note_address(context)
             return None
 
-    def _parse(self, request: bytes) -> Message:
+    def parse(self, request: bytes) -> Message:
+        """Return the message of a serialised request.
+
+        Raises:
+            BodyTooLargeError: it is larger than any valid request.
+            MalformedRequestError: the bytes are no such message.
+        """
         if len(request) > self._max_bytes:
             raise BodyTooLargeError(self._max_bytes)
         # If grpc deserialised the request, it would answer INTERNAL to bytes that it cannot parse.

@@ -54,7 +54,7 @@ class MethodHandler(CallSteps):
                 note_address(context)
             else:
                 call = await self._authorizer.count(context)
-            answer = await self._answer(self._parse(request), len(request), context, call)
+            answer = await self._answer(self.parse(request), len(request), context, call)
             return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
     async def answer_message(
@@ -68,6 +68,18 @@ class MethodHandler(CallSteps):
         with self._unexpected_failures:
             answer = await self._answer(request, request.ByteSize(), context, call)
             return self._response_class.FromString(answer) if isinstance(answer, bytes) else answer
+
+    async def answer_serialized(
+        self, request: Message, context: Context, call: CountedCall | None
+    ) -> bytes:
+        """Answer the request message of a call that was counted with the serialised response.
+
+        Raises:
+            FanfareError: the call failed; InternalError stands for every unexpected failure.
+        """
+        with self._unexpected_failures:
+            answer = await self._answer(request, request.ByteSize(), context, call)
+            return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
     async def _answer(
         self, request: Message, size: int, context: Context, call: CountedCall | None

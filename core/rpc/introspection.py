@@ -7,11 +7,11 @@ from typing import Any
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from core.auth.authorizer import AUTHENTICATION
 from core.errors import MethodNotFoundError
+from core.rpc import reflection
 from core.rpc.call_metrics import GRPC_METRICS, NOT_FOUND, OK, UNARY, UNIMPLEMENTED
 from core.rpc.error_status import to_status
 from core.rpc.handlers import Handlers
@@ -31,7 +31,7 @@ class Introspection:
     def add_to(self, server: grpc.aio.Server) -> None:
         """Let a server answer them. Handlers that are added to it later are never reached."""
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection([*self._names, reflection.SERVICE_NAME], server)
+        reflection.add_to(server, self._names)
         server.add_generic_rpc_handlers((_UnknownMethod(),))
 
     async def set_serving(self, *, serving: bool, part: str = "") -> None:

@@ -93,7 +93,7 @@ class StreamHandler(CallSteps):
         """
         with self._unexpected_failures:
             if isinstance(request, bytes):
-                message, size = self._parse(request), len(request)
+                message, size = self.parse(request), len(request)
             else:
                 message, size = request, request.ByteSize()
             self._validator.validate(message, size)

@@ -42,6 +42,8 @@ class SilentProxy:
         """Prepare a proxy; server_port may be set later, before the first client connects."""
         self.server_port = server_port
         self.port = 0
+        # How many connections clients have opened.
+        self.opened = 0
         self._pairs: set[_Pair] = set()
         self._new_are_mute = False
         self._delay_seconds = 0.0
@@ -89,6 +91,7 @@ class SilentProxy:
         self._delay_seconds = 0.0
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.opened += 1
         pair = _Pair(writer)
         pair.is_mute = self._new_are_mute
         self._pairs.add(pair)

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import ssl
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import aiohttp
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from prometheus_client import REGISTRY
 from yarl import URL
 
 from core.auth.call_context import Context
@@ -100,6 +102,18 @@ class Held:
             self.cancelled.set()
             raise
         return self._message
+
+
+def handled() -> Counter[tuple[str, ...]]:
+    """Return how many calls have ended, by verb, route and status."""
+    return Counter(
+        {
+            tuple(sample.labels.values()): int(sample.value)
+            for family in REGISTRY.collect()
+            if family.name == "http_server_handled"
+            for sample in family.samples
+        }
+    )
 
 
 class Reply:

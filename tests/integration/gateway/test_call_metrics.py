@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from prometheus_client import REGISTRY
-
 from core.errors import TweetNotFoundError
 
-from .fakes import Client, Fake
-
-
-def _handled() -> Counter[tuple[str, ...]]:
-    return Counter(
-        {
-            tuple(sample.labels.values()): int(sample.value)
-            for family in REGISTRY.collect()
-            if family.name == "http_server_handled"
-            for sample in family.samples
-        }
-    )
+from .fakes import Client, Fake, handled
 
 
 async def test_calls_are_counted_by_route_and_status(queries: Client, read: Fake) -> None:
     """The labels are the templates of the contract, and nothing that a caller sends."""
-    before = _handled()
+    before = handled()
     routes = {labels[:2] for labels in before}
     read.answers["GetTweet"] = TweetNotFoundError(7)
     for path in ("/timeline/1", "/timeline/2?limit=3", "/tweets/7", "/secret/1", "/health"):
@@ -33,7 +18,7 @@ async def test_calls_are_counted_by_route_and_status(queries: Client, read: Fake
     await queries.send("GET", "/timeline/x")
     await queries.send("PUT", "/timeline/1")
     await queries.send("OPTIONS", "/timeline/1", Origin="https://app.example")
-    assert _handled() - before == {
+    assert handled() - before == {
         ("GET", "/timeline/{user_id}", "200"): 3,
         ("GET", "/timeline/{user_id}", "400"): 1,
         ("GET", "/tweets/{tweet_id}", "404"): 1,
@@ -43,4 +28,4 @@ async def test_calls_are_counted_by_route_and_status(queries: Client, read: Fake
         ("other", "other", "204"): 1,
     }
     # All of them existed before.
-    assert {labels[:2] for labels in _handled()} == routes
+    assert {labels[:2] for labels in handled()} == routes

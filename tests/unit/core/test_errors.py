@@ -32,6 +32,7 @@ EXAMPLES = [
     errors.PathNotFoundError("there is no path /tweet/1"),
     errors.BodyTooLargeError(4 * 1024 * 1024),
     errors.UnsupportedMediaTypeError("send application/json"),
+    errors.UnsupportedEncodingError("send it plain"),
     errors.RateLimitedError(60, 12.5),
     errors.FollowingLimitError(10_000),
     errors.UserBusyError(42),

@@ -1,4 +1,4 @@
-"""The time that a REST call may take."""
+"""The time that a call over HTTP may take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import DeadlineExceededError
 from gateway import deadlines
-from gateway.deadlines import Deadlines
+from gateway.deadlines import Deadlines, in_time
 
 DEADLINE_SECONDS = 10.0
 
@@ -89,3 +89,34 @@ async def test_a_failure_is_passed_on_unchanged() -> None:
 
     with pytest.raises(ValueError, match="x"):
         await Deadlines().run(fail())
+
+
+async def test_a_client_may_wait_for_less() -> None:
+    """Its call is cancelled when it no longer waits, also if that has been so from the start."""
+    now = asyncio.get_running_loop().time()
+    assert await in_time(None, _at_once()) == "done"
+    assert await in_time(now + DEADLINE_SECONDS, _at_once()) == "done"
+    for late_at in (now - 1, now, now + 0.01):
+        with pytest.raises(DeadlineExceededError):
+            await in_time(late_at, _forever())
+
+
+async def test_both_times_may_end_at_once() -> None:
+    """The task can go on afterwards: no cancellation is left."""
+    calls = Deadlines()
+    loop = asyncio.get_running_loop()
+    for offset in (-0.001, 0.0, 0.001):
+        late_at = loop.time() + deadlines.CALL_SECONDS + offset
+        with pytest.raises(DeadlineExceededError):
+            await calls.run(in_time(late_at, _forever()))
+        await asyncio.sleep(0.005)
+
+
+async def test_a_client_that_waits_for_less_may_leave() -> None:
+    """Then the task stays cancelled."""
+    late_at = asyncio.get_running_loop().time() + DEADLINE_SECONDS
+    task = asyncio.create_task(in_time(late_at, _forever()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -262,6 +262,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "INVALID_RESUME_TOKEN", "domain": "fanfare",
          "metadata": {"field": "resume_token"}}
     """
+    ERROR_REASON_UNSUPPORTED_ENCODING: _ErrorReason.ValueType  # 35
+    """UNIMPLEMENTED, Connect and gRPC-Web only: the request is compressed, or has no message or more
+    than one. Send one message, uncompressed. Nothing was done.
+
+    Example: CreateTweet over Connect with the header `Content-Encoding: gzip`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed.
@@ -515,5 +521,11 @@ Example: a resume token of another user's timeline.
 
     {"reason": "INVALID_RESUME_TOKEN", "domain": "fanfare",
      "metadata": {"field": "resume_token"}}
+"""
+ERROR_REASON_UNSUPPORTED_ENCODING: ErrorReason.ValueType  # 35
+"""UNIMPLEMENTED, Connect and gRPC-Web only: the request is compressed, or has no message or more
+than one. Send one message, uncompressed. Nothing was done.
+
+Example: CreateTweet over Connect with the header `Content-Encoding: gzip`.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

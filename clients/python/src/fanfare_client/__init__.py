@@ -1,0 +1,1 @@
+"""A client of Fanfare: `client` for threads, `aio` for asyncio; `errors` has what both raise."""
