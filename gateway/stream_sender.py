@@ -6,15 +6,17 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 
-from core.errors import FanfareError, InternalError
+from core.errors import DeadlineExceededError, FanfareError, InternalError
 from core.runtime.call_metrics import SentMessages
 from core.watch_errors import WatchEndedError
 from gateway.answers import Answer, StreamedAnswer
+from gateway.call_metrics import CLIENT_GONE
 from gateway.cors import Cors
 from gateway.deadlines import Deadlines, in_time
 from gateway.failures import http_status_of
@@ -103,13 +105,20 @@ class StreamSender:
                 error = await _send_events(call, first, events)
                 if error is not None:
                     answer.failure = error
-                    if not isinstance(error, WatchEndedError):
-                        answer.outcome = http_status_of(error)
+                    answer.outcome = _outcome(error)
                 await writer.write_eof(form.end(error))
             except ConnectionError:
                 # The client has left. No answer can follow what has been sent already.
                 raise asyncio.CancelledError from None
         return answer
+
+
+def _outcome(error: FanfareError) -> int:
+    """Return the HTTP status with which metrics count a stream that an error ended."""
+    if isinstance(error, WatchEndedError):
+        return HTTPStatus.OK
+    # How long a stream lasts is up to its client. One that waits for its first event has failed.
+    return CLIENT_GONE if isinstance(error, DeadlineExceededError) else http_status_of(error)
 
 
 async def _send_events(

@@ -23,7 +23,9 @@ from core import errors
 from core.auth.authorizer import CountedCall
 from core.auth.call_context import Context
 from core.errors import UnauthenticatedError
+from core.rpc.observed_calls import CallObserver
 from core.rpc.request_sizes import max_json_bytes, max_message_bytes
+from core.runtime.access_log import AccessLog, CallRecord
 from gateway.cors import Cors
 from gateway.envelopes import envelope
 
@@ -441,3 +443,33 @@ def test_every_method_has_a_path() -> None:
     """The services of these tests have all kinds of methods."""
     assert {method.server_streaming for method in READ.methods} == {True, False}
     assert {method.server_streaming for method in WRITE.methods} == {False}
+
+
+class _Log(AccessLog):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[CallRecord] = []
+
+    def add(self, call: CallRecord) -> None:
+        self.calls.append(call)
+
+
+async def test_calls_are_observed(read: Fake, session: aiohttp.ClientSession) -> None:
+    """The access log names the verb and the path, and the HTTP status of the code."""
+    log = _Log()
+    read.handlers.observer = CallObserver(None, log)
+    read.answers["GetTweet"] = errors.TweetNotFoundError(7)
+    async with rest(read, Cors("")) as port:
+        client = Client(session, port)
+        await _post(client, GET_USER, REQUEST, PROTO)
+        tweet = envelope(read_pb2.GetTweetRequest(tweet_id=7).SerializeToString())
+        await _post(client, READ_PATH + "GetTweet", tweet, "application/grpc-web")
+        await _post(client, READ_PATH + "WatchHomeTimeline", envelope(b""), "application/grpc-web")
+        await _post(client, GET_USER, b"x" * 100_000, PROTO)
+    assert [(call.name, call.code, call.reason) for call in log.calls] == [
+        (f"POST {GET_USER}", "200", ""),
+        (f"POST {READ_PATH}GetTweet", "404", "TWEET_NOT_FOUND"),
+        (f"POST {READ_PATH}WatchHomeTimeline", "400", "INVALID_REQUEST"),
+        (f"POST {GET_USER}", "400", "BODY_TOO_LARGE"),
+    ]

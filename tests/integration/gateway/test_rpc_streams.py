@@ -178,7 +178,8 @@ async def test_a_stream_takes_one_request_of_its_kind(queries: Client) -> None:
 
 
 async def test_a_stream_ends_at_its_deadline(queries: Client, watched: Watched) -> None:
-    """Before the first event, and after it."""
+    """Before the first event, which is a failure, and after it, which the client chose."""
+    before = handled()
     timeout = {"Content-Type": BINARY, "Connect-Timeout-Ms": "100"}
     async with asyncio.timeout(DEADLINE_SECONDS):
         reply = await queries.send("POST", PATH, REQUEST, **timeout)
@@ -189,6 +190,7 @@ async def test_a_stream_ends_at_its_deadline(queries: Client, watched: Watched) 
     first = envelope(EVENTS[0].SerializeToString())
     assert reply.body.startswith(first)
     assert _end(reply.body[len(first) :])["error"]["code"] == "deadline_exceeded"
+    assert handled() - before == {("POST", PATH, "504"): 1, ("POST", PATH, "499"): 1}
 
 
 async def test_a_client_that_leaves_ends_its_stream(
