@@ -154,8 +154,6 @@ CLOSED = {
         ["follow", "1", "2"],
         ["timeline", "1"],
         ["watch", "1"],
-        ["status", "--json"],
-        ["verify", "--json"],
     ],
     ids=" ".join,
 )
