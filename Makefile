@@ -95,9 +95,11 @@ format: $(BIN)/.dev ## Format the code and the protos
 	@buf format --write protos
 
 .PHONY: gen
-gen: $(BIN)/.dev ## Generate gen/ and docs/openapi.yaml from protos/, and Grafana's dashboards
+gen: $(BIN)/.dev ## Generate gen/ and the contract's documents from protos/, and Grafana's dashboards
 	@python protos/generate.py gen
 	@python protos/openapi.py docs/openapi.yaml
+	@python protos/asyncapi.py docs/asyncapi.yaml
+	@python protos/reference.py docs/reference
 	@python deploy/observability/write_dashboards.py
 
 .PHONY: gen-clients

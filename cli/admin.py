@@ -7,8 +7,15 @@ import click
 from ops.administrators import set_administrator
 from ops.instance import load_instance_settings
 
+# The backspace tells click not to wrap the lines.
+EXAMPLES = """\b
+Examples:
+  fanfare admin alice
+  fanfare admin alice --revoke
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("username")
 @click.option("--revoke", is_flag=True, help="Make the user an ordinary user again.")
 def command(username: str, *, revoke: bool) -> None:

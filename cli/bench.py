@@ -30,8 +30,16 @@ SIZES: dict[Profile, tuple[int | None, int | None]] = {
     Profile.SMOKE: (5000, 3000),
 }
 
+# The backspace tells click not to wrap the lines.
+EXAMPLES = """\b
+Examples:
+  fanfare bench --quick
+  fanfare bench read create
+  fanfare bench --smoke
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)), metavar="[NAME]...")
 @click.option("--quick", is_flag=True, help="Smaller sizes and fewer repetitions; takes minutes.")
 @click.option(

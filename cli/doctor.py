@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +9,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from cli.json_output import json_option, print_json
+from cli.texts import one_line
 from ops.doctor.examination import examine
 from ops.doctor.verdicts import Result, Status
 from ops.instance import load_instance_settings
@@ -25,7 +26,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for programs.")
+@json_option()
 def command(*, as_json: bool) -> None:
     """Check the installation, and say what to change.
 
@@ -40,7 +41,7 @@ def command(*, as_json: bool) -> None:
     results = examine(load_instance_settings)
     failed = list(dict.fromkeys(r.check for r in results if r.verdict.status is Status.FAIL))
     if as_json:
-        click.echo(json.dumps(_json(results), indent=2))
+        print_json(_json(results))
     else:
         _print(results)
     if failed:
@@ -69,7 +70,6 @@ def _print(results: Sequence[Result]) -> None:
     for result in results:
         verdict = result.verdict
         text = f"{verdict.text}; {verdict.cure}" if verdict.cure else verdict.text
-        # What a server has answered must not send escape sequences to the terminal.
-        text = "".join(c if c.isprintable() else " " for c in text)
+        text = one_line(text)  # servers have written a part of it
         status = (f"{verdict.status:4}", STYLES[verdict.status])
         console.print(Text.assemble(status, f"  {result.check:{width}}  {text}"))

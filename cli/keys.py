@@ -7,13 +7,19 @@ import click
 from core.auth.access_tokens import SETTLE_SECONDS, create_key
 from ops.instance import load_instance_settings
 
+# The backspace tells click not to wrap the lines.
+EXAMPLES = """\b
+Examples:
+  FANFARE_AUTH_KEYS=/etc/fanfare/keys fanfare keys new
+"""
 
-@click.group()
+
+@click.group(epilog=EXAMPLES)
 def commands() -> None:
     """Make keys that sign access tokens."""
 
 
-@commands.command()
+@commands.command(epilog=EXAMPLES)
 def new() -> None:
     """Make a new key.
 

@@ -12,8 +12,15 @@ from ops.load import Loader
 
 _INPUT = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 
+# The backspace tells click not to wrap the lines.
+EXAMPLES = """\b
+Examples:
+  fanfare load --follows follows.txt.gz --posts posts.jsonl.gz
+  zcat follows.txt.gz | head -1000 | fanfare load --follows -
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.option(
     "--follows", type=_INPUT, help="One follow per line, 'A B' or 'A,B': user A follows user B."
 )

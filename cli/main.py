@@ -7,8 +7,10 @@ import logging
 import os
 
 import click
+from click.shell_completion import CompletionItem
 
 from cli.output import forgiving_output
+from cli.texts import lines
 from core.runtime.environment import ignore_foreign_variables
 
 # Where each command is. A module is imported only when its command is used, because the container
@@ -27,6 +29,11 @@ COMMANDS = {
     "replay": "cli.replay:command",
     "keys": "cli.keys:commands",
     "admin": "cli.admin:command",
+    "tweet": "cli.client:tweet",
+    "follow": "cli.client:follow",
+    "timeline": "cli.client:timeline",
+    "watch": "cli.watch_timeline:command",
+    "completion": "cli.completion:command",
     "bench": "cli.bench:command",
 }
 
@@ -47,6 +54,12 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return how the word can go on; names of commands without importing all of them."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(context, incomplete)
+        return [CompletionItem(name) for name in COMMANDS if name.startswith(incomplete)]
+
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -63,7 +76,8 @@ class _Commands(click.Group):
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except _expected_errors() as error:
-            raise click.ClickException(str(error)) from error
+            # A server may have written a part of it.
+            raise click.ClickException("\n".join(lines(str(error)))) from error
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:
@@ -82,7 +96,7 @@ def cli() -> None:
     """Run and look after Fanfare, a home-timeline service.
 
     Exits with status 0 if all is well, 1 if the command failed or found something wrong, 2 if it
-    was called wrongly, and 130 if it was interrupted.
+    was called wrongly, and 130 if it was interrupted. docs/command-line.md says more.
     """
 
 

@@ -34,6 +34,13 @@ class _Sink(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def has_ended(self) -> bool:
+        """Return whether nothing more can be written, as far as that is known without trying."""
+        poller = select.poll()
+        poller.register(self._descriptor, 0)  # errors are reported in any case
+        gone = select.POLLERR | select.POLLNVAL
+        return self.error is not None or any(event & gone for _, event in poller.poll(0))
+
     def write(self, data: memoryview) -> int:  # type: ignore[override]
         while self.error is None:
             try:
@@ -73,7 +80,7 @@ def forgiving_output() -> Iterator[None]:
 def output_has_ended() -> bool:
     """Return whether stdout takes nothing more, so that a command that only prints may end."""
     sink = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return sys.stdout is None or (isinstance(sink, _Sink) and sink.error is not None)
+    return sys.stdout is None or (isinstance(sink, _Sink) and sink.has_ended())
 
 
 def _replace(name: str) -> _Sink | None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import click
 
+from cli.arguments import USER_ID
 from ops.instance import load_instance_settings
 from ops.rebuild import remove_cached_timelines
 
-MAX_ID = 2**63 - 1
+# The backspace tells click not to wrap the lines.
+EXAMPLES = """\b
+Examples:
+  fanfare rebuild --user 7
+  fanfare rebuild --all
+"""
 
 
-@click.command()
+@click.command(epilog=EXAMPLES)
 @click.option(
     "--user",
-    type=click.IntRange(min=1, max=MAX_ID),
+    type=USER_ID,
     metavar="ID",
     help="Only this user's timeline.",
 )

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import click
 
+from cli.json_output import json_option, print_json
 from ops.errors import OpsError
 from ops.instance import load_instance_settings
-from ops.recover import begin_history, count_keys, read_history_state, remove_other_keys
+from ops.recover import (
+    HistoryState,
+    begin_history,
+    count_keys,
+    read_history_state,
+    remove_other_keys,
+)
+
+# The backspace tells click not to wrap the lines.
+EXAMPLES = """\b
+Examples:
+  fanfare recover --dry-run
+  fanfare recover
+"""
 
 
-@click.command()
+@dataclass
+class RecoveryReport:
+    """What the command has found and done."""
+
+    dry_run: bool
+    found: HistoryState
+    began: str = ""
+    """The history that was begun; empty if none was."""
+    keys: dict[str, int] | None = None
+    """How many keys of each history were in Redis; None if Redis does not answer."""
+    removed_keys: int | None = None
+    """How many keys of other histories were removed; None if none were to be."""
+
+
+@click.command(epilog=EXAMPLES)
 @click.option("--dry-run", is_flag=True, help="Show what is found and change nothing.")
-def command(*, dry_run: bool) -> None:
+@json_option()
+def command(*, dry_run: bool, as_json: bool) -> None:
     """Recover from damage that leaves no trace.
 
     Begins a new history, so that everything cached in Redis is built again from Postgres. A
@@ -22,28 +55,19 @@ def command(*, dry_run: bool) -> None:
     afterwards.
     """
     settings = load_instance_settings()
-    state = read_history_state(settings)
-    validity = "valid" if state.is_valid else "ended by a restart, restore or failover"
-    click.echo(
-        f"Postgres: history {state.history or 'none'} ({validity}), {state.ended} before it; last "
-        f"heartbeat of a relay {state.heartbeat_seconds:.0f} s ago"
-    )
-    history = state.history
+    report = RecoveryReport(dry_run, read_history_state(settings))
+    if not as_json:
+        click.echo(_found(report.found))
     if not dry_run:
-        history = begin_history(settings)
-        click.echo(f"Began history {history}; workers and readers follow within two seconds.")
+        report.began = begin_history(settings)
+        if not as_json:
+            click.echo(
+                f"Began history {report.began}; workers and readers follow within two seconds."
+            )
     try:
-        counts = count_keys(settings)
-        for found, count in counts.most_common():
-            which = "the current history" if found == history else "another history"
-            click.echo(f"Redis: {count:,} keys of {which}, {found}")
-        if not counts:
-            click.echo("Redis: no keys of any history")
-        if dry_run:
-            click.echo("Nothing was changed (--dry-run).")
-        else:
-            removed = remove_other_keys(settings, history)
-            click.echo(f"Removed {removed:,} keys of other histories from Redis.")
+        report.keys = dict(count_keys(settings).most_common())
+        if not dry_run:
+            report.removed_keys = remove_other_keys(settings, report.began)
     except OpsError as error:
         # The command has not failed: nobody reads these keys, and they only take memory.
         click.echo(
@@ -51,3 +75,31 @@ def command(*, dry_run: bool) -> None:
             "To remove them, run this command again.",
             err=True,
         )
+    if as_json:
+        print_json(dataclasses.asdict(report))
+    else:
+        for line in _keys(report):
+            click.echo(line)
+
+
+def _found(found: HistoryState) -> str:
+    validity = "valid" if found.is_valid else "ended by a restart, restore or failover"
+    return (
+        f"Postgres: history {found.history or 'none'} ({validity}), {found.ended} before it; last "
+        f"heartbeat of a relay {found.heartbeat_seconds:.0f} s ago"
+    )
+
+
+def _keys(report: RecoveryReport) -> Iterator[str]:
+    """Yield the lines about the keys in Redis; none that is not known."""
+    current = report.began or report.found.history
+    if report.keys is not None:
+        for history, count in report.keys.items():
+            which = "the current history" if history == current else "another history"
+            yield f"Redis: {count:,} keys of {which}, {history}"
+        if not report.keys:
+            yield "Redis: no keys of any history"
+    if report.dry_run:
+        yield "Nothing was changed (--dry-run)."
+    elif report.removed_keys is not None:
+        yield f"Removed {report.removed_keys:,} keys of other histories from Redis."

@@ -13,6 +13,13 @@ from ops.replay import resend_events
 # Far more than the outbox keeps, and few enough for an interval of Postgres.
 MAX_HOURS = 100_000
 
+# The backspace tells click not to wrap the lines.
+EXAMPLES = """\b
+Examples:
+  fanfare replay --since 1
+  fanfare replay --since 0.25
+"""
+
 
 class _Hours(click.FloatRange):
     """A number of hours; unlike FloatRange, it does not accept NaN."""
@@ -26,7 +33,7 @@ class _Hours(click.FloatRange):
         return hours
 
 
-@click.command()
+@click.command(epilog=EXAMPLES)
 @click.option(
     "--since",
     "hours",

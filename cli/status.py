@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from cli.json_output import json_option, print_json
+from cli.texts import one_line
 from cli.watch import watch
 from ops.instance import load_instance_settings
-from ops.status import read_status
+from ops.status import StatusRow, read_status
 from ops.watcher import Watcher
 
 # The backspace tells click not to wrap the lines.
@@ -20,6 +24,7 @@ Examples:
   fanfare status
   fanfare status --watch
   fanfare status --watch | tee watched.log
+  fanfare status --json | jq -r '.rows[] | select(.is_wrong) | .text'
 """
 
 
@@ -27,7 +32,8 @@ Examples:
 @click.option(
     "--watch", "-w", "is_watched", is_flag=True, help="Show rates and lag, renewed every second."
 )
-def command(*, is_watched: bool) -> None:
+@json_option("Print one JSON document, for programs; with --watch, one on each line.")
+def command(*, is_watched: bool, as_json: bool) -> None:
     """Show whether the system is well, and what is not.
 
     Counts users, tweets and follows; shows which events wait and where, how far the replica is
@@ -40,16 +46,22 @@ def command(*, is_watched: bool) -> None:
     terminal, every second has a line.
     """
     if is_watched:
-        watch(Watcher(load_instance_settings()))
+        watch(Watcher(load_instance_settings()), as_json=as_json)
         return
     rows = read_status(load_instance_settings())
-    table = Table(show_header=False, box=None)
-    for row in rows:
-        text = escape(row.text)
-        table.add_row(row.label, f"[red]{text}[/red]" if row.is_wrong else text)
-    Console().print(table)
     wrong = dict.fromkeys(row.label for row in rows if row.is_wrong)
+    if as_json:
+        print_json({"ok": not wrong, "rows": [dataclasses.asdict(row) for row in rows]})
+    else:
+        _print(rows)
     if wrong:
         # In words too, since output to a file has no colours.
         click.echo(f"Not right: {', '.join(wrong)}.", err=True)
         sys.exit(1)
+
+
+def _print(rows: Sequence[StatusRow]) -> None:
+    table = Table(show_header=False, box=None)
+    for row in rows:
+        table.add_row(row.label, Text(one_line(row.text), "red" if row.is_wrong else ""))
+    Console().print(table)

@@ -28,8 +28,21 @@ from ops.system import ROOT, ServicePorts, System, fixed_metrics_port
 
 RULES = ROOT / "deploy" / "observability" / "rules"
 
+# The backspaces tell click not to wrap the lines.
+UP_EXAMPLES = """\b
+Examples:
+  fanfare up
+  fanfare up --auth
+  FANFARE_STATE_DIR=/tmp/other fanfare up --ports auto
+"""
+DEMO_EXAMPLES = """\b
+Examples:
+  fanfare demo
+  fanfare demo --auth
+"""
 
-@click.command()
+
+@click.command(epilog=UP_EXAMPLES)
 @click.option(
     "--replica", is_flag=True, help="Run a streaming replica of Postgres too, for queries."
 )
@@ -77,7 +90,7 @@ def up(*, replica: bool, auth: bool, prometheus: bool, ports: str) -> None:
         pass
 
 
-@click.command()
+@click.command(epilog=DEMO_EXAMPLES)
 @click.option("--auth", is_flag=True, help="Require access tokens and TLS.")
 def demo(*, auth: bool) -> None:
     """Show what Fanfare does, step by step.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 import time
@@ -13,9 +14,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cli.json_output import print_json_line
 from cli.output import output_has_ended
 from cli.signals import interrupt_on_signals
 from cli.terminal import single_keys
+from cli.texts import one_line
 from ops.scraper import WINDOW_SECONDS
 from ops.status import StatusRow
 from ops.watch import ProcessRow, View, format_bytes, format_number, format_seconds
@@ -44,18 +47,24 @@ COLUMNS: list[tuple[int, str, Callable[[ProcessRow], str]]] = [
 ]
 
 
-def watch(watcher: Watcher) -> None:
+def watch(watcher: Watcher, *, as_json: bool) -> None:
     """Show a system until q or Ctrl-C is pressed, or nobody reads the output any more.
 
     Where stdout is not a terminal, each second has a line of its own.
+
+    Args:
+        watcher: looks at the system.
+        as_json: whether each second has a line of JSON instead.
     """
     interrupt_on_signals()
     console = Console()
     try:
-        if sys.stdout is not None and sys.stdout.isatty() and not console.is_dumb_terminal:
+        if as_json:
+            _print_lines(watcher, _print_json)
+        elif sys.stdout is not None and sys.stdout.isatty() and not console.is_dumb_terminal:
             _show(watcher, console)
         else:
-            _print_lines(watcher)
+            _print_lines(watcher, _print_line)
     except KeyboardInterrupt:
         pass
 
@@ -118,11 +127,19 @@ def _show(watcher: Watcher, console: Console) -> None:
             key = wait_for_key(REFRESH_SECONDS)
 
 
-def _print_lines(watcher: Watcher) -> None:
+def _print_lines(watcher: Watcher, print_view: Callable[[View], None]) -> None:
     watcher.start()
     while not output_has_ended():
         time.sleep(REFRESH_SECONDS)
-        click.echo(line(watcher.look(), time.strftime("%T")))
+        print_view(watcher.look())
+
+
+def _print_line(view: View) -> None:
+    click.echo(line(view, time.strftime("%T")))
+
+
+def _print_json(view: View) -> None:
+    print_json_line({"time": time.time(), **dataclasses.asdict(view)})
 
 
 def _wrong_first(view: View) -> Sequence[StatusRow]:
@@ -134,5 +151,4 @@ def _wrong_first(view: View) -> Sequence[StatusRow]:
 
 def _marked(row: StatusRow) -> tuple[str, str]:
     """Return the label, with a mark where a terminal without colours shows none, and the text."""
-    text = "".join(c if c.isprintable() else " " for c in row.text)
-    return f"{'! ' if row.is_wrong else ''}{row.label}", text
+    return f"{'! ' if row.is_wrong else ''}{row.label}", one_line(row.text)

@@ -19,6 +19,12 @@ from ops.errors import OpsError
 # The exceptions that a command's calls to the rest of the system can raise.
 FAILURES = (psycopg.Error, KafkaException, RedisError, grpc.RpcError, OtherHistoryError)
 
+# What to do about errors of calls whose messages do not say it.
+_CALL_REMEDIES = {
+    grpc.StatusCode.UNAVAILABLE: "`fanfare status` shows which services are up",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "`fanfare status` shows which services are up",
+    grpc.StatusCode.UNAUTHENTICATED: "set FANFARE_AUTH_KEYS to the folder of the system's keys",
+}
 # SQLSTATEs of a table, column or function that does not exist.
 _NO_SCHEMA = {"42P01", "42703", "42883"}
 # Prefixes of the SQLSTATEs that mean that the connection has ended, such as those of a shutdown.
@@ -63,10 +69,8 @@ def explain_failure(error: BaseException) -> tuple[str, str]:
         case RedisError():
             return f"Redis refuses a request: {_one_line(error)}", ""
         case grpc.Call():
-            return (
-                f"a call failed with {error.code().name}: {_one_line(error.details())}",
-                "`fanfare status` shows which services are up",
-            )
+            problem = f"a call failed with {error.code().name}: {_one_line(error.details())}"
+            return problem, _CALL_REMEDIES.get(error.code(), "")
         case _:
             return _one_line(error), ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.rpc.health_probe import health_serves, probe
 from core.settings import Settings
@@ -29,6 +29,8 @@ class StatusRow:
     label: str
     text: str
     is_wrong: bool = False
+    values: dict[str, float | None] = field(default_factory=dict, compare=False)
+    """The numbers in the text, for programs; None for one that is not known."""
 
 
 Rows = Iterable[StatusRow]
@@ -64,7 +66,12 @@ def outbox_row(backlog: OutboxBacklog) -> StatusRow:
     text = f"{backlog.events:,}"
     if backlog.events:
         text += f", the oldest for {backlog.oldest_seconds:.1f} s"
-    return StatusRow("outbox waiting", text, backlog.oldest_seconds > MAX_OUTBOX_SECONDS)
+    return StatusRow(
+        "outbox waiting",
+        text,
+        backlog.oldest_seconds > MAX_OUTBOX_SECONDS,
+        {"events": backlog.events, "oldest_seconds": backlog.oldest_seconds},
+    )
 
 
 def partition_row(partition: PartitionStatus, *, is_stalled: bool) -> StatusRow:
@@ -79,7 +86,8 @@ def partition_row(partition: PartitionStatus, *, is_stalled: bool) -> StatusRow:
     text = f"{lag} (end {partition.end:,}, committed {committed})"
     if is_stalled:
         text += f", no progress for {MAX_STALL_SECONDS:.0f} s"
-    return StatusRow(f"partition {partition.number}", text, is_stalled)
+    values = {"lag": partition.lag, "end": partition.end, "committed": partition.committed}
+    return StatusRow(f"partition {partition.number}", text, is_stalled, {**values})
 
 
 def watch_partitions(
@@ -126,7 +134,7 @@ def _count_rows(settings: Settings) -> Rows:
         cursor = connection.execute(SQL["count_rows"])
         labels = [column.name for column in cursor.description or []]
         for label, count in zip(labels, cursor.fetchone() or [], strict=True):
-            yield StatusRow(label, f"{count:,}")
+            yield StatusRow(label, f"{count:,}", values={"count": count})
 
 
 def _replica_rows(settings: Settings) -> Rows:
@@ -142,7 +150,7 @@ def _cached_rows(settings: Settings) -> Rows:
         # SCAN visits all keys, in steps that are too short to delay other clients.
         pattern = current_keys(settings).home_lists_pattern
         count = sum(1 for _ in redis.scan_iter(pattern, count=10_000))
-        yield StatusRow("cached timelines", f"{count:,}")
+        yield StatusRow("cached timelines", f"{count:,}", values={"count": count})
 
 
 def _process_rows(settings: Settings) -> Rows:

@@ -36,6 +36,7 @@ EXAMPLES = 5
 class Comparison:
     """What one pass over the timelines found."""
 
+    name: str
     timelines: int = 0
     pages: int = 0
     tweets: int = 0
@@ -55,8 +56,18 @@ class Comparison:
                 self.examples.append(f"user {reader}: {difference}")
 
 
+@dataclass(frozen=True)
+class Verification:
+    """What a whole run found."""
+
+    seed: int
+    """Chooses the same readers again."""
+    comparisons: list[Comparison]
+    """One for each pass: as found, cold and warm."""
+
+
 @failures_as_ops_errors()
-def verify(settings: Settings, sample: int, seed: int | None, console: Console) -> list[Comparison]:
+def verify(settings: Settings, sample: int, seed: int | None, console: Console) -> Verification:
     """Compare the timelines of randomly chosen readers with SQL, and print what is found.
 
     Args:
@@ -64,9 +75,6 @@ def verify(settings: Settings, sample: int, seed: int | None, console: Console) 
         sample: how many readers to choose.
         seed: chooses the same readers again; None for a random one, which is printed.
         console: gets the progress and the results.
-
-    Returns:
-        One comparison for each pass: as found, cold and warm.
 
     Raises:
         OpsError: a server does not answer, or there is nothing to compare.
@@ -93,7 +101,7 @@ def verify(settings: Settings, sample: int, seed: int | None, console: Console) 
         )
         for example in comparison.examples:
             console.print(f"  {example}", highlight=False, markup=False)
-    return comparisons
+    return Verification(seed, comparisons)
 
 
 def _wait_drained(settings: Settings, console: Console) -> None:
@@ -132,7 +140,7 @@ def compare_timelines(
         name: the name of the pass, shown beside its progress.
         console: where the progress is shown.
     """
-    comparison = Comparison()
+    comparison = Comparison(name)
     with (
         service_channel(settings, settings.read_service_target()) as channel,
         ThreadPoolExecutor(THREADS) as pool,

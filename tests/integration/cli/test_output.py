@@ -150,6 +150,10 @@ CLOSED = {
         ["replay", "--since", "1"],
         ["admin", "bob"],
         ["keys", "new"],
+        ["tweet", "1", "hello"],
+        ["follow", "1", "2"],
+        ["timeline", "1"],
+        ["watch", "1"],
     ],
     ids=" ".join,
 )

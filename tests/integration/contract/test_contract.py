@@ -15,13 +15,15 @@ from fanfare.events.v1 import events_pb2
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
 from google.api import annotations_pb2
+from helpers.former_release import former_revision
 
 from gateway.routes import routes
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "protos"))
-import generate  # noqa: E402 - the generators are scripts beside what they generate from
+import generate  # noqa: E402
 import openapi  # noqa: E402
+import reference  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,18 @@ def _git(*arguments: str) -> bytes | None:
     return result.stdout if result.returncode == 0 else None
 
 
+def _break_nothing(image: Path, folder: Path, revision: str) -> None:
+    """Compare the contract with an earlier one by buf's FILE rules."""
+    archive = subprocess.run(
+        ["git", "archive", revision, "protos"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    # The program tar is used, because Python's tarfile has safe filters only from 3.11.4 on.
+    subprocess.run(["tar", "-xf", "-", "-C", str(folder)], input=archive, check=True)
+    against = folder / "base.binpb"
+    generate.build_image(folder / "protos", against)
+    _buf("breaking", image, "--against", against, "--exclude-imports")
+
+
 def _base() -> str | None:
     """Return the commit to stay compatible with: where this branch left main, or the one before."""
     head = (_git("rev-parse", "HEAD") or b"").strip()
@@ -69,14 +83,17 @@ def test_the_contract_passes_lint(image: Path) -> None:
 def test_the_contract_breaks_no_client(image: Path, tmp_path: Path) -> None:
     """Nothing that clients are built on has changed since main."""
     base = _base()
-    archive = _git("archive", base, "protos") if base else None
-    if archive is None:
+    if base is None:
         pytest.skip("no earlier commit here to compare the contract with")
-    # The program tar is used, because Python's tarfile has safe filters only from 3.11.4 on.
-    subprocess.run(["tar", "-xf", "-", "-C", str(tmp_path)], input=archive, check=True)
-    against = tmp_path / "base.binpb"
-    generate.build_image(tmp_path / "protos", against)
-    _buf("breaking", image, "--against", against, "--exclude-imports")
+    _break_nothing(image, tmp_path, base)
+
+
+def test_the_contract_breaks_no_client_of_the_last_release(image: Path, tmp_path: Path) -> None:
+    """Neither the API nor the events: nothing has changed incompatibly in several steps either.
+
+    FORMER_RELEASE=COMMIT compares with that commit.
+    """
+    _break_nothing(image, tmp_path, former_revision())
 
 
 def test_the_stubs_are_those_of_the_protos(tmp_path: Path) -> None:
@@ -103,6 +120,17 @@ def test_the_openapi_document_is_that_of_the_protos() -> None:
     assert told == {
         (route.verb, route.path) for service in openapi.SERVICES for route in routes(service)
     }
+
+
+def test_the_reference_is_that_of_the_protos() -> None:
+    """docs/reference/ is what `make gen` writes, page by page, and names every method."""
+    written = reference.pages()
+    committed = {path.name: path.read_text() for path in (ROOT / "docs" / "reference").iterdir()}
+    assert committed == written, "run make gen and commit what it writes"
+    for module in (write_pb2, read_pb2, auth_pb2):
+        for service in module.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                assert f"\n## {method.name}\n" in "".join(written.values())
 
 
 def test_every_method_has_a_rest_path_of_its_own() -> None:

@@ -39,7 +39,7 @@ def test_each_result_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = CliRunner().invoke(cli, ["doctor"]).stdout.splitlines()
     assert lines == [
         "ok    disk      is empty",
-        "warn  packages  a is [bold]old[/bold]  [2J; renew a",
+        "warn  packages  a is [bold]old[/bold] \\x1b[2J; renew a",
         "fail  Redis     does not answer; start it",
         f"warn  x         {'y' * 300}; z",
     ]

@@ -78,7 +78,7 @@ def test_the_line_for_a_file_has_everything() -> None:
     assert line(VIEW, "12:00:00") == (
         "12:00:00 | write: 812 calls/s, 0 failed/s, p99 12 ms | worker: DOWN"
         " | ! worker: 127.0.0.1:9102 does not answer: Connection refused"
-        " | ! outbox: 12 unsent, the oldest for  [2J 60 s | lag: 7 events, the oldest for 2 s"
+        " | ! outbox: 12 unsent, the oldest for \\x1b[2J 60 s | lag: 7 events, the oldest for 2 s"
     )
 
 

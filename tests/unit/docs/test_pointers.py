@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs" / "reference").glob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
     ROOT / "docs" / "decisions" / "README.md",
     ROOT / "deploy" / "README.md",
     ROOT / "tests" / "model" / "README.md",
@@ -19,7 +21,7 @@ PAGES = [
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 # Of this repository: a folder of the top level, then a path.
 FOLDERS = (
-    "bench|cli|core|deploy|docs|embedded|fanout_worker|gateway|gen|migrations|ops|protos|read_service"
+    "bench|cli|core|deploy|docs|embedded|examples|fanout_worker|gateway|gen|migrations|ops|protos|read_service"
     "|requirements|tests|write_service"
 )
 FILE = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grpc
 import psycopg
 import pytest
 import redis
@@ -34,6 +35,48 @@ def test_a_failed_server_is_named_on_one_line(failure: Exception, text: str) -> 
     with pytest.raises(OpsError, match=text) as caught, failures_as_ops_errors():
         raise failure
     assert "\n" not in str(caught.value)
+
+
+class Failed(grpc.RpcError):
+    """A call that has failed."""
+
+    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+        self._code, self._text = code, text
+
+    def code(self) -> grpc.StatusCode:
+        """Return the code."""
+        return self._code
+
+    def details(self) -> str:
+        """Return the message."""
+        return self._text
+
+
+grpc.Call.register(Failed)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "a call failed with UNAVAILABLE: down; `fanfare status` shows which services are up",
+        ),
+        (
+            grpc.StatusCode.UNAUTHENTICATED,
+            "a call failed with UNAUTHENTICATED: down; set FANFARE_AUTH_KEYS to the folder",
+        ),
+        (grpc.StatusCode.NOT_FOUND, "a call failed with NOT_FOUND: down"),
+    ],
+)
+def test_a_failed_call_has_the_advice_that_its_code_allows(
+    code: grpc.StatusCode, text: str
+) -> None:
+    """The services' own messages say what to do about all other codes."""
+    with pytest.raises(OpsError) as caught, failures_as_ops_errors():
+        raise Failed(code, "down")
+    assert str(caught.value).startswith(text)
+    assert (";" in str(caught.value)) == (";" in text)
 
 
 def test_a_bug_is_not_a_failure_of_a_server() -> None:
