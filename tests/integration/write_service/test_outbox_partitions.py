@@ -12,13 +12,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from helpers.waiting import wait_until
 from psycopg import IsolationLevel
 
 from core.settings import Settings
 from core.storage.retention import DAY_SECONDS
 from embedded.stack import Stack, default_parts_dir
 from ops.migrate import apply_migrations
-from write_service.outbox_partitions import PARTITIONS, OutboxPartitions
+from write_service import outbox_partitions
+from write_service.outbox_partitions import PARTITIONS
 from write_service.postgres_outbox import PostgresOutbox
 from write_service.relay import NO_EVENTS
 
@@ -34,6 +36,7 @@ LATE = (
     "INSERT INTO outbox (slot, key, type, payload) VALUES (1, 7, 'user.deleted', '')"
     " RETURNING slot, id"
 )
+WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
 ADD = (
     "INSERT INTO outbox (key, type, payload) SELECT 7, 'user.deleted', ''"
     " FROM generate_series(1, 5) RETURNING id"
@@ -209,34 +212,30 @@ def test_an_event_that_is_not_committed_keeps_its_partition(
 def test_an_event_that_is_committed_before_the_lock_keeps_its_partition(
     database: Database, outbox: PostgresOutbox, monkeypatch: pytest.MonkeyPatch, isolation: str
 ) -> None:
-    """The partition is looked at once more while nobody can add to it, whatever the isolation."""
+    """The partition is looked at once more under the lock, whatever the isolation level."""
     outbox._connection.execute(f"SET default_transaction_isolation = '{isolation}'".encode())
+    for name, setting in (("limit_lock_wait", "lock"), ("limit_statement", "statement")):
+        monkeypatch.setitem(outbox_partitions.SQL, name, f"SET LOCAL {setting}_timeout = '60s'")
     database.add(3, OLD_DAYS)
     database.fill(2)
-    is_expired = OutboxPartitions._is_expired
-    late: list[tuple[Any, ...]] = []
-
-    def look(partitions: OutboxPartitions, slot: int) -> bool:
-        answer = is_expired(partitions, slot)
-        if not late:
-            late.extend(database.sql(LATE))
-        return answer
-
-    monkeypatch.setattr(OutboxPartitions, "_is_expired", look)
-    outbox.purge(10)
-    assert len(late) == 1
-    assert late[0] in database.events()
-    assert len(database.events()) == 4
+    with ThreadPoolExecutor() as pool, psycopg.connect(database.dsn) as late:
+        late.execute(LATE)
+        purging = pool.submit(outbox.purge, 10)
+        wait_until(lambda: database.sql(WAITING), "the purge waits for the lock")
+        late.commit()
+        purging.result()
+    assert [slot for slot, _ in database.events()] == [1] * 4
 
 
 def test_a_reader_keeps_its_partition_and_nobody_waits_for_it(
-    database: Database, outbox: PostgresOutbox
+    database: Database, outbox: PostgresOutbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Events are added, fetched and marked while somebody reads the outbox for long."""
     database.add(3, OLD_DAYS)
     database.fill(2)
     with database.held("SELECT FROM outbox"):
         assert not outbox.purge(10)
+        assert "canceling statement due to lock timeout" in caplog.text
         (new,) = database.add(1, sent=False)
         batch = outbox.mark_and_fetch(NO_EVENTS, 10, epoch := outbox.begin_epoch())
         assert [event.id for event in batch.events] == [new]
