@@ -32,7 +32,7 @@ WRITE_CPU = "CPU of the write process, including its relay, per tweet"
 # Copies of the tables, for rows that must not appear in timelines.
 _TABLES = """
 CREATE TABLE raw_tweets (LIKE tweets INCLUDING ALL, FOREIGN KEY (user_id) REFERENCES users);
-CREATE TABLE raw_outbox (LIKE outbox INCLUDING ALL);
+CREATE TABLE raw_outbox (LIKE outbox_0 INCLUDING ALL);
 """
 _PAYLOAD = r"'\x" + "ab" * 150 + "'"
 _INSERT = f"""

@@ -40,7 +40,7 @@ class _Hours(click.FloatRange):
     type=_Hours(min=0, min_open=True, max=MAX_HOURS),
     required=True,
     metavar="HOURS",
-    help="Send what was first sent in the last HOURS, up to FANFARE_RETENTION_DAYS.",
+    help="Send what was first sent in the last HOURS, up to half of FANFARE_RETENTION_DAYS.",
 )
 def command(hours: float) -> None:
     """Send recent events to Kafka again.

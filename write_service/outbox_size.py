@@ -64,7 +64,7 @@ class OutboxMeter:
             self._connection = connect(self._dsn, "metrics", self._silence_seconds)
         try:
             with self._connection.transaction():
-                self._connection.execute(SQL["limit_outbox_size"])
+                self._connection.execute(SQL["limit_statement"])
                 cursor = self._connection.cursor(row_factory=class_row(OutboxSize))
                 return cursor.execute(SQL["outbox_size"], {"limit": MAX_COUNTED}).fetchone()
         except psycopg.Error:

@@ -23,6 +23,7 @@ from core.storage.queries import load_queries
 from core.storage.retention import DAY_SECONDS
 from write_service.low_water_mark import LowWaterMark
 from write_service.outbox import CHANNEL
+from write_service.outbox_partitions import PARTITIONS, OutboxPartitions, partition_name
 from write_service.relay import Epoch, EventBatch, RelayFencedError, UnsentEvent
 
 LOG = logging.getLogger(__name__)
@@ -66,9 +67,13 @@ class PostgresOutbox:
         """
         self._connection = connect_session(dsn, "relay", silence_seconds)
         self._silence_seconds = silence_seconds
-        # By table, and the column with the time that its rows expire by.
+        self._partitions = OutboxPartitions(self._connection, retention_days * DAY_SECONDS)
+        # By table, and the column with the time that its rows expire by. Rows are deleted by their
+        # places, which are those of other rows in each partition of the outbox.
         self._retention_seconds = {
-            ("outbox", "sent_at"): retention_days * DAY_SECONDS,
+            (partition_name(slot), "sent_at"): retention_days * DAY_SECONDS
+            for slot in range(PARTITIONS)
+        } | {
             ("tweet_requests", "tweet_deleted_at"): REQUEST_RETENTION_SECONDS,
             ("ended_tokens", "ended_at"): ENDED_SECONDS,
             ("freed_usernames", "freed_at"): USERNAME_RETENTION_SECONDS,
@@ -79,6 +84,8 @@ class PostgresOutbox:
         # Marking events as sent need not wait for the disk. If a crash of Postgres undoes the
         # latest markings, the events are sent again in order, as after a crash of the relay.
         self._connection.execute("SET synchronous_commit = off")
+        # Otherwise rows of the outbox cannot be deleted: migrations/0011_outbox_partitions.sql.
+        self._connection.execute("SET fanfare.deletes = 'by partition'")
         # Every statement of a relay finds its rows by an index. Postgres would read all of a small
         # table instead, or in unsent_events the index entries of all events that were sent since
         # the last vacuum: only a plain index scan notes which entries are dead, and skips them.
@@ -199,9 +206,14 @@ class PostgresOutbox:
     def purge(self, limit: int) -> bool:
         """Delete what is kept for a limited time only and has expired, the oldest first.
 
+        Events disappear with their partition, some time before they have to. Only those whose
+        partition could not be emptied are left to be deleted here.
+
         Returns:
             Whether there may be more of them.
         """
+        if not self._purged_up_to:
+            self._partitions.rotate()
         cursors = {}
         with self._connection.pipeline():
             for place, seconds in self._retention_seconds.items():

@@ -414,6 +414,35 @@ WITH expired AS MATERIALIZED (
 purged AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT place FROM expired)))
 SELECT count(*), max({expires_by}) AS last_at FROM expired
 
+-- name: outbox_slots
+-- The slot that new events get, and those of the partitions that are not as empty as TRUNCATE leaves them.
+SELECT (SELECT last_value FROM outbox_slot_sequence)::int AS filling, ARRAY(
+    SELECT slot FROM generate_series(0, %(last)s::int) AS slot
+    WHERE pg_relation_size(('outbox_' || slot)::regclass) > 0
+) AS used
+
+-- name: limit_statement
+SET LOCAL statement_timeout = '2s'
+
+-- name: lock_partition
+LOCK TABLE {partition} IN ACCESS EXCLUSIVE MODE
+
+-- name: is_partition_expired
+-- Whether all events of a partition were sent, and long enough ago. Looks for unsent ones last, because a snapshot
+-- that is held may make it read what was sent since.
+SELECT coalesce((SELECT max(sent_at) FROM {partition}) < now() - %(seconds)s * interval '1 second', true)
+    AND NOT EXISTS (SELECT FROM {partition} WHERE sent_at IS NULL)
+
+-- name: empty_partition
+TRUNCATE {partition}
+
+-- name: is_partition_full
+-- Whether the first event of a partition is older than this; no row if there is none.
+SELECT created_at < now() - %(seconds)s * interval '1 second' FROM {partition} ORDER BY id LIMIT 1
+
+-- name: fill_partition
+SELECT setval('outbox_slot_sequence', %(slot)s)
+
 -- name: tweet_author
 SELECT user_id FROM tweets JOIN users ON users.id = user_id
 WHERE tweets.id = %(tweet_id)s AND deleted_at IS NULL
@@ -474,9 +503,6 @@ RETURNING user_id
 
 -- name: delete_sessions_of_user
 DELETE FROM sessions WHERE user_id = %(user_id)s
-
--- name: limit_outbox_size
-SET LOCAL statement_timeout = '2s'
 
 -- name: outbox_size
 -- The rows are those that Postgres counts as it inserts and deletes them: a table of millions is not read.

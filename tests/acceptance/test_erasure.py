@@ -29,6 +29,7 @@ from core.rpc.tls import open_channel
 from core.storage.kafka import PLACE_HEADER, REASON_HEADER, dead_letter_topic, producer_settings
 from embedded.stack import default_parts_dir
 from ops.system import System
+from write_service.outbox_partitions import PARTITIONS, partition_name
 
 # What an erased user and a deleted tweet leave behind. No word occurs in another.
 NAME, NEW_NAME = "quokkaname", "numbatname"
@@ -208,7 +209,7 @@ def test_after_its_bounds_nothing_is_left(folder: tuple[Path, list[bytes]], late
 def _dead_rows(own: Fanfare) -> int:
     ((count,),) = own.sql(
         "SELECT sum(n_dead_tup) FROM pg_stat_user_tables WHERE relname = ANY(%s)",
-        TABLES.split(", "),
+        [*TABLES.split(", "), *map(partition_name, range(PARTITIONS))],
     )
     return int(count)
 

@@ -14,6 +14,7 @@ from core.storage.postgres import connection_arguments
 from core.storage.retention import DAY_SECONDS
 from ops.replay import resend_events
 from ops.system import System
+from write_service.outbox_partitions import REPLAY_PART
 from write_service.postgres_outbox import REQUEST_RETENTION_SECONDS, PostgresOutbox
 from write_service.relay import BATCH_EVENTS, NO_EVENTS
 
@@ -108,8 +109,8 @@ def test_a_row_that_is_being_replayed_is_skipped(own: Fanfare, outbox: PostgresO
 
 def test_a_replay_does_not_prolong_the_retention(own: Fanfare, outbox: PostgresOutbox) -> None:
     """An event that was replayed is purged when it would have been purged without the replay."""
-    _add_events(own, 1, SENT_RETENTION_SECONDS - 3600)
-    ((event, sent_at),) = own.sql("SELECT id, sent_at FROM outbox ORDER BY sent_at LIMIT 1")
+    _add_events(own, 1, SENT_RETENTION_SECONDS * REPLAY_PART - 3600)
+    ((event, sent_at),) = own.sql("SELECT id, sent_at FROM outbox ORDER BY id DESC LIMIT 1")
     times = "SELECT sent_at FROM outbox WHERE id = %s"
     for _ in range(2):
         assert resend_events(own.settings, SENT_RETENTION_SECONDS / 3600) > 0
@@ -118,6 +119,15 @@ def test_a_replay_does_not_prolong_the_retention(own: Fanfare, outbox: PostgresO
         unsent = outbox.mark_and_fetch(NO_EVENTS, BATCH_EVENTS, epoch)
         outbox.mark_and_fetch(unsent, 0, epoch)
         assert own.sql(times, event) == [(sent_at,)]
+
+
+@pytest.mark.usefixtures("outbox")
+def test_a_replay_leaves_out_old_events(own: Fanfare) -> None:
+    """An event from before the time in which nothing is removed is not sent again."""
+    _add_events(own, 1, SENT_RETENTION_SECONDS * REPLAY_PART + 60)
+    ((event,),) = own.sql("SELECT id FROM outbox ORDER BY id DESC LIMIT 1")
+    resend_events(own.settings, SENT_RETENTION_SECONDS / 3600)
+    assert own.sql("SELECT sent_at IS NULL FROM outbox WHERE id = %s", event) == [(False,)]
 
 
 def test_a_relay_purges_many_old_events(own: Fanfare) -> None:

@@ -13,6 +13,11 @@ from psycopg import sql
 SECRET = "pass-for-tests-"
 # The passwords, and what every access token begins with: {"alg":"EdDSA", in base64.
 MARKS = (SECRET, "eyJhbGciOiJFZERTQSI")
+# Without partitions, whose rows are those of their table.
+_TABLES = (
+    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+    " AND relnamespace = 'public'::regnamespace"
+)
 
 
 def places_with(
@@ -30,7 +35,7 @@ def places_with(
         logs: The folder with the processes' logs.
     """
     everything = sql.SQL("SELECT * FROM {}")
-    tables = rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    tables = rows(_TABLES)
     contents = {
         table: b"".join(
             bytes(value) if isinstance(value, bytes) else repr(value).encode()

@@ -168,7 +168,7 @@ def _settled(world: World, viewer: int) -> set[int]:
     postgres, replica = world.postgres, world.replica
     seen = {tweet.id for tweet in replica.now.timeline(viewer)}
     unsettled = set()
-    for row in postgres.now.outbox.values():
+    for row in (*postgres.now.outbox.values(), *postgres.now.expired.values()):
         event = row.event
         if _is_drained(world, row):
             continue

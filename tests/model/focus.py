@@ -43,6 +43,8 @@ class Focus:
     """Whether tweets are also read by their ids."""
     local_lists: bool = False
     """Whether the read service keeps lists in its process."""
+    partitions: bool = False
+    """Whether the relay empties partitions of the outbox."""
 
     def draw_faults(self, rng: random.Random, names: Sequence[str]) -> dict[str, float]:
         """Return the weights of the faults in one run."""
@@ -307,4 +309,15 @@ FOCUSES: Mapping[str, Focus] = {
         local_lists=True,
     ),
     "all and local lists": Focus(local_lists=True),
+    "partitions": Focus(
+        faults={"replay": 2, "relay killed": 1, "relay's session ended": 1},
+        unreadable=(0.0,),
+        undelivered=(0.0, 0.02),
+        fault_rates=(0.002, 0.01),
+        commands=_EDGES,
+        users=(2,),
+        pull_followers=(0,),
+        partitions=True,
+    ),
+    "all and partitions": Focus(partitions=True),
 }

@@ -57,6 +57,7 @@ def play(seed: int, rules: Rules, focus: str = "all", *, telling: bool = False) 
         batch_sizes=about.batch_sizes,
         chunk_sizes=about.chunk_sizes,
         local_lists=about.local_lists,
+        partitions=about.partitions,
         telling=telling,
     )
     history = _History(world, about)

@@ -16,6 +16,7 @@ from model.rules import Rules
 from core.feed.history import Lsn
 
 FROM_THE_TOP = 1 << 40
+OUTBOX_PARTITIONS = 3
 
 
 class SessionLostError(Exception):
@@ -30,6 +31,11 @@ class Row:
     event: Event
     sent_at: int | None = None
     """The LSN at which it was marked as sent; None if it is unsent."""
+
+    @property
+    def partition(self) -> int:
+        """The partition of the outbox, which matters to nobody but who empties it."""
+        return self.id % OUTBOX_PARTITIONS
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,9 @@ class Snapshot:
     pulled: frozenset[int] = frozenset()
     outbox: Mapping[int, Row] = field(default_factory=dict)
     """By id."""
+    expired: Mapping[int, Row] = field(default_factory=dict)
+    """The rows of the outbox that were removed with their partition. Production knows only before
+    which time all of them were sent."""
     outbox_ids: int = 0
     """The last id drawn from the outbox's sequence."""
     relay: RelayState = RelayState()
@@ -217,6 +226,13 @@ class Postgres:
         outbox = self.now.outbox
         rows = {i: replace(outbox[i], sent_at=sent_at) for i in ids if i in outbox}
         self.snapshots.append(replace(self.now, outbox={**self.now.outbox, **rows}))
+
+    def empty_partition(self, partition: int) -> None:
+        """Remove all rows of a partition of the outbox, whether they are sent or not."""
+        rows = self.now.outbox
+        left = {i: row for i, row in rows.items() if row.partition != partition}
+        expired = {**self.now.expired, **{i: rows[i] for i in rows.keys() - left.keys()}}
+        self.snapshots.append(replace(self.now, outbox=left, expired=expired))
 
     def next_epoch(self) -> tuple[str, int]:
         """Return the valid history and a new epoch of it; begin a history if none is valid."""

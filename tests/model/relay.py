@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from model.kafka import Record
-from model.postgres import Postgres, Row, SessionLostError
+from model.postgres import OUTBOX_PARTITIONS, Postgres, Row, SessionLostError
 from model.world import Steps, ViolationError, World
 
 from core.feed.history import Lsn
@@ -64,6 +64,7 @@ class Relay:
                 _check(postgres, session)
                 if self.world.chance(0.1) and _may_beat(postgres, stamp):
                     postgres.heartbeat()
+                yield from self._empty_partition(postgres, session)
                 early = postgres.lsn
                 if not rules.lsn_after_selection:
                     yield
@@ -95,6 +96,20 @@ class Relay:
         if not rows:
             self._refuse_fenced(postgres, stamp)
         return rows
+
+    def _empty_partition(self, postgres: Postgres, session: object) -> Steps[None]:
+        """Sometimes, empty a partition of the outbox if all rows in it are sent."""
+        if not self.world.partitions or not self.world.chance(0.2):
+            return
+        partition = self.world.rng.randrange(OUTBOX_PARTITIONS)
+        if any(row.partition == partition for row in postgres.unsent()):
+            return
+        if not self.world.rules.partitions_locked:
+            yield
+            _check(postgres, session)
+        postgres.empty_partition(partition)
+        self.world.tell(self.name, f"empties partition {partition} of the outbox")
+        self.world.figures["partitions emptied"] += 1
 
     def _send(self, rows: Sequence[Row], stamp: Stamp) -> Steps[bool]:
         """Send the rows; return whether Kafka reported all deliveries."""
@@ -176,6 +191,8 @@ def replay_since(world: World) -> Steps[None]:
     if world.rules.replay_takes_epoch:
         postgres.take_epoch()
     since = world.rng.randint(0, postgres.lsn)
+    if world.rules.replay_after_removed:
+        since = max([since, *(row.sent_at or 0 for row in postgres.now.expired.values())])
     rows = postgres.now.outbox.values()
     again = [row.id for row in rows if row.sent_at is not None and row.sent_at > since]
     postgres.mark(again, None)

@@ -22,6 +22,14 @@ class Rules:
     mark_ends_with_epoch: bool = True
     """A new epoch begins with a low-water mark of 0. Otherwise the relay would not see the rows
     that a replay has unmarked."""
+    partitions_locked: bool = True
+    """The relay locks a partition of the outbox before it looks whether all rows in it are sent,
+    and until it has emptied it. Otherwise it removes rows that are committed, or unmarked by a
+    replay, in between."""
+    replay_after_removed: bool = True
+    """`fanfare replay` unmarks only rows that were sent after every row that was removed with a
+    partition. Otherwise older rows are sent again without the newer ones that followed them, and
+    become the last in Kafka."""
     lsn_after_selection: bool = True
     """The relay reads the LSN for its records after it has selected the rows. Otherwise the LSN may
     be before their commits, and what is built from a Postgres at that LSN lacks them."""

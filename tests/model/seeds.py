@@ -17,6 +17,8 @@ BROKEN = {
     "unsent_rows": Recorded("edges", 0),
     "mark_waits_for_transactions": Recorded("edges", 0),
     "mark_ends_with_epoch": Recorded("all", 109),
+    "partitions_locked": Recorded("partitions", 136),
+    "replay_after_removed": Recorded("partitions", 230),
     "lsn_after_selection": Recorded("pulled", 241),
     "newest_epoch_marks": Recorded("replay", 4),
     "replay_takes_epoch": Recorded("replay", 50),

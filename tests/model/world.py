@@ -53,6 +53,8 @@ class World:
     """How many commands a chunk has, at most."""
     local_lists: bool = False
     """Whether the read service keeps lists in its process."""
+    partitions: bool = False
+    """Whether the relay empties partitions of the outbox."""
     telling: bool = False
     """Whether the story is kept."""
     clock: Clock = field(default_factory=Clock)

@@ -51,6 +51,16 @@ class Database:
         """Add a migration, in its name as in its number after those that exist."""
         (self._folder / name).write_text(sql)
 
+    @contextmanager
+    def before(self, name: str) -> Iterator[None]:
+        """Hide a migration, and those after it, until the `with` statement ends."""
+        later = {path: path.read_text() for path in self._folder.glob("*.sql") if path.name >= name}
+        for path in later:
+            path.unlink()
+        yield
+        for path, text in later.items():
+            path.write_text(text)
+
     def apply(self) -> list[str]:
         """Apply the migrations, and note whom they wait for."""
         return apply_migrations(self.dsn, self._note)
@@ -270,3 +280,47 @@ def test_a_newer_schema_is_refused_by_a_trial_too(database: Database) -> None:
     database.rows("INSERT INTO schema_migrations (name) VALUES ('9999_of_tomorrow.sql')")
     with pytest.raises(OpsError, match="newer version"):
         database.attempt()
+
+
+def test_the_outbox_gets_partitions_beside_its_events(empty: Database) -> None:
+    """No event moves, statements of the former release go on, and permissions stay."""
+    events = (
+        "SELECT key, id, type, payload, created_at, sent_at, first_sent_at, traceparent"
+        " FROM outbox ORDER BY id"
+    )
+    insert = "INSERT INTO outbox (key, type, payload, sent_at) VALUES (%s, 'a', 'b', %s)"
+    file = "SELECT pg_relation_filenode('{}')"
+    with empty.before("0009"):
+        empty.apply()
+    empty.rows("CREATE ROLE of_the_services")
+    empty.rows("GRANT SELECT, INSERT ON outbox TO of_the_services")
+    empty.rows("GRANT USAGE ON outbox_id_sequence TO of_the_services")
+    with psycopg.connect(empty.dsn, autocommit=True) as former:
+        for number in range(8):
+            sent_at = "now" if number % 2 else None
+            former.execute(insert, (number, sent_at), prepare=True)
+        former.execute("SELECT begin_history(false)")
+        before = empty.rows(events)
+        moved = empty.rows(file.format("outbox"))
+        assert [told.partition("_")[0] for told in empty.apply()] == [
+            "applied 0009",
+            "applied 0010",
+            "applied 0011",
+        ]
+        former.execute(insert, (8, None), prepare=True)
+        with former.cursor().copy("COPY outbox (key, type, payload) FROM STDIN") as copy:
+            copy.write_row((9, "a", "b"))
+    after = empty.rows(events)
+    assert after[:8] == before
+    assert [row[0] for row in after] == list(range(10))
+    assert empty.rows(file.format("outbox_0")) == moved
+    slots = empty.rows("SELECT slot FROM outbox ORDER BY id")
+    assert [slot for (slot,) in slots] == [0] * 8 + [1] * 2
+    allowed = empty.rows(
+        "SELECT has_table_privilege('of_the_services', name, 'SELECT, INSERT'),"
+        " has_table_privilege('of_the_services', name, 'TRUNCATE')"
+        " FROM unnest(ARRAY['outbox', 'outbox_1', 'outbox_2', 'outbox_3']) AS name"
+    )
+    assert allowed == [(True, False)] * 4
+    usage = "SELECT has_sequence_privilege('of_the_services', 'outbox_slot_sequence', 'USAGE')"
+    assert empty.rows(usage) == [(True,)]

@@ -9,6 +9,7 @@ from helpers.fanfare import Fanfare
 from psycopg.rows import TupleRow, scalar_row
 
 from core.storage.queries import load_queries
+from write_service.outbox_partitions import PARTITIONS
 from write_service.postgres_outbox import PostgresOutbox
 
 SQL = load_queries("write_service")
@@ -41,4 +42,7 @@ def test_unsent_events_are_read_by_a_plain_index_scan(fanfare: Fanfare) -> None:
         statement = SQL["unsent_events"].replace("%(limit)s", "10000")
         statement = statement.replace("%(low_water_mark)s", "0")
         plan = _plan(outbox._connection, statement)
-    assert "->  Index Scan using outbox_unsent_idx" in plan
+    names = ["outbox_unsent_idx", *(f"outbox_{slot}_id_idx" for slot in range(1, PARTITIONS))]
+    assert all(f"->  Index Scan using {name}" in plan for name in names)
+    assert "Sort Key" in plan.partition("Index Scan")[0]  # of the merge, which sorts nothing
+    assert "Sort " not in plan.partition("Sort Key")[0]
