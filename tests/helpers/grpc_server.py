@@ -27,6 +27,8 @@ WRITE = write_pb2.DESCRIPTOR.services_by_name["WriteService"]
 # The server of tests that do not choose one; and those with which some tests run.
 GRPC_SERVER = GrpcServerKind(os.environ.get("FANFARE_GRPC_SERVER", GrpcServerKind.GRPCIO))
 GRPC_SERVERS = [GRPC_SERVER] if "FANFARE_GRPC_SERVER" in os.environ else list(GrpcServerKind)
+# How long no event may be asked for before a stream counts as held up.
+HELD_UP_SECONDS = 0.5
 READ = read_pb2.DESCRIPTOR.services_by_name["ReadService"]
 
 
@@ -81,6 +83,14 @@ class Watched:
             await asyncio.Event().wait()
         finally:
             self.closed.release()
+
+    async def until_held_up(self) -> int:
+        """Return how many events were asked for when no more are."""
+        while True:
+            before = self.sent
+            await asyncio.sleep(HELD_UP_SECONDS)
+            if before and self.sent == before:
+                return before
 
 
 class Unlimited(RateLimiter):

@@ -21,21 +21,12 @@ from grpc_status import rpc_status
 from helpers.grpc_client import details
 from helpers.grpc_server import READ, Silent, Watched, serving
 from helpers.http2 import (
-    DATA,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    START,
-    call_headers,
-    frame,
     opening,
 )
 from prometheus_client import REGISTRY
 
 from core.auth.call_context import Context
 from core.errors import TooManyCallsError, UserNotFoundError
-from core.rpc import server as core_server
-from core.rpc import streams as core_streams
 from core.rpc.server import GrpcServer
 from core.rpc.streams import Streams
 from core.settings import GrpcServerKind
@@ -201,67 +192,6 @@ async def _until_error(call: Any) -> Any:
         return
 
 
-class _Reader:
-    """An HTTP/2 client that reads only when it is told to."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.writer = writer
-        body = REQUEST.SerializeToString()
-        writer.write(
-            START
-            + frame(HEADERS, END_HEADERS, 1, call_headers(WATCH))
-            + frame(DATA, END_STREAM, 1, b"\0" + len(body).to_bytes(4, "big") + body)
-        )
-
-    async def read(self, size: int) -> None:
-        """Read this much of the stream, and let the server send as much more."""
-        unread = 0
-        while unread < size:
-            head = await self._reader.readexactly(9)
-            payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
-            if head[3] == DATA:
-                unread += len(payload)
-        self._grant(unread)
-
-    async def read_to_the_end(self) -> None:
-        """Read until the server ends the stream; raise IncompleteReadError if it does not."""
-        while True:
-            head = await self._reader.readexactly(9)
-            payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
-            if head[3] == HEADERS and head[4] & END_STREAM:
-                return
-            if head[3] == DATA:
-                self._grant(len(payload))
-
-    def _grant(self, size: int) -> None:
-        grant = size.to_bytes(4, "big")
-        self.writer.write(frame(WINDOW_UPDATE, 0, 0, grant) + frame(WINDOW_UPDATE, 0, 1, grant))
-
-
-async def _until_held_up(watched: Watched) -> int:
-    """Return how many events were asked for when no more are."""
-    while True:
-        before = watched.sent
-        await asyncio.sleep(0.2)
-        if before and watched.sent == before:
-            return before
-
-
-async def test_a_client_that_does_not_read_gets_no_more_events() -> None:
-    """Its window takes six events, and the server no more than some; then it goes on."""
-    watched = Watched(*[LARGE] * 1000)
-    async with asyncio.timeout(DEADLINE_SECONDS), serving(READ, servicer=watched) as server:
-        reader = _Reader(*await asyncio.open_connection("127.0.0.1", server.port))
-        sent = await _until_held_up(watched)
-        assert 6 <= sent <= 100
-        await reader.read(60_000)
-        while watched.sent < sent + 3:  # noqa: ASYNC110 - a count
-            await asyncio.sleep(0.01)
-        reader.writer.transport.abort()
-        await watched.closed.acquire()
-
-
 async def test_a_drain_ends_streams_first() -> None:
     """They are told when to come back; calls under way finish, and later streams are refused."""
     watched = Watched(*BYTES)
@@ -290,38 +220,6 @@ async def test_a_drain_ends_streams_first() -> None:
         refused = await _refusal(stub.WatchHomeTimeline(REQUEST))
         assert refused == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
         await draining
-
-
-async def test_a_client_that_does_not_read_does_not_hold_up_a_drain(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Its connection is closed."""
-    monkeypatch.setattr(core_streams, "SENDING_SECONDS", 0.1)
-    watched = Watched(*[LARGE] * 1000)
-    async with asyncio.timeout(DEADLINE_SECONDS), serving(READ, servicer=watched) as server:
-        reader = _Reader(*await asyncio.open_connection("127.0.0.1", server.port))
-        await _until_held_up(watched)
-        await server.drain()
-        reader.writer.transport.abort()
-
-
-async def test_a_drain_keeps_a_connection_until_its_streams_have_ended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A client that is behind reads what was being sent, and then why the stream ends."""
-    monkeypatch.setattr(core_streams, "SENDING_SECONDS", DEADLINE_SECONDS)
-    monkeypatch.setattr(core_server, "SILENT_SECONDS", 0.0)
-    monkeypatch.setattr(core_server, "REFUSED_SECONDS", 0.0)
-    watched = Watched(*[LARGE] * 1000)
-    async with asyncio.timeout(DEADLINE_SECONDS), serving(READ, servicer=watched) as server:
-        reader = _Reader(*await asyncio.open_connection("127.0.0.1", server.port))
-        sent = await _until_held_up(watched)
-        draining = asyncio.create_task(server.drain())
-        await asyncio.sleep(5 * core_server.DRAIN_POLL_SECONDS)
-        await reader.read_to_the_end()
-        await draining
-        assert watched.sent <= sent + 1
-        reader.writer.transport.abort()
 
 
 async def test_streams_are_limited_apart_from_calls(monkeypatch: pytest.MonkeyPatch) -> None:
