@@ -251,7 +251,7 @@ async def test_without_redis_few_pages_are_read_at_a_time(server: Server) -> Non
             await client.until_heartbeat()
             assert client.shown()
 
-    reading.home.page = page  # type: ignore[method-assign]
+    reading.home.page = page  # type: ignore[assignment]
     CALLER.set(("address", "7"))
     await asyncio.gather(*map(watch, readers))
     assert most == POSTGRES_READERS
@@ -269,7 +269,7 @@ async def test_an_unexpected_failure_ends_only_the_watch_that_waits_for_its_firs
             with pytest.raises(TypeError):
                 async with server.client(limit=3) as other:
                     await other.next()
-        assert "reading pages for watchers failed" in caplog.text
+        assert "reading a watched page failed" in caplog.text
         server.reading.tweet(AUTHOR)
         server.reading.drain()
         assert await client.until_heartbeat() == ["removed_tweet_id", "tweet"]
