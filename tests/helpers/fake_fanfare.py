@@ -30,11 +30,16 @@ T = TypeVar("T")
 
 
 def status(
-    code: grpc.StatusCode, reason: str, *, retry: timedelta | None = None, **metadata: str
+    code: grpc.StatusCode,
+    reason: str,
+    *,
+    domain: str = "fanfare",
+    retry: timedelta | None = None,
+    **metadata: str,
 ) -> grpc.Status:
     """Return an error as Fanfare sends it."""
     sent = Status(code=code.value[0], message=f"because of {reason}")
-    sent.details.add().Pack(ErrorInfo(reason=reason, domain="fanfare", metadata=metadata))
+    sent.details.add().Pack(ErrorInfo(reason=reason, domain=domain, metadata=metadata))
     if retry is not None:
         info = RetryInfo()
         info.retry_delay.FromTimedelta(retry)

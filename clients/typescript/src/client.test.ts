@@ -155,14 +155,16 @@ test("an expiring token is refreshed before the call", async () => {
 
 test("pages end with the last one", async () => {
   const { read } = client({
-    listUsers: ({ pageToken, offset }) =>
-      pageToken === "" ? { users: [{ id: BigInt(offset) }], nextPageToken: "p" } : { users: [{ id: 2n }] },
+    listUsers: ({ pageToken, offset, limit }) => ({
+      users: [{ id: BigInt(10 * offset + limit) }],
+      nextPageToken: pageToken === "" ? "p" : "",
+    }),
   });
   const found: bigint[] = [];
-  for await (const page of pages(read.listUsers, { offset: 1 })) {
+  for await (const page of pages(read.listUsers, { offset: 1, limit: 2 })) {
     found.push(...page.users.map(({ id }) => id));
   }
-  assert.deepEqual(found, [1n, 2n]);
+  assert.deepEqual(found, [12n, 2n]);
 });
 
 test("a watch goes on after its stream ends, and ends with its user", async () => {

@@ -6,8 +6,10 @@ The unit tests in Python are in tests/unit/clients.
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,18 @@ def test_the_typescript_client() -> None:
         timeout=120,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_clients_have_the_version_of_the_contract() -> None:
+    """Which is that of Fanfare."""
+    version = _project_version(ROOT)
+    assert _project_version(python.CLIENT) == version
+    for name in ("package.json", "package-lock.json"):
+        assert json.loads((typescript.CLIENT / name).read_text())["version"] == version
+
+
+def _project_version(folder: Path) -> object:
+    return tomllib.loads((folder / "pyproject.toml").read_text())["project"]["version"]
 
 
 def test_the_readmes_show_the_quick_start() -> None:

@@ -86,10 +86,13 @@ def test_an_error_says_why(fake: FakeFanfare) -> None:
     assert str(error) == "USER_BUSY: because of USER_BUSY"
 
 
-def test_an_unknown_reason_leaves_the_code(fake: FakeFanfare) -> None:
-    """A newer server's reason is unspecified."""
+@pytest.mark.parametrize(
+    ("reason", "domain"), [("OF_TOMORROW", "fanfare"), ("USER_BUSY", "proxy.example.com")]
+)
+def test_an_unknown_reason_leaves_the_code(fake: FakeFanfare, reason: str, domain: str) -> None:
+    """The reason of a newer server, or of something between, is unspecified."""
     call = fake.start(lambda: fake.client.read.GetUser(REQUEST))
-    fake.fail("GetUser", status(grpc.StatusCode.ABORTED, "OF_TOMORROW"))
+    fake.fail("GetUser", status(grpc.StatusCode.ABORTED, reason, domain=domain))
     error = call.exception()
     assert isinstance(error, FanfareError)
     assert (error.code, error.reason) == (grpc.StatusCode.ABORTED, 0)

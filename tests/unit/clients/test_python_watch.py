@@ -185,3 +185,25 @@ def test_a_watch_renews_its_access_token() -> None:
         assert stream.metadata["authorization"] == "Bearer new"
         assert len(second.result()) == 1
         timelines.close()
+
+
+def test_a_watch_whose_renewed_token_is_rejected_ends() -> None:
+    """Until a heartbeat has shown that the new token is good."""
+    session = Session(access_token="old", access_expires_at=Timestamp(seconds=2**33))
+    renewed = RefreshSessionResponse(session=session)
+    rejected = status(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
+    with FakeFanfare(session) as fake:
+        timelines = fake.client.watch(7)
+        call = fake.start(lambda: next(timelines))
+        fake.stream().end(rejected)
+        fake.answer("RefreshSession", renewed)
+        fake.stream().end(rejected)
+        error = call.exception()
+        assert isinstance(error, FanfareError)
+        assert error.code is grpc.StatusCode.UNAUTHENTICATED
+    each = watch()
+    assert each.needs_new_token(error, "old")
+    each.note_renewed()
+    assert not each.needs_new_token(error, "new")
+    each.apply(heartbeat("a"))
+    assert each.needs_new_token(error, "new")

@@ -20,12 +20,15 @@ from hypothesis import strategies as st
 
 from core.feed.timeline_lists import home_list
 from read_service import home_timelines, lists
+from read_service.freshness import ANY
+from read_service.pages import FROM_THE_TOP
 
 USERS = 3
 COMMANDS = ("tweet", "tweet", "follow", "unfollow", "delete", "update", "pull")
 OTHERS = (
     *["step"] * 20,
     *["apply"] * 16,
+    *["read"] * 3,
     "lose list",
     "lose tweet",
     "lose connection",
@@ -116,6 +119,8 @@ class Play:
             case "touch":
                 reading.redis.touched.clear()
                 reading.redis.touch_period += 1
+            case "read" if not self.reads:
+                Running(reading.home.page(user, FROM_THE_TOP, 0, 2, ANY)).finish()
             case "step":
                 self._step(one % USERS, two + 1)
 

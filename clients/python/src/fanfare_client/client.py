@@ -164,7 +164,7 @@ class _Sessions:
     def __init__(self, auth: AuthServiceStub, state: SessionState) -> None:
         self.state = state
         self._auth = auth
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # on_session may make calls
 
     def access_token(self) -> str:
         """Return an access token that has not expired if possible; empty without a session."""
