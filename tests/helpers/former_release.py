@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -63,10 +63,10 @@ class FormerRelease:
             system: The system whose servers, ports and settings the processes use.
         """
         archive = subprocess.run(
-            ["git", "archive", revision], cwd=ROOT, capture_output=True, check=True
+            ["git", "archive", "--format=zip", revision], cwd=ROOT, capture_output=True, check=True
         ).stdout
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
+        with zipfile.ZipFile(io.BytesIO(archive)) as files:
+            files.extractall(folder)
         self._folder = folder
         self._system = system
         self._environment = self._known_environment()
