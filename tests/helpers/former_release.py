@@ -83,12 +83,11 @@ class FormerRelease:
             ("read", settings.read_port, settings.rest_read_port),
             ("worker", settings.worker_port, 0),
         ):
-            rest = [settings.local_address(rest_port)] if rest_port else []
             process = ServerProcess(
                 f"The former {name} process",
                 [sys.executable, "-m", PACKAGES[name]],
                 settings.state_dir / "logs" / f"former-{name}.log",
-                self._system._serving(settings.local_address(port), *rest),
+                self._system._serving(settings.local_address(port), rest_port),
                 folder=self._folder,
                 environment=self._environment,
             )
