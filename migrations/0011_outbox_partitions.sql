@@ -28,20 +28,14 @@ BEGIN
     EXECUTE format('ALTER TABLE outbox OWNER TO %s', owner);
     EXECUTE format('ALTER SEQUENCE outbox_slot_sequence OWNER TO %s', owner);
     FOR permission IN
-        SELECT privilege_type AS privilege,
+        SELECT privilege_type AS privilege, target,
             CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
-        FROM pg_class, aclexplode(relacl) WHERE oid = 'outbox_0'::regclass
+        FROM (VALUES
+            ('outbox_0'::regclass, 'outbox, outbox_1, outbox_2, outbox_3'),
+            ('outbox_id_sequence'::regclass, 'SEQUENCE outbox_slot_sequence')
+        ) AS former (relation, target) JOIN pg_class ON oid = relation, aclexplode(relacl)
     LOOP
-        EXECUTE format('GRANT %s ON outbox, outbox_1, outbox_2, outbox_3 TO %s',
-            permission.privilege, permission.role);
-    END LOOP;
-    FOR permission IN
-        SELECT privilege_type AS privilege,
-            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
-        FROM pg_class, aclexplode(relacl) WHERE oid = 'outbox_id_sequence'::regclass
-    LOOP
-        EXECUTE format('GRANT %s ON SEQUENCE outbox_slot_sequence TO %s',
-            permission.privilege, permission.role);
+        EXECUTE format('GRANT %s ON %s TO %s', permission.privilege, permission.target, permission.role);
     END LOOP;
 END $$;
 

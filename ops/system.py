@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -152,9 +152,8 @@ class System:
                 ("read", "read_service", settings.read_port, settings.rest_read_port),
                 ("worker", "fanout_worker", settings.worker_port, 0),
             ):
-                http = [settings.local_address(rest_port)] if rest_port else []
-                # The metrics ports too, because any one of several processes answers on the others.
-                ready = self._serving(settings.local_address(port), *http, *metrics.get(name, []))
+                target = settings.local_address(port)
+                ready = self._serving(target, rest_port, metrics.get(name, ()))
                 self._launch(name, package, ready)
             self._wait_ready()
             if self._prometheus is not None:
@@ -318,14 +317,19 @@ class System:
         service.start()
         return service, target
 
-    def _serving(self, target: str, *http: str) -> Callable[[], bool]:
+    def _serving(
+        self, target: str, rest_port: int = 0, metrics: Sequence[str] = ()
+    ) -> Callable[[], bool]:
         """Return a function that returns whether all of a program's processes serve.
 
         Args:
             target: host:port of its gRPC server.
-            http: host:port of each of its HTTP servers.
+            rest_port: the port of its REST server; 0 if REST is off.
+            metrics: host:port of the metrics of each process, because any one of several processes
+                answers on the ports that they share.
         """
         tls_dir = self.settings.tls_dir
+        http = [self.settings.local_address(rest_port), *metrics] if rest_port else metrics
         return lambda: (
             probe(target, tls_dir=tls_dir) is None
             and all(health_serves(address, tls_dir) for address in http)

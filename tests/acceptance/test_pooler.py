@@ -10,13 +10,13 @@ import pytest
 from helpers.expected_answers import Questions
 from helpers.fanfare import Fanfare
 from helpers.pgbouncer import SESSIONS, pgbouncer
+from helpers.postgres_server import postgres_server
 from helpers.traffic import Traffic
 from psycopg.conninfo import make_conninfo
 
 from core.runtime.process import StartError
-from core.settings import Settings
 from core.storage.postgres import SharedSessionError
-from embedded.stack import Stack, default_parts_dir
+from embedded.stack import default_parts_dir
 from ops.migrate import apply_migrations
 from ops.system import System
 from write_service.postgres_outbox import PostgresOutbox
@@ -29,11 +29,8 @@ COMMANDS = 100
 @pytest.fixture(scope="module")
 def pooled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fanfare]:
     """Return clients of a system that reaches its Postgres through PgBouncer."""
-    elsewhere = Settings.model_construct(redis_url="redis://none", kafka_bootstrap_servers="none:1")
     with ExitStack() as stack:
-        folder = tmp_path_factory.mktemp("behind")
-        postgres = stack.enter_context(Stack(folder, default_parts_dir(), given=elsewhere))
-        direct = postgres.addresses.postgres_dsn
+        direct = stack.enter_context(postgres_server(tmp_path_factory.mktemp("behind")))
         dsn = stack.enter_context(pgbouncer(direct, tmp_path_factory.mktemp("pgbouncer")))
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         environment.setenv("FANFARE_POSTGRES_DSN", dsn)

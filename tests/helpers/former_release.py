@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -63,10 +63,10 @@ class FormerRelease:
             system: The system whose servers, ports and settings the processes use.
         """
         archive = subprocess.run(
-            ["git", "archive", revision], cwd=ROOT, capture_output=True, check=True
+            ["git", "archive", "--format=zip", revision], cwd=ROOT, capture_output=True, check=True
         ).stdout
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
+        with zipfile.ZipFile(io.BytesIO(archive)) as files:
+            files.extractall(folder)
         self._folder = folder
         self._system = system
         self._environment = self._known_environment()
@@ -83,12 +83,11 @@ class FormerRelease:
             ("read", settings.read_port, settings.rest_read_port),
             ("worker", settings.worker_port, 0),
         ):
-            rest = [settings.local_address(rest_port)] if rest_port else []
             process = ServerProcess(
                 f"The former {name} process",
                 [sys.executable, "-m", PACKAGES[name]],
                 settings.state_dir / "logs" / f"former-{name}.log",
-                self._system._serving(settings.local_address(port), *rest),
+                self._system._serving(settings.local_address(port), rest_port),
                 folder=self._folder,
                 environment=self._environment,
             )

@@ -18,11 +18,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from helpers.postgres_server import postgres_server
 from helpers.waiting import WAIT_SECONDS, wait_until
 from psycopg.conninfo import make_conninfo
 
-from core.settings import Settings
-from embedded.stack import Stack, default_parts_dir
 from ops import migration_session
 from ops.errors import OpsError
 from ops.migrate import apply_migrations, try_migrations
@@ -112,9 +111,8 @@ class Database:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the DSN of a Postgres without any of Fanfare's processes."""
-    elsewhere = Settings.model_construct(redis_url="redis://none", kafka_bootstrap_servers="none:1")
-    with Stack(tmp_path_factory.mktemp("server"), default_parts_dir(), given=elsewhere) as stack:
-        yield stack.addresses.postgres_dsn
+    with postgres_server(tmp_path_factory.mktemp("server")) as dsn:
+        yield dsn
 
 
 @pytest.fixture

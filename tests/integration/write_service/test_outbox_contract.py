@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import psycopg
 import pytest
 from helpers.fakes.outbox import FakeOutbox, OutboxDatabase
+from helpers.postgres_server import postgres_server
 from helpers.waiting import wait_until
 from pydantic import SecretStr
 
 from core.feed.history import Lsn
 from core.settings import DEFAULT_RETENTION_DAYS, Settings
 from core.storage.retention import DAY_SECONDS
-from embedded.stack import Stack, default_parts_dir
 from ops.migrate import apply_migrations
 from ops.replay import resend_events
 from write_service.events import user_deleted
@@ -112,11 +111,9 @@ class _RealDatabase:
 @pytest.fixture(scope="module")
 def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the DSN of a Postgres without relays."""
-    elsewhere = Settings.model_construct(redis_url="redis://none", kafka_bootstrap_servers="none:1")
-    folder: Path = tmp_path_factory.mktemp("outbox")
-    with Stack(folder, default_parts_dir(), given=elsewhere) as stack:
-        apply_migrations(stack.addresses.postgres_dsn)
-        yield stack.addresses.postgres_dsn
+    with postgres_server(tmp_path_factory.mktemp("outbox")) as dsn:
+        apply_migrations(dsn)
+        yield dsn
 
 
 @pytest.fixture(params=["real", "fake"])

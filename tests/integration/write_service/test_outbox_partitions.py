@@ -7,17 +7,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from helpers.postgres_server import postgres_server
 from helpers.waiting import wait_until
 from psycopg import IsolationLevel
 
-from core.settings import Settings
 from core.storage.retention import DAY_SECONDS
-from embedded.stack import Stack, default_parts_dir
 from ops.migrate import apply_migrations
 from write_service import outbox_partitions
 from write_service.outbox_partitions import PARTITIONS
@@ -100,11 +98,9 @@ class Database:
 @pytest.fixture(scope="module")
 def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the DSN of a Postgres without relays."""
-    elsewhere = Settings.model_construct(redis_url="redis://none", kafka_bootstrap_servers="none:1")
-    folder: Path = tmp_path_factory.mktemp("partitions")
-    with Stack(folder, default_parts_dir(), given=elsewhere) as stack:
-        apply_migrations(stack.addresses.postgres_dsn)
-        yield stack.addresses.postgres_dsn
+    with postgres_server(tmp_path_factory.mktemp("partitions")) as dsn:
+        apply_migrations(dsn)
+        yield dsn
 
 
 @pytest.fixture
