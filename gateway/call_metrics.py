@@ -12,7 +12,12 @@ from core.runtime.call_metrics import CallMetrics, ServerMetrics
 from gateway.failures import FAILURE_STATUSES
 
 CLIENT_GONE = 499
-_SUCCESSES = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT}
+_SUCCESSES = {
+    HTTPStatus.OK,
+    HTTPStatus.CREATED,
+    HTTPStatus.NO_CONTENT,
+    HTTPStatus.NOT_MODIFIED,
+}
 _STATUSES = sorted({*map(int, _SUCCESSES), *FAILURE_STATUSES})
 _OTHER = "other"
 

@@ -35,6 +35,7 @@ from gateway.requests import excerpt
 from gateway.response_headers import fixed_lines
 from gateway.router import NoSuchPathError, NoSuchVerbError, Router
 from gateway.routes import Route, routes
+from gateway.static_page import StaticPage
 from gateway.stream_endpoint import StreamEndpoint
 
 LOG = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class RestServer:
         handlers: Handlers,
         is_serving: Callable[[], bool],
         cors: Cors,
+        page: StaticPage | None = None,
     ) -> None:
         """Prepare a server.
 
@@ -79,6 +81,7 @@ class RestServer:
             handlers: the methods to serve.
             is_serving: returns the health of the process, for /health.
             cors: the origins whose pages may call.
+            page: a page to serve too, if any.
         """
         self._listener = listener
         self._handlers = handlers
@@ -95,6 +98,8 @@ class RestServer:
         deadlines = Deadlines()
         for route in chain.from_iterable(map(routes, handlers.services)):
             self._route(route.verb, route.path, self._endpoint(route, deadlines).answer)
+        for path, endpoint in page.endpoints.items() if page else ():
+            self._route("GET", path, endpoint, "page")
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -151,8 +156,8 @@ class RestServer:
         parts = (route, handler, self._handlers.calls, deadlines, self._run_in_thread)
         return ObservedEndpoint(*parts, observer) if observer else MethodEndpoint(*parts)
 
-    def _route(self, verb: str, path: str, endpoint: Endpoint) -> None:
-        route = _Route(endpoint, HTTP_METRICS.of(verb, path))
+    def _route(self, verb: str, path: str, endpoint: Endpoint, label: str = "") -> None:
+        route = _Route(endpoint, HTTP_METRICS.of(verb, label or path))
         self._router.add(verb, path, route)
         if verb == hdrs.METH_GET:
             self._router.add(hdrs.METH_HEAD, path, route)
@@ -178,7 +183,7 @@ class RestServer:
             status = answer.status
         finally:
             route.metrics.end(began, status)
-        answer.fixed_lines = self._fixed_lines
+        answer.fixed_lines = answer.fixed_lines or self._fixed_lines
         if self._is_draining:
             answer.keep_alive = False
         if has_large_rest(request):

@@ -33,6 +33,7 @@ from gateway.cors import Cors
 from gateway.listener import Listener
 from gateway.metrics_server import Probes, serving_metrics
 from gateway.server import RestServer
+from gateway.static_page import StaticPage
 from read_service.cache import CacheConnection
 from read_service.databases import Databases
 from read_service.first_pages import FirstPages
@@ -140,7 +141,8 @@ def _rest_server(
 ) -> RestServer:
     https = None if tls is None else tls.http_context()
     listener = Listener(settings.bind, settings.rest_read_port, https, shared=shared)
-    return RestServer(listener, handlers, is_serving, Cors(settings.cors_origins))
+    page = StaticPage(settings) if settings.demo_page else None
+    return RestServer(listener, handlers, is_serving, Cors(settings.cors_origins), page)
 
 
 def _build_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:

@@ -34,6 +34,7 @@ from gateway.cors import Cors
 from gateway.listener import Listener
 from gateway.metrics_server import Probes, serving_metrics
 from gateway.server import RestServer
+from gateway.static_page import page_origins
 from write_service.account_security import AccountSecurity
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.erasure import Eraser
@@ -115,7 +116,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         if settings.rest_write_port:
             https = None if tls is None else tls.http_context()
             listener = Listener(settings.bind, settings.rest_write_port, https, shared=shared)
-            cors = Cors(settings.cors_origins)
+            cors = Cors(",".join([settings.cors_origins, *page_origins(settings)]))
             servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
 
         await refuse_newer_schema(settings.primary_dsn())
