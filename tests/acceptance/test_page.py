@@ -23,7 +23,7 @@ HOSTILE = [
     "<script>window.harmed = 1</script><img src=x onerror='window.harmed = 1'>",
     "&lt;b&gt; \"quoted\" 'text' {{harmed}} ${harmed} javascript:harmed",
     "\u202eright to left\u2066 never ended\u202d",
-    "אבג 123 \u200f(x)\nשנייה",
+    "אבג 123 \u200f(x)\nגדה",
     "a" + "\u0301\u0323\u0489" * 90,
     "https://" + "long" * 60,
 ]

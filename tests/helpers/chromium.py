@@ -86,7 +86,7 @@ class Chromium:
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._tabs: dict[str, Tab] = {}
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="chromium")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="chromium", daemon=True)
         self._thread.start()
         self._socket = self._run(self._connect(f"ws://127.0.0.1:{port}{path}"))
         self._reading = asyncio.run_coroutine_threadsafe(self._read(), self._loop)
@@ -134,10 +134,10 @@ class Chromium:
         self, method: str, session_id: str, parameters: dict[str, Any]
     ) -> dict[str, Any]:
         number = next(self._numbers)
-        self._answers[number] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answering = asyncio.get_running_loop().create_future()
         message = {"id": number, "method": method, "params": parameters}
         await self._socket.send_json(message | ({"sessionId": session_id} if session_id else {}))
-        answer = await self._answers.pop(number)
+        answer = await answering
         assert "error" not in answer, f"{method}: {answer['error']}"
         result: dict[str, Any] = answer["result"]
         return result
@@ -146,7 +146,7 @@ class Chromium:
         async for message in self._socket:
             content = json.loads(message.data)
             if "id" in content:
-                self._answers[content["id"]].set_result(content)
+                self._answers.pop(content["id"]).set_result(content)
             elif tab := self._tabs.get(content.get("sessionId", "")):
                 tab.take(content["method"], content["params"])
 

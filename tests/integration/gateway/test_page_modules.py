@@ -70,7 +70,7 @@ def _counted(content: str) -> list[Any]:
         return [None, error.violations[0][1]]
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.lists(_TEXTS, min_size=20, max_size=40))
 def test_the_page_counts_as_the_write_service_does(tab: Tab, texts: list[str]) -> None:
     """Its normalised text, and its words for a text that is empty or too long, are the same."""
@@ -191,7 +191,7 @@ const open = (token, signal) => new Promise((resolve, reject) => {
 });
 const failure = (reason, fields = {}) => Object.assign(new CallError(reason), { reason }, fields);
 const stream = new Stream(open, HEARTBEAT_MS, (some) => events.push(...some),
-  (error) => states.push(error ? `${stream.state}: ${error.reason}` : stream.state));
+  (error) => states.push(error?.reason ? `${stream.state}: ${error.reason}` : stream.state));
 const state = async (wanted) => {
   while (stream.state !== wanted) { await new Promise((resolve) => setTimeout(resolve, 1)); }
 };
