@@ -3,13 +3,14 @@
 `python -m bench.noop FILE` serves the ReadService on FANFARE_READ_PORT, with the same server,
 options, validation and error handling as the read service. FILE holds a
 BatchGetHomeTimelinesResponse; GetHomeTimeline answers with the serialised bytes of the user's
-timeline in it.
+timeline in it. WatchHomeTimeline sends its first tweet again and again, once a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 
@@ -21,24 +22,40 @@ from core.rpc.server_choice import grpc_server
 from core.runtime.process import run
 from core.settings import Settings
 
+EVENT_SECONDS = 1.0
+
 
 class NoopReadService:
-    """A ReadService that implements only GetHomeTimeline, and answers it with stored bytes."""
+    """A ReadService that implements only two methods, and answers them with stored bytes."""
 
     def __init__(self, answers: r.BatchGetHomeTimelinesResponse) -> None:
         """Serialise the answers."""
         self._answers = {}
+        self._events = {}
         for timeline in answers.timelines:
             answer = r.GetHomeTimelineResponse(
                 tweets=timeline.tweets, next_page_token=timeline.next_page_token
             )
             self._answers[timeline.user_id] = answer.SerializeToString()
+            event = r.WatchHomeTimelineResponse(heartbeat=r.Heartbeat(), resume_token="x" * 300)
+            if timeline.tweets:
+                event.tweet.CopyFrom(timeline.tweets[0])
+            self._events[timeline.user_id] = event.SerializeToString()
 
     async def GetHomeTimeline(  # noqa: N802 - the contract's name
         self, request: r.GetHomeTimelineRequest, _context: Context
     ) -> bytes:
         """Return the stored answer for the user."""
         return self._answers[request.user_id]
+
+    async def WatchHomeTimeline(  # noqa: N802
+        self, request: r.WatchHomeTimelineRequest, _context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield a heartbeat, and then the stored event for the user once a second."""
+        yield r.WatchHomeTimelineResponse(heartbeat=r.Heartbeat()).SerializeToString()
+        while True:
+            await asyncio.sleep(EVENT_SECONDS)
+            yield self._events[request.user_id]
 
     def __getattr__(self, name: str) -> object:
         """Stand in for the other methods, which nobody calls."""

@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     """An author with more followers than this becomes a pull author; with 0, no author does."""
     max_following: Annotated[int, Field(ge=1), ReadBy("write")] = 10_000
     """How many users one user may follow."""
-    max_watches: Annotated[int, Field(ge=1), ReadBy("read")] = 10_000
+    max_watches: Annotated[int, Field(ge=1), ReadBy("read", "commands")] = 10_000
     """How many watches of home timelines each read process has open at most."""
     watches_per_caller: Annotated[int, Field(ge=1), ReadBy("read")] = 20
     """How many of them one caller may have, where authentication is on."""

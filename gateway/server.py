@@ -94,12 +94,15 @@ class RestServer:
         self._fixed_lines = fixed_lines(is_https=listener.is_https)
         self._router: Router[_Route] = Router()
         self._without_route = of_requests_without_route()
-        self._route("GET", "/health", self._health)
+        self._route("GET", "/health", self._health, HTTP_METRICS.of("GET", "/health"))
         deadlines = Deadlines()
         for route in chain.from_iterable(map(routes, handlers.services)):
-            self._route(route.verb, route.path, self._endpoint(route, deadlines).answer)
+            is_stream = route.method.server_streaming
+            metrics = HTTP_METRICS.of(route.verb, route.path, is_stream=is_stream)
+            endpoint = self._endpoint(route, metrics, deadlines)
+            self._route(route.verb, route.path, endpoint.answer, metrics)
         for path, endpoint in page.endpoints.items() if page else ():
-            self._route("GET", path, endpoint, "page")
+            self._route("GET", path, endpoint, HTTP_METRICS.of("GET", "page"))
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -148,16 +151,18 @@ class RestServer:
             await self._runner.cleanup()
         self._parsing.shutdown(wait=False, cancel_futures=True)
 
-    def _endpoint(self, route: Route, deadlines: Deadlines) -> MethodEndpoint | StreamEndpoint:
+    def _endpoint(
+        self, route: Route, metrics: CallMetrics, deadlines: Deadlines
+    ) -> MethodEndpoint | StreamEndpoint:
         handler, observer = self._handlers.of(route.method), self._handlers.observer
         if isinstance(handler, StreamHandler):
             port = (self._listener, self._cors, self._fixed_lines)
-            return StreamEndpoint(route, handler, deadlines, *port, observer)
+            return StreamEndpoint(route, handler, deadlines, *port, metrics, observer)
         parts = (route, handler, self._handlers.calls, deadlines, self._run_in_thread)
         return ObservedEndpoint(*parts, observer) if observer else MethodEndpoint(*parts)
 
-    def _route(self, verb: str, path: str, endpoint: Endpoint, label: str = "") -> None:
-        route = _Route(endpoint, HTTP_METRICS.of(verb, label or path))
+    def _route(self, verb: str, path: str, endpoint: Endpoint, metrics: CallMetrics) -> None:
+        route = _Route(endpoint, metrics)
         self._router.add(verb, path, route)
         if verb == hdrs.METH_GET:
             self._router.add(hdrs.METH_HEAD, path, route)

@@ -1,4 +1,4 @@
-"""Answers the HTTP requests of a route whose method answers with a stream, as Server-Sent Events."""
+"""Answers the HTTP requests of a route with streams, as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
+from time import perf_counter
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
@@ -14,6 +15,7 @@ from aiohttp.http import HttpVersion11
 from core.errors import FanfareError, InternalError, UnauthenticatedError
 from core.rpc.observed_calls import CallObserver
 from core.rpc.stream_handler import StreamHandler
+from core.runtime.call_metrics import CallMetrics, SentMessages
 from core.runtime.tracing import TRACEPARENT
 from core.watch_errors import WatchEndedError
 from gateway.answers import Answer, StreamedAnswer
@@ -50,6 +52,7 @@ class StreamEndpoint:
         listener: Listener,
         cors: Cors,
         fixed_lines: str,
+        metrics: CallMetrics,
         observer: CallObserver | None,
     ) -> None:
         """Prepare to answer requests.
@@ -61,6 +64,7 @@ class StreamEndpoint:
             listener: the port, which does not count connections that carry a stream.
             cors: the origins whose pages may call.
             fixed_lines: the lines of the headers that all answers of the port have.
+            metrics: the metrics of the route.
             observer: observes the calls; None if none is to be observed.
         """
         self._reader = RequestReader(route)
@@ -68,6 +72,7 @@ class StreamEndpoint:
         self._listener = listener
         self._cors = cors
         self._deadlines = deadlines
+        self._metrics = metrics
         self._observer = observer
         self._fixed_lines = fixed_lines
         self._events = EventPrinter(route.method.output_type)
@@ -84,7 +89,7 @@ class StreamEndpoint:
             FanfareError: the call failed before the first event.
         """
         context = HttpContext(request)
-        answering = self._answer(request, path, context)
+        answering = self._answer(request, path, context, perf_counter())
         if self._observer is not None:
             traceparent = request.headers.get(TRACEPARENT)
             length = request.content_length
@@ -94,7 +99,11 @@ class StreamEndpoint:
         return await answering
 
     async def _answer(
-        self, request: web.BaseRequest, path: Mapping[str, str], context: HttpContext
+        self,
+        request: web.BaseRequest,
+        path: Mapping[str, str],
+        context: HttpContext,
+        began: float,
     ) -> Answer:
         call = await self._handler.count(context)
         if not context.is_authorization_usable:
@@ -103,12 +112,13 @@ class StreamEndpoint:
         message = self._reader.read(path, _query(request), body)
         async with aclosing(self._handler.stream(message, context, call)) as events:
             first = await self._deadlines.run(_next(events))
+            sent = SentMessages(self._metrics, began)
             answer = StreamedAnswer(request, self._fixed_lines, CONTENT_TYPE)
             answer.headers |= {"X-Accel-Buffering": "no"}
             answer.headers |= self._cors.headers(request.headers.get(hdrs.ORIGIN))
             with self._listener.carrying_stream():
                 try:
-                    await self._send(request, answer, first, events)
+                    await self._send(request, answer, first, events, sent)
                 except ConnectionError:
                     # The client has left. No answer can follow what has been sent already.
                     raise asyncio.CancelledError from None
@@ -120,6 +130,7 @@ class StreamEndpoint:
         answer: StreamedAnswer,
         event: bytes | None,
         events: AsyncGenerator[bytes, None],
+        sent: SentMessages,
     ) -> None:
         """Send the head, and each event as soon as the client has room for it."""
         writer = request.writer
@@ -135,6 +146,7 @@ class StreamEndpoint:
                 await writer.write(self._events.print(event))
                 # write() itself waits only once for every 64 KiB.
                 await writer.drain()
+                sent.add()
                 event = await anext(events, None)
         except WatchEndedError as error:
             answer.failure = error

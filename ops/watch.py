@@ -59,6 +59,7 @@ def view(observations: Sequence[Observation], now: float) -> View:
         _fanout,
         _reads,
         _local_cache,
+        _watches,
         _replica,
         _redis,
         _trouble,
@@ -194,6 +195,11 @@ def _local_cache(windows: Sequence[Window]) -> Iterable[StatusRow]:
     timelines = format_number(total(windows, "fanfare_local_timelines"))
     size = format_bytes(total(windows, "fanfare_local_timeline_bytes"))
     yield StatusRow("in memory", f"{text}, {timelines} timelines of {size}")
+
+
+def _watches(windows: Sequence[Window]) -> Iterable[StatusRow]:
+    if count := total(windows, "fanfare_watches"):
+        yield StatusRow("watches", f"{format_number(count)} open")
 
 
 def _replica(windows: Sequence[Window]) -> Iterable[StatusRow]:

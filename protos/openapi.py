@@ -164,8 +164,8 @@ class Document:
         fields = message.oneofs_by_name["event"].fields
         data = {field.name: self._field(field, printed) for field in fields}
         schema = {
-            "description": "Server-Sent Events, which docs/contract.md explains. x-event-data is the "
-            "JSON in the data of an event.",
+            "description": "Server-Sent Events, which docs/contract.md explains. x-event-data is "
+            "the JSON in the data of an event.",
             "type": "string",
         }
         return {CONTENT_TYPE: {"schema": schema, "x-event-data": _one_of(data)}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -50,6 +50,10 @@ from read_service.store import PostgresStore
 from read_service.timeline_cache import RedisTimelineCache
 from read_service.tweet_cache import RedisTweetCache
 from read_service.tweets import TweetReader
+from read_service.watch_lanes import ReadLanes
+from read_service.watch_reading import WatchReader
+from read_service.watched_pages import WatchIndex
+from read_service.watches import Watches
 
 
 async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: PLR0915 - all parts
@@ -64,7 +68,13 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         length, ttl_seconds = settings.timeline_length, settings.timeline_ttl_seconds()
         local = LocalTweetCache(MAX_TWEETS)
         timelines = LocalTimelines(local, MAX_BYTES)
-        redis = CacheConnection(settings.redis_address(), settings.redis_prefix, timelines.forget)
+        index = WatchIndex()
+
+        def forget(keys: Sequence[bytes] | None) -> None:
+            timelines.forget(keys)
+            index.forget(keys)
+
+        redis = CacheConnection(settings.redis_address(), settings.redis_prefix, forget)
         stack.callback(redis.close)
         cache = RedisTimelineCache(redis, ttl_seconds, BUILD_SECONDS)
         databases = Databases(primary, replica)
@@ -74,6 +84,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         lists = ListReader(cache, ListBuilder(cache, store, length), length)
         first = FirstPages(cache, tweets, timelines)
         home = HomeTimelines(cache, lists, store, tweets, first)
+        lanes = ReadLanes(WatchReader(cache, first, home, local, index))
+        watches = Watches(cache, home, index, lanes, settings.watch_heartbeat_seconds)
 
         authorizer = None
         if settings.auth_keys is not None:
@@ -83,7 +95,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         handlers = Handlers(authorizer, observer, streams)
         handlers.add_service(
             read_pb2.DESCRIPTOR.services_by_name["ReadService"],
-            ReadService(store, tweets, home, local, knows_callers=authorizer is not None),
+            ReadService(store, tweets, home, local, watches, knows_callers=authorizer is not None),
         )
 
         tls = certificates(settings.tls_dir)
@@ -124,6 +136,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         stack.enter_context(process_metrics(settings, tls, checks, own))
         await watch.check()
         await stack.enter_async_context(running(watch.run()))
+        await stack.enter_async_context(running(watches.run()))
         await stack.enter_async_context(serving(*servers))
         await stack.enter_async_context(
             reporting(grpc, partial(unanswerable, primary, replica, redis))

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, LiteralString
 
-from core.errors import ConsistencyTokenLostError, FanfareError, NotYetConsistentError
+from core.errors import (
+    ConsistencyTokenLostError,
+    DatabaseUnavailableError,
+    FanfareError,
+    NotYetConsistentError,
+)
 from core.feed.history import Moment, OtherHistoryError
 from core.runtime.metrics import METRICS, Metric
 from core.storage.postgres import HAS_REACHED
@@ -15,7 +20,9 @@ from core.storage.queries import load_queries
 # What a server says to the question whether it is fresh enough.
 Answer = bool | None
 
-HAS_TOKEN = load_queries("read_service")["has_token"]
+_SQL = load_queries("read_service")
+HAS_TOKEN = _SQL["has_token"]
+IS_PRIMARY = _SQL["is_primary"]
 
 
 class Freshness:
@@ -41,6 +48,19 @@ class Freshness:
 
 
 ANY = Freshness()
+
+
+class _PrimaryFreshness(Freshness):
+    """The server is the primary, so that it has everything that was ever shown."""
+
+    question = IS_PRIMARY
+
+    def refusal(self, answer: Answer) -> Exception:  # noqa: ARG002 - it is a standby
+        """Return the error for a server that was configured as the primary and is a standby."""
+        return DatabaseUnavailableError()
+
+
+PRIMARY = _PrimaryFreshness()
 
 
 @dataclass(frozen=True)

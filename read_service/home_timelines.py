@@ -103,6 +103,16 @@ class HomeTimelines:
 
         return await asyncio.gather(*map(page, user_ids, pages))
 
+    async def page_from_lists(self, user_id: int, limit: int) -> TweetPage | None:
+        """Return a first page from lists in Redis; None if they cannot give it now.
+
+        Raises:
+            UserNotFoundError: there is no such user.
+        """
+        with contextlib.suppress(CacheUnavailableError, OtherHistoryError):
+            return await self._from_lists(user_id, FROM_THE_TOP, 0, limit, None)
+        return None
+
     async def _any_page(  # noqa: PLR0913 - a page, and what is known
         self,
         user_id: int,
@@ -170,7 +180,8 @@ class HomeTimelines:
             page = await self._read_tweets(window, before, wanted)
             if page is not None:
                 READS.counts[BUILT if is_built else REDIS] += 1
-                return TweetPage(page.ids[offset:], page.tweets[offset:])
+                pulled = window.pulled
+                return TweetPage(page.ids[offset:], page.tweets[offset:], pulled=pulled)
         return None
 
     async def _window(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from prometheus_client import Counter
 from prometheus_client.metrics_core import CounterMetricFamily
 
 from core.runtime.metrics import Tally
@@ -23,6 +24,15 @@ READS = Tally(
     "source",
     (LOCAL, REDIS, BUILT, POSTGRES),
 )
+
+TWEET, REMOVED, RESET, HEARTBEAT = "tweet", "removed", "reset", "heartbeat"
+WATCH_EVENTS = Tally(
+    "fanfare_watch_events",
+    "Events that were made for watchers of home timelines.",
+    "event",
+    (TWEET, REMOVED, RESET, HEARTBEAT),
+)
+WATCH_READS = Counter("fanfare_watch_reads", "Pages that were read for watchers.")
 
 
 def local_metrics(tweets: LocalTweetCache, timelines: LocalTimelines) -> Iterator[PulledMetric]:

@@ -37,6 +37,8 @@ class TweetPage:
     """What GetHomeTimeline answered with this page, for the next call that gets it."""
     batch_field: bytes | None = field(default=None, compare=False)
     """The same of BatchGetHomeTimelines: the field with this timeline."""
+    pulled: Sequence[int] = ()
+    """The pull authors whose lists were merged, if the page was read from lists."""
 
 
 @dataclass(frozen=True, slots=True)

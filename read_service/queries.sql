@@ -14,6 +14,10 @@ SELECT CASE
     ELSE server = server_identity() AND (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint >= %(lsn)s
 END FROM relay_state
 
+-- name: is_primary
+-- Whether this server is the primary.
+SELECT NOT pg_is_in_recovery()
+
 -- name: if_fresh
 -- Runs a query only if the server may answer it, which is a question like has_token. Each row of the query
 -- has is_fresh and is_row before its own columns. If the query has no rows or is not run, there is one row

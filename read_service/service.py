@@ -14,7 +14,6 @@ from core.errors import (
     FanfareError,
     FollowNotFoundError,
     InvalidRequestError,
-    MethodNotFoundError,
     TweetNotFoundError,
     UserNotFoundError,
 )
@@ -35,6 +34,7 @@ from read_service.pages import (
 from read_service.protocols import TweetPage
 from read_service.store import FollowEdge, PostgresStore
 from read_service.tweets import TweetReader
+from read_service.watches import Watches
 
 MAX_BATCH_TWEETS = 2000
 
@@ -48,12 +48,13 @@ _HOME_TIMELINE, _USER_PAGE = map(page_tags, (pb.HomeTimeline, pb.ListUserTweetsR
 class ReadService:
     """The queries. Requests have already been validated against the rules in the protos."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         store: PostgresStore,
         tweets: TweetReader,
         home: HomeTimelines,
         local: LocalTweetCache,
+        watches: Watches,
         *,
         knows_callers: bool,
     ) -> None:
@@ -64,6 +65,7 @@ class ReadService:
             tweets: reads tweets.
             home: reads home timelines.
             local: prints tweets as JSON.
+            watches: watches home timelines.
             knows_callers: whether the access rules are enforced.
         """
         self._store = store
@@ -71,6 +73,7 @@ class ReadService:
         self._tweets = tweets
         self._home = home
         self._local = local
+        self._watches = watches
 
     async def GetUser(  # noqa: N802 - the contract's name, as for all below
         self, request: pb.GetUserRequest, _context: Context
@@ -208,15 +211,14 @@ class ReadService:
         users, token = await self._edge_page(request, "ListFollowing", self._store.following)
         return pb.ListFollowingResponse(users=users, next_page_token=token)
 
-    async def WatchHomeTimeline(  # noqa: N802
-        self, _request: pb.WatchHomeTimelineRequest, _context: Context
+    def WatchHomeTimeline(  # noqa: N802
+        self, request: pb.WatchHomeTimelineRequest, _context: Context
     ) -> AsyncGenerator[bytes, None]:
-        """Refuse to watch: there is nothing yet that sends changes."""
-        if self._home is not None:
-            raise MethodNotFoundError(
-                "WatchHomeTimeline is not served yet; read GetHomeTimeline again instead"
-            )
-        yield b""
+        """Yield the events of a watch."""
+        limit = page_size(request.limit)
+        return self._watches.watch(
+            request.user_id, limit, request.resume_token, _freshness(request)
+        )
 
     async def _edge_page(
         self,

@@ -119,7 +119,7 @@ class Window:
     build_lease: str = ""
     """The build lease, in the state BUILDING."""
     pulled: Sequence[int] = ()
-    """The authors whose lists must be merged with this one."""
+    """The authors whose lists must be merged with this one, or were merged into it."""
     duplicates: int = 0
     """How many duplicates were dropped."""
     is_built: bool = field(default=False, compare=False)
@@ -193,4 +193,10 @@ def merge_windows(windows: Sequence[Window]) -> Window:
     floor = max(window.floor for window in windows)
     ids = {id_ for window in windows for id_ in window.ids if id_ >= floor}
     is_built = any(window.is_built for window in windows)
-    return Window(WindowState.READABLE, sorted(ids, reverse=True), floor, is_built=is_built)
+    return Window(
+        WindowState.READABLE,
+        sorted(ids, reverse=True),
+        floor,
+        pulled=windows[0].pulled,
+        is_built=is_built,
+    )

@@ -47,8 +47,10 @@ class GrpcMetrics(ServerMetrics):
 
     def of_method(self, method: MethodDescriptor) -> CallMetrics:
         """Return the metrics of a method."""
-        kind = SERVER_STREAM if method.server_streaming else UNARY
-        return self.of(kind, method.containing_service.full_name, method.name)
+        is_stream = method.server_streaming
+        kind = SERVER_STREAM if is_stream else UNARY
+        service = method.containing_service.full_name
+        return self.of(kind, service, method.name, is_stream=is_stream)
 
     def collect(self) -> Iterable[Metric]:
         """Return the metrics, with those of messages, most of which follow from the calls.

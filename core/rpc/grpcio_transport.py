@@ -27,7 +27,7 @@ from core.rpc.server_options import server_options
 from core.rpc.sockets import stop_listening
 from core.rpc.stream_handler import StreamHandler
 from core.rpc.tls import Certificates
-from core.runtime.call_metrics import CallMetrics
+from core.runtime.call_metrics import CallMetrics, SentMessages
 from core.runtime.tasks import start
 from core.settings import host_and_port
 
@@ -133,6 +133,8 @@ class GrpcioTransport:
         """
         self._streams.end_all()
         until = time.monotonic() + DRAIN_SECONDS
+        # Streams are told why they end by then.
+        await asyncio.sleep(LOOK_SECONDS)
         while self._calls.grpc_count and time.monotonic() < until:  # noqa: ASYNC110 - a count
             await asyncio.sleep(LOOK_SECONDS)
         # No grace period: grpc crashes when several servers stop with a grace period.
@@ -215,9 +217,10 @@ def _grpc_stream(
             # Returns when HTTP/2's flow control has let the response pass, so a client that does
             # not read holds up its stream, and nothing piles up here.
             await context.write(response)
-            metrics.sent += 1
+            sent.add()
 
         began = metrics.begin()
+        sent = SentMessages(metrics, began)
         outcome = OK
         status = None
         try:

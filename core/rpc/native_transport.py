@@ -33,7 +33,7 @@ from core.rpc.handlers import Handlers
 from core.rpc.introspection import Introspection
 from core.rpc.sockets import stop_listening
 from core.rpc.stream_handler import StreamHandler
-from core.runtime.call_metrics import CallMetrics
+from core.runtime.call_metrics import SentMessages
 from core.settings import host_and_port
 
 LOG = logging.getLogger(__name__)
@@ -140,7 +140,8 @@ class NativeTransport:
         try:
             if isinstance(handler, StreamHandler):
                 self._calls.enter_grpc_stream(call)
-                await handler.send(request, call, partial(self._send, call_id, metrics))
+                sent = SentMessages(metrics, began)
+                await handler.send(request, call, partial(self._send, call_id, sent))
                 self._front.stream_end(call_id)
             else:
                 self._calls.enter_grpc(call)
@@ -159,7 +160,7 @@ class NativeTransport:
             metrics.end(began, outcome)
             del self._tasks[call_id]
 
-    async def _send(self, call_id: int, metrics: CallMetrics, response: bytes) -> None:
+    async def _send(self, call_id: int, sent: SentMessages, response: bytes) -> None:
         """Send a message of a stream, and wait while its client has too many left to read.
 
         The front has a call that waits, but it takes a thread for each client that does not read.
@@ -171,7 +172,7 @@ class NativeTransport:
         if result == STREAM_CLOSED:
             # The event that cancels this task is under way.
             raise asyncio.CancelledError
-        metrics.sent += 1
+        sent.add()
 
 
 class _Call:

@@ -61,6 +61,40 @@ class CallMetrics:
         self.seconds += seconds
 
 
+class StreamMetrics(CallMetrics):
+    """The calls of one method or route that are answered with streams.
+
+    What is timed is the first message: how long a stream lasts is up to its client.
+    """
+
+    __slots__ = ()
+
+    def end(self, began: float, outcome: int) -> None:  # noqa: ARG002 - as for other calls
+        """Count a stream that ends; see CallMetrics."""
+        self.handled[outcome] += 1
+
+
+class SentMessages:
+    """Counts the messages of one stream, and times the first."""
+
+    __slots__ = ("_began", "_metrics")
+
+    def __init__(self, metrics: CallMetrics, began: float) -> None:
+        """Take the metrics of the method or route, and what begin() returned."""
+        self._metrics = metrics
+        self._began: float | None = began
+
+    def add(self) -> None:
+        """Count a message that has been sent."""
+        metrics = self._metrics
+        if self._began is not None:
+            seconds = perf_counter() - self._began
+            self._began = None
+            metrics.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+            metrics.seconds += seconds
+        metrics.sent += 1
+
+
 class ServerMetrics(Collector):
     """The calls of every method or route of the servers of this process."""
 
@@ -83,14 +117,16 @@ class ServerMetrics(Collector):
         """The metrics of each method or route, by the values of the labels."""
         REGISTRY.register(self)
 
-    def of(self, *labels: str) -> CallMetrics:
+    def of(self, *labels: str, is_stream: bool = False) -> CallMetrics:
         """Return the metrics of a method or route, which start at zero at the first such call.
 
         Args:
             labels: the values of the labels, which must not come from a caller.
+            is_stream: whether its calls are answered with streams.
         """
         if labels not in self.calls:
-            self.calls[labels] = CallMetrics(self._outcomes)
+            kind = StreamMetrics if is_stream else CallMetrics
+            self.calls[labels] = kind(self._outcomes)
         return self.calls[labels]
 
     def collect(self) -> Iterable[Metric]:

@@ -19,6 +19,7 @@ GB = 10**9
 # Files that a process has open beside the connections of clients: logs, and its own connections.
 OTHER_FILES = 200
 NEEDED_FILES = MAX_CONNECTIONS + listener.MAX_CONNECTIONS + OTHER_FILES
+"""Without those of watches."""
 WARN_FREE = 0.1
 # As the alerts FanfareDiskFull and FanfareBackupOld.
 FAIL_FREE_BYTES = 2 * GB
@@ -28,19 +29,25 @@ WARN_BACKUP_HOURS = 36
 def machine_checks(settings: Settings) -> list[Check]:
     """Return the checks of this machine."""
     return [
-        Check("open files", lambda: [files_verdict(resource.getrlimit(resource.RLIMIT_NOFILE)[1])]),
+        Check("open files", lambda: [_check_files(settings.max_watches)]),
         Check("disk", lambda: [_check_disk(settings.state_dir)]),
         Check("backup", lambda: [_check_backup(settings.backup_dir)]),
     ]
 
 
-def files_verdict(limit: int) -> Verdict:
-    """Return the verdict on the hard limit of open files, to which the processes raise theirs."""
-    if limit != resource.RLIM_INFINITY and limit < NEEDED_FILES:
+def files_verdict(limit: int, watches: int) -> Verdict:
+    """Return the verdict on the hard limit of open files, to which the processes raise theirs.
+
+    Args:
+        limit: the limit.
+        watches: how many watches may be open, each of which is a connection if it is over REST.
+    """
+    needed = NEEDED_FILES + watches
+    if limit != resource.RLIM_INFINITY and limit < needed:
         return Verdict(
             Status.WARN,
             f"a process may open {limit:,} files, fewer than its clients' connections may need",
-            f"allow {NEEDED_FILES:,} (`ulimit -Hn`, or LimitNOFILE= of systemd)",
+            f"allow {needed:,} (`ulimit -Hn`, or LimitNOFILE= of systemd)",
         )
     allowed = "any number of" if limit == resource.RLIM_INFINITY else f"{limit:,}"
     return Verdict(Status.OK, f"a process may open {allowed} files")
@@ -64,6 +71,10 @@ def backup_verdict(folder: Path, age_seconds: float) -> Verdict:
     status = Status.WARN if hours > WARN_BACKUP_HOURS else Status.OK
     text = f"the newest one in {folder} is {hours:,.1f} hours old"
     return Verdict(status, text, "" if status is Status.OK else take)
+
+
+def _check_files(watches: int) -> Verdict:
+    return files_verdict(resource.getrlimit(resource.RLIMIT_NOFILE)[1], watches)
 
 
 def _check_backup(folder: Path | None) -> Verdict:

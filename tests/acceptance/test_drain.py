@@ -25,6 +25,7 @@ from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 from helpers.fanfare import Fanfare
 from helpers.replacement import replace
 from helpers.waiting import wait_until
+from helpers.watch_client import WatchClient
 
 from core.settings import GrpcServerKind
 from ops.system import System
@@ -184,6 +185,8 @@ def test_every_process_is_replaced_without_a_failed_call(own: Fanfare) -> None:
     """No call fails, whether by gRPC clients with the published config or by REST clients."""
     author = own.user()
     reader = own.user(author)
+    channel = grpc.insecure_channel(own.settings.read_service_target())
+    watcher = WatchClient(channel, reader.id, limit=20)
     with _Load(own, author, reader) as load:
         for name, kind in REPLACEMENTS:
             load.wait_for_more()
@@ -195,3 +198,8 @@ def test_every_process_is_replaced_without_a_failed_call(own: Fanfare) -> None:
     assert tweets == [(sum(load.done[kind] for kind in kinds),)]
     own.wait_drained()
     own.wait_exact(reader)
+    page = [(tweet.id, tweet.content) for tweet in own.timeline(reader, 20).tweets]
+    wait_until(lambda: watcher.shown() == page, "the watcher shows the timeline")
+    assert set(watcher.ends) == {"UNAVAILABLE"}
+    watcher.close()
+    channel.close()

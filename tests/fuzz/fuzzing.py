@@ -166,7 +166,7 @@ class Fuzzed:
         service = method.containing_service.full_name
         path = f"/{service}/{method.name}"
         sent: dict[str, Any] = {"timeout": CALL_SECONDS, "metadata": tuple(headers.items())}
-        channel = self._channels[service]
+        channel: Any = self._channels[service]
         try:
             if method.server_streaming:
                 # It goes on until it is cancelled.

@@ -19,6 +19,7 @@ from core.auth.rate_limits import RateLimiter
 from core.rpc.handlers import Handlers
 from core.rpc.server import GrpcServer
 from core.rpc.server_choice import grpc_server
+from core.rpc.streams import Streams
 from core.rpc.tls import Certificates
 from core.settings import GrpcServerKind
 
@@ -42,8 +43,44 @@ class Silent:
         return b""
 
     async def _stream(self, _request: Message, _context: Context) -> AsyncGenerator[bytes, None]:
-        for nothing in ():
-            yield nothing
+        nothing: tuple[bytes, ...] = ()
+        for event in nothing:
+            yield event
+
+
+class Watched:
+    """A ReadService whose watches send what a test says, and whose other methods are Silent's."""
+
+    def __init__(self, *events: bytes) -> None:
+        """Send these events and then, unless `error` is set, nothing more."""
+        self._events = events
+        self.error: Exception | None = None
+        self.contexts: list[Context] = []
+        self.waiting = asyncio.Semaphore(0)
+        """Is released when a watch has sent all its events."""
+        self.closed = asyncio.Semaphore(0)
+        """Is released when a watch has ended."""
+        self.sent = 0
+        """How many events were asked for."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(Silent(), name)
+
+    async def WatchHomeTimeline(  # noqa: N802 - the contract's name
+        self, _request: Message, context: Context
+    ) -> AsyncGenerator[bytes, None]:
+        """Send the events."""
+        self.contexts.append(context)
+        try:
+            for event in self._events:
+                self.sent += 1
+                yield event
+            if self.error is not None:
+                raise self.error
+            self.waiting.release()
+            await asyncio.Event().wait()
+        finally:
+            self.closed.release()
 
 
 class Unlimited(RateLimiter):
@@ -62,9 +99,10 @@ async def serving(
     servicer: object | None = None,
     authorizer: Authorizer | None = None,
     certificates: Certificates | None = None,
+    streams: Streams | None = None,
 ) -> AsyncIterator[GrpcServer]:
     """Yield a server of these services on a free port; servicer: Silent by default."""
-    handlers = Handlers(authorizer)
+    handlers = Handlers(authorizer, streams=streams)
     for descriptor in descriptors:
         handlers.add_service(descriptor, servicer or Silent())
     kind = GRPC_SERVER if certificates is None else GrpcServerKind.GRPCIO  # the other has no TLS

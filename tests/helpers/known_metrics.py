@@ -101,6 +101,8 @@ KNOWN: dict[str, Known] = {
     "fanfare_local_timeline_bytes": Known(),
     "fanfare_replica_lag_seconds": Known(),
     "fanfare_watches": Known(),
+    "fanfare_watch_events_total": Known({"event": {"tweet", "removed", "reset", "heartbeat"}}),
+    "fanfare_watch_reads_total": Known(),
     # Several of them.
     "fanfare_postgres_connections": Known({**_POOL, "state": {"used", "idle"}}),
     "fanfare_postgres_waiting": Known(_POOL),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import grpc
 from fanfare.read.v1 import read_pb2 as r
-from torture.world import CALL_SECONDS, Cast, World
+from helpers.waiting import wait_until
+from helpers.watch_client import WatchClient
+from torture.world import CALL_SECONDS, WATCHED, Cast, World
 
 from core.feed.timeline_lists import home_list
 
@@ -58,6 +62,23 @@ def compare(world: World, cast: Cast) -> None:
             raise AssertionError(f"the deleted user {user} has a timeline: {page}")
     _compare_tweets(world, cast)
     world.figures.comparisons += 1
+
+
+def compare_watched(world: World, cast: Cast, watchers: Mapping[int, WatchClient]) -> None:
+    """Compare what watchers hold, who have not been told that the system is drained."""
+    users = [user for user in watchers if user in cast.users]
+    for user, rows in timelines(world, users).items():
+        expected = [(id_, content) for id_, _, content in rows[:WATCHED]]
+        watcher = watchers[user]
+        wait_until(
+            partial(_shows, watcher, expected),
+            f"the watcher of {user} holds {expected}, and not {watcher.shown()}",
+        )
+        world.figures.operations["watch compared"] += 1
+
+
+def _shows(watcher: WatchClient, expected: list[tuple[int, str]]) -> bool:
+    return watcher.shown() == expected
 
 
 def _compare_timeline(world: World, user: int, size: int, expected: list[Row]) -> None:

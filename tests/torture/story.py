@@ -17,12 +17,13 @@ from fanfare.read.v1 import read_pb2 as r
 from fanfare.write.v1 import write_pb2 as w
 from helpers.grpc_client import reason
 from helpers.leaks import SECRET
+from helpers.watch_client import WatchClient
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from psycopg import connect
 from torture.calls import CALL, Calls
 from torture.faults import CHEAP, COSTLY, Faults
-from torture.oracle import compare
+from torture.oracle import compare, compare_watched
 from torture.restore_faults import LOSSY
 from torture.tokens import LastCommand, check_author, check_tweet, refuses_lost
 from torture.world import Cast, World
@@ -61,6 +62,8 @@ class Story(RuleBasedStateMachine):
         self._calls = Calls(world, self._cast)
         self._last: LastCommand | None = None
         self._faults = Faults(world, self._cast)
+        self._watchers: dict[int, WatchClient] = {}
+        """Clients that watch the timelines of some users throughout the story."""
         self._costly = self._checks = 0
         world.ready()
 
@@ -77,6 +80,7 @@ class Story(RuleBasedStateMachine):
             self._cast.users,
             self._cast.users[:followed],
         )
+        self._watchers = {user: self._world.watch(user) for user in self._cast.users[:2]}
         self._faults.copy_redis(0)  # a later fault may fail over to the copy
 
     # Commands --------------------------------------------------------------------------------
@@ -287,14 +291,17 @@ class Story(RuleBasedStateMachine):
         """Repair everything, and compare with SQL unless the story failed."""
         failed = sys.exc_info()[0]
         self._world.figures.stories += 1
-        if failed is not None:
-            self._world.give_up()
-            return
         try:
-            self._compare()
+            if failed is not None:
+                self._world.give_up()
+            else:
+                self._compare()
         except BaseException:
             self._world.give_up()
             raise
+        finally:
+            for watcher in self._watchers.values():
+                watcher.close()
 
     def _compare(self) -> None:
         # Copies that no fault has restored yet are restored now.
@@ -305,6 +312,7 @@ class Story(RuleBasedStateMachine):
         self._world.settle()
         if self._cast.users:
             compare(self._world, self._cast)
+            compare_watched(self._world, self._cast, self._watchers)
 
     # Parts of the above ----------------------------------------------------------------------
 

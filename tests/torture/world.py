@@ -20,6 +20,7 @@ from helpers import backups
 from helpers.fanfare import Fanfare
 from helpers.kafka_topic import RECORD_BYTES
 from helpers.waiting import wait_until
+from helpers.watch_client import WatchClient
 from torture.figures import Figures
 
 from core.rpc.health_probe import probe
@@ -32,6 +33,8 @@ from ops.system import System
 CALL_SECONDS = 60.0
 SETTLE_SECONDS = 180.0
 NO_PULL = 100_000
+# How many of the newest tweets are watched.
+WATCHED = 20
 # gRPC would wait a second before it connects to a restarted service again.
 CHANNEL = [("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 200)]
 
@@ -114,6 +117,10 @@ class World:
             self._open()
             self.broken = False
         self.repair()
+
+    def watch(self, user: int) -> WatchClient:
+        """Return a client that watches a home timeline, and has to be closed."""
+        return WatchClient(self._channels[1], user, WATCHED)
 
     # What is up and what is down ----------------------------------------------------------
 

@@ -186,6 +186,12 @@ READ_PATH = Dashboard(
                     {"{{instance}}": "fanfare_local_timeline_bytes"},
                     "At most 128 MiB in each process.",
                 ),
+                Panel(
+                    "Watches",
+                    "short",
+                    {"{{instance}}": "fanfare_watches"},
+                    "Open watches of home timelines; at most FANFARE_MAX_WATCHES in each process.",
+                ),
             ],
         ),
         Row(

@@ -19,7 +19,7 @@ from core.errors import DatabaseUnavailableError
 from core.feed.history import Lsn, Moment
 from core.storage.shares import Cost
 from read_service.databases import statement
-from read_service.freshness import AppliedFreshness, TokenFreshness
+from read_service.freshness import IS_PRIMARY, AppliedFreshness, TokenFreshness
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 Parameters = Mapping[str, Any]
@@ -167,7 +167,7 @@ class FakePostgres:
         self.check()
         if asked.question is None:
             return _QUERIES[asked.query](self, parameters)
-        is_fresh = asked.question(self, parameters["history"], parameters["lsn"])
+        is_fresh = asked.question(self, parameters.get("history", ""), parameters.get("lsn", 0))
         return with_answer(is_fresh, _QUERIES[asked.query](self, parameters) if is_fresh else [])
 
     def has_token(self, history: str, lsn: int) -> bool | None:
@@ -182,6 +182,10 @@ class FakePostgres:
         """Answer the question has_reached as its SQL does."""
         has_it = self.state.lsn >= lsn if self.is_replica else self.is_history_valid
         return history == self.state.history and has_it
+
+    def is_primary(self, _history: str, _lsn: int) -> bool:
+        """Answer the question of this name as its SQL does."""
+        return not self.is_replica
 
     def _commit(self) -> None:
         self.state.lsn = Lsn(self.state.lsn + 1)
@@ -307,5 +311,6 @@ _STATEMENTS = {
         (None, None),
         (TokenFreshness.question, FakePostgres.has_token),
         (AppliedFreshness.question, FakePostgres.has_reached),
+        (IS_PRIMARY, FakePostgres.is_primary),
     )
 }

@@ -49,8 +49,8 @@ class Reading:
         self.tweets = TweetReader(self.tweet_cache, self.local, self.store)
         self.builder = ListBuilder(self.cache, self.store, length, clock=lambda: NOW)
         self.lists = ListReader(self.cache, self.builder, length)
-        first = FirstPages(self.cache, self.tweets, self.timelines)
-        self.home = HomeTimelines(self.cache, self.lists, self.store, self.tweets, first)
+        self.first = FirstPages(self.cache, self.tweets, self.timelines)
+        self.home = HomeTimelines(self.cache, self.lists, self.store, self.tweets, self.first)
         self._pending: deque[tuple[Lsn, Callable[[], None]]] = deque()
         self._followers: set[tuple[int, int]] = set()
 
@@ -147,6 +147,11 @@ class Reading:
         """Apply all events."""
         while self._pending:
             self.apply_next()
+
+    def forget_pending(self) -> None:
+        """Count all events as applied, as after checkpoints were created at the end of Kafka."""
+        self._pending.clear()
+        self._followers = set(self.primary.state.follows)
 
     def _leave(self, apply: Callable[[], None]) -> None:
         self._pending.append((self.primary.state.lsn, apply))

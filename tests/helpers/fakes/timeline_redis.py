@@ -41,8 +41,9 @@ class FakeRedis:
         """What has been applied to each shard; a shard that lacks a checkpoint is not in here."""
         self.touched: list[TimelineList] = []
         self.touch_period = 1
+        self.forget: Callable[[Sequence[bytes] | None], None] = timelines.forget
+        """Called with the keys of tracked reads that have changed; None: all."""
         self._local = local
-        self._timelines = timelines
         self._tracked: set[int | TimelineList] = set()
 
     async def step(self, name: str) -> None:
@@ -122,8 +123,12 @@ class FakeRedis:
         self.lists.clear()
         self.tweets.clear()
         self.applied.clear()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Lose the connection, and with it what is tracked."""
         self._tracked.clear()
-        self._timelines.forget(None)
+        self.forget(None)
 
     def track(self, list_: TimelineList) -> None:
         """Report the next change of a list."""
@@ -135,7 +140,7 @@ class FakeRedis:
             return
         self._tracked.remove(key)
         name = f"tweet:{key}" if isinstance(key, int) else f"{key.kind}:{key.user_id}"
-        self._timelines.forget([f"fake:{name}".encode()])
+        self.forget([f"fake:{name}".encode()])
 
     def read_tracked(self, ids: Sequence[int]) -> list[bytes | None]:
         """Return the values of tweets; when these change, the local tweet cache is told."""

@@ -13,7 +13,7 @@ from fanfare.errors.v1.errors_pb2 import ErrorReason
 from google.protobuf import json_format
 from google.rpc.error_details_pb2 import ErrorInfo
 
-from core import errors
+from core import errors, watch_errors
 from core.errors import FanfareError, InvalidRequestError
 from core.rpc.error_status import to_status
 
@@ -35,6 +35,7 @@ EXAMPLES = [
     errors.RateLimitedError(60, 12.5),
     errors.FollowingLimitError(10_000),
     errors.UserBusyError(42),
+    watch_errors.TooManyWatchesError("the caller has", 20),
 ]
 
 

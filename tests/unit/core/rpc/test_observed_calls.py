@@ -62,7 +62,9 @@ class _Servicer:
 def _handler(observer: CallObserver | None, servicer: object) -> MethodHandler:
     served = Handlers(observer=observer)
     served.add_service(SERVICE, servicer)
-    return served.of(GET_USER)
+    handler = served.of(GET_USER)
+    assert isinstance(handler, MethodHandler)
+    return handler
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.runtime import call_metrics
-from core.runtime.call_metrics import ServerMetrics
+from core.runtime.call_metrics import SentMessages, ServerMetrics
 from core.runtime.metrics import LATENCY_BUCKETS
 
 _LABELS = ("route", "outcome", "le")
@@ -82,3 +82,26 @@ def test_an_unknown_outcome_is_an_error(metrics: ServerMetrics) -> None:
     calls = metrics.of("/users")
     with pytest.raises(KeyError):
         calls.end(calls.begin(), 3)
+
+
+def test_of_a_stream_the_first_message_is_timed(
+    metrics: ServerMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long it lasts is up to its client; one that fails before it begins has no time."""
+    times = iter((0.0, 0.3, 0.0))
+    monkeypatch.setattr(call_metrics, "perf_counter", lambda: next(times))
+    streams = metrics.of("/users", is_stream=True)
+    began = streams.begin()
+    sent = SentMessages(streams, began)
+    for _ in range(3):
+        sent.add()
+    streams.end(began, 0)
+    streams.end(streams.begin(), 7)
+    monkeypatch.undo()
+    scraped = _scraped(metrics)
+    assert streams.sent == 3
+    assert scraped["test_server_started_total", "/users"] == 2
+    assert scraped["test_server_handled_total", "/users", "ok"] == 1
+    assert scraped["test_server_handled_total", "/users", "failed"] == 1
+    assert scraped["test_server_handling_seconds_count", "/users"] == 1
+    assert scraped["test_server_handling_seconds_sum", "/users"] == pytest.approx(0.3)

@@ -147,6 +147,8 @@ def test_the_hit_rates() -> None:
     assert rows["in memory"][0] == "500 tweets (hit rate 100.0% of 10/s), 20 timelines of 2 KiB"
     idle = _rows(READS % {"n": 1}, READS % {"n": 1})
     assert idle["timeline reads"] == ("0/s", False)
+    assert "watches" not in _rows("fanfare_watches 0")
+    assert _rows("fanfare_watches 1234")["watches"] == ("1,234 open", False)
 
 
 def test_what_should_be_zero_is_shown_where_it_is_not() -> None:
