@@ -109,7 +109,8 @@ function showError(form, error) {
     if (input === null) {
       left.push(`${name}: ${problem}`);
     } else {
-      showFieldError(input, problem);
+      // The service tells a broken pattern as the pattern.
+      showFieldError(input, problem.includes("regex") ? input.dataset.rule : problem);
       first ??= input;
     }
   }
