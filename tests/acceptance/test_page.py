@@ -167,13 +167,15 @@ def test_nothing_is_missing_after_the_read_service_was_killed(
     visitor.wait_for_posts("deleted", "kept")
     read = own.system.processes["read"]
     read.kill()
-    visitor.wait_for_state("reconnecting")
-    visitor.tab.wait_for_text("#connection", "You see the posts of")
-    own.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=deleted.id))
-    own.write.UpdateTweet(w.UpdateTweetRequest(tweet_id=kept.id, content="edited"))
-    own.tweet(author, "new")
-    assert visitor.shown() == ["deleted", "kept"]
-    read.start()
+    try:
+        visitor.wait_for_state("reconnecting")
+        visitor.tab.wait_for_text("#connection", "You see the posts of")
+        own.write.DeleteTweet(w.DeleteTweetRequest(tweet_id=deleted.id))
+        own.write.UpdateTweet(w.UpdateTweetRequest(tweet_id=kept.id, content="edited"))
+        own.tweet(author, "new")
+        assert visitor.shown() == ["deleted", "kept"]
+    finally:
+        read.start()
     visitor.tab.evaluate("dispatchEvent(new Event('online'))")  # so that the test need not wait
     visitor.wait_for_state("live")
     assert visitor.tab.text("#connection") == "Live"
