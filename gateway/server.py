@@ -101,8 +101,8 @@ class RestServer:
             metrics = HTTP_METRICS.of(route.verb, route.path, is_stream=is_stream)
             endpoint = self._endpoint(route, metrics, deadlines)
             self._route(route.verb, route.path, endpoint.answer, metrics)
-        for path, endpoint in page.endpoints.items() if page else ():
-            self._route("GET", path, endpoint, HTTP_METRICS.of("GET", "page"))
+        for path, answer in page.endpoints.items() if page else ():
+            self._route("GET", path, answer, HTTP_METRICS.of("GET", "page"))
         self._runner: web.ServerRunner | None = None
 
     @property

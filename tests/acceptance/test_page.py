@@ -102,6 +102,27 @@ def test_a_taken_name_is_told_at_its_field(visitor: Visitor, own: Fanfare) -> No
     tab.wait_for("document.querySelectorAll('#sign-up .error:not([hidden])').length === 2")
 
 
+def test_without_authentication_a_name_is_enough(visitor: Visitor, own: Fanfare) -> None:
+    """The page says so, goes on as the user when it is loaded again, and ends with the user."""
+    tab = visitor.tab
+    tab.wait_for_text("#open-notice", "Authentication is off here")
+    visitor.sign_up()
+    tab.click("#sign-out")
+    tab.wait_for("document.activeElement.id === 'access-heading'")
+    tab.fill("#sign-in-username", f"no_{visitor.name}")
+    tab.click("#sign-in button")
+    tab.wait_for_text("#sign-in .form-error", "no user")
+    tab.fill("#sign-in-username", visitor.name)
+    tab.click("#sign-in button")
+    visitor.wait_for_state("live")
+    tab.go(visitor.url)
+    visitor.wait_for_state("live")
+    assert tab.text("#who-name") == visitor.name
+    own.write.DeleteUser(w.DeleteUserRequest(user_id=visitor.id))
+    tab.wait_for_text("#notice", f"There is no user {visitor.id}")
+    tab.wait_for_text("h2", "Sign in")
+
+
 def test_hostile_texts_are_texts(visitor: Visitor, own: Fanfare) -> None:
     """They are shown as they were written, do nothing, and stay in their own place."""
     author = own.user()
