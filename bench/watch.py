@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice, product
 from statistics import median, quantiles
+from typing import Any
 
 import grpc
 from fanfare.read.v1 import read_pb2 as r
@@ -57,7 +58,8 @@ class Watchers:
         self, stub: ReadServiceStub, user_id: int, limit: int, is_there: asyncio.Event
     ) -> None:
         request = r.WatchHomeTimelineRequest(user_id=user_id, limit=limit)
-        async for event in stub.WatchHomeTimeline(request):
+        events: Any = stub.WatchHomeTimeline(request)
+        async for event in events:
             self.events += 1
             if event.HasField("tweet"):
                 self.arrived[event.tweet.id].append(time.perf_counter())

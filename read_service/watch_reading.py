@@ -67,7 +67,8 @@ class WatchReader:
     async def read_fast(self, pages: Sequence[WatchedPage], limit: int) -> list[WatchedPage]:
         """Read pages with this limit by the fast path; return those that it does not give."""
         started = self._clock()
-        usual, others = [], []
+        usual: list[WatchedPage] = []
+        others: list[WatchedPage] = []
         for page in pages:
             is_usual = not page.authors and page.tracked_in_vain < MAX_IN_VAIN
             (usual if is_usual else others).append(page)
@@ -112,16 +113,15 @@ class WatchReader:
         """
         started = self._clock()
         page.tracked_in_vain = 0
-        page.is_stale = False
+        page.begin_read()
         found = await self._home.page(page.user_id, FROM_THE_TOP, 0, page.limit, PRIMARY)
         self._show(page, found, page.authors, started)
-        page.is_tracked = False
         page.right_at = started
 
     async def _track(self, pages: Sequence[WatchedPage]) -> None:
         """Have the next changes of the lists of pages reported."""
         for page in pages:
-            page.is_stale = False
+            page.begin_read()
         lists = {list_ for page in pages for list_ in page.lists}
         if lists:
             await self._cache.heads([(list_, 1) for list_ in lists], tracked=lists)

@@ -22,6 +22,8 @@ class Watching(Protocol):
 
     held: HeldTweets
     """What the client holds."""
+    heartbeat_at: float
+    """When a heartbeat is due."""
 
     def wake(self) -> None:
         """Look at the page again."""
@@ -109,10 +111,13 @@ class WatchedPage:
         if not self.is_queued:
             self._on_stale(self)
 
+    def begin_read(self) -> None:
+        """Have changes noted from now on. Until the read ends, the page is not followed."""
+        self.is_stale = self.is_tracked = False
+
     def note_failure(self, error: Exception, now: float) -> None:
         """Note that a read has failed; the page stays as it was."""
         self.error, self.read_at = error, now
-        self.is_tracked = False
 
     def wake_watchers(self) -> None:
         """Have all watchers look at the page again."""

@@ -29,7 +29,7 @@ class Stream:
 
     def until_heartbeat(self) -> list[str]:
         """Apply events up to the next heartbeat; return the kinds of the others."""
-        kinds = []
+        kinds: list[str] = []
         for event in self._call:
             self.held.apply(event)
             if event.HasField("heartbeat"):

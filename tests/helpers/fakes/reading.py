@@ -148,6 +148,11 @@ class Reading:
         while self._pending:
             self.apply_next()
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether all events have been applied."""
+        return not self._pending
+
     def forget_pending(self) -> None:
         """Count all events as applied, as after checkpoints were created at the end of Kafka."""
         self._pending.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from helpers.fakes.reading import Reading, message
 
 from core.rpc.messages import delimited
@@ -15,6 +17,7 @@ class Nobody:
 
     def __init__(self) -> None:
         self.held = HeldTweets()
+        self.heartbeat_at = 0.0
 
     def wake(self) -> None:
         """Do nothing."""
@@ -32,7 +35,7 @@ class Watching:
             reading.cache, reading.first, reading.home, reading.local, self.index
         )
 
-    def forget(self, keys: list[bytes] | None) -> None:
+    def forget(self, keys: Sequence[bytes] | None) -> None:
         """Hear of changes."""
         self.reading.timelines.forget(keys)
         self.index.forget(keys)

@@ -48,8 +48,13 @@ def test_every_service_is_transcoded_and_routed_to_its_port() -> None:
     transcoder = _http()["http_filters"][0]["typed_config"]
     assert set(transcoder["services"]) == set(SERVICES)
     (host,) = _http()["route_config"]["virtual_hosts"]
-    routed = {each["match"]["prefix"]: each["route"]["cluster"] for each in host["routes"]}
+    stream, *services = host["routes"]
+    routed = {each["match"]["prefix"]: each["route"]["cluster"] for each in services}
     assert routed == {f"/{name}/": cluster for name, (cluster, _) in SERVICES.items()}
+    assert stream == {
+        "match": {"path": "/fanfare.read.v1.ReadService/WatchHomeTimeline"},
+        "route": {"cluster": "read", "timeout": "0s"},
+    }
     ports = {
         cluster["name"]: cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"][
             "address"

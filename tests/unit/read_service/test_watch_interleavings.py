@@ -20,12 +20,15 @@ from hypothesis import strategies as st
 
 from core.feed.timeline_lists import home_list
 from read_service import home_timelines, lists
+from read_service.freshness import ANY
+from read_service.pages import FROM_THE_TOP
 
 USERS = 3
 COMMANDS = ("tweet", "tweet", "follow", "unfollow", "delete", "update", "pull")
 OTHERS = (
-    *["step"] * 12,
-    *["apply"] * 4,
+    *["step"] * 20,
+    *["apply"] * 16,
+    *["read"] * 3,
     "lose list",
     "lose tweet",
     "lose connection",
@@ -76,6 +79,8 @@ class Play:
         self.watching = Watching(self.reading)
         self.pages = [self.watching.page(user, limit) for user in self.users]
         self.reads: dict[int, Running] = {}
+        for page in self.pages:
+            Running(self.watching.follow(page)).finish()
 
     def act(self, action: str, one: int, two: int) -> None:  # noqa: C901, PLR0912 - a case each
         """Commit, apply an event, lose something, or begin or continue a read."""
@@ -114,17 +119,26 @@ class Play:
             case "touch":
                 reading.redis.touched.clear()
                 reading.redis.touch_period += 1
+            case "read" if not self.reads:
+                Running(reading.home.page(user, FROM_THE_TOP, 0, 2, ANY)).finish()
             case "step":
-                self._step(one % USERS)
+                self._step(one % USERS, two + 1)
 
-    def _step(self, place: int) -> None:
+    def check(self) -> None:
+        """Once all is applied, a page of which no change is to be reported must be right."""
+        if self.reading.is_drained:
+            for page in self.pages:
+                assert not page.is_followed or page.newest == self.watching.expected(page)
+
+    def _step(self, place: int, steps: int) -> None:
         read = self.reads.get(place)
         if read is None:
             # A third read could wait for ever for lists that the others build.
             if self.pages[place].is_followed or len(self.reads) == 2:
                 return
             read = self.reads[place] = Running(self.watching.read(self.pages[place]))
-        read.step()
+        for _ in range(steps):
+            read.step()
         if read.is_done:
             del self.reads[place]
 
@@ -148,6 +162,7 @@ def test_a_page_of_which_no_change_is_reported_is_the_oracles(
     play = Play(limit)
     for action in actions:
         play.act(*action)
+        play.check()
     play.settle()
     for page in play.pages:
         assert page.newest == play.watching.expected(page)

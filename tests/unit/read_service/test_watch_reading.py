@@ -44,6 +44,19 @@ async def test_a_page_is_followed_after_some_reads(watching: Watching) -> None:
     assert page.right_at == page.read_at
 
 
+async def test_a_page_that_is_being_read_is_not_followed(watching: Watching) -> None:
+    """What is known of it may be old, so no heartbeat may be sent."""
+    page = await followed(watching)
+    for step in ("read lists", "barrier"):
+        watching.reading.steps.before(step, lambda: read_of.append(page.is_followed))
+    read_of: list[bool] = []
+    watching.reading.tweet(AUTHOR)
+    watching.reading.drain()
+    await watching.follow(page)
+    assert read_of
+    assert not any(read_of)
+
+
 CHANGES: dict[str, Callable[[Reading], object]] = {
     "a new tweet": lambda reading: reading.tweet(AUTHOR),
     "an edit": lambda reading: reading.update(reading.oracle(READER)[1], "other"),
@@ -132,11 +145,13 @@ async def test_a_tweet_that_changes_before_it_is_listened_to(watching: Watching)
     new = reading.tweet(AUTHOR)
     reading.drain()
     read = reading.tweet_cache.read
+    texts = ["changed"]
 
     async def read_late(ids: Sequence[int]) -> Sequence[bytes | None]:
         values = await read(ids)
-        if new in ids and not page.newest.ids[0] == new:
-            reading.update(new, "other")
+        if new in ids and page.newest.ids[0] != new:
+            texts.append("changed again")
+            reading.update(new, " and ".join(texts))
             reading.drain()
         return values
 

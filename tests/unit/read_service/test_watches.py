@@ -138,7 +138,7 @@ async def test_a_resumed_watch_gets_the_difference(server: Server) -> None:
     server.reading.drain()
     for before in held:
         async with server.client(before.token) as client:
-            client.held = before
+            client.held = before.copy()
             kinds = await client.until_heartbeat()
             assert client.shown() == server.expected()
             assert len(kinds) <= LIMIT + 1

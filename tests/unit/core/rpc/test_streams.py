@@ -124,8 +124,9 @@ class _Sending:
             await stream.next(events)
 
 
-async def test_an_event_that_is_being_sent_is_sent() -> None:
+async def test_an_event_that_is_being_sent_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream ends after it."""
+    monkeypatch.setattr(module, "SENDING_SECONDS", 60.0)
     streams = Streams()
     sending = _Sending(streams)
     await sending.entered.wait()
@@ -134,8 +135,9 @@ async def test_an_event_that_is_being_sent_is_sent() -> None:
     await asyncio.sleep(0)
     assert not sending.task.done()
     sending.sent.set()
-    with pytest.raises(WatchEndedError):
-        await sending.task
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        with pytest.raises(WatchEndedError):
+            await sending.task
 
 
 async def test_a_client_that_does_not_read_does_not_hold_up_a_drain(
