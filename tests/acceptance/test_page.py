@@ -232,7 +232,7 @@ def test_the_keyboard_is_enough(visitor: Visitor, own: Fanfare) -> None:
     tab = visitor.tab
 
     def go_to(name: str, *, modifiers: int = 0) -> None:
-        passed = []
+        passed: list[str] = []
         while not passed or passed[-1] != name:
             tab.press("Tab", modifiers)
             passed.append(tab.focused())
