@@ -22,7 +22,7 @@ from embedded.causes import os_errors_explained
 from embedded.ports import HOST
 from embedded.stack import FIXED_PORTS, default_parts_dir
 from embedded.supervisor import Supervisor
-from gateway.static_page import page_address
+from gateway.demo_page import page_address
 from ops.certificates import client_options
 from ops.demo import Demo
 from ops.demo_folder import demo_folder

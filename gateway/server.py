@@ -27,6 +27,7 @@ from gateway.bodies import answer_and_close, has_large_rest
 from gateway.call_metrics import CLIENT_GONE, HTTP_METRICS, of_requests_without_route
 from gateway.cors import Cors
 from gateway.deadlines import Deadlines
+from gateway.demo_page import DemoPage
 from gateway.endpoint import MethodEndpoint, ObservedEndpoint
 from gateway.failures import error_answer
 from gateway.listener import Listener
@@ -35,7 +36,6 @@ from gateway.requests import excerpt
 from gateway.response_headers import fixed_lines
 from gateway.router import NoSuchPathError, NoSuchVerbError, Router
 from gateway.routes import Route, routes
-from gateway.static_page import StaticPage
 from gateway.stream_endpoint import StreamEndpoint
 
 LOG = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class RestServer:
         handlers: Handlers,
         is_serving: Callable[[], bool],
         cors: Cors,
-        page: StaticPage | None = None,
+        page: DemoPage | None = None,
     ) -> None:
         """Prepare a server.
 

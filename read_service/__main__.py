@@ -30,10 +30,10 @@ from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import redis_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
+from gateway.demo_page import DemoPage
 from gateway.listener import Listener
 from gateway.metrics_server import Probes, serving_metrics
 from gateway.server import RestServer
-from gateway.static_page import StaticPage
 from read_service.cache import CacheConnection
 from read_service.databases import Databases
 from read_service.first_pages import FirstPages
@@ -154,7 +154,7 @@ def _rest_server(
 ) -> RestServer:
     https = None if tls is None else tls.http_context()
     listener = Listener(settings.bind, settings.rest_read_port, https, shared=shared)
-    page = StaticPage(settings) if settings.demo_page else None
+    page = DemoPage(settings) if settings.demo_page else None
     return RestServer(listener, handlers, is_serving, Cors(settings.cors_origins), page)
 
 

@@ -31,10 +31,10 @@ from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
+from gateway.demo_page import page_origins
 from gateway.listener import Listener
 from gateway.metrics_server import Probes, serving_metrics
 from gateway.server import RestServer
-from gateway.static_page import page_origins
 from write_service.account_security import AccountSecurity
 from write_service.auth_service import AuthService, NoAuthService
 from write_service.erasure import Eraser

@@ -10,7 +10,7 @@ from helpers.chromium import Chromium, Tab
 from helpers.leaks import SECRET
 
 from core.settings import Settings
-from gateway.static_page import page_address
+from gateway.demo_page import page_address
 
 _NUMBERS = itertools.count(1)
 

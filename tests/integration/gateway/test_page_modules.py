@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidRequestError
-from gateway.static_page import FOLDER
+from gateway.demo_page import FOLDER
 from write_service.drafts import normalise_content
 
 # White space of Python and of JavaScript, which differ; line ends; letters that NFC composes, puts

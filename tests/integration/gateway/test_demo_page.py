@@ -11,9 +11,9 @@ import pytest
 
 from core.settings import Settings
 from gateway.cors import Cors
+from gateway.demo_page import FOLDER, DemoPage, page_address, page_origins
 from gateway.listener import Listener
 from gateway.server import RestServer
-from gateway.static_page import FOLDER, StaticPage, page_address, page_origins
 
 from .fakes import Client, Fake
 
@@ -22,7 +22,7 @@ from .fakes import Client, Fake
 async def client(read: Fake, session: aiohttp.ClientSession) -> AsyncIterator[Client]:
     """Yield a client of a REST port with the page, whose write API is at port 8081."""
     settings = Settings(rest_write_port=8081, watch_heartbeat_seconds=3)
-    page = StaticPage(settings)
+    page = DemoPage(settings)
     server = RestServer(Listener("127.0.0.1", 0), read.handlers, lambda: True, Cors(""), page)
     await server.start()
     yield Client(session, server.port)

@@ -1,4 +1,4 @@
-"""A static page for people who try Fanfare: a client of the public REST API, in gateway/page/.
+"""The demo page, with which people try Fanfare: a client of the public REST API, in gateway/page/.
 
 The read service serves its files beside the queries, so that the page may call them. Its commands
 go to the write service's REST port, on the host by which the browser has reached the page.
@@ -42,7 +42,7 @@ _POLICY = (
 Endpoint = Callable[[web.BaseRequest, Mapping[str, str]], Awaitable[Answer]]
 
 
-class StaticPage:
+class DemoPage:
     """The answers to requests for the page."""
 
     def __init__(self, settings: Settings) -> None:
