@@ -72,7 +72,9 @@ class MethodHandler(CallSteps):
     async def _answer(
         self, request: Message, size: int, context: Context, call: CountedCall | None
     ) -> Message | bytes | JsonAnswer:
-        await self._check(request, size, call)
+        self._validator.validate(request, size)
+        if self._authorizer is not None and call is not None:
+            await self._authorizer.authorize(request, call)
         return await self._method(request, context)
 
 

@@ -96,7 +96,9 @@ class StreamHandler(CallSteps):
                 message, size = self._parse(request), len(request)
             else:
                 message, size = request, request.ByteSize()
-            await self._check(message, size, call)
+            self._validator.validate(message, size)
+            if self._authorizer is not None and call is not None:
+                await self._authorizer.authorize(message, call)
             # With authentication off, callers have no limits of their own.
             with self._streams.opened("" if call is None else call.counted_by) as stream:
                 async with aclosing(self._method(message, context)) as events:

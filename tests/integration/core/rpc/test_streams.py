@@ -176,7 +176,7 @@ async def test_a_stream_ends_with_its_client_and_with_its_deadline() -> None:
     ):
         async with _channel(server) as channel:
             stub: Any = ReadServiceStub(channel)
-            seconds, events = 0.1, []
+            seconds, events = 0.1, list[pb.WatchHomeTimelineResponse]()
             while events != EVENTS:  # the machine may be busy
                 late = stub.WatchHomeTimeline(REQUEST, timeout=seconds)
                 events = [event async for event in _until_error(late)]

@@ -16,7 +16,7 @@ from aiohttp import web
 from fanfare.read.v1 import read_pb2
 from fanfare.read.v1.read_pb2_grpc import ReadServiceStub
 from helpers.authentication import authorizer
-from helpers.grpc_server import serving
+from helpers.grpc_server import Watched, serving
 
 from core.auth.access_tokens import create_key
 from core.rpc import server_options, tls
@@ -111,6 +111,29 @@ async def test_a_connection_of_before_ends(
         Authority().issue(folder, "fanfare")
         while await stub.GetHomeTimeline(HOME).code() is not grpc.StatusCode.UNAVAILABLE:
             pass
+
+
+async def test_a_stream_ends_with_its_connection(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With UNAVAILABLE, so that its client opens it again; the method is closed."""
+    monkeypatch.setattr(server_options, "CONNECTION_SECONDS", 0.5)
+    monkeypatch.setattr(server_options, "CONNECTION_GRACE_SECONDS", 0.5)
+    event = read_pb2.WatchHomeTimelineResponse(resume_token="a")
+    watched = Watched(event.SerializeToString())
+    credentials = Certificates(folder).files().channel_credentials
+    async with (
+        asyncio.timeout(DEADLINE_SECONDS),
+        serving(READ, servicer=watched, certificates=Certificates(folder)) as server,
+        grpc.aio.secure_channel(f"127.0.0.1:{server.port}", credentials) as channel,
+    ):
+        stub: Any = ReadServiceStub(channel)
+        call = stub.WatchHomeTimeline(read_pb2.WatchHomeTimelineRequest(user_id=7))
+        assert await call.read() == event
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await call.read()
+        assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+        await watched.closed.acquire()
 
 
 async def test_https_takes_new_certificates(folder: Path) -> None:
