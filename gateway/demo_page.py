@@ -60,7 +60,8 @@ class DemoPage:
         self.endpoints: dict[str, Endpoint] = {CONFIG_PATH: self._config}
         """What answers a GET of each path."""
         for file in sorted(FOLDER.rglob("*.*")):
-            self.endpoints[_path_of(file)] = partial(self._file, _File(file))
+            if file.suffix in _TYPES:  # not the copy of an editor
+                self.endpoints[_path_of(file)] = partial(self._file, _File(file))
 
     async def _file(
         self, file: _File, request: web.BaseRequest, _path: Mapping[str, str]
