@@ -3,7 +3,8 @@
 `python -m bench.noop FILE` serves the ReadService on FANFARE_READ_PORT, with the same server,
 options, validation and error handling as the read service. FILE holds a
 BatchGetHomeTimelinesResponse; GetHomeTimeline answers with the serialised bytes of the user's
-timeline in it. WatchHomeTimeline sends its first tweet again and again, once a second.
+timeline in it. WatchHomeTimeline sends what a new tweet makes necessary, once a second: the removal
+of the oldest tweet of the timeline, its first tweet, and a heartbeat.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from core.runtime.process import run
 from core.settings import Settings
 
 EVENT_SECONDS = 1.0
+# As long as the token of 20 tweets.
+TOKEN = "x" * 284
 
 
 class NoopReadService:
@@ -31,16 +34,20 @@ class NoopReadService:
     def __init__(self, answers: r.BatchGetHomeTimelinesResponse) -> None:
         """Serialise the answers."""
         self._answers = {}
-        self._events = {}
+        self._events: dict[int, list[bytes]] = {}
         for timeline in answers.timelines:
             answer = r.GetHomeTimelineResponse(
                 tweets=timeline.tweets, next_page_token=timeline.next_page_token
             )
             self._answers[timeline.user_id] = answer.SerializeToString()
-            event = r.WatchHomeTimelineResponse(heartbeat=r.Heartbeat(), resume_token="x" * 300)
             if timeline.tweets:
-                event.tweet.CopyFrom(timeline.tweets[0])
-            self._events[timeline.user_id] = event.SerializeToString()
+                newest, oldest = timeline.tweets[0], timeline.tweets[-1].id
+                events = (
+                    r.WatchHomeTimelineResponse(removed_tweet_id=oldest, resume_token=TOKEN),
+                    r.WatchHomeTimelineResponse(tweet=newest, resume_token=TOKEN),
+                    r.WatchHomeTimelineResponse(heartbeat=r.Heartbeat(), resume_token=TOKEN),
+                )
+                self._events[timeline.user_id] = [event.SerializeToString() for event in events]
 
     async def GetHomeTimeline(  # noqa: N802 - the contract's name
         self, request: r.GetHomeTimelineRequest, _context: Context
@@ -51,11 +58,12 @@ class NoopReadService:
     async def WatchHomeTimeline(  # noqa: N802
         self, request: r.WatchHomeTimelineRequest, _context: Context
     ) -> AsyncGenerator[bytes, None]:
-        """Yield a heartbeat, and then the stored event for the user once a second."""
+        """Yield a heartbeat, and then the stored events for the user once a second."""
         yield r.WatchHomeTimelineResponse(heartbeat=r.Heartbeat()).SerializeToString()
         while True:
             await asyncio.sleep(EVENT_SECONDS)
-            yield self._events[request.user_id]
+            for event in self._events.get(request.user_id, ()):
+                yield event
 
     def __getattr__(self, name: str) -> object:
         """Stand in for the other methods, which nobody calls."""
