@@ -203,6 +203,47 @@ def test_nothing_is_missing_after_the_read_service_was_killed(
     visitor.wait_for_posts("new", "edited")
 
 
+def test_a_tab_that_nobody_sees_gives_its_connection_back(visitor: Visitor, own: Fanfare) -> None:
+    """It says so, and catches up when it is seen again."""
+    author = own.user()
+    tab = visitor.sign_up().tab
+    own.follow(_user(visitor), author)
+
+    def hide(*, is_hidden: bool) -> None:
+        tab.evaluate(f"""
+          Object.defineProperty(document, "hidden", {{ configurable: true, value: {is_hidden:d} }});
+          document.dispatchEvent(new Event("visibilitychange"));
+        """)
+
+    tab.evaluate("""
+      const real = window.setTimeout;
+      window.setTimeout = (run, time) => real(run, time === 60_000 ? 0 : time);
+    """)
+    hide(is_hidden=True)
+    visitor.wait_for_state("paused")
+    own.tweet(author, "meanwhile")
+    hide(is_hidden=False)
+    visitor.wait_for_state("live")
+    visitor.wait_for_posts("meanwhile")
+
+
+def test_ones_own_follow_shows_while_the_worker_is_down(visitor: Visitor, own: Fanfare) -> None:
+    """The stream is opened again with the consistency token of the command."""
+    author = own.user()
+    own.tweet(author, "before")
+    visitor.sign_up()
+    worker = own.system.processes["worker"]
+    worker.stop()
+    try:
+        visitor.look_at(f"users/{author.id}")
+        visitor.tab.click("#user-follow button")
+        visitor.tab.wait_for_text("#user-follow button", "Unfollow")
+        visitor.look_at("")
+        visitor.wait_for_posts("before")
+    finally:
+        worker.start()
+
+
 def test_a_post_whose_answer_is_lost_is_posted_once(visitor: Visitor, own: Fanfare) -> None:
     """The page tries again by itself with the same request_id."""
     tab = visitor.sign_up().tab

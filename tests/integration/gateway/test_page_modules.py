@@ -241,6 +241,30 @@ def test_a_stream_that_ends_is_resumed(tab: Tab) -> None:
     assert played["events"] == [{"tweet": {"id": "1"}}, {"removed_tweet_id": "1"}]
 
 
+def test_a_stream_that_is_lost_for_long_is_offline(tab: Tab) -> None:
+    """After half a minute without a heartbeat it is not called reconnecting any more."""
+    played = _play(
+        tab,
+        """
+        let coming = next();
+        call.body.close();
+        call = await coming; coming = next();
+        const real = Date.now;
+        Date.now = () => real() + 31_000;
+        call.refuse(failure("UNAVAILABLE", { isTemporary: true }));
+        await state("offline");
+        Date.now = real;
+        call = await coming;
+        call.answer();
+        send(call.body, ": heartbeat\\n\\n");
+        await state("live");
+        """,
+    )
+    assert played["states"] == [
+        *("connecting", "live", "reconnecting", "offline: UNAVAILABLE", "live", "paused"),
+    ]
+
+
 def test_a_silent_server_is_left(tab: Tab) -> None:
     """No byte for two and a half heartbeats ends the connection, and it is resumed."""
     played = _play(
