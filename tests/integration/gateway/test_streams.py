@@ -13,13 +13,19 @@ import aiohttp
 import pytest
 from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.read.v1 import read_pb2 as pb
-from helpers.grpc_server import Watched
+from helpers.grpc_server import READ, Watched
 from prometheus_client import REGISTRY
 
 from core.errors import UserNotFoundError
 from core.rpc import streams as core_streams
+from core.rpc.handlers import Handlers
+from core.rpc.observed_calls import CallObserver
+from core.runtime.access_log import AccessLog
+from core.settings import LogFormat
 from gateway import listener
 from gateway.cors import Cors
+from gateway.listener import Listener
+from gateway.server import RestServer
 
 from .fakes import Client, Fake
 
@@ -436,3 +442,29 @@ async def test_streams_are_counted_when_they_end(
         ("GET", ROUTE, "200"): 1,
         ("GET", ROUTE): 3,
     }
+
+
+async def test_streams_have_a_line_in_the_access_log(session: aiohttp.ClientSession) -> None:
+    """When they end, with what ended them."""
+    lines: list[str] = []
+    log = AccessLog(LogFormat.TEXT, lines.append)
+    handlers = Handlers(observer=CallObserver(None, log))
+    watched = Watched(*BYTES)
+    handlers.add_service(READ, watched)
+    server = RestServer(Listener("127.0.0.1", 0), handlers, lambda: True, Cors(""))
+    await server.start()
+    client = Client(session, server.port)
+    async with _opened(client, session):
+        pass
+    await watched.closed.acquire()
+    watched.error = UserNotFoundError(7)
+    async with _opened(client, session) as answer:
+        await answer.read()
+    assert (await client.send("GET", "/timeline/0/stream")).status == 400
+    await server.drain()
+    log.flush()
+    ends = [
+        line.partition(" code=")[2].partition(" ms=")[0] for line in "".join(lines).splitlines()
+    ]
+    assert ends == ["499 reason=-", "404 reason=USER_NOT_FOUND", "400 reason=INVALID_REQUEST"]
+    assert all(f'transport=rest name="GET {ROUTE}"' in line for line in lines)
