@@ -85,10 +85,9 @@ class ReadLanes:
     async def _read_fast(self, pages: list[WatchedPage], limit: int) -> None:
         try:
             others = await self._reader.read_fast(pages, limit)
-        except Exception as error:
-            LOG.exception("reading pages for watchers failed")
+        except Exception as error:  # noqa: BLE001 - it is logged
             for page in pages:
-                self._end(page, error)
+                self._note_unexpected(page, error)
             return
         for page in others:
             self._lists.put_nowait(page)
@@ -111,9 +110,8 @@ class ReadLanes:
                     continue
             except FanfareError as error:
                 self._end(page, error)
-            except Exception as error:
-                LOG.exception("reading a page for a watcher failed: user_id=%d", page.user_id)
-                self._end(page, error)
+            except Exception as error:  # noqa: BLE001 - it is logged
+                self._note_unexpected(page, error)
             else:
                 self._end(page)
 
@@ -125,6 +123,10 @@ class ReadLanes:
         if not await self._reader.read_lists(page):
             await self._reader.read_postgres(page)
         return True
+
+    def _note_unexpected(self, page: WatchedPage, error: Exception) -> None:
+        LOG.error("reading a watched page failed: user_id=%d", page.user_id, exc_info=error)
+        self._end(page, error)
 
     def _end(self, page: WatchedPage, error: Exception | None = None) -> None:
         """Tell the watchers of a page that was read, and put it again if it must be read again."""

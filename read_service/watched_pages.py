@@ -118,6 +118,7 @@ class WatchedPage:
     def note_failure(self, error: Exception, now: float) -> None:
         """Note that a read has failed; the page stays as it was."""
         self.error, self.read_at = error, now
+        self.tracked_in_vain = 0
 
     def wake_watchers(self) -> None:
         """Have all watchers look at the page again."""

@@ -12,6 +12,7 @@ from helpers.fakes.watching import Watching
 
 from core.errors import DatabaseUnavailableError, UserNotFoundError
 from read_service.held_tweets import NOTHING
+from read_service.watch_lanes import ReadLanes
 from read_service.watch_reading import MAX_IN_VAIN
 from read_service.watched_pages import WatchedPage
 
@@ -214,6 +215,19 @@ async def test_a_page_that_cannot_be_tracked_comes_from_postgres(watching: Watch
     assert watching.reading.steps.taken[-1] == "primary: home timeline"
     assert page.newest == watching.expected(page)
     assert page.right_at == page.read_at
+
+
+async def test_a_read_that_failed_is_not_repeated_at_once(watching: Watching) -> None:
+    """Not even if reads before it were to be repeated."""
+    watching.reading.local._limit = 0
+    page = watching.page(READER, LIMIT)
+    await watching.read(page)
+    lanes = ReadLanes(watching.reader, clock=lambda: page.read_at)
+    lanes.put(page)
+    assert lanes._fast.qsize() == 1
+    page.note_failure(DatabaseUnavailableError(), page.read_at)
+    lanes.put(page)
+    assert lanes._fast.qsize() == 1
 
 
 async def test_a_user_who_does_not_exist(watching: Watching) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
 from fanfare.read.v1 import read_pb2 as pb
@@ -14,11 +15,13 @@ from helpers.fakes.watching import Watching
 from helpers.watch_client import HeldByClient
 
 from core.errors import DatabaseUnavailableError, NotYetConsistentError, UserNotFoundError
+from core.runtime.callers import CALLER
 from core.runtime.tasks import running
 from core.watch_errors import InvalidResumeTokenError
 from read_service import watch_lanes, watches
 from read_service.freshness import ANY, Freshness, TokenFreshness
-from read_service.watch_lanes import ReadLanes
+from read_service.protocols import TweetPage
+from read_service.watch_lanes import POSTGRES_READERS, ReadLanes
 from read_service.watches import Watches
 
 LIMIT = 5
@@ -222,6 +225,54 @@ async def test_without_redis_pages_are_read_again_and_again(server: Server) -> N
         server.reading.drain()
         assert await client.until_heartbeat() == ["removed_tweet_id", "tweet"]
         assert client.shown() == server.expected()
+
+
+async def test_without_redis_few_pages_are_read_at_a_time(server: Server) -> None:
+    """So many watches do not keep Postgres from other callers, and each is its caller's work."""
+    reading = server.reading
+    readers = [reading.reader_of(AUTHOR) for _ in range(12)]
+    reading.drain()
+    reading.redis.is_up = False
+    under_way, most = 0, 0
+    callers = set()
+    read = reading.home.page
+
+    async def page(*asked: Any) -> TweetPage:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        callers.add(CALLER.get())
+        await asyncio.sleep(0.005)
+        under_way -= 1
+        return await read(*asked)
+
+    async def watch(user: int) -> None:
+        async with server.client(user=user) as client:
+            await client.until_heartbeat()
+            assert client.shown()
+
+    reading.home.page = page  # type: ignore[assignment]
+    CALLER.set(("address", "7"))
+    await asyncio.gather(*map(watch, readers))
+    assert most == POSTGRES_READERS
+    assert callers == {("address", "7")}
+
+
+async def test_an_unexpected_failure_ends_only_the_watch_that_waits_for_its_first_page(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and later reads go on."""
+    async with server.client() as client:
+        await client.until_heartbeat()
+        with monkeypatch.context() as patch:
+            patch.setattr(server.reading.first, "pages", None)
+            with pytest.raises(TypeError):
+                async with server.client(limit=3) as other:
+                    await other.next()
+        assert "reading a watched page failed" in caplog.text
+        server.reading.tweet(AUTHOR)
+        server.reading.drain()
+        assert await client.until_heartbeat() == ["removed_tweet_id", "tweet"]
 
 
 async def test_with_nothing_up_a_client_keeps_what_it_has(server: Server) -> None:
