@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -380,42 +379,4 @@ def test_the_page_looks_right(browser: Chromium, own: Fanfare, tmp_path: Path) -
     tab.resize(320, 640, is_mobile=True)
     tab.wait_for("innerWidth === 320")
     assert tab.evaluate("document.documentElement.scrollWidth") == 320
-    tab.close()
-
-
-def test_sessions_refresh_and_end(browser: Chromium, start_system: Callable[..., System]) -> None:
-    """With authentication, a session is refreshed by itself, and its end is told."""
-    system = start_system(auth=True, FANFARE_DEMO_PAGE="on", FANFARE_WATCH_HEARTBEAT_SECONDS="2")
-    visitor = Visitor(browser, system.settings)
-    tab = visitor.tab
-    assert visitor.url.startswith("https://")
-    visitor.sign_up()
-    visitor.post("with a token")
-    tab.click("#sign-out")
-    tab.wait_for_text("h2", "Sign in")
-    assert json.loads(tab.evaluate("sessionStorage.fanfare"))["session"] is None
-    right, visitor.password = visitor.password, visitor.password[:-1]
-    visitor.sign_in()
-    tab.wait_for_text("#sign-in .form-error", "wrong")
-    visitor.password = right
-    visitor.sign_in()
-    visitor.wait_for_state("live")
-
-    def break_token(name: str) -> None:
-        tab.evaluate(f"""(() => {{
-          const kept = JSON.parse(sessionStorage.fanfare);
-          kept.session.{name} = "x" + kept.session.{name};
-          sessionStorage.fanfare = JSON.stringify(kept);
-        }})()""")
-        tab.go(visitor.url)
-
-    break_token("access_token")
-    visitor.wait_for_state("live")
-    visitor.post("with a new token")
-    break_token("refresh_token")
-    tab.evaluate("""
-      sessionStorage.fanfare = sessionStorage.fanfare.replace('"access_token":"', '$&x');
-    """)
-    tab.go(visitor.url)
-    tab.wait_for_text("#notice", "Your session has ended. Sign in again.")
     tab.close()
