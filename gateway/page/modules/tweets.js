@@ -163,10 +163,17 @@ function confirmDeletion(content) {
   byId("confirm-text").textContent =
     content.length > CUT_OFF ? `${content.slice(0, CUT_OFF)}…` : content;
   return new Promise((resolve) => {
-    byId("confirm-yes").onclick = () => dialog.close("yes");
-    byId("confirm-no").onclick = () => dialog.close("no");
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-    dialog.returnValue = "no";
+    byId("confirm-yes").onclick = () => {
+      resolve(true);
+      dialog.close();
+    };
+    byId("confirm-no").onclick = () => dialog.close();
+    dialog.onclose = () => {
+      // The event comes late: the dialog may be open again, for another question.
+      if (!dialog.open) {
+        resolve(false);
+      }
+    };
     dialog.showModal();
     byId("confirm-no").focus();
   });
