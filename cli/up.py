@@ -13,14 +13,16 @@ import click
 from rich.console import Console
 
 from cli.signals import interrupt_on_signals
+from core.rpc.tls import AUTHORITY
 from core.runtime.metrics_ports import metrics_addresses, metrics_ports
 from core.runtime.ports import bind_error
-from core.settings import Settings
+from core.settings import Settings, variable_of
 from core.settings_loading import load_settings
 from embedded.causes import os_errors_explained
 from embedded.ports import HOST
 from embedded.stack import FIXED_PORTS, default_parts_dir
 from embedded.supervisor import Supervisor
+from gateway.demo_page import page_address
 from ops.certificates import client_options
 from ops.demo import Demo
 from ops.demo_folder import demo_folder
@@ -67,11 +69,13 @@ def up(*, replica: bool, auth: bool, prometheus: bool, ports: str) -> None:
     """
     settings = load_settings()
     console = Console()
+    has_page = settings.demo_page or "demo_page" not in settings.model_fields_set
     system = System(
         settings.state_dir,
         default_parts_dir(),
         given=settings,
         fixed_ports=ports == "fixed",
+        environment={variable_of("demo_page"): str(has_page)},
         progress=console.print,
         replica=replica,
         auth=auth,
@@ -80,7 +84,7 @@ def up(*, replica: bool, auth: bool, prometheus: bool, ports: str) -> None:
     interrupt_on_signals()
     try:
         with system:
-            places = _places(system.settings, system.prometheus_address)
+            places = _places(system.settings, system.prometheus_address, has_page=has_page)
             console.print(places, markup=False, highlight=False, soft_wrap=True)
             try:
                 Supervisor(system.servers, _reporter(console)).watch()
@@ -127,7 +131,7 @@ def demo(*, auth: bool) -> None:
     console.print(_next(settings, tls_dir), markup=False, highlight=False, soft_wrap=True)
 
 
-def _places(settings: Settings, prometheus_address: str | None) -> str:
+def _places(settings: Settings, prometheus_address: str | None, *, has_page: bool) -> str:
     scheme, curl, grpcurl = client_options(settings.tls_dir)
     text = (
         f"\nFanfare is up. Commands: {_rest(scheme, settings, settings.rest_write_port)}gRPC "
@@ -136,6 +140,9 @@ def _places(settings: Settings, prometheus_address: str | None) -> str:
         f"{settings.local_address(settings.read_port)}.\n"
         f"Logs and data are in {settings.state_dir}. Ctrl-C stops it."
     )
+    if has_page and settings.rest_read_port:
+        trust = f" that trusts {settings.tls_dir / AUTHORITY}" if settings.tls_dir else ""
+        text += f"\nTo try it, open {page_address(settings)} in a browser{trust}."
     if settings.tls_dir is not None:
         text += f"\nClients need certificates: curl{curl} ..., grpcurl {grpcurl} ..."
     if addresses := metrics_addresses(settings):

@@ -92,9 +92,9 @@ class Settings(BaseSettings):
     """The read service's gRPC port."""
     worker_port: Annotated[int, _PORT, ReadBy("worker", "commands")] = 50053
     """The fan-out worker's gRPC port, for health checks only."""
-    rest_write_port: Annotated[int, _PORT, ReadBy("write", "commands")] = 8081
+    rest_write_port: Annotated[int, _PORT, ReadBy("write", "read", "commands")] = 8081
     """The HTTP port of the write service, for commands and sessions; 0 turns REST off."""
-    rest_read_port: Annotated[int, _PORT, ReadBy("read", "commands")] = 8080
+    rest_read_port: Annotated[int, _PORT, ReadBy("write", "read", "commands")] = 8080
     """The HTTP port of the read service, for queries; 0 turns REST off."""
     read_processes: Annotated[int, Field(ge=1, le=256), ReadBy("read", "commands")] = 1
     """How many read processes share one port."""
@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     """Addresses and networks, separated by commas, whose X-Forwarded-For is believed; or "none"."""
     cors_origins: Annotated[str, ReadBy("write", "read", "commands")] = ""
     """Origins, separated by commas, whose pages may call the REST API from a browser."""
+    demo_page: Annotated[bool, ReadBy("write", "read", "commands")] = False
+    """Whether the read service's HTTP port has a page with which people can try Fanfare."""
 
     state_dir: Annotated[Path, _ALL] = Path(".fanfare")
     """The folder of the embedded stack: its data, and the record of its addresses."""

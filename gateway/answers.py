@@ -18,6 +18,7 @@ from aiohttp.http import SERVER_SOFTWARE, HttpVersion, HttpVersion10, HttpVersio
 from core.errors import FanfareError
 
 JSON = "application/json"
+_WITHOUT_BODY = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -90,7 +91,7 @@ class Answer:
         """
         status = self.status
         lines = self.fixed_lines
-        if status != HTTPStatus.NO_CONTENT:
+        if status not in _WITHOUT_BODY:
             length = len(self.body)
             lines += f"Content-Type: {self.content_type}\r\nContent-Length: {length}\r\n"
         if self.headers:

@@ -14,7 +14,12 @@ from gateway.failures import FAILURE_STATUSES
 from gateway.routes import Route
 
 CLIENT_GONE = 499
-_SUCCESSES = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT}
+_SUCCESSES = {
+    HTTPStatus.OK,
+    HTTPStatus.CREATED,
+    HTTPStatus.NO_CONTENT,
+    HTTPStatus.NOT_MODIFIED,
+}
 _STATUSES = sorted({*map(int, _SUCCESSES), *FAILURE_STATUSES})
 _OTHER = "other"
 

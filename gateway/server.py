@@ -32,6 +32,7 @@ from gateway.call_metrics import (
 )
 from gateway.cors import Cors
 from gateway.deadlines import Deadlines
+from gateway.demo_page import DemoPage
 from gateway.endpoint import MethodEndpoint, ObservedEndpoint
 from gateway.failures import error_answer, text_answer
 from gateway.listener import Listener
@@ -79,6 +80,7 @@ class RestServer:
         handlers: Handlers,
         is_serving: Callable[[], bool],
         cors: Cors,
+        page: DemoPage | None = None,
     ) -> None:
         """Prepare a server.
 
@@ -87,6 +89,7 @@ class RestServer:
             handlers: the methods to serve.
             is_serving: returns the health of the process, for /health.
             cors: the origins whose pages may call.
+            page: a page to serve too, if any.
         """
         self._listener = listener
         self._handlers = handlers
@@ -109,6 +112,8 @@ class RestServer:
         port = Port(handlers.calls, deadlines, sender, self._run_in_thread, handlers.observer)
         for route, rpc in rpc_routes(handlers, port):
             self._route(route.verb, route.path, rpc.answer, metrics_of(route))
+        for path, answer in page.endpoints.items() if page else ():
+            self._route("GET", path, answer, HTTP_METRICS.of("GET", "page"))
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -193,7 +198,7 @@ class RestServer:
             status = answer.outcome
         finally:
             route.metrics.end(began, status)
-        answer.fixed_lines = self._fixed_lines
+        answer.fixed_lines = answer.fixed_lines or self._fixed_lines
         if self._is_draining:
             answer.keep_alive = False
         if has_large_rest(request):

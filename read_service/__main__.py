@@ -30,6 +30,7 @@ from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import redis_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
+from gateway.demo_page import DemoPage
 from gateway.listener import Listener
 from gateway.metrics_server import Probes, serving_metrics
 from gateway.server import RestServer
@@ -153,7 +154,8 @@ def _rest_server(
 ) -> RestServer:
     https = None if tls is None else tls.http_context()
     listener = Listener(settings.bind, settings.rest_read_port, https, shared=shared)
-    return RestServer(listener, handlers, is_serving, Cors(settings.cors_origins))
+    page = DemoPage(settings) if settings.demo_page else None
+    return RestServer(listener, handlers, is_serving, Cors(settings.cors_origins), page)
 
 
 def _build_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:

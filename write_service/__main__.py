@@ -31,6 +31,7 @@ from core.storage.schema import refuse_newer_schema
 from core.storage.settings_checks import postgres_check, topic_check
 from core.storage.settings_monitor import SettingsMonitor
 from gateway.cors import Cors
+from gateway.demo_page import page_origins
 from gateway.listener import Listener
 from gateway.metrics_server import Probes, serving_metrics
 from gateway.server import RestServer
@@ -115,7 +116,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         if settings.rest_write_port:
             https = None if tls is None else tls.http_context()
             listener = Listener(settings.bind, settings.rest_write_port, https, shared=shared)
-            cors = Cors(settings.cors_origins)
+            cors = Cors(",".join([settings.cors_origins, *page_origins(settings)]))
             servers.append(RestServer(listener, handlers, grpc.is_serving, cors))
 
         await refuse_newer_schema(settings.primary_dsn())

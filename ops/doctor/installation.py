@@ -57,6 +57,8 @@ def setting_verdicts(settings: Settings) -> list[Verdict]:
         verdicts.append(_without_effect("security_log", "FANFARE_AUTH_KEYS is set"))
     if settings.cors_origins and not (settings.rest_write_port or settings.rest_read_port):
         verdicts.append(_without_effect("cors_origins", "a REST port is not 0"))
+    if settings.demo_page and not settings.rest_read_port:
+        verdicts.append(_without_effect("demo_page", "FANFARE_REST_READ_PORT is not 0"))
     if settings.grpc_server is GrpcServerKind.NATIVE and _installed(_NATIVE) is None:
         text = f"FANFARE_GRPC_SERVER=native needs the package {_NATIVE}, which is not installed"
         cure = "`pip install --require-hashes -r requirements/native.txt`, or set it to grpcio"

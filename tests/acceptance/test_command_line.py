@@ -16,6 +16,7 @@ from helpers.prometheus import scrape
 from helpers.waiting import wait_until
 
 from core.rpc.health_probe import health_serves
+from core.rpc.tls import client_context, open_url
 from core.settings import PREFIX
 from embedded.stack import default_parts_dir
 
@@ -86,6 +87,10 @@ def test_up_serves_until_it_is_told_to_stop(
             tls_dir = Path(authority[1]).parent if authority else None
             assert (url[1] == "https") == (tls_dir is not None) == bool(options), told
             assert health_serves(url[2], tls_dir)
+            page = re.search(r"open (https?://localhost:\d+/) in a browser", told)
+            assert page is not None, told
+            with open_url(page[1], client_context(tls_dir), timeout=10) as answer:
+                assert b"<title>Fanfare</title>" in answer.read()
             worker = re.search(r"Metrics .*worker (127\.0\.0\.1:\d+)", told)
             assert worker is not None, told
             assert scrape(worker[1], tls_dir)

@@ -32,8 +32,9 @@ def test_a_head_has_the_length_and_the_type_of_the_body() -> None:
 
 
 def test_no_content_has_neither_length_nor_type() -> None:
-    """RFC 9110, section 8.6, forbids the length."""
+    """RFC 9110, section 8.6, forbids the length; for 304 it would be that of what is not sent."""
     assert _head(Answer(204))[:2] == ["HTTP/1.1 204 No Content", "Date"]
+    assert _head(Answer(304))[:2] == ["HTTP/1.1 304 Not Modified", "Date"]
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,11 @@ def test_processes_of_another_version() -> None:
             Status.WARN,
         ),
         (
+            {"demo_page": True, "rest_read_port": 0},
+            "FANFARE_DEMO_PAGE has no effect",
+            Status.WARN,
+        ),
+        (
             {"write_port": 7000, "read_port": 7000},
             "FANFARE_WRITE_PORT and FANFARE_READ_PORT are both 7000",
             Status.WARN,
