@@ -1,68 +1,46 @@
-"""Calls of methods that answer once, over Connect and gRPC-Web."""
+"""Calls of methods that answer once, over Connect, and what they share with gRPC-Web."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import pytest
-from fanfare.common.v1.common_pb2 import Tweet, User
+from fanfare.common.v1.common_pb2 import Tweet
 from fanfare.read.v1 import read_pb2
 from fanfare.write.v1 import write_pb2
-from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
-from helpers.grpc_server import READ, WRITE
+from helpers.grpc_server import READ
 
 from core import errors
-from core.auth.authorizer import CountedCall
 from core.auth.call_context import Context
-from core.errors import UnauthenticatedError
 from core.rpc.observed_calls import CallObserver
-from core.rpc.request_sizes import max_json_bytes, max_message_bytes
 from core.runtime.access_log import AccessLog, CallRecord
 from gateway.cors import Cors
 from gateway.envelopes import envelope
 
-from .fakes import Client, Fake, Held, Reply, handled, rest
-
-DEADLINE_SECONDS = 10.0
-READ_PATH, WRITE_PATH = "/fanfare.read.v1.ReadService/", "/fanfare.write.v1.WriteService/"
-GET_USER = READ_PATH + "GetUser"
-REQUEST = read_pb2.GetUserRequest(user_id=2**60)
-USER = read_pb2.GetUserResponse(user=User(id=2**60, username="alice", bio="Grüße 👋"))
-USER_JSON = {"user": {"id": str(2**60), "username": "alice", "bio": "Grüße 👋"}}
-PROTO, JSON, TEXT = "application/proto", "application/json", "text/plain; charset=utf-8"
-OK_FRAME = b"\x80\x00\x00\x00\x10grpc-status: 0\r\n"
-
-
-async def _post(client: Client, path: str, body: Any, kind: str, **headers: str) -> Reply:
-    if isinstance(body, Message):
-        body = body.SerializeToString()
-    return await client.send("POST", path, body, **{"Content-Type": kind, **headers})
-
-
-def _info(detail: dict[str, str]) -> ErrorInfo:
-    assert detail["type"] == "google.rpc.ErrorInfo"
-    padding = "=" * (-len(detail["value"]) % 4)
-    return ErrorInfo.FromString(base64.b64decode(detail["value"] + padding))
-
-
-def _trailers(frame: bytes) -> dict[str, str]:
-    assert frame[0] == 0x80
-    assert len(frame) == 5 + int.from_bytes(frame[1:5])
-    return dict(line.split(": ", 1) for line in frame[5:].decode().split("\r\n") if line)
+from .fakes import Client, Fake, handled, rest
+from .rpc_calls import (
+    GET_USER,
+    JSON,
+    PROTO,
+    READ_PATH,
+    REQUEST,
+    TEXT,
+    USER,
+    USER_JSON,
+    WRITE_PATH,
+    error_info,
+    post,
+)
 
 
 async def test_a_binary_call(queries: Client, read: Fake) -> None:
     """Request and answer are serialised messages, without anything around them."""
     read.answers["GetUser"] = USER
-    reply = await _post(queries, GET_USER, REQUEST, PROTO, **{"Connect-Protocol-Version": "1"})
+    reply = await post(queries, GET_USER, REQUEST, PROTO, **{"Connect-Protocol-Version": "1"})
     assert (reply.status, reply.headers["Content-Type"]) == (200, PROTO)
     assert read_pb2.GetUserResponse.FromString(reply.body) == USER
     assert read.requests == [REQUEST]
@@ -73,7 +51,7 @@ async def test_a_call_in_json(queries: Client, read: Fake, kind: str) -> None:
     """The JSON is that of REST, and either name of a field is understood."""
     read.answers["GetUser"] = USER
     for body in ({"user_id": str(2**60)}, {"userId": 2**60}):
-        reply = await _post(queries, GET_USER, body, kind)
+        reply = await post(queries, GET_USER, body, kind)
         assert (reply.status, reply.json) == (200, USER_JSON)
     assert read.requests == [REQUEST, REQUEST]
 
@@ -82,9 +60,9 @@ async def test_a_command_answers_200(commands: Client, write: Fake) -> None:
     """REST has 201 and 204 for some commands, and Connect has not."""
     write.answers["CreateUser"] = write_pb2.CreateUserResponse(consistency_token="t")
     user = {"username": "alice", "email": "a@example.com", "password": "pass123"}
-    reply = await _post(commands, WRITE_PATH + "CreateUser", user, JSON)
+    reply = await post(commands, WRITE_PATH + "CreateUser", user, JSON)
     assert (reply.status, reply.json) == (200, {"consistency_token": "t"})
-    reply = await _post(
+    reply = await post(
         commands, WRITE_PATH + "DeleteUser", write_pb2.DeleteUserRequest(user_id=1), PROTO
     )
     assert (reply.status, reply.body) == (200, b"")
@@ -134,12 +112,12 @@ async def test_an_error_is_json_with_its_details(queries: Client, read: Fake) ->
     read.answers["GetUser"] = errors.UserNotFoundError(7)
     for kind in (PROTO, JSON):
         body: Any = REQUEST if kind == PROTO else {"user_id": 7}
-        reply = await _post(queries, GET_USER, body, kind)
+        reply = await post(queries, GET_USER, body, kind)
         assert (reply.status, reply.json["code"]) == (404, "not_found")
         assert reply.json["message"] == "there is no user 7"
-        info = _info(reply.json["details"][0])
+        info = error_info(reply.json["details"][0])
         assert (info.reason, info.metadata) == ("USER_NOT_FOUND", {"user_id": "7"})
-    reply = await _post(queries, GET_USER, read_pb2.GetUserRequest(), PROTO)
+    reply = await post(queries, GET_USER, read_pb2.GetUserRequest(), PROTO)
     assert (reply.status, reply.json["code"]) == (400, "invalid_argument")
     assert [each["type"] for each in reply.json["details"]] == [
         "google.rpc.ErrorInfo",
@@ -150,7 +128,7 @@ async def test_an_error_is_json_with_its_details(queries: Client, read: Fake) ->
 async def test_a_busy_service_says_when_to_retry(queries: Client, read: Fake) -> None:
     """In the details for clients of Connect, and as a header for those of HTTP."""
     read.answers["GetUser"] = errors.OverloadedError()
-    reply = await _post(queries, GET_USER, REQUEST, PROTO)
+    reply = await post(queries, GET_USER, REQUEST, PROTO)
     assert (reply.status, reply.json["code"]) == (429, "resource_exhausted")
     assert reply.headers["Retry-After"] == "1"
 
@@ -160,7 +138,7 @@ async def test_a_bug_keeps_its_secrets(queries: Client, read: Fake) -> None:
     read.answers["GetUser"] = RuntimeError("secret")
     for kind in (PROTO, "application/grpc-web+proto"):
         body = REQUEST.SerializeToString()
-        reply = await _post(queries, GET_USER, body if kind == PROTO else envelope(body), kind)
+        reply = await post(queries, GET_USER, body if kind == PROTO else envelope(body), kind)
         assert b"internal error" in reply.body
         assert b"secret" not in reply.body
 
@@ -179,9 +157,9 @@ async def test_a_body_that_is_no_message_is_malformed(
     queries: Client, body: bytes, kind: str
 ) -> None:
     """As over gRPC and REST."""
-    reply = await _post(queries, GET_USER, body, kind)
+    reply = await post(queries, GET_USER, body, kind)
     assert (reply.status, reply.json["code"]) == (400, "invalid_argument")
-    assert _info(reply.json["details"][0]).reason in {"MALFORMED_REQUEST", "INVALID_REQUEST"}
+    assert error_info(reply.json["details"][0]).reason in {"MALFORMED_REQUEST", "INVALID_REQUEST"}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +168,7 @@ async def test_a_body_that_is_no_message_is_malformed(
 )
 async def test_another_content_type_is_415(queries: Client, kind: str) -> None:
     """A stream of Connect is none that a method has which answers once."""
-    reply = await _post(queries, GET_USER, b"12345678", kind)
+    reply = await post(queries, GET_USER, b"12345678", kind)
     assert (reply.status, reply.headers["Content-Type"]) == (415, TEXT)
     assert b"application/grpc-web-text" in reply.body
 
@@ -198,14 +176,14 @@ async def test_another_content_type_is_415(queries: Client, kind: str) -> None:
 async def test_another_method_is_404(queries: Client) -> None:
     """Clients of Connect infer "unimplemented" from it, if there is no JSON of another form."""
     for path in (READ_PATH + "None", "/fanfare.none.v1.None/None"):
-        reply = await _post(queries, path, b"", PROTO)
+        reply = await post(queries, path, b"", PROTO)
         assert (reply.status, reply.headers["Content-Type"]) == (404, TEXT)
         assert path.encode() in reply.body
 
 
 async def test_a_compressed_message_is_unimplemented(queries: Client) -> None:
     """The answer says which encodings there are."""
-    reply = await _post(queries, GET_USER, b"x", PROTO, **{"Content-Encoding": "gzip"})
+    reply = await post(queries, GET_USER, b"x", PROTO, **{"Content-Encoding": "gzip"})
     assert (reply.status, reply.json["code"]) == (501, "unimplemented")
     assert reply.headers["Accept-Encoding"] == "identity"
     assert "identity" in reply.json["message"]
@@ -215,171 +193,21 @@ async def test_a_compressed_message_is_unimplemented(queries: Client) -> None:
 
 async def test_another_version_of_connect_is_refused(queries: Client) -> None:
     """There is one version, which need not be named."""
-    reply = await _post(queries, GET_USER, REQUEST, PROTO, **{"Connect-Protocol-Version": "2"})
+    reply = await post(queries, GET_USER, REQUEST, PROTO, **{"Connect-Protocol-Version": "2"})
     assert (reply.status, reply.json["code"]) == (400, "invalid_argument")
     reply = await queries.send("GET", f"{GET_USER}?connect=v2&encoding=json&message=%7B%7D")
     assert reply.status == 400
-
-
-async def test_a_call_ends_at_its_deadline(queries: Client, read: Fake) -> None:
-    """The method is cancelled, and the client gets the code that it expects."""
-    web = "application/grpc-web+proto"
-    for kind, header in ((PROTO, ("Connect-Timeout-Ms", "50")), (web, ("Grpc-Timeout", "50m"))):
-        held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
-        message = REQUEST.SerializeToString()
-        body = message if kind == PROTO else envelope(message)
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            reply = await _post(queries, GET_USER, body, kind, **dict([header]))
-            await held.cancelled.wait()
-        if kind == PROTO:
-            assert (reply.status, reply.json["code"]) == (504, "deadline_exceeded")
-        else:
-            assert (reply.status, _trailers(reply.body)["grpc-status"]) == (200, "4")
-
-
-async def test_a_deadline_includes_the_body(queries: Client) -> None:
-    """A client that does not send it is told in its own time."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
-    writer.write(
-        f"POST {GET_USER} HTTP/1.1\r\nHost: x\r\nContent-Type: {PROTO}\r\n"
-        "Connect-Timeout-Ms: 50\r\nContent-Length: 9\r\n\r\n".encode()
-    )
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        assert (await reader.readline()).split()[1] == b"504"
-    writer.close()
-
-
-async def test_a_client_that_leaves_cancels_its_call(queries: Client, read: Fake) -> None:
-    """With a deadline, too."""
-    held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
-    _, writer = await asyncio.open_connection("127.0.0.1", queries.port)
-    writer.write(
-        f"POST {GET_USER} HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\n"
-        "Connect-Timeout-Ms: 9000\r\nContent-Length: 13\r\n\r\n".encode()
-        + b'{"user_id":7}'
-    )
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        await held.entered.wait()
-        writer.close()
-        await held.cancelled.wait()
-
-
-async def _chunks(*chunks: bytes) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
-
-
-@pytest.mark.parametrize(
-    ("kind", "limit"),
-    [
-        (PROTO, max_message_bytes(read_pb2.GetUserRequest.DESCRIPTOR)),
-        (JSON, max_json_bytes(read_pb2.GetUserRequest.DESCRIPTOR)),
-        ("application/grpc-web", max_message_bytes(read_pb2.GetUserRequest.DESCRIPTOR) + 5),
-    ],
-)
-async def test_a_body_has_the_limit_of_its_form(queries: Client, kind: str, limit: int) -> None:
-    """It is refused by its declared length, or as soon as it is longer."""
-    for body in (b"x" * (limit + 1), _chunks(b"x" * limit, b"x")):
-        reply = await _post(queries, GET_USER, body, kind)
-        assert b"larger than %d bytes" % limit in reply.body
-    reply = await _post(queries, GET_USER, b"x" * limit, kind)
-    assert b"larger than" not in reply.body
-
-
-class _Nobody:
-    """An authorizer that refuses every caller before the request is read."""
-
-    async def count(self, _context: Context) -> CountedCall:
-        raise UnauthenticatedError
-
-
-@pytest.mark.parametrize("kind", [PROTO, JSON, "application/grpc-web+proto"])
-async def test_a_body_of_a_refused_caller_is_not_waited_for(
-    queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    """Nobody can fill the memory with bodies that are never used."""
-    handler = read.handlers.of(READ.methods_by_name["GetUser"])
-    monkeypatch.setattr(handler, "_authorizer", _Nobody())
-    reader, writer = await asyncio.open_connection("127.0.0.1", queries.port)
-    head = f"POST {GET_USER} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 900"
-    writer.write(f"{head}\r\n\r\n".encode())
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        status = (await reader.readline()).split()[1]
-        answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-    assert status == (b"200" if "grpc" in kind else b"401")
-    assert (b"www-authenticate: bearer" in answer) == ("grpc" not in kind)
-    writer.close()
-
-
-async def test_calls_count_against_the_limit_of_the_process(
-    queries: Client, read: Fake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As those over gRPC and REST do."""
-    monkeypatch.setattr("core.rpc.calls.MAX_CALLS", 1)
-    held = read.answers["GetUser"] = Held(read_pb2.GetUserResponse())
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        first = asyncio.create_task(_post(queries, GET_USER, REQUEST, PROTO))
-        await held.entered.wait()
-        reply = await _post(queries, GET_USER, REQUEST, PROTO)
-        held.release.set()
-        assert (await first).status == 200
-    assert (reply.status, reply.json["code"]) == (503, "unavailable")
-    assert _info(reply.json["details"][0]).reason == "TOO_MANY_CALLS"
-
-
-async def test_a_call_by_grpc_web(queries: Client, read: Fake) -> None:
-    """The message is in a frame, and another one says that the call succeeded."""
-    read.answers["GetUser"] = USER
-    body = envelope(REQUEST.SerializeToString())
-    answer = envelope(USER.SerializeToString()) + OK_FRAME
-    for suffix in ("", "+proto"):
-        kind = f"application/grpc-web{suffix}"
-        reply = await _post(queries, GET_USER, body, kind, **{"X-Grpc-Web": "1"})
-        assert (reply.status, reply.headers["Content-Type"]) == (200, kind)
-        assert reply.body == answer
-        text = f"application/grpc-web-text{suffix}"
-        reply = await _post(queries, GET_USER, base64.b64encode(body), text)
-        assert (reply.status, reply.headers["Content-Type"]) == (200, text)
-        assert base64.b64decode(reply.body) == answer
-    reply = await _post(queries, GET_USER, envelope(b'{"user_id": 5}'), "application/grpc-web+json")
-    size = int.from_bytes(reply.body[1:5])
-    assert json.loads(reply.body[5 : 5 + size]) == USER_JSON
-
-
-async def test_an_error_by_grpc_web(queries: Client, read: Fake) -> None:
-    """It is in the trailers, with its details; the body has no message."""
-    read.answers["GetUser"] = errors.UserNotFoundError(7)
-    kind = "application/grpc-web+proto"
-    reply = await _post(queries, GET_USER, envelope(REQUEST.SerializeToString()), kind)
-    trailers = _trailers(reply.body)
-    assert (reply.status, trailers["grpc-status"]) == (200, "5")
-    details = trailers["grpc-status-details-bin"]
-    status = Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4)))
-    info = ErrorInfo()
-    assert status.details[0].Unpack(info)
-    assert info.reason == "USER_NOT_FOUND"
-
-
-async def test_grpc_web_takes_one_message(queries: Client) -> None:
-    """None and two are unimplemented, as is a compressed one."""
-    kind = "application/grpc-web"
-    for body in (b"", envelope(b"") + envelope(b"")):
-        reply = await _post(queries, GET_USER, body, kind)
-        assert _trailers(reply.body)["grpc-status"] == "12"
-    reply = await _post(queries, GET_USER, envelope(b"x", 1), kind, **{"Grpc-Encoding": "gzip"})
-    assert _trailers(reply.body)["grpc-status"] == "12"
-    assert reply.headers["grpc-accept-encoding"] == "identity"
 
 
 async def test_calls_are_counted_by_their_path_and_outcome(queries: Client, read: Fake) -> None:
     """An error over gRPC-Web counts as one, though its response is 200."""
     before = handled()
     read.answers["GetUser"] = errors.UserNotFoundError(7)
-    await _post(queries, GET_USER, REQUEST, PROTO)
-    await _post(queries, GET_USER, envelope(REQUEST.SerializeToString()), "application/grpc-web")
+    await post(queries, GET_USER, REQUEST, PROTO)
+    await post(queries, GET_USER, envelope(REQUEST.SerializeToString()), "application/grpc-web")
     await queries.send("GET", f"{GET_USER}?encoding=json&message=%7B%22user_id%22%3A7%7D")
-    await _post(queries, READ_PATH + "GetTweet", {"tweet_id": 1}, JSON)
-    await _post(queries, READ_PATH + "Other", b"", PROTO)
+    await post(queries, READ_PATH + "GetTweet", {"tweet_id": 1}, JSON)
+    await post(queries, READ_PATH + "Other", b"", PROTO)
     assert handled() - before == {
         ("POST", GET_USER, "404"): 2,
         ("GET", GET_USER, "404"): 1,
@@ -404,20 +232,8 @@ async def test_pages_of_other_origins_may_call(queries: Client) -> None:
         "x-grpc-web",
         "x-user-agent",
     }
-    reply = await _post(queries, GET_USER, REQUEST, PROTO, **origin)
+    reply = await post(queries, GET_USER, REQUEST, PROTO, **origin)
     assert reply.headers["Access-Control-Allow-Origin"] == "https://app.example"
-
-
-async def test_the_largest_batch_is_parsed_in_a_thread(commands: Client, write: Fake) -> None:
-    """Parsing it would block the event loop; its JSON may escape everything."""
-    item = {"user_id": str(2**62), "content": "👋" * 280}
-    batch = {"requests": [item] * 1000}
-    reply = await _post(commands, WRITE_PATH + "BatchCreateTweets", batch, JSON)
-    assert reply.status == 200
-    message = write.requests[0]
-    reply = await _post(commands, WRITE_PATH + "BatchCreateTweets", message, PROTO)
-    assert reply.status == 200
-    assert write.requests == [message, message]
 
 
 async def test_a_method_may_answer_with_bytes(session: aiohttp.ClientSession) -> None:
@@ -433,16 +249,10 @@ async def test_a_method_may_answer_with_bytes(session: aiohttp.ClientSession) ->
         client = Client(session, port)
         request = read_pb2.GetHomeTimelineRequest(user_id=1)
         path = READ_PATH + "GetHomeTimeline"
-        reply = await _post(client, path, request, PROTO)
+        reply = await post(client, path, request, PROTO)
         assert reply.body == tweets.SerializeToString()
-        reply = await _post(client, path, {"user_id": 1}, JSON)
+        reply = await post(client, path, {"user_id": 1}, JSON)
         assert reply.json["tweets"] == [{"id": "1", "content": "a", "user_id": "0"}]
-
-
-def test_every_method_has_a_path() -> None:
-    """The services of these tests have all kinds of methods."""
-    assert {method.server_streaming for method in READ.methods} == {True, False}
-    assert {method.server_streaming for method in WRITE.methods} == {False}
 
 
 class _Log(AccessLog):
@@ -462,11 +272,11 @@ async def test_calls_are_observed(read: Fake, session: aiohttp.ClientSession) ->
     read.answers["GetTweet"] = errors.TweetNotFoundError(7)
     async with rest(read, Cors("")) as port:
         client = Client(session, port)
-        await _post(client, GET_USER, REQUEST, PROTO)
+        await post(client, GET_USER, REQUEST, PROTO)
         tweet = envelope(read_pb2.GetTweetRequest(tweet_id=7).SerializeToString())
-        await _post(client, READ_PATH + "GetTweet", tweet, "application/grpc-web")
-        await _post(client, READ_PATH + "WatchHomeTimeline", envelope(b""), "application/grpc-web")
-        await _post(client, GET_USER, b"x" * 100_000, PROTO)
+        await post(client, READ_PATH + "GetTweet", tweet, "application/grpc-web")
+        await post(client, READ_PATH + "WatchHomeTimeline", envelope(b""), "application/grpc-web")
+        await post(client, GET_USER, b"x" * 100_000, PROTO)
     assert [(call.name, call.code, call.reason) for call in log.calls] == [
         (f"POST {GET_USER}", "200", ""),
         (f"POST {READ_PATH}GetTweet", "404", "TWEET_NOT_FOUND"),
