@@ -5,6 +5,7 @@ The path is /package.Service/Method. Methods without side effects can be called 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -17,13 +18,15 @@ from core.rpc.handlers import Handlers
 from core.rpc.stream_handler import StreamHandler
 from gateway.call_metrics import metrics_of
 from gateway.codecs import BinaryCodec, Codec, JsonCodec
-from gateway.connect import ConnectGet, ConnectStream, ConnectUnary, read_query
+from gateway.connect import ConnectGet, ConnectStream, ConnectUnary
 from gateway.endpoint import rest_kind
 from gateway.grpc_web import GrpcWeb, GrpcWebText
 from gateway.requests import excerpt
 from gateway.routes import Route, rpc_path
 from gateway.rpc_endpoint import Port, RpcStreamEndpoint, RpcUnaryEndpoint
 from gateway.rpc_protocols import RpcProtocol, UnaryProtocol
+
+_ENCODING = re.compile("(?:^|&)encoding=([^&]*)")
 
 P = TypeVar("P", bound=RpcProtocol)
 RpcRoute = tuple[Route, RpcUnaryEndpoint | RpcStreamEndpoint]
@@ -90,8 +93,9 @@ def _by_query(codecs: Mapping[str, Codec]) -> Callable[[web.BaseRequest], Connec
     """Return a function that chooses the protocol of a GET."""
 
     def choose(request: web.BaseRequest) -> ConnectGet:
-        query = read_query(request.rel_url.raw_query_string)
-        encoding = query.get("encoding", "")
+        query = request.rel_url.raw_query_string
+        found = _ENCODING.search(query)
+        encoding = "" if found is None else found[1]
         if (codec := codecs.get(encoding)) is None:
             raise UnsupportedMediaTypeError(
                 f"the query has the encoding {excerpt(encoding)}: send encoding=json or =proto"
