@@ -41,6 +41,7 @@ CODES = {code.value[0]: code.name.lower() for code in grpc.StatusCode}
 CODES[grpc.StatusCode.CANCELLED.value[0]] = "canceled"
 _VERSION = "1"
 _TIMEOUT = re.compile("[0-9]{1,10}")
+_TIMEOUT_FORM = "milliseconds, in at most 10 digits"
 _END_OF_STREAM = 2
 
 
@@ -57,7 +58,9 @@ class _Connect(RpcProtocol):
     def timeout(self, headers: Mapping[str, str]) -> float | None:
         """Return how many seconds the client waits for the answer; None if it does not say."""
         given = headers.get(self.timeout_header)
-        return None if given is None else int(read_timeout(given, _TIMEOUT)[0]) / 1000
+        if given is None:
+            return None
+        return int(read_timeout(given, _TIMEOUT, _TIMEOUT_FORM)[0]) / 1000
 
 
 class ConnectUnary(_Connect, UnaryProtocol):

@@ -20,6 +20,7 @@ from gateway.rpc_protocols import StreamProtocol, UnaryProtocol, read_timeout
 
 _TRAILERS = 0x80
 _TIMEOUT = re.compile("([0-9]{1,8})([HMSmun])")
+_TIMEOUT_FORM = "at most 8 digits and a unit (H, M, S, m, u or n), such as 500m"
 _UNIT_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 # Printable ASCII but %, which gRPC sends as it is in grpc-message.
 _UNQUOTED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -41,7 +42,7 @@ class GrpcWeb(UnaryProtocol, StreamProtocol):
         given = headers.get(self.timeout_header)
         if given is None:
             return None
-        amount, unit = read_timeout(given, _TIMEOUT).groups()
+        amount, unit = read_timeout(given, _TIMEOUT, _TIMEOUT_FORM).groups()
         return int(amount) * _UNIT_SECONDS[unit]
 
     def message(self, body: bytes) -> bytes:

@@ -129,9 +129,18 @@ def check_encoding(encoding: str) -> None:
         )
 
 
-def read_timeout(text: str, pattern: re.Pattern[str]) -> re.Match[str]:
-    """Return the match of a header with a timeout; raise MalformedRequestError if it has none."""
+def read_timeout(text: str, pattern: re.Pattern[str], form: str) -> re.Match[str]:
+    """Return the match of a header with a timeout.
+
+    Args:
+        text: the header.
+        pattern: what it must match.
+        form: the same in words.
+
+    Raises:
+        MalformedRequestError: it does not match.
+    """
     match = pattern.fullmatch(text)
     if match is None:
-        raise MalformedRequestError(f"the timeout {excerpt(text)} cannot be read: send digits")
+        raise MalformedRequestError(f"the timeout {excerpt(text)} cannot be read: send {form}")
     return match
