@@ -121,18 +121,22 @@ def page_origins(settings: Settings) -> list[str]:
     """
     if not (settings.demo_page and settings.rest_read_port):
         return []
-    scheme = "http" if settings.tls_dir is None else "https"
     hosts = dict.fromkeys(["localhost", "127.0.0.1", settings.bind])
-    return [f"{scheme}://{host_and_port(host, settings.rest_read_port)}" for host in hosts]
+    return [_origin(settings, host) for host in hosts]
 
 
 def page_address(settings: Settings) -> str:
     """Return the address of the page for the person at this machine."""
-    scheme = "http" if settings.tls_dir is None else "https"
     host = settings.bind.strip("[]")
     is_local = host in {"127.0.0.1", "::1", "localhost", "0.0.0.0", "::"}
-    place = host_and_port("localhost" if is_local else host, settings.rest_read_port)
-    return f"{scheme}://{place}/"
+    return f"{_origin(settings, 'localhost' if is_local else host)}/"
+
+
+def _origin(settings: Settings, host: str) -> str:
+    """Return the origin of the page at a host, as browsers write it: without the usual port."""
+    scheme, usual = ("http", 80) if settings.tls_dir is None else ("https", 443)
+    place = host_and_port(host, settings.rest_read_port)
+    return f"{scheme}://{place.removesuffix(f':{usual}')}"
 
 
 def _path_of(file: Path) -> str:

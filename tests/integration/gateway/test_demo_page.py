@@ -116,6 +116,12 @@ def test_the_write_service_allows_the_origins_of_the_page() -> None:
     assert page_address(secured) == "https://f.example:1/"
     assert page_origins(Settings(demo_page=False)) == []
     assert page_origins(Settings(demo_page=True, rest_read_port=0)) == []
+    for tls, scheme, port in ((None, "http", 80), (Path("/tls"), "https", 443)):
+        usual = Settings(demo_page=True, rest_read_port=port, tls_dir=tls, bind="::1")
+        hosts = ("localhost", "127.0.0.1", "[::1]")
+        # Browsers leave the usual port out.
+        assert page_origins(usual) == [f"{scheme}://{host}" for host in hosts]
+        assert page_address(usual) == f"{scheme}://localhost/"
     for origin in page_origins(secured):
         assert Cors(origin).headers(origin)["Access-Control-Allow-Origin"] == origin
 
