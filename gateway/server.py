@@ -72,7 +72,7 @@ class _Route:
 
 
 class RestServer:
-    """Serves the routes of a process's methods, and /health."""
+    """Serves the methods of a process by REST and as RPCs, /health, and the demo page if any."""
 
     def __init__(
         self,
@@ -105,11 +105,10 @@ class RestServer:
         self._route("GET", "/health", self._health, HTTP_METRICS.of("GET", "/health"))
         deadlines = Deadlines()
         sender = StreamSender(listener, cors, self._fixed_lines, deadlines)
-        for route in chain.from_iterable(map(routes, handlers.services)):
-            metrics = metrics_of(route)
-            endpoint = self._endpoint(route, metrics, deadlines, sender)
-            self._route(route.verb, route.path, endpoint.answer, metrics)
         port = Port(handlers.calls, deadlines, sender, self._run_in_thread, handlers.observer)
+        for route in chain.from_iterable(map(routes, handlers.services)):
+            rest = self._endpoint(route, port)
+            self._route(route.verb, route.path, rest.answer, metrics_of(route))
         for route, rpc in rpc_routes(handlers, port):
             self._route(route.verb, route.path, rpc.answer, metrics_of(route))
         for path, answer in page.endpoints.items() if page else ():
@@ -162,13 +161,11 @@ class RestServer:
             await self._runner.cleanup()
         self._parsing.shutdown(wait=False, cancel_futures=True)
 
-    def _endpoint(
-        self, route: Route, metrics: CallMetrics, deadlines: Deadlines, sender: StreamSender
-    ) -> MethodEndpoint | StreamEndpoint:
-        handler, observer = self._handlers.of(route.method), self._handlers.observer
+    def _endpoint(self, route: Route, port: Port) -> MethodEndpoint | StreamEndpoint:
+        handler, observer = self._handlers.of(route.method), port.observer
         if isinstance(handler, StreamHandler):
-            return StreamEndpoint(route, handler, metrics, sender, observer)
-        parts = (route, handler, self._handlers.calls, deadlines, self._run_in_thread)
+            return StreamEndpoint(route, handler, metrics_of(route), port.sender, observer)
+        parts = (route, handler, port.calls, port.deadlines, port.run_in_thread)
         return ObservedEndpoint(*parts, observer) if observer else MethodEndpoint(*parts)
 
     def _route(self, verb: str, path: str, endpoint: Endpoint, metrics: CallMetrics) -> None:
