@@ -81,6 +81,7 @@ class Page {
   }
 
   #leave(reason) {
+    this.#turn += 1; // a view that is still loading does not appear
     this.#home?.stop();
     this.#home = null;
     this.#signedIn = null;

@@ -11,6 +11,18 @@ from helpers.page import Visitor
 
 from ops.system import System
 
+# Holds back the answer that says whom the user follows, which views need, until answer() is called.
+HOLD_FOLLOWS = """
+  const real = window.fetch;
+  window.fetch = async (url, options) => {
+    if (!url.pathname.startsWith("/following/")) {
+      return await real(url, options);
+    }
+    await new Promise((resolve) => { window.answer = resolve; });
+    return { ok: true, json: async () => ({ users: [], next_page_token: "" }) };
+  };
+"""
+
 
 @pytest.fixture
 def visitor(
@@ -31,8 +43,13 @@ def test_sessions_refresh_and_end(visitor: Visitor) -> None:
     assert visitor.url.startswith("https://")
     visitor.sign_up()
     visitor.post("with a token")
+    tab.evaluate(HOLD_FOLLOWS)
+    visitor.look_at("people")
+    tab.wait_for("window.answer !== undefined")
     tab.click("#sign-out")
     tab.wait_for_text("h2", "Sign in")
+    tab.evaluate("answer(), new Promise((resolve) => setTimeout(resolve))")
+    assert not tab.evaluate("document.querySelector('#view-people').checkVisibility()")
     assert json.loads(tab.evaluate("sessionStorage.fanfare"))["session"] is None
     right, visitor.password = visitor.password, visitor.password[:-1]
     visitor.sign_in()
@@ -55,6 +72,7 @@ def test_sessions_refresh_and_end(visitor: Visitor) -> None:
     break_token("refresh_token")
     tab.evaluate("""
       sessionStorage.fanfare = sessionStorage.fanfare.replace('"access_token":"', '$&x');
+      location.hash = "#/people"; // a view whose calls fail as well
+      location.reload();
     """)
-    tab.go(visitor.url)
     tab.wait_for_text("#notice", "Your session has ended. Sign in again.")

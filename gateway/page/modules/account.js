@@ -9,6 +9,7 @@ const REFRESH_BEFORE_MILLISECONDS = 30_000;
 // The clock of this device may be wrong, so that every access token seems to have expired.
 const REFRESH_AT_MOST_EVERY_MILLISECONDS = 60_000;
 const REFRESH_MILLISECONDS = 15_000;
+const ENDED = "Your session has ended. Sign in again.";
 
 export class Account {
   /** The user, {id, username}; null while nobody is signed in. */
@@ -120,8 +121,9 @@ export class Account {
       return session.access_token;
     } catch (error) {
       if (error.reason === "INVALID_REFRESH_TOKEN" && this.#session === before) {
+        error.message = ENDED; // the calls that wait for the refresh say the same
         this.#forget();
-        this.#onEnd("Your session has ended. Sign in again.");
+        this.#onEnd(ENDED);
       }
       throw error;
     }
