@@ -152,8 +152,8 @@ class RpcUnaryEndpoint(RpcEndpoint[UnaryProtocol]):
         codec = call.protocol.codec
         with self._port.calls.entered_rest:
             answering = codec.answer(self._handler, message, call.context, call.counted)
-            in_their_time = in_time(call.late_at, answering)
-            return call.protocol.answer(await self._port.deadlines.run(in_their_time))
+            response = await self._port.deadlines.run(in_time(call.late_at, answering))
+        return call.protocol.answer(response)
 
 
 class RpcStreamEndpoint(RpcEndpoint[StreamProtocol]):
