@@ -21,6 +21,7 @@ import { WriteService } from "./gen/fanfare/write/v1/write_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import { pages } from "./pages.js";
 import { retryDelayMs } from "./retries.js";
+import { connectWeb } from "./web.js";
 
 type Event = MessageInitShape<typeof WatchHomeTimelineResponseSchema>;
 
@@ -114,6 +115,14 @@ test("a call is repeated while the server is unavailable, with one request id", 
   assert.equal(ids.length, 3);
   assert.match(ids[0]!, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   assert.deepEqual(ids.slice(1), [ids[0], ids[0]]);
+});
+
+test("fetch() without an answer means unavailable, so that the call is repeated", async () => {
+  const { read } = connectWeb("http://127.0.0.1:1", "http://127.0.0.1:1");
+  await assert.rejects(
+    read.getUser({}, { timeoutMs: 50 }),
+    (found: FanfareError) => found.code === Code.Unavailable,
+  );
 });
 
 test("delays grow, and end after five attempts", () => {
