@@ -25,6 +25,8 @@ PLUGINS = {
     "connect-go": ["module=fanfare.dev", "simple"],
 }
 SERVICE_CONFIG = "fanfare/service_config.json"
+# Without the paths of the checkout, Go's build cache serves other checkouts too.
+GOFLAGS = "-mod=readonly -trimpath"
 
 
 def install_plugins() -> None:
@@ -33,7 +35,7 @@ def install_plugins() -> None:
     Raises:
         CalledProcessError: The go command failed; it has printed why.
     """
-    environment = {**os.environ, "GOBIN": str(TOOLS), "GOFLAGS": "-mod=readonly"}
+    environment = {**os.environ, "GOBIN": str(TOOLS), "GOFLAGS": GOFLAGS}
     subprocess.run(["go", "install", "tool"], cwd=CLIENT / "tools", env=environment, check=True)
 
 

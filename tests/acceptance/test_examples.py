@@ -128,7 +128,7 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if downloaded.returncode:
         pytest.skip(f"the modules of examples/go cannot be downloaded: {downloaded.stderr}")
     program = tmp_path_factory.mktemp("go") / "counts"
-    built = _go("build", "-o", str(program), ".")
+    built = _go("build", "-trimpath", "-o", str(program), ".")
     assert built.returncode == 0, built.stderr
     return program
 

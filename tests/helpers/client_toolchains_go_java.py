@@ -11,6 +11,7 @@ from pathlib import Path
 
 from helpers.client_toolchains import Program, ToolchainMissing
 
+from clients.generate import go
 from clients.generate.contract import ROOT
 from clients.generate.java_build import class_path
 from embedded.errors import StackError
@@ -37,7 +38,7 @@ def run_go(*arguments: str | Path, folder: Path = GO_CLIENT) -> str:
         ToolchainMissing: go is not installed, or cannot fetch the pinned modules.
     """
     _need("go")
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly"}
+    environment = {**os.environ, "GOFLAGS": go.GOFLAGS}
     ran = subprocess.run(
         ["go", *arguments],
         cwd=folder,

@@ -43,7 +43,7 @@ var (
 		MinConnectTimeout: 5 * time.Second,
 	}
 	// A connection that has died silently is noticed while a call waits on it.
-	keepaliveParams = keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second}
+	keepaliveParams = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}
 )
 
 // Client calls a Fanfare system. It is safe for concurrent use.
@@ -57,7 +57,11 @@ type Client struct {
 
 	session     *session
 	connections []*grpc.ClientConn
-	sleep       func(context.Context, time.Duration) error
+	// Ends when the client is closed.
+	open context.Context
+	end  context.CancelFunc
+
+	sleep func(context.Context, time.Duration) error
 }
 
 type settings struct {
@@ -102,6 +106,7 @@ func NewClient(writeTarget, readTarget string, options ...Option) (*Client, erro
 		option(&settings)
 	}
 	client := &Client{session: newSession(settings.session, settings.onSession), sleep: sleep}
+	client.open, client.end = context.WithCancel(context.Background())
 	write, err := client.connect(writeTarget, &settings)
 	if err != nil {
 		return nil, err
@@ -134,8 +139,9 @@ func (c *Client) connect(target string, settings *settings) (*grpc.ClientConn, e
 	return connection, nil
 }
 
-// Close ends all calls and connections.
+// Close ends all calls, watches and connections.
 func (c *Client) Close() error {
+	c.end()
 	var all []error
 	for _, connection := range c.connections {
 		all = append(all, connection.Close())

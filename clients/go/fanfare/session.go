@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	authv1 "fanfare.dev/gen/fanfare/auth/v1"
 	errorsv1 "fanfare.dev/gen/fanfare/errors/v1"
@@ -17,14 +17,14 @@ import (
 const (
 	// An access token is refreshed when less than this is left of its ten minutes.
 	refreshBefore = time.Minute
-	// If this computer's clock is wrong, a token that was just made may seem to expire. It is not
-	// refreshed again within this time, unless the server refuses it.
+	// The pause after a refresh, also one that failed, unless the server refuses the token. If this
+	// computer's clock is wrong, every token may seem to expire.
 	refreshPause = time.Minute
 
 	authMethods = "/fanfare.auth.v1.AuthService/"
 )
 
-// tokens are a session and the time at which the client got it.
+// tokens are a session, and the time at which the client got it or last began to refresh it.
 type tokens struct {
 	session *authv1.Session
 	since   time.Time
@@ -54,7 +54,7 @@ func (s *session) lock(ctx context.Context) error {
 	case s.changing <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return typed(status.FromContextError(ctx.Err()).Err())
 	}
 }
 
@@ -88,32 +88,43 @@ func (s *session) keep(created *authv1.Session) {
 // accessToken returns the token for a call, or "" if nobody is signed in. It refreshes a token that
 // is about to expire; if that fails, the old one may still do.
 func (s *session) accessToken(ctx context.Context) string {
-	current := s.current.Load()
+	if s.isDue(s.current.Load()) {
+		_ = s.refresh(ctx, s.isDue)
+	}
+	if current := s.current.Load(); current != nil {
+		return current.session.AccessToken
+	}
+	return ""
+}
+
+func (s *session) isDue(current *tokens) bool {
 	if current == nil {
-		return ""
+		return false
 	}
 	now := s.now()
 	left := current.session.AccessExpiresAt.AsTime().Sub(now)
-	if left < refreshBefore && now.Sub(current.since) >= refreshPause {
-		_ = s.refresh(ctx, current.session.AccessToken)
-	}
-	if current = s.current.Load(); current == nil {
-		return ""
-	}
-	return current.session.AccessToken
+	return left < refreshBefore && now.Sub(current.since) >= refreshPause
 }
 
-// refresh replaces the given access token, unless another call has already done so. If the session
+// renew replaces the access token that the server has refused.
+func (s *session) renew(ctx context.Context, refused string) error {
+	return s.refresh(ctx, func(current *tokens) bool {
+		return current != nil && current.session.AccessToken == refused
+	})
+}
+
+// refresh replaces the access token if that is still needed once no other call does so. If the session
 // has ended, nobody is signed in afterwards.
-func (s *session) refresh(ctx context.Context, old string) error {
+func (s *session) refresh(ctx context.Context, isNeeded func(*tokens) bool) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
 	current := s.current.Load()
-	if current == nil || current.session.AccessToken != old {
+	if !isNeeded(current) {
 		s.unlock()
 		return nil
 	}
+	s.current.Store(&tokens{session: current.session, since: s.now()})
 	done := make(chan error, 1)
 	// The refresh token is used up even if the caller does not wait for the answer. So this goes on
 	// when the caller's context ends.
@@ -135,7 +146,7 @@ func (s *session) refresh(ctx context.Context, old string) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return typed(status.FromContextError(ctx.Err()).Err())
 	}
 }
 
@@ -155,10 +166,11 @@ func (s *session) unary(
 	}
 	token := s.accessToken(ctx)
 	err := call(withToken(ctx, token), method, request, response, connection, options...)
-	if failed, ok := AsError(err); token == "" || !ok || failed.Code != codes.Unauthenticated {
+	failed, ok := AsError(err)
+	if token == "" || !ok || failed.Reason != errorsv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED {
 		return err
 	}
-	if err := s.refresh(ctx, token); err != nil {
+	if err := s.renew(ctx, token); err != nil {
 		return err
 	}
 	token = s.accessToken(ctx)

@@ -91,6 +91,42 @@ func TestWrongClockDoesNotRefreshEveryCall(t *testing.T) {
 	}
 }
 
+func TestFailedRefreshDoesNotDelayEveryCall(t *testing.T) {
+	server := &rotating{newest: 1}
+	var attempts atomic.Int32
+	client := clientOf(t, &fakeServers{
+		user: server.user,
+		refresh: func(*authv1.RefreshSessionRequest) (*authv1.RefreshSessionResponse, error) {
+			attempts.Add(1)
+			return nil, failure(codes.Internal, "INTERNAL", 0)
+		},
+	}, WithSession(sessionOf(1, time.Now().Add(30*time.Second))))
+	for range 5 {
+		if _, err := client.Read.GetUser(t.Context(), &readv1.GetUserRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if attempts.Load() != 1 {
+		t.Errorf("%d refreshes", attempts.Load())
+	}
+}
+
+func TestOnlyARefusedTokenIsRefreshed(t *testing.T) {
+	client := clientOf(t, &fakeServers{
+		user: func(string, time.Duration) (*readv1.GetUserResponse, error) {
+			return nil, status.Error(codes.Unauthenticated, "a proxy wants another password")
+		},
+		refresh: func(*authv1.RefreshSessionRequest) (*authv1.RefreshSessionResponse, error) {
+			t.Error("refreshed")
+			return nil, failure(codes.Internal, "INTERNAL", 0)
+		},
+	}, WithSession(sessionOf(1, inTenMinutes())))
+	_, err := client.Read.GetUser(t.Context(), &readv1.GetUserRequest{})
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRefusedTokenIsRefreshedOnceForAllCalls(t *testing.T) {
 	server := &rotating{newest: 1, expires: inTenMinutes()}
 	client := clientOf(t, &fakeServers{user: server.user, refresh: server.refresh},
@@ -148,7 +184,9 @@ func TestRefreshGoesOnWithoutItsCaller(t *testing.T) {
 	}()
 	<-entered
 	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
+	err := <-ended
+	var failed *Error
+	if !errors.As(err, &failed) || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	close(goOn)

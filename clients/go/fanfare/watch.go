@@ -29,12 +29,15 @@ var errStopped = errors.New("stopped")
 //
 // When the connection is lost or the server restarts, Watch connects again, for as long as the
 // context lasts, and goes on from what it holds. It yields an error, as its last item, if the context
-// ends or if connecting again does not help: no such user, no permission, no valid session. The
-// request's resume_token is not used.
+// ends, if the client is closed, or if connecting again does not help: no such user, no permission, no
+// valid session. The request's resume_token is not used.
 func (c *Client) Watch(
 	ctx context.Context, request *readv1.WatchHomeTimelineRequest,
 ) iter.Seq2[[]*commonv1.Tweet, error] {
 	return func(yield func([]*commonv1.Tweet, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(c.open, cancel)()
 		w := &watch{client: c, request: proto.CloneOf(request), tweets: timeline{}, changed: true}
 		w.request.ResumeToken = ""
 		for {
@@ -115,7 +118,7 @@ func (w *watch) delay(ctx context.Context, token string, ended error) (time.Dura
 		w.changed = true
 	case failed.Reason == errorsv1.ErrorReason_ERROR_REASON_UNAUTHENTICATED &&
 		token != "" && !w.refreshed:
-		if err := w.client.session.refresh(ctx, token); err != nil {
+		if err := w.client.session.renew(ctx, token); err != nil {
 			return w.delay(ctx, "", err)
 		}
 		w.refreshed = true
@@ -135,7 +138,7 @@ func isTransient(failed *Error) bool {
 	switch failed.Code {
 	case codes.Unavailable, codes.ResourceExhausted:
 		return true
-	case codes.Internal, codes.Unknown, codes.Canceled:
+	case codes.Internal, codes.Unknown, codes.Canceled, codes.DeadlineExceeded:
 		// Without a reason it comes from a proxy or a broken connection, not from Fanfare.
 		return failed.Reason == errorsv1.ErrorReason_ERROR_REASON_UNSPECIFIED
 	default:

@@ -98,6 +98,7 @@ func TestWatchResumesFromItsLastEvent(t *testing.T) {
 		failure(codes.Unavailable, "SHUTTING_DOWN", 3*time.Second),
 		failure(codes.ResourceExhausted, "TOO_MANY_WATCHES", 2*time.Second),
 		status.Error(codes.Internal, "stream terminated by RST_STREAM"),
+		status.Error(codes.DeadlineExceeded, "a proxy ends long streams"),
 	}
 	fakes := &fakeServers{}
 	for _, end := range lost {
@@ -112,14 +113,14 @@ func TestWatchResumesFromItsLastEvent(t *testing.T) {
 		return nil
 	}
 	got, _ := seen(t.Context(), client)
-	expect(t, got, [][]int64{{1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}})
-	if !slices.Equal(fakes.resumeTokens, []string{"", "3", "3", "3", "3"}) {
+	expect(t, got, [][]int64{{1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}, {2, 1}})
+	if !slices.Equal(fakes.resumeTokens, []string{"", "3", "3", "3", "3", "3"}) {
 		t.Errorf("resumed from %q", fakes.resumeTokens)
 	}
-	if len(delays) != 4 || delays[1] != 3*time.Second || delays[2] != 2*time.Second {
-		t.Errorf("waited %v", delays)
+	if len(delays) != 5 || delays[1] != 3*time.Second || delays[2] != 2*time.Second {
+		t.Fatalf("waited %v", delays)
 	}
-	for _, delay := range []time.Duration{delays[0], delays[3]} {
+	for _, delay := range []time.Duration{delays[0], delays[3], delays[4]} {
 		if delay < firstBackoff/2 || delay > firstBackoff {
 			t.Errorf("waited %v after a first failure", delay)
 		}
@@ -184,6 +185,24 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 		},
 	}})
 	if _, err := seen(ctx, client); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended by %v", err)
+	}
+}
+
+func TestWatchEndsWhenItsClientIsClosed(t *testing.T) {
+	connected := make(chan struct{})
+	client := clientOf(t, &fakeServers{watches: []connection{
+		func(_ *readv1.WatchHomeTimelineRequest, stream watchStream) error {
+			close(connected)
+			<-stream.Context().Done()
+			return nil
+		},
+	}})
+	go func() {
+		<-connected
+		client.Close()
+	}()
+	if _, err := seen(t.Context(), client); !errors.Is(err, context.Canceled) {
 		t.Errorf("ended by %v", err)
 	}
 }

@@ -42,7 +42,7 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Println("live:", len(tweets), "tweets, the newest:", tweets[0].Content)
+		fmt.Println("live:", len(tweets), "tweets")
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ export class Calls implements Transport {
           contextValues,
         ),
       );
-    const accessToken = await this.#sessions.accessToken();
+    const accessToken = await this.#sessions.accessToken({ deadline, signal });
     try {
       return await send(accessToken);
     } catch (cause) {
@@ -60,7 +60,7 @@ export class Calls implements Transport {
         throw error;
       }
     }
-    return await send(await this.#sessions.renew(accessToken));
+    return await send(await this.#sessions.renew(accessToken, { deadline, signal }));
   }
 
   async stream<I extends DescMessage, O extends DescMessage>(

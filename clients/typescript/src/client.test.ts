@@ -21,6 +21,7 @@ import { WriteService } from "./gen/fanfare/write/v1/write_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import { pages } from "./pages.js";
 import { retryDelayMs } from "./retries.js";
+import { connectWeb } from "./web.js";
 
 type Event = MessageInitShape<typeof WatchHomeTimelineResponseSchema>;
 
@@ -45,14 +46,24 @@ function client(
   auth: Partial<ServiceImpl<typeof AuthService>> = {},
   first?: ReturnType<typeof session>,
   write: Partial<ServiceImpl<typeof WriteService>> = {},
+  onSession: () => void = () => {},
 ): Client {
   const transport = createRouterTransport(({ service }) => {
     service(ReadService, read);
     service(AuthService, auth);
     service(WriteService, write);
   });
-  const options = first === undefined ? {} : { session: first };
+  const options = first === undefined ? {} : { session: first, onSession };
   return new Client(transport, transport, options);
+}
+
+/** Returns a promise, and a function that fulfils it. */
+function gate(): { opened: Promise<void>; open: () => void } {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
 }
 
 function authorization({ requestHeader }: HandlerContext): string {
@@ -93,14 +104,25 @@ test("a call is repeated while the server is unavailable, with one request id", 
       if (ids.length < 2) {
         throw error(Code.Unavailable, "DATABASE_UNAVAILABLE");
       }
+      if (ids.length < 3) {
+        throw new ConnectError("read ECONNRESET", Code.Aborted);
+      }
       return { tweet: { id: 1n } };
     },
   });
   const { tweet } = await write.createTweet({ userId: 1n, content: "hello" });
   assert.equal(tweet?.id, 1n);
-  assert.equal(ids.length, 2);
+  assert.equal(ids.length, 3);
   assert.match(ids[0]!, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-  assert.equal(ids[1], ids[0]);
+  assert.deepEqual(ids.slice(1), [ids[0], ids[0]]);
+});
+
+test("fetch() without an answer means unavailable, so that the call is repeated", async () => {
+  const { read } = connectWeb("http://127.0.0.1:1", "http://127.0.0.1:1");
+  await assert.rejects(
+    read.getUser({}, { timeoutMs: 50 }),
+    (found: FanfareError) => found.code === Code.Unavailable,
+  );
 });
 
 test("delays grow, and end after five attempts", () => {
@@ -151,6 +173,77 @@ test("an expiring token is refreshed before the call", async () => {
   );
   await signedIn.read.getUser({});
   assert.deepEqual(seen, ["Bearer second-access"]);
+});
+
+test("a refused refresh token ends the session", async () => {
+  const seen: string[] = [];
+  const refuse = refusingFirst(seen);
+  const signedIn = client(
+    {
+      getUser(_, context) {
+        refuse(context);
+        return {};
+      },
+    },
+    {
+      refreshSession() {
+        throw error(Code.Unauthenticated, "INVALID_REFRESH_TOKEN");
+      },
+    },
+    session("first"),
+  );
+  for (const reason of [ErrorReason.INVALID_REFRESH_TOKEN, ErrorReason.UNAUTHENTICATED]) {
+    await assert.rejects(
+      signedIn.read.getUser({}),
+      (found: FanfareError) => found.reason === reason,
+    );
+  }
+  assert.equal(signedIn.session, undefined);
+  assert.deepEqual(seen, ["Bearer first-access", ""]);
+});
+
+test("a call waits for a refresh only until its deadline, or until it is cancelled", async () => {
+  const refreshed = gate();
+  const refuse = refusingFirst([]);
+  const signedIn = client(
+    {
+      getUser(_, context) {
+        refuse(context);
+        return {};
+      },
+    },
+    {
+      async refreshSession() {
+        await refreshed.opened;
+        return { session: session("second") };
+      },
+    },
+    session("first"),
+  );
+  const cancelled = new AbortController();
+  const calls = [
+    signedIn.read.getUser({}, { timeoutMs: 5 }),
+    signedIn.read.getUser({}, { signal: cancelled.signal }),
+  ];
+  await assert.rejects(calls[0]!, (found: FanfareError) => found.code === Code.DeadlineExceeded);
+  cancelled.abort();
+  await assert.rejects(calls[1]!, (found: FanfareError) => found.code === Code.Canceled);
+  refreshed.open();
+  await signedIn.read.getUser({}); // with the session of the refresh that went on
+});
+
+test("a session that cannot be stored is used, because the one before is used up", async () => {
+  const signedIn = client(
+    { getUser: () => ({}) },
+    { refreshSession: () => ({ session: session("second") }) },
+    session("first", Date.now() + 1000),
+    {},
+    () => {
+      throw new Error("the disk is full");
+    },
+  );
+  await assert.rejects(signedIn.read.getUser({}), { message: "the disk is full" });
+  assert.equal(signedIn.session?.refreshToken, "second-refresh");
 });
 
 test("pages end with the last one", async () => {
@@ -210,4 +303,38 @@ test("a watch goes on after its stream ends, and ends with its user", async () =
     "||Bearer first-access",
     "beat||Bearer second-access",
   ]);
+});
+
+test("a watch ends with its client, and with its signal while a session is refreshed", async () => {
+  const [entered, refreshed, watched] = [gate(), gate(), gate()];
+  let watches = 0;
+  const watching = client(
+    {
+      async *watchHomeTimeline(_, { signal }) {
+        watches++;
+        watched.open();
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      },
+    },
+    {
+      async refreshSession() {
+        entered.open();
+        await refreshed.opened;
+        return { session: session("second") };
+      },
+    },
+    session("first", Date.now() + 1000),
+  );
+  const stop = new AbortController();
+  const first = watching.watch(7n, { signal: stop.signal }).next();
+  await entered.opened;
+  stop.abort();
+  assert.deepEqual(await first, { done: true, value: undefined });
+  assert.equal(watches, 0);
+
+  const second = watching.watch(7n).next(); // does not wait for the refresh that goes on
+  await watched.opened;
+  watching.close();
+  assert.deepEqual(await second, { done: true, value: undefined });
+  refreshed.open();
 });

@@ -39,6 +39,7 @@ export class Client {
   /** Sessions; signIn() and signOut() use it. */
   readonly auth: Stub<typeof AuthService>;
   readonly #sessions: Sessions;
+  readonly #closing = new AbortController();
 
   /**
    * @param write - reaches the write service
@@ -50,6 +51,11 @@ export class Client {
     this.write = createClient(WriteService, calls);
     this.auth = createClient(AuthService, calls);
     this.read = createClient(ReadService, new Calls(read, this.#sessions));
+  }
+
+  /** Ends watches. The session goes on. */
+  close(): void {
+    this.#closing.abort();
   }
 
   /** The session, with its newest tokens. */
@@ -82,11 +88,15 @@ export class Client {
     { limit = 0, consistencyToken = "", signal }: WatchOptions = {},
   ): AsyncGenerator<Tweet[], void, undefined> {
     const watch = new Watch(userId, limit, consistencyToken);
-    while (!signal?.aborted) {
-      const accessToken = await this.#sessions.accessToken();
+    const ended = AbortSignal.any([this.#closing.signal, ...(signal ? [signal] : [])]);
+    for (;;) {
+      const accessToken = await this.#sessions.accessToken({ signal: ended });
+      if (ended.aborted) {
+        return;
+      }
       const stop = new AbortController();
       const abort = () => stop.abort();
-      signal?.addEventListener("abort", abort);
+      ended.addEventListener("abort", abort);
       let silence = setTimeout(abort, SILENCE_MS);
       let error: FanfareError | undefined;
       try {
@@ -106,20 +116,20 @@ export class Client {
         error = FanfareError.from(cause);
       } finally {
         clearTimeout(silence);
-        signal?.removeEventListener("abort", abort);
+        ended.removeEventListener("abort", abort);
         abort();
       }
       if (watch.needsNewToken(error, accessToken)) {
         try {
-          await this.#sessions.renew(accessToken);
+          await this.#sessions.renew(accessToken, { signal: ended });
           watch.noteRenewed();
           continue;
         } catch (cause) {
           error = FanfareError.from(cause);
         }
       }
-      if (!signal?.aborted) {
-        await sleep(watch.delayMs(error), signal);
+      if (!ended.aborted) {
+        await sleep(watch.delayMs(error), ended);
       }
     }
   }

@@ -27,7 +27,8 @@ export class NodeClient extends Client {
   }
 
   /** Closes the connections, which ends calls and watches. The session goes on. */
-  close(): void {
+  override close(): void {
+    super.close();
     for (const connection of this.#connections) {
       connection.abort();
     }

@@ -1,6 +1,7 @@
 import { Code } from "@connectrpc/connect";
 
 import { type FanfareError } from "./errors.js";
+import { ErrorReason } from "./gen/fanfare/errors/v1/errors_pb.js";
 import { serviceConfig } from "./gen/service_config.js";
 
 const policy = serviceConfig.methodConfig[0]!.retryPolicy;
@@ -12,7 +13,9 @@ function milliseconds(duration: string): number {
 
 /** Returns whether the service config says that a call with this error is repeated. */
 export function isRetryable(error: FanfareError): boolean {
-  const name = Code[error.code].toUpperCase();
+  // For Connect in Node.js a connection that is reset has aborted its calls; for gRPC it is unavailable.
+  const isReset = error.code === Code.Aborted && error.reason === ErrorReason.UNSPECIFIED;
+  const name = Code[isReset ? Code.Unavailable : error.code].toUpperCase();
   return policy.retryableStatusCodes.some((each) => each.replaceAll("_", "") === name);
 }
 

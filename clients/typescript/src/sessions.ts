@@ -33,6 +33,13 @@ export interface SessionOptions {
   onSession?: (session: Session) => void;
 }
 
+/** How long a caller waits for a session to be refreshed. */
+export interface Patience {
+  /** A time of performance.now(); without one, until the refresh ends. */
+  deadline?: number;
+  signal?: AbortSignal | undefined;
+}
+
 /** Keeps the access token of a client's session valid. Without a session, calls carry none. */
 export class Sessions {
   readonly #auth: Client<typeof AuthService>;
@@ -55,25 +62,34 @@ export class Sessions {
 
   /** Uses another session from now on. */
   replace(session: Session | undefined): void {
-    if (session !== undefined) {
-      this.#onSession?.(session);
+    try {
+      if (session !== undefined) {
+        this.#onSession?.(session);
+      }
+    } finally {
+      this.#session = session; // the refresh token of the one before is used up
     }
-    this.#session = session;
   }
 
   /** Returns an access token that has not expired if possible; empty without a session. */
-  async accessToken(): Promise<string> {
+  async accessToken(patience: Patience): Promise<string> {
     if (this.#isDue()) {
-      // If this fails, the old access token may still be valid. If not, the call says so.
-      await this.#refresh().catch(() => undefined);
+      try {
+        await this.#refresh(patience);
+      } catch (cause) {
+        // The old access token may still be valid. If not, the call says so.
+        if (!(cause instanceof FanfareError)) {
+          throw cause;
+        }
+      }
     }
     return this.#session?.accessToken ?? "";
   }
 
   /** Returns another access token than the one that was rejected; throws FanfareError. */
-  async renew(rejected: string): Promise<string> {
+  async renew(rejected: string, patience: Patience): Promise<string> {
     if (this.#session?.accessToken === rejected) {
-      await this.#refresh();
+      await this.#refresh(patience);
     }
     return this.#session?.accessToken ?? "";
   }
@@ -87,29 +103,55 @@ export class Sessions {
     );
   }
 
-  /** Refreshes the session. Calls that need this at the same time share one refresh. */
-  #refresh(): Promise<void> {
+  /**
+   * Refreshes the session. Calls that need this at the same time share one refresh, which goes on if
+   * they give up, because it uses up the refresh token.
+   */
+  #refresh(patience: Patience): Promise<void> {
     this.#refreshing ??= this.#exchange().finally(() => {
       this.#refreshing = undefined;
     });
-    return this.#refreshing;
+    return waitFor(this.#refreshing, patience);
   }
 
   async #exchange(): Promise<void> {
     const old = this.#session;
     this.#nextRefresh = this.#clocks.monotonic() + REFRESH_PAUSE_MS;
+    let next: Session | undefined;
     try {
-      const { session } = await this.#auth.refreshSession(
-        { refreshToken: old?.refreshToken ?? "" },
-        { timeoutMs: DEFAULT_TIMEOUT_MS },
-      );
-      if (this.#session === old) {
-        this.replace(session); // unless somebody signed in or out meanwhile
-      }
+      const request = { refreshToken: old?.refreshToken ?? "" };
+      const options = { timeoutMs: DEFAULT_TIMEOUT_MS };
+      next = (await this.#auth.refreshSession(request, options)).session;
     } catch (cause) {
-      throw FanfareError.from(cause);
+      const error = FanfareError.from(cause);
+      if (error.reason === ErrorReason.INVALID_REFRESH_TOKEN && this.#session === old) {
+        this.replace(undefined);
+      }
+      throw error;
+    }
+    if (this.#session === old) {
+      this.replace(next); // unless somebody signed in or out meanwhile
     }
   }
+}
+
+/** Waits for a promise, but not longer than its caller wants. */
+function waitFor(promise: Promise<void>, { deadline, signal }: Patience): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const expire = () =>
+      reject(new FanfareError(Code.DeadlineExceeded, "the session was not refreshed in time"));
+    const cancel = () => reject(new FanfareError(Code.Canceled, "the call was cancelled"));
+    const timer =
+      deadline === undefined ? undefined : setTimeout(expire, deadline - performance.now());
+    signal?.addEventListener("abort", cancel);
+    if (signal?.aborted) {
+      cancel();
+    }
+    void promise.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", cancel);
+    });
+  });
 }
 
 /** Returns whether a call failed because of its access token; "" if it had none. */

@@ -14,7 +14,8 @@ import { isRejected } from "./sessions.js";
 const FIRST_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 10_000;
 const TRANSIENT = new Set([Code.Unavailable, Code.ResourceExhausted]);
-// These come from a proxy or a broken connection, if Fanfare gave no reason.
+// These come from a proxy or a broken connection, if Fanfare gave no reason. Aborted is what Connect in
+// Node.js calls a connection that is reset.
 const TRANSIENT_WITHOUT_REASON = new Set([
   Code.Aborted,
   Code.Canceled,

@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 
 import { Client } from "./client.js";
@@ -14,5 +15,22 @@ export function connectWeb(writeUrl: string, readUrl: string, options: SessionOp
 }
 
 function transport(baseUrl: string) {
-  return createConnectTransport({ baseUrl, useBinaryFormat: true, useHttpGet: true });
+  return createConnectTransport({
+    baseUrl,
+    useBinaryFormat: true,
+    useHttpGet: true,
+    fetch: fetchOrUnavailable,
+  });
+}
+
+/** Is fetch(), with the status of a server that is not reached. Connect would call it unknown. */
+async function fetchOrUnavailable(...call: Parameters<typeof fetch>): Promise<Response> {
+  try {
+    return await fetch(...call);
+  } catch (cause) {
+    if (cause instanceof TypeError) {
+      throw new ConnectError(cause.message, Code.Unavailable, undefined, undefined, cause);
+    }
+    throw cause;
+  }
 }

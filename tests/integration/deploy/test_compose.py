@@ -39,7 +39,8 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Check:
         pytest.skip("Go is not installed: Compose's own parser was not asked")
     folder = tmp_path_factory.mktemp("composecheck")
     source = ROOT / "deploy" / "composecheck"
-    subprocess.run(["go", "build", "-C", source, "-o", folder / "composecheck", "."], check=True)
+    program = folder / "composecheck"
+    subprocess.run(["go", "build", "-C", source, "-trimpath", "-o", program, "."], check=True)
 
     def run(secrets: list[str]) -> subprocess.CompletedProcess[str]:
         environment = folder / "env"

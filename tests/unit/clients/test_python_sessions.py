@@ -62,6 +62,18 @@ def test_a_new_session_is_passed_on_before_it_is_used() -> None:
     assert stored == [SESSION]
 
 
+def test_a_session_that_cannot_be_stored_is_used() -> None:
+    """Because the refresh token of the one before is used up."""
+
+    def store(_: Session) -> None:
+        raise OSError("the disk is full")
+
+    state = SessionState(None, store)
+    with pytest.raises(OSError, match="disk is full"):
+        state.replace(SESSION)
+    assert state.session == SESSION
+
+
 def test_without_a_session_there_is_no_token() -> None:
     """And nothing to refresh."""
     state = SessionState(None, None)

@@ -18,7 +18,12 @@ from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 from fanfare_client.channels import DEFAULT_TIMEOUT_SECONDS, OPTIONS
 from fanfare_client.errors import FanfareError, fanfare_error
 from fanfare_client.requests import ListRequestT, PageT, next_request, with_request_ids
-from fanfare_client.sessions import SessionState, authorization, is_rejected
+from fanfare_client.sessions import (
+    SessionState,
+    authorization,
+    is_rejected,
+    refresh_timeout,
+)
 from fanfare_client.watches import Watch
 
 if TYPE_CHECKING:  # only the type stubs have it
@@ -55,7 +60,7 @@ class AsyncClient:
         self.write = WriteServiceStub(write)
         self.auth = AuthServiceStub(write)
         self.read = ReadServiceStub(read)
-        self._is_closed = False
+        self._closed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Return the client."""
@@ -67,7 +72,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the channels, which ends calls and watches. The session goes on."""
-        self._is_closed = True
+        self._closed.set()
         for channel in self._channels:
             await channel.close()
 
@@ -109,8 +114,8 @@ class AsyncClient:
             FanfareError: The watch cannot go on, as when the user was deleted.
         """
         watch = Watch(user_id, limit, consistency_token)
-        while not self._is_closed:
-            token = await self._sessions.access_token()
+        while not self._closed.is_set():
+            token = await self._sessions.access_token(None)
             error: FanfareError | None = None
             stream = self.read.WatchHomeTimeline(watch.request(), metadata=authorization(token))
             try:
@@ -120,17 +125,23 @@ class AsyncClient:
                         yield tweets
             except grpc.aio.AioRpcError as failure:
                 error = fanfare_error(failure)
+            except asyncio.CancelledError:
+                # close() ends the stream like this, too.
+                task = asyncio.current_task()
+                if not self._closed.is_set() or (task is not None and task.cancelling()):
+                    raise
             finally:
                 stream.cancel()
             if watch.needs_new_token(error, token):
                 try:
-                    await self._sessions.renew(token)
+                    await self._sessions.renew(token, None)
                     watch.note_renewed()
                     continue
                 except FanfareError as failure:
                     error = failure
-            if not self._is_closed:
-                await asyncio.sleep(watch.delay_seconds(error))
+            if not self._closed.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closed.wait(), watch.delay_seconds(error))
 
 
 async def pages(
@@ -160,33 +171,41 @@ def _channel(
 
 
 class _Sessions:
-    """Refreshes the session of a client, once for all calls that need it at the same time."""
+    """Refreshes the session of a client, once for all calls that need it at the same time.
+
+    Deadlines are times of time.monotonic(); None to wait until the refresh ends.
+    """
 
     def __init__(self, auth: AuthServiceAsyncStub, state: SessionState) -> None:
         self.state = state
         self._auth = auth
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def access_token(self) -> str:
+    async def access_token(self, deadline: float | None) -> str:
         """Return an access token that has not expired if possible; empty without a session."""
         if self.state.is_due(time.time()):
             # The old access token may still be valid. If not, the call says so.
             with suppress(FanfareError):
-                await self._refresh()
+                await self._refresh(deadline)
         return self.state.access_token
 
-    async def renew(self, rejected: str) -> str:
+    async def renew(self, rejected: str, deadline: float | None) -> str:
         """Return another access token than the one that was rejected. May raise FanfareError."""
         if self.state.access_token == rejected:
-            await self._refresh()
+            await self._refresh(deadline)
         return self.state.access_token
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, deadline: float | None) -> None:
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._exchange())
             self._refreshing.add_done_callback(self._forget)
-        # The refresh token is used up even if the caller is cancelled.
-        await asyncio.shield(self._refreshing)
+        # It goes on if its caller gives up, because it uses up the refresh token.
+        refreshed = asyncio.shield(self._refreshing)
+        try:
+            timeout = None if deadline is None else deadline - time.monotonic()
+            await asyncio.wait_for(refreshed, timeout)
+        except TimeoutError as late:
+            raise refresh_timeout() from late
 
     def _forget(self, done: asyncio.Task[None]) -> None:
         self._refreshing = None
@@ -198,10 +217,11 @@ class _Sessions:
         request = self.state.refresh_request()
         try:
             response = await self._auth.RefreshSession(request, timeout=DEFAULT_TIMEOUT_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            raise fanfare_error(error) from error
-        if self.state.session is old:  # unless somebody signed in or out meanwhile
-            self.state.replace(response.session)
+        except grpc.aio.AioRpcError as failure:
+            error = fanfare_error(failure)
+            self.state.end_refresh(old, error)
+            raise error from failure
+        self.state.end_refresh(old, response.session)
 
 
 class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
@@ -218,10 +238,13 @@ class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
     ) -> Any:
         """Make the call, and once more with a new access token if the first one was rejected."""
         repeatable = with_request_ids(request)
-        token = await self._sessions.access_token()
+        timeout = client_call_details.timeout
+        deadline = time.monotonic() + (DEFAULT_TIMEOUT_SECONDS if timeout is None else timeout)
+        token = await self._sessions.access_token(deadline)
 
         async def send(access_token: str) -> Any:
-            call = await continuation(_details(client_call_details, access_token), repeatable)
+            details = _details(client_call_details, deadline, access_token)
+            call = await continuation(details, repeatable)
             try:
                 return await call
             except grpc.aio.AioRpcError as error:
@@ -232,13 +255,15 @@ class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
         except FanfareError as error:
             if not is_rejected(error, token):
                 raise
-        return await send(await self._sessions.renew(token))
+        return await send(await self._sessions.renew(token, deadline))
 
 
-def _details(given: grpc.aio.ClientCallDetails, access_token: str) -> grpc.aio.ClientCallDetails:
+def _details(
+    given: grpc.aio.ClientCallDetails, deadline: float, access_token: str
+) -> grpc.aio.ClientCallDetails:
     return grpc.aio.ClientCallDetails(
         given.method,
-        DEFAULT_TIMEOUT_SECONDS if given.timeout is None else given.timeout,
+        deadline - time.monotonic(),
         grpc.aio.Metadata(*(given.metadata or ()), *authorization(access_token)),
         given.credentials,
         given.wait_for_ready,

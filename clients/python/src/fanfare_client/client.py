@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
@@ -18,7 +19,12 @@ from fanfare.write.v1.write_pb2_grpc import WriteServiceStub
 from fanfare_client.channels import DEFAULT_TIMEOUT_SECONDS, OPTIONS
 from fanfare_client.errors import FanfareError, fanfare_error
 from fanfare_client.requests import ListRequestT, PageT, next_request, with_request_ids
-from fanfare_client.sessions import SessionState, authorization, is_rejected
+from fanfare_client.sessions import (
+    SessionState,
+    authorization,
+    is_rejected,
+    refresh_timeout,
+)
 from fanfare_client.watches import Watch
 
 
@@ -113,7 +119,7 @@ class Client:
         """
         watch = Watch(user_id, limit, consistency_token)
         while not self._closed.is_set():
-            token = self._sessions.access_token()
+            token = self._sessions.access_token(None)
             error: FanfareError | None = None
             stream = self.read.WatchHomeTimeline(watch.request(), metadata=authorization(token))
             try:
@@ -127,7 +133,7 @@ class Client:
                 stream.cancel()
             if watch.needs_new_token(error, token):
                 try:
-                    self._sessions.renew(token)
+                    self._sessions.renew(token, None)
                     watch.note_renewed()
                     continue
                 except FanfareError as failure:
@@ -159,42 +165,70 @@ def _channel(target: str | grpc.Channel, tls: grpc.ChannelCredentials | None) ->
 
 
 class _Sessions:
-    """Refreshes the session of a client, in one thread at a time."""
+    """Refreshes the session of a client, once for all calls that need it at the same time.
+
+    Deadlines are times of time.monotonic(); None to wait until the refresh ends.
+    """
 
     def __init__(self, auth: AuthServiceStub, state: SessionState) -> None:
         self.state = state
         self._auth = auth
         self._lock = threading.RLock()  # on_session may make calls
+        self._refreshing: Future[None] | None = None
 
-    def access_token(self) -> str:
+    def access_token(self, deadline: float | None) -> str:
         """Return an access token that has not expired if possible; empty without a session."""
         if self.state.is_due(time.time()):
-            with self._lock:
-                if self.state.is_due(time.time()):
-                    # The old access token may still be valid. If not, the call says so.
-                    with suppress(FanfareError):
-                        self._refresh()
+            # The old access token may still be valid. If not, the call says so.
+            with suppress(FanfareError):
+                self._refresh(lambda: self.state.is_due(time.time()), deadline)
         return self.state.access_token
 
-    def renew(self, rejected: str) -> str:
+    def renew(self, rejected: str, deadline: float | None) -> str:
         """Return another access token than the one that was rejected. May raise FanfareError."""
-        with self._lock:
-            if self.state.access_token == rejected:
-                self._refresh()
-            return self.state.access_token
+        self._refresh(lambda: self.state.access_token == rejected, deadline)
+        return self.state.access_token
 
     def replace(self, session: Session | None) -> None:
         """Use another session; None for none."""
         with self._lock:
             self.state.replace(session)
 
-    def _refresh(self) -> None:
-        request = self.state.refresh_request()
+    def _refresh(self, is_needed: Callable[[], bool], deadline: float | None) -> None:
+        with self._lock:
+            if not is_needed():
+                return
+            refreshing = self._refreshing
+            if refreshing is None:
+                self._refreshing = refreshing = Future()
+                # It goes on if its caller gives up, because it uses up the refresh token.
+                threading.Thread(target=self._exchange, args=[refreshing], daemon=True).start()
         try:
-            response = self._auth.RefreshSession(request, timeout=DEFAULT_TIMEOUT_SECONDS)
+            refreshing.result(None if deadline is None else deadline - time.monotonic())
+        except TimeoutError as late:
+            raise refresh_timeout() from late
+
+    def _exchange(self, refreshing: Future[None]) -> None:
+        with self._lock:
+            old = self.state.session
+            request = self.state.refresh_request()
+        outcome: Session | FanfareError
+        try:
+            outcome = self._auth.RefreshSession(request, timeout=DEFAULT_TIMEOUT_SECONDS).session
         except grpc.RpcError as error:
-            raise fanfare_error(error) from error
-        self.state.replace(response.session)
+            outcome = fanfare_error(error)
+            outcome.__cause__ = error
+        failure: Exception | None = outcome if isinstance(outcome, FanfareError) else None
+        with self._lock:
+            try:
+                self.state.end_refresh(old, outcome)
+            except Exception as error:  # noqa: BLE001 - of on_session, for those who wait
+                failure = error
+            self._refreshing = None
+        if failure is None:
+            refreshing.set_result(None)
+        else:
+            refreshing.set_exception(failure)
 
 
 class _Details(NamedTuple):
@@ -215,21 +249,23 @@ class _Calls(grpc.UnaryUnaryClientInterceptor):
     ) -> Any:
         """Make the call, and once more with a new access token if the first one was rejected."""
         repeatable = with_request_ids(request)
-        token = self._sessions.access_token()
-        outcome = continuation(_details(client_call_details, token), repeatable)
+        timeout = client_call_details.timeout
+        deadline = time.monotonic() + (DEFAULT_TIMEOUT_SECONDS if timeout is None else timeout)
+        token = self._sessions.access_token(deadline)
+        outcome = continuation(_details(client_call_details, deadline, token), repeatable)
         error = _error(outcome)
         if error is not None and is_rejected(error, token):
-            renewed = self._sessions.renew(token)
-            outcome = continuation(_details(client_call_details, renewed), repeatable)
+            renewed = self._sessions.renew(token, deadline)
+            outcome = continuation(_details(client_call_details, deadline, renewed), repeatable)
             error = _error(outcome)
         if error is not None:
             raise error
         return outcome
 
 
-def _details(given: Any, access_token: str) -> _Details:
-    timeout = DEFAULT_TIMEOUT_SECONDS if given.timeout is None else given.timeout
-    return _Details(timeout, (*(given.metadata or ()), *authorization(access_token)))
+def _details(given: Any, deadline: float, access_token: str) -> _Details:
+    metadata = (*(given.metadata or ()), *authorization(access_token))
+    return _Details(deadline - time.monotonic(), metadata)
 
 
 def _error(outcome: Any) -> FanfareError | None:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 import grpc
 from fanfare.auth.v1.auth_pb2 import RefreshSessionRequest, Session
-from fanfare.errors.v1.errors_pb2 import ERROR_REASON_UNAUTHENTICATED
+from fanfare.errors.v1.errors_pb2 import (
+    ERROR_REASON_INVALID_REFRESH_TOKEN,
+    ERROR_REASON_UNAUTHENTICATED,
+)
 
 from fanfare_client.errors import FanfareError
 
@@ -42,7 +45,8 @@ class SessionState:
     @property
     def access_token(self) -> str:
         """The access token; empty if there is no session."""
-        return self.session.access_token if self.session is not None else ""
+        session = self.session  # another thread may end it
+        return session.access_token if session is not None else ""
 
     def is_due(self, now: float) -> bool:
         """Return whether to refresh the session before the next call.
@@ -50,22 +54,44 @@ class SessionState:
         Args:
             now: The time, in seconds since 1970.
         """
-        if self.session is None or self._monotonic() < self._next_refresh:
+        session = self.session
+        if session is None or self._monotonic() < self._next_refresh:
             return False
-        expires = self.session.access_expires_at.ToNanoseconds() / 1e9
+        expires = session.access_expires_at.ToNanoseconds() / 1e9
         return now >= expires - REFRESH_BEFORE_SECONDS
 
     def replace(self, session: Session | None) -> None:
         """Use another session from now on; None for none."""
-        if session is not None and self._on_session is not None:
-            self._on_session(session)
-        self.session = session
+        try:
+            if session is not None and self._on_session is not None:
+                self._on_session(session)
+        finally:
+            self.session = session  # the refresh token of the one before is used up
 
     def refresh_request(self) -> RefreshSessionRequest:
         """Begin a refresh: return its request."""
         self._next_refresh = self._monotonic() + REFRESH_PAUSE_SECONDS
         token = self.session.refresh_token if self.session is not None else ""
         return RefreshSessionRequest(refresh_token=token)
+
+    def end_refresh(self, old: Session | None, outcome: Session | FanfareError) -> None:
+        """End a refresh: use the new session, or none if the server refused the refresh token.
+
+        Args:
+            old: The session that was refreshed. If it was replaced meanwhile, nothing changes.
+            outcome: The new session, or why there is none.
+        """
+        if self.session is not old:
+            return
+        if isinstance(outcome, Session):
+            self.replace(outcome)
+        elif outcome.reason == ERROR_REASON_INVALID_REFRESH_TOKEN:
+            self.replace(None)
+
+
+def refresh_timeout() -> FanfareError:
+    """Return the error of a call whose deadline passed while the session was refreshed."""
+    return FanfareError(grpc.StatusCode.DEADLINE_EXCEEDED, "the session was not refreshed in time")
 
 
 def is_rejected(error: FanfareError, access_token: str) -> bool:

@@ -40,7 +40,7 @@ final class Channels implements AutoCloseable {
     return Grpc.newChannelBuilder(target, credentials)
         .defaultServiceConfig(serviceConfig())
         // A connection that has died silently is noticed while a call waits on it.
-        .keepAliveTime(20, TimeUnit.SECONDS)
+        .keepAliveTime(10, TimeUnit.SECONDS)
         .keepAliveTimeout(5, TimeUnit.SECONDS)
         .build();
   }

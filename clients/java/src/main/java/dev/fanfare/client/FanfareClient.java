@@ -17,6 +17,7 @@ import dev.fanfare.write.v1.WriteServiceGrpc;
 import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
 import io.grpc.ClientInterceptors;
+import io.grpc.Context;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import java.util.function.Consumer;
@@ -31,6 +32,9 @@ import java.util.stream.Stream;
  * FanfareError#of} says why.
  */
 public final class FanfareClient implements AutoCloseable {
+  /** Ends when the client is closed. */
+  private final Context.CancellableContext open = Context.ROOT.withCancellation();
+
   private final Channels channels;
   private final Sessions sessions;
   private final AuthServiceGrpc.AuthServiceBlockingStub auth;
@@ -163,12 +167,13 @@ public final class FanfareClient implements AutoCloseable {
    * not used.
    */
   public Watch watch(WatchHomeTimelineRequest request) {
-    return new Watch(read(), sessions, request);
+    return new Watch(read(), sessions, open, request);
   }
 
-  /** Ends all calls and connections. */
+  /** Ends all calls, watches and connections. */
   @Override
   public void close() {
+    open.cancel(null);
     channels.close();
   }
 

@@ -1,6 +1,8 @@
 package dev.fanfare.client;
 
+import dev.fanfare.errors.v1.ErrorReason;
 import io.grpc.ClientCall;
+import io.grpc.Deadline;
 import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
 import io.grpc.Metadata;
 import io.grpc.Status;
@@ -15,6 +17,8 @@ final class SessionCall<Q, R> extends ClientCall<Q, R> {
   private final Sessions sessions;
   private final Supplier<ClientCall<Q, R>> open;
   private final boolean isUnary;
+  /** Null for none. */
+  private final Deadline deadline;
 
   // Guarded by this object's monitor.
   private ClientCall<Q, R> call;
@@ -23,16 +27,18 @@ final class SessionCall<Q, R> extends ClientCall<Q, R> {
   private int requested;
   private boolean isCancelled;
 
-  SessionCall(Sessions sessions, Supplier<ClientCall<Q, R>> open, boolean isUnary) {
+  SessionCall(
+      Sessions sessions, Supplier<ClientCall<Q, R>> open, boolean isUnary, Deadline deadline) {
     this.sessions = sessions;
     this.open = open;
     this.isUnary = isUnary;
+    this.deadline = deadline;
     this.call = open.get();
   }
 
   @Override
   public void start(Listener<R> listener, Metadata headers) {
-    String token = sessions.accessToken();
+    String token = sessions.accessToken(deadline);
     synchronized (this) {
       this.headers = headers;
     }
@@ -41,14 +47,12 @@ final class SessionCall<Q, R> extends ClientCall<Q, R> {
             new SimpleForwardingClientCallListener<R>(listener) {
               @Override
               public void onClose(Status status, Metadata trailers) {
-                if (token == null
-                    || status.getCode() != Status.Code.UNAUTHENTICATED
-                    || !mayRepeat()) {
+                if (token == null || !isRefused(status, trailers) || !mayRepeat()) {
                   super.onClose(status, trailers);
                   return;
                 }
                 try {
-                  sessions.refresh(token);
+                  sessions.refresh(token, deadline);
                 } catch (StatusRuntimeException failure) {
                   super.onClose(failure.getStatus(), trailersOf(failure));
                   return;
@@ -57,6 +61,13 @@ final class SessionCall<Q, R> extends ClientCall<Q, R> {
               }
             },
             Sessions.withToken(headers, token));
+  }
+
+  /** Tells whether a call failed because of its access token. */
+  private static boolean isRefused(Status status, Metadata trailers) {
+    return status.getCode() == Status.Code.UNAUTHENTICATED
+        && FanfareError.of(status.asRuntimeException(trailers)).reason()
+            == ErrorReason.ERROR_REASON_UNAUTHENTICATED;
   }
 
   private static Metadata trailersOf(StatusRuntimeException failure) {
@@ -73,7 +84,7 @@ final class SessionCall<Q, R> extends ClientCall<Q, R> {
 
   private synchronized void repeat(Listener<R> listener) {
     call = open.get();
-    call.start(listener, Sessions.withToken(headers, sessions.accessToken()));
+    call.start(listener, Sessions.withToken(headers, sessions.accessToken(deadline)));
     call.request(requested);
     call.sendMessage(message);
     call.halfClose();

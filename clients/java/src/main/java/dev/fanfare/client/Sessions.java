@@ -10,6 +10,7 @@ import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
 import io.grpc.Context;
+import io.grpc.Deadline;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
@@ -19,6 +20,8 @@ import java.time.Duration;
 import java.time.Instant;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.Consumer;
 
 /** Attaches an access token to each call, and refreshes it. */
@@ -30,8 +33,8 @@ final class Sessions implements ClientInterceptor {
   private static final Duration REFRESH_BEFORE = Duration.ofMinutes(1);
 
   /**
-   * If this computer's clock is wrong, a token that was just made may seem to expire. It is not
-   * refreshed again within this time, unless the server refuses it.
+   * The pause after a refresh, also one that failed, unless the server refuses the token. If this
+   * computer's clock is wrong, every token may seem to expire.
    */
   private static final Duration REFRESH_PAUSE = Duration.ofMinutes(1);
 
@@ -42,7 +45,9 @@ final class Sessions implements ClientInterceptor {
   /** Null if nobody is signed in. */
   private Session current;
 
-  private Instant since = Instant.EPOCH;
+  /** When a token that is about to expire is next refreshed, in System.nanoTime(). */
+  private long nextRefresh = System.nanoTime();
+
   /** Completed when the refresh that is under way has ended; null if there is none. */
   private CompletableFuture<Void> refreshing;
 
@@ -53,9 +58,11 @@ final class Sessions implements ClientInterceptor {
   }
 
   synchronized void begin(Session created) {
-    onSession.accept(created);
-    current = created;
-    since = Instant.now();
+    try {
+      onSession.accept(created);
+    } finally {
+      current = created; // the refresh token of the one before is used up
+    }
   }
 
   /** Forgets the session; returns it, or null if there was none. */
@@ -68,15 +75,17 @@ final class Sessions implements ClientInterceptor {
   /**
    * Returns the token for a call, or null if nobody is signed in. A token that is about to expire is
    * refreshed; if that fails, the old one may still do.
+   *
+   * @param deadline how long to wait; null for until the refresh ends
    */
-  String accessToken() {
+  String accessToken(Deadline deadline) {
     Session session = session();
     if (session == null) {
       return null;
     }
     if (isExpiring(session)) {
       try {
-        refresh(session.getAccessToken());
+        refresh(session.getAccessToken(), deadline);
       } catch (StatusRuntimeException failure) {
         // The server says whether the old token still does.
       }
@@ -90,21 +99,30 @@ final class Sessions implements ClientInterceptor {
   }
 
   private synchronized boolean isExpiring(Session session) {
-    Instant now = Instant.now();
     Instant expires = Instant.ofEpochSecond(session.getAccessExpiresAt().getSeconds());
-    return now.plus(REFRESH_BEFORE).isAfter(expires) && !now.isBefore(since.plus(REFRESH_PAUSE));
+    return Instant.now().plus(REFRESH_BEFORE).isAfter(expires)
+        && System.nanoTime() - nextRefresh >= 0;
   }
 
   /**
    * Replaces the given access token, unless another call has already done so. If the session has
    * ended, nobody is signed in afterwards.
    *
+   * @param deadline how long to wait; null for until the refresh ends. It goes on in any case.
    * @throws StatusRuntimeException the session could not be refreshed
    */
-  void refresh(String old) {
+  void refresh(String old, Deadline deadline) {
     CompletableFuture<Void> done = startRefresh(old);
     try {
-      done.get();
+      if (deadline == null) {
+        done.get();
+      } else {
+        done.get(deadline.timeRemaining(TimeUnit.NANOSECONDS), TimeUnit.NANOSECONDS);
+      }
+    } catch (TimeoutException late) {
+      throw Status.DEADLINE_EXCEEDED
+          .withDescription("the session was not refreshed in time")
+          .asRuntimeException();
     } catch (ExecutionException failed) {
       throw (StatusRuntimeException) failed.getCause();
     } catch (InterruptedException interrupted) {
@@ -120,6 +138,7 @@ final class Sessions implements ClientInterceptor {
     if (refreshing == null) {
       CompletableFuture<Void> done = new CompletableFuture<>();
       refreshing = done;
+      nextRefresh = System.nanoTime() + REFRESH_PAUSE.toNanos();
       RefreshSessionRequest request =
           RefreshSessionRequest.newBuilder().setRefreshToken(current.getRefreshToken()).build();
       // The refresh token is used up even if the caller does not wait for the answer. So the call
@@ -150,7 +169,8 @@ final class Sessions implements ClientInterceptor {
   public <Q, R> ClientCall<Q, R> interceptCall(
       MethodDescriptor<Q, R> method, CallOptions options, Channel next) {
     boolean isUnary = method.getType() == MethodDescriptor.MethodType.UNARY;
-    return new SessionCall<>(this, () -> next.newCall(method, options), isUnary);
+    return new SessionCall<>(
+        this, () -> next.newCall(method, options), isUnary, options.getDeadline());
   }
 
   static Metadata withToken(Metadata headers, String token) {

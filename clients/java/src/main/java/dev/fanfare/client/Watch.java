@@ -22,7 +22,7 @@ import java.util.concurrent.TimeUnit;
  * change. An empty list says that the timeline is empty.
  *
  * <p>{@link #hasNext} and {@link #next} wait for the next change, and end when another thread closes
- * the watch. When the connection is lost or the server restarts, the watch connects again, until it is
+ * the watch or its client. When the connection is lost or the server restarts, the watch connects again, until it is
  * closed, and goes on from what it holds. They throw a StatusRuntimeException if that does not help: no
  * such user, no permission, no valid session. Only close is safe to call from other threads.
  */
@@ -32,7 +32,7 @@ public final class Watch implements Iterator<List<Tweet>>, AutoCloseable {
 
   private final ReadServiceBlockingStub read;
   private final Sessions sessions;
-  private final Context.CancellableContext context = Context.ROOT.withCancellation();
+  private final Context.CancellableContext context;
   private final CountDownLatch closed = new CountDownLatch(1);
   private final Timeline tweets = new Timeline();
   private Pause pause = delay -> closed.await(delay.toMillis(), TimeUnit.MILLISECONDS);
@@ -62,7 +62,18 @@ public final class Watch implements Iterator<List<Tweet>>, AutoCloseable {
     void await(Duration delay) throws InterruptedException;
   }
 
-  Watch(ReadServiceBlockingStub read, Sessions sessions, WatchHomeTimelineRequest request) {
+  /**
+   * Describes a watch.
+   *
+   * @param open ends with the client
+   */
+  Watch(
+      ReadServiceBlockingStub read,
+      Sessions sessions,
+      Context open,
+      WatchHomeTimelineRequest request) {
+    context = open.withCancellation();
+    context.addListener(ended -> closed.countDown(), Runnable::run);
     this.read = read;
     this.sessions = sessions;
     this.request = request.toBuilder().clearResumeToken().build();
@@ -109,14 +120,13 @@ public final class Watch implements Iterator<List<Tweet>>, AutoCloseable {
   /** Ends the watch. */
   @Override
   public void close() {
-    closed.countDown();
     context.cancel(null);
   }
 
   /** Returns the next timeline, or null if the server has ended the connection. */
   private List<Tweet> nextTimeline() {
     if (events == null) {
-      token = sessions.accessToken();
+      token = sessions.accessToken(null);
       context.run(() -> events = read.watchHomeTimeline(request));
     }
     while (events.hasNext()) {
@@ -163,7 +173,7 @@ public final class Watch implements Iterator<List<Tweet>>, AutoCloseable {
 
   private Duration refresh() {
     try {
-      sessions.refresh(token);
+      sessions.refresh(token, null);
     } catch (StatusRuntimeException failure) {
       return delayAfter(failure);
     }
@@ -185,7 +195,7 @@ public final class Watch implements Iterator<List<Tweet>>, AutoCloseable {
     return switch (error.code()) {
       case UNAVAILABLE, RESOURCE_EXHAUSTED -> true;
       // Without a reason it comes from a proxy or a broken connection, not from Fanfare.
-      case INTERNAL, UNKNOWN, CANCELLED ->
+      case INTERNAL, UNKNOWN, CANCELLED, DEADLINE_EXCEEDED ->
           error.reason() == ErrorReason.ERROR_REASON_UNSPECIFIED;
       default -> false;
     };

@@ -51,6 +51,8 @@ import java.util.Collections;
 import java.util.Deque;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Function;
 
@@ -81,6 +83,17 @@ final class Fakes implements AutoCloseable {
   /** The deadline of the last GetUser. */
   volatile Deadline deadline;
 
+  /** What a GetUser fails with that has another access token. */
+  StatusRuntimeException refusal = failure(Code.UNAUTHENTICATED, "UNAUTHENTICATED", 0);
+
+  /** What a refresh fails with; null if it succeeds. */
+  StatusRuntimeException refreshFailure;
+
+  /** Refreshes wait for this. */
+  CountDownLatch mayRefresh = new CountDownLatch(0);
+
+  final AtomicInteger refreshes = new AtomicInteger();
+
   Instant expires = Instant.now().plusSeconds(600);
   final List<Session> stored = Collections.synchronizedList(new ArrayList<>());
   private final Server server;
@@ -101,9 +114,13 @@ final class Fakes implements AutoCloseable {
   }
 
   FanfareClient client(Session session) {
+    return client(session, stored::add);
+  }
+
+  FanfareClient client(Session session, Consumer<Session> onSession) {
     String target = "127.0.0.1:" + server.getPort();
     FanfareClient client =
-        FanfareClient.builder(target, target).session(session).onSession(stored::add).build();
+        FanfareClient.builder(target, target).session(session).onSession(onSession).build();
     clients.add(client);
     return client;
   }
@@ -183,7 +200,7 @@ final class Fakes implements AutoCloseable {
         observer.onNext(GetUserResponse.getDefaultInstance());
         observer.onCompleted();
       } else {
-        observer.onError(failure(Code.UNAUTHENTICATED, "UNAUTHENTICATED", 0));
+        observer.onError(refusal);
       }
     }
 
@@ -233,6 +250,16 @@ final class Fakes implements AutoCloseable {
     @Override
     public void refreshSession(
         RefreshSessionRequest request, StreamObserver<RefreshSessionResponse> observer) {
+      refreshes.incrementAndGet();
+      try {
+        mayRefresh.await();
+      } catch (InterruptedException ended) {
+        throw new AssertionError(ended);
+      }
+      if (refreshFailure != null) {
+        observer.onError(refreshFailure);
+        return;
+      }
       synchronized (Fakes.this) {
         if (!request.getRefreshToken().equals("refresh-" + newest)) {
           observer.onError(failure(Code.UNAUTHENTICATED, "INVALID_REFRESH_TOKEN", 0));

@@ -3,6 +3,7 @@ package dev.fanfare.client;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
+import com.google.rpc.Code;
 import dev.fanfare.auth.v1.AuthServiceGrpc;
 import dev.fanfare.auth.v1.Session;
 import dev.fanfare.errors.v1.ErrorReason;
@@ -12,10 +13,14 @@ import io.grpc.StatusRuntimeException;
 import java.time.Instant;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 
+@Timeout(30)
 class SessionsTest {
   private final Fakes fakes = new Fakes();
 
@@ -53,6 +58,55 @@ class SessionsTest {
   }
 
   @Test
+  void aFailedRefreshDoesNotDelayEveryCall() {
+    fakes.refreshFailure = Fakes.failure(Code.INTERNAL, "INTERNAL", 0);
+    FanfareClient client = fakes.client(Fakes.session(1, Instant.now().plusSeconds(30)));
+    for (int number = 0; number < 5; number++) {
+      call(client);
+    }
+    assertEquals(1, fakes.refreshes.get());
+  }
+
+  @Test
+  void onlyARefusedTokenIsRefreshed() {
+    fakes.refusal = Status.UNAUTHENTICATED.withDescription("of a proxy").asRuntimeException();
+    FanfareClient client = fakes.client(ended());
+    StatusRuntimeException failure =
+        assertThrows(StatusRuntimeException.class, () -> call(client));
+    assertEquals(Status.Code.UNAUTHENTICATED, failure.getStatus().getCode());
+    assertEquals(0, fakes.refreshes.get());
+  }
+
+  @Test
+  @Timeout(8) // sooner than the refreshes give up
+  void aCallWaitsForARefreshOnlyUntilItsDeadline() {
+    fakes.mayRefresh = new CountDownLatch(1);
+    for (Session session : List.of(ended(), Fakes.session(1, Instant.now().plusSeconds(30)))) {
+      var read = fakes.client(session).read().withDeadlineAfter(100, TimeUnit.MILLISECONDS);
+      StatusRuntimeException failure =
+          assertThrows(
+              StatusRuntimeException.class,
+              () -> read.getUser(GetUserRequest.getDefaultInstance()));
+      assertEquals(Status.Code.DEADLINE_EXCEEDED, failure.getStatus().getCode());
+      assertEquals(1, fakes.mayRefresh.getCount());
+    }
+    fakes.mayRefresh.countDown();
+  }
+
+  @Test
+  void aSessionThatCannotBeStoredIsUsed() {
+    FanfareClient client =
+        fakes.client(
+            ended(),
+            created -> {
+              throw new IllegalStateException("the disk is full");
+            });
+    assertThrows(StatusRuntimeException.class, () -> call(client));
+    call(client);
+    assertEquals(1, fakes.refreshes.get());
+  }
+
+  @Test
   void aRefusedTokenIsRefreshedOnceForAllCalls() {
     FanfareClient client = fakes.client(ended());
     Stream.generate(() -> CompletableFuture.runAsync(() -> call(client)))
@@ -67,10 +121,10 @@ class SessionsTest {
     Sessions sessions =
         new Sessions(
             AuthServiceGrpc.newStub(fakes.client(null).writeChannel()), ended(), stored -> {});
-    sessions.refresh("ended");
-    sessions.refresh("ended");
+    sessions.refresh("ended", null);
+    sessions.refresh("ended", null);
     assertEquals(2, fakes.newest);
-    assertEquals("access-2", sessions.accessToken());
+    assertEquals("access-2", sessions.accessToken(null));
   }
 
   @Test

@@ -76,14 +76,15 @@ class WatchTest {
     ends.add(Fakes.failure(Code.UNAVAILABLE, "SHUTTING_DOWN", 3));
     ends.add(Fakes.failure(Code.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHES", 2));
     ends.add(Status.INTERNAL.withDescription("RST_STREAM").asRuntimeException());
+    ends.add(Status.DEADLINE_EXCEEDED.withDescription("of a proxy").asRuntimeException());
     // Cut between two heartbeats: the tweet is kept, but not yet returned.
     ends.forEach(end -> fakes.watches.add(connection(end, 1, HEARTBEAT, 2)));
     fakes.watches.add(connection(NOT_FOUND, HEARTBEAT));
     List<Long> both = List.of(2L, 1L);
-    assertEquals(List.of(List.of(1L), both, both, both, both), seen(null));
-    assertEquals(List.of("", "3", "3", "3", "3"), resumeTokens());
+    assertEquals(List.of(List.of(1L), both, both, both, both, both), seen(null));
+    assertEquals(List.of("", "3", "3", "3", "3", "3"), resumeTokens());
     assertEquals(List.of(Duration.ofSeconds(3), Duration.ofSeconds(2)), pauses.subList(1, 3));
-    for (Duration pause : List.of(pauses.get(0), pauses.get(3))) {
+    for (Duration pause : List.of(pauses.get(0), pauses.get(3), pauses.get(4))) {
       assertTrue(pause.compareTo(Watch.FIRST_BACKOFF) <= 0, pause.toString());
       assertTrue(pause.compareTo(Watch.FIRST_BACKOFF.dividedBy(2)) >= 0, pause.toString());
     }
@@ -125,6 +126,15 @@ class WatchTest {
   void endsWhenAnotherThreadClosesIt() {
     Watch watch = fakes.client(null).watch(WatchHomeTimelineRequest.getDefaultInstance());
     fakes.watches.add(stream -> watch.close()); // in a thread of the server
+    assertFalse(watch.hasNext());
+  }
+
+  @Test
+  @Timeout(30)
+  void endsWhenItsClientIsClosed() {
+    FanfareClient client = fakes.client(null);
+    Watch watch = client.watch(WatchHomeTimelineRequest.getDefaultInstance());
+    fakes.watches.add(stream -> client.close()); // in a thread of the server
     assertFalse(watch.hasNext());
   }
 
