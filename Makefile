@@ -44,9 +44,11 @@ up: $(BIN)/.run ## Run everything until Ctrl-C; AUTH=on, PORTS=auto on free port
 unit: $(BIN)/.dev ## Run the unit tests: no servers, under 20 seconds
 	@pytest -p no:schemathesis tests/unit
 
+# One process more than CI has cores, because many tests wait for servers. Each process runs up to
+# four systems, of about 1 GB each.
 .PHONY: test
 test: $(BIN)/.dev lint ## Run all checks and all tests, those with real servers too
-	@pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=10
+	@pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder --durations=10
 
 # Prints the seed. If a run fails, its steps are printed; SEED=n repeats the same steps.
 .PHONY: torture

@@ -6,6 +6,7 @@ kills a process, changes a setting or needs an empty database starts a system wi
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from core.settings import GrpcServerKind
 from embedded import postgres as pg
 from embedded.class_archive import make_class_archive
 from embedded.jars import kafka_jars
+from embedded.kafka import cluster_id, prepare_kafka
 from embedded.ports import free_ports
 from embedded.stack import default_parts_dir
 from ops.system import System
@@ -39,8 +41,9 @@ settings.load_profile("unhurried")
 class Systems:
     """Starts and stops systems in less time than it takes to do so one by one.
 
-    What is the same for all is done once, for the first: initdb, whose result is copied, and the
-    archive of the classes that Kafka loads. Systems stop while the next test begins.
+    What is the same for all is done once, for the first: initdb and the formatting of Kafka's
+    folder, whose results are copied, and the archive of the classes that Kafka loads. Systems stop
+    while the next test begins.
     """
 
     def __init__(self, folder: Path, new_folder: Callable[[str], Path]) -> None:
@@ -51,11 +54,13 @@ class Systems:
             new_folder: Makes a folder for a system, of a name like the given one.
         """
         self._new_folder = new_folder
-        make_class_archive(
-            kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
-        )
+        jars = kafka_jars(default_parts_dir() / "kafka", lambda _: None, threading.Event())
+        make_class_archive(jars)
         self._postgres = folder / "postgres"
         pg.prepare_postgres(self._postgres, free_ports(1)[0], pg.load_password(self._postgres))
+        self._kafka = folder / "kafka"
+        port, controller_port = free_ports(2)
+        prepare_kafka(self._kafka, port, controller_port, jars)
         self._stopping = ThreadPoolExecutor(2)
         self._stops: list[Future[list[Path]]] = []
 
@@ -84,6 +89,7 @@ class Systems:
         folder = self._new_folder("system")
         # With the owner: Postgres does not run as root.
         subprocess.run(["cp", "-a", self._postgres, folder / "postgres"], check=True)
+        _copy_formatted(self._kafka, folder / "kafka")
         with pytest.MonkeyPatch.context() as patch:
             if auth:
                 patch.delenv("FANFARE_GRPC_SERVER", raising=False)  # native has no TLS
@@ -104,6 +110,16 @@ class Systems:
         """Wait until all systems have stopped; return the logs in which secrets were found."""
         self._stopping.shutdown()
         return [log for stop in self._stops for log in stop.result()]
+
+
+def _copy_formatted(kafka: Path, folder: Path) -> None:
+    """Copy the data folder of a broker that has never run, and give the copy its own cluster id."""
+    shutil.copytree(kafka / "data", folder / "data")
+    properties = folder / "data" / "meta.properties"
+    lines = properties.read_text().splitlines()
+    formatted = [line for line in lines if not line.startswith("cluster.id=")]
+    assert len(formatted) == len(lines) - 1
+    properties.write_text("\n".join([*formatted, f"cluster.id={cluster_id()}", ""]))
 
 
 def _stop(system: System) -> list[Path]:

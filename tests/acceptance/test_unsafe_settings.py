@@ -76,6 +76,16 @@ def _electing_uncleanly(own: Fanfare) -> Iterator[None]:
             yield
 
 
+REDIS_AND_KAFKA: dict[str, Broken] = {
+    "maxmemory-policy": _evicting,
+    "unclean.leader.election.enable": _electing_uncleanly,
+}
+POSTGRES: dict[str, Broken] = {
+    "synchronous_commit": _acknowledging_early,
+    "full_page_writes": _without_full_pages,
+}
+
+
 def _findings(own: Fanfare) -> list[Finding]:
     checks = (postgres_check, redis_check, topic_check)
     return [finding for check in checks for finding in check(own.settings)()]
@@ -107,55 +117,77 @@ def _refusal(own: Fanfare, package: str) -> str:
     return ended.stderr.splitlines()[-1]
 
 
+def _spoil(own: Fanfare, stack: ExitStack, broken: dict[str, Broken]) -> None:
+    for spoil in broken.values():
+        stack.enter_context(spoil(own))
+
+
+def _check_refused(own: Fanfare, broken: dict[str, Broken]) -> None:
+    """Check that exactly these settings are found, and that no process starts that needs them."""
+    wait_until(lambda: len(_findings(own)) == len(broken), "all are found, and nothing else")
+    findings = _findings(own)
+    for word in broken:
+        (found,) = [finding for finding in findings if word in finding.text]
+        assert found.severity is Severity.ERROR
+    sentences = {f"fanfare: {finding.text}." for finding in findings}
+    for package in ("fanout_worker", "write_service"):
+        assert _refusal(own, package) in sentences
+
+
+def _wait_troubled(own: Fanfare, troubled: set[str]) -> None:
+    wait_until(
+        lambda: {name for name, serves in _serves(own).items() if not serves} == troubled,
+        f"{troubled} do not serve, and all others do",
+        NOTICED_SECONDS,
+    )
+
+
+def _wait_corrected(own: Fanfare, broken: dict[str, Broken]) -> None:
+    """Wait until both processes have logged the correction of each setting that they had logged."""
+
+    def are_corrected() -> bool:
+        logs = [_log(own, "worker"), _log(own, "write")]
+        return all(
+            log.count(f"server setting: {word} ") == log.count(f"server setting corrected: {word} ")
+            for log in logs
+            for word in broken
+        )
+
+    wait_until(are_corrected, "all settings are corrected", NOTICED_SECONDS)
+
+
+def _log(own: Fanfare, process: str) -> str:
+    return (own.settings.state_dir / "logs" / f"{process}.log").read_text()
+
+
 def test_the_embedded_servers_have_good_settings(own: Fanfare) -> None:
     """The checks of the embedded servers find nothing."""
     assert _findings(own) == []
 
 
-@pytest.mark.parametrize(
-    ("broken", "refused", "troubled"),
-    [
-        pytest.param(
-            {"maxmemory-policy": _evicting, "unclean.leader.election.enable": _electing_uncleanly},
-            {"fanout_worker", "write_service"},
-            {"worker", "relay"},
-            id="Redis and Kafka",
-        ),
-        pytest.param(
-            {"synchronous_commit": _acknowledging_early, "full_page_writes": _without_full_pages},
-            {"fanout_worker", "write_service"},
-            {"worker", "relay", "write"},
-            id="Postgres",
-        ),
-    ],
-)
-def test_an_unsafe_setting_is_refused_at_start_and_logged_while_running(
-    own: Fanfare, broken: dict[str, Broken], refused: set[str], troubled: set[str]
-) -> None:
-    """Processes that need a misconfigured server are NOT_SERVING until the setting is corrected."""
+def test_an_unsafe_setting_is_refused_at_start_and_logged_while_running(own: Fanfare) -> None:
+    """Processes that need a misconfigured server are NOT_SERVING until the setting is corrected.
+
+    Postgres is misconfigured before the others are corrected, because a process that has found an
+    unsafe setting checks all its servers more often.
+    """
     assert all(_serves(own).values())
-    with ExitStack() as stack:
-        for spoil in broken.values():
-            stack.enter_context(spoil(own))
-        wait_until(lambda: len(_findings(own)) == len(broken), "all are found")
-        findings = _findings(own)
-        for word in broken:
-            (found,) = [finding for finding in findings if word in finding.text]
-            assert found.severity is Severity.ERROR
-        sentences = {f"fanfare: {finding.text}." for finding in findings}
-        for package in refused:
-            assert _refusal(own, package) in sentences
-        wait_until(
-            lambda: {name for name, serves in _serves(own).items() if not serves} == troubled,
-            f"{troubled} do not serve",
-            NOTICED_SECONDS,
-        )
+    with ExitStack() as second:
+        with ExitStack() as first:
+            _spoil(own, first, REDIS_AND_KAFKA)
+            _check_refused(own, REDIS_AND_KAFKA)
+            _wait_troubled(own, {"worker", "relay"})
+            _spoil(own, second, POSTGRES)
+            _wait_troubled(own, {"worker", "relay", "write"})
+        _wait_corrected(own, REDIS_AND_KAFKA)
+        # By Postgres alone.
+        _check_refused(own, POSTGRES)
+        _wait_troubled(own, {"worker", "relay", "write"})
     wait_until(lambda: all(_serves(own).values()), "all serve again", NOTICED_SECONDS)
-    worker_log = (own.settings.state_dir / "logs" / "worker.log").read_text()
-    for word in broken:
+    _wait_corrected(own, POSTGRES)
+    for word in REDIS_AND_KAFKA | POSTGRES:
         # Logged once, although the settings are checked again and again.
-        assert len(re.findall(rf"server setting: {word} ", worker_log)) == 1
-        assert f"server setting corrected: {word} " in worker_log
+        assert len(re.findall(rf"server setting: {word} ", _log(own, "worker"))) == 1
 
 
 def test_the_read_service_only_logs_an_unsafe_setting_of_redis(own: Fanfare) -> None:

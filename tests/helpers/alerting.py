@@ -16,12 +16,15 @@ from core.rpc.tls import open_url
 
 # Every time in the rules is divided by SPEED. Windows have at least the first number of seconds,
 # because a rate needs some scrapes, and at most the second, so that windows of days end as well.
+# An event or the replica may be late by LATE_SECONDS, which even a busy machine rarely reaches.
 SPEED = 60
+LATE_SECONDS = 5
 WINDOW_SECONDS = (4, 8)
 FOR_SECONDS = (1, 3)
 SCRAPE_SECONDS = 0.5
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _WINDOW = re.compile(r"\[(\d+)([smhd])\]")
+_LATE = re.compile(r"(_seconds\) > )\d+$")
 _HORIZON = re.compile(r"(predict_linear\(.*, )(\d+)\)")
 
 
@@ -44,7 +47,8 @@ def _shorten(rule: dict[str, Any]) -> None:
     def horizon(found: re.Match[str]) -> str:
         return f"{found[1]}{int(found[2]) // SPEED})"
 
-    rule["expr"] = _HORIZON.sub(horizon, _WINDOW.sub(window, rule["expr"]))
+    expression = _HORIZON.sub(horizon, _WINDOW.sub(window, rule["expr"]))
+    rule["expr"] = _LATE.sub(rf"\g<1>{LATE_SECONDS}", expression)
     if "for" in rule:
         rule["for"] = f"{_seconds(rule['for'][:-1], rule['for'][-1], FOR_SECONDS)}s"
 
