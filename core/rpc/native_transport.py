@@ -129,8 +129,13 @@ class NativeTransport:
                 call = _Call(metadata, peer, seconds_left)
                 task = asyncio.create_task(self._answer(call_id, method, request, call))
                 self._tasks[call_id] = task
-            elif call_id in self._tasks:
-                self._tasks[call_id].cancel()
+            elif (begun := self._tasks.get(call_id)) is not None:
+                begun.cancel()
+                # A task that has not begun yet does not get to its own clean-up.
+                begun.add_done_callback(partial(self._forget, call_id))
+
+    def _forget(self, call_id: int, _: asyncio.Task[None]) -> None:
+        self._tasks.pop(call_id, None)
 
     async def _answer(self, call_id: int, method: int, request: bytes, call: _Call) -> None:
         metrics = self._metrics[method]
@@ -158,7 +163,7 @@ class NativeTransport:
             raise
         finally:
             metrics.end(began, outcome)
-            del self._tasks[call_id]
+            self._tasks.pop(call_id, None)
 
     async def _send(self, call_id: int, sent: SentMessages, response: bytes) -> None:
         """Send a message of a stream, and wait while its client has too many left to read.

@@ -45,9 +45,11 @@ async def test_a_client_that_does_not_read_gets_no_more_events(queries: Client, 
 
 
 async def test_a_drain_ends_streams_with_a_delay(
-    read: Fake, session: aiohttp.ClientSession
+    read: Fake, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not wait for them; the delay differs, so that they do not come back together."""
+    """It does not wait for them; each has a delay of its own, so that not all come back at once."""
+    drawn = [1.25, 3.5]
+    monkeypatch.setattr("core.watch_errors.random.uniform", lambda *_: drawn.pop())
     watched = watched_by(read, *BYTES)
     server = read.rest_server(Cors(""))
     await server.start()
@@ -66,8 +68,7 @@ async def test_a_drain_ends_streams_with_a_delay(
                 delays.add(int(delay))
                 assert await read_event(answer) == ""
         await draining
-    assert len(delays) == 2
-    assert 0 <= min(delays) <= max(delays) <= 5000
+    assert delays == {1250, 3500}
 
 
 async def test_a_client_that_does_not_read_does_not_hold_up_a_drain(

@@ -122,6 +122,21 @@ async def test_a_method_that_is_cancelled_from_within_ends_its_call(
         assert await call.code() is grpc.StatusCode.CANCELLED
 
 
+async def test_a_call_that_ends_before_its_task_begins_leaves_nothing(
+    each_server: GrpcServerKind,
+) -> None:
+    """As when its client gives up while the event loop is busy: such a task runs no line of it."""
+    if each_server is GrpcServerKind.GRPCIO:
+        pytest.skip("grpc.aio keeps its tasks itself")
+    native = pytest.importorskip("pygrpc_native")
+    async with serving(READ) as server:
+        transport: Any = server._transport
+        begun = (native.EVENT_CALL, 1, 0, b"", None, ((), "ipv4:127.0.0.1:1", None))
+        transport._begin([begun, (native.EVENT_CANCEL, 1, 0, b"", None, None)])
+        await asyncio.wait(transport._tasks.values(), timeout=DEADLINE_SECONDS)
+        assert transport._tasks == {}
+
+
 @pytest.mark.parametrize("path", [GET_USER + "s", "/no.Service/GetUser", "/x", "/"])
 async def test_an_unknown_method_has_error_info(path: str) -> None:
     """As every other error."""

@@ -30,7 +30,6 @@ from core.errors import TooManyCallsError, UserNotFoundError
 from core.rpc.server import GrpcServer
 from core.rpc.streams import Streams
 from core.settings import GrpcServerKind
-from core.watch_errors import WATCH_AGAIN_SECONDS
 
 pytestmark = pytest.mark.usefixtures("each_server")
 # Less than DRAIN_SECONDS, so that a test fails if its drain only ends by its time limit.
@@ -192,8 +191,11 @@ async def _until_error(call: Any) -> Any:
         return
 
 
-async def test_a_drain_ends_streams_first() -> None:
-    """They are told when to come back; calls under way finish, and later streams are refused."""
+async def test_a_drain_ends_streams_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is told when to come back, by a delay of its own; later streams are refused."""
+    drawn = [number / 4 for number in range(20)]
+    left = iter(drawn)
+    monkeypatch.setattr("core.watch_errors.random.uniform", lambda *_: next(left))
     watched = Watched(*BYTES)
     async with (
         asyncio.timeout(DEADLINE_SECONDS),
@@ -201,7 +203,7 @@ async def test_a_drain_ends_streams_first() -> None:
         _channel(server) as channel,
     ):
         stub: Any = ReadServiceStub(channel)
-        calls = [stub.WatchHomeTimeline(REQUEST) for _ in range(20)]
+        calls = [stub.WatchHomeTimeline(REQUEST) for _ in drawn]
         for call in calls:
             assert [await call.read() for _ in EVENTS] == EVENTS
         draining = asyncio.create_task(server.drain())
@@ -215,8 +217,7 @@ async def test_a_drain_ends_streams_first() -> None:
             retry = RetryInfo()
             assert status.details[1].Unpack(retry)
             delays.add(retry.retry_delay.ToTimedelta().total_seconds())
-        assert len(delays) == len(calls)
-        assert 0 <= min(delays) <= max(delays) <= WATCH_AGAIN_SECONDS
+        assert delays == set(drawn)
         refused = await _refusal(stub.WatchHomeTimeline(REQUEST))
         assert refused == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
         await draining
