@@ -6,11 +6,11 @@ before and nothing after. So a page is read in this order:
 1. The page is in the index under its lists, and counts as not stale.
 2. A tracked read of the lists. From then on a change makes the page stale.
 3. The page is read, by whatever path. It shows every change that was not reported in step 2.
-4. The page is put into the index under its tweets. In the same step of the event loop the tweets
-   are compared with the local tweet cache, which holds what a tracked read has found and what has
-   not been reported as changed. If the tweets are not the same, one has changed in between.
-5. If the page was merged from other lists than were tracked, or a tweet has changed, or does not
-   get into the local cache, the page is read again at once.
+4. The tweets are compared with the local tweet cache, which holds what a tracked read has found and
+   what has not been reported as changed. If they are not the same, one has changed in between, or
+   may come from a replica that lags: the page is not shown, and is read again at once.
+5. In the same step of the event loop the page is put into the index under its tweets, and is shown.
+   If it was merged from other lists than were tracked, it is read again at once.
 
 A page that is not stale after step 5 is what any read would show, until a report says otherwise.
 """
@@ -116,7 +116,6 @@ class WatchReader:
         page.begin_read()
         found = await self._home.page(page.user_id, FROM_THE_TOP, 0, page.limit, PRIMARY)
         self._show(page, found, page.authors, started)
-        page.right_at = started
 
     async def _track(self, pages: Sequence[WatchedPage]) -> None:
         """Have the next changes of the lists of pages reported."""
@@ -128,15 +127,14 @@ class WatchReader:
 
     def _accept(self, page: WatchedPage, found: TweetPage, started: float) -> None:
         """Show a page that was read from lists, and note whether its changes are reported."""
-        are_lists_tracked = tuple(found.pulled) == tuple(page.authors)
-        self._show(page, found, found.pulled, started)
         known = self._local.page(found.ids)
-        are_tweets_tracked = known is not None and known.tweets == found.tweets
-        page.is_tracked = are_lists_tracked and are_tweets_tracked
+        if known is None or known.tweets != found.tweets:
+            # Some tweets may come from a replica that lags behind what the clients hold.
+            page.tracked_in_vain += 1
+            return
+        page.is_tracked = tuple(found.pulled) == tuple(page.authors)
         page.tracked_in_vain = 0 if page.is_tracked else page.tracked_in_vain + 1
-        if are_tweets_tracked:
-            # Otherwise some tweets may come from a replica that lags.
-            page.right_at = started
+        self._show(page, found, found.pulled, started)
 
     def _show(
         self, page: WatchedPage, found: TweetPage, authors: Sequence[int], started: float

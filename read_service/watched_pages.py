@@ -43,7 +43,6 @@ class WatchedPage:
         "limit",
         "newest",
         "read_at",
-        "right_at",
         "shown_at",
         "tracked_in_vain",
         "tweets",
@@ -81,15 +80,13 @@ class WatchedPage:
         self.read_at = -math.inf
         """When the last read began that was good, or ended that failed, by the reader's clock."""
         self.shown_at = -math.inf
-        """When the last good read began."""
-        self.right_at = -math.inf
-        """When the page was last known to show what a read would."""
+        """When the last good read began: what the page shows was right then."""
         self.is_tracked = False
         """Whether the last read was one after which Redis reports every change of the page."""
         self.is_stale = True
         """Whether something may have changed since the last read began."""
         self.tracked_in_vain = 0
-        """How many reads in a row were right, perhaps, but not tracked."""
+        """How many reads in a row have found lists or tweets that were not tracked."""
         self.is_queued = False
         """Whether the page waits for its turn to be read, or is being read."""
         self.error: Exception | None = None

@@ -206,7 +206,7 @@ class Watches:
 
     def _right_at(self, page: WatchedPage) -> float:
         """Return when a page was last known to show what a read would."""
-        return max(page.right_at, self._barrier_at) if page.is_followed else page.right_at
+        return max(page.shown_at, self._barrier_at) if page.is_followed else page.shown_at
 
     async def _beat(self) -> None:
         """Ask for barriers, and wake watchers whose heartbeats are due."""
