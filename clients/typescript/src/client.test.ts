@@ -1,6 +1,11 @@
 // The client over Connect's in-memory transport.
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { type AddressInfo } from "node:net";
 import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
@@ -22,6 +27,9 @@ import { ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details
 import { pages } from "./pages.js";
 import { retryDelayMs } from "./retries.js";
 import { connectWeb } from "./web.js";
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 type Event = MessageInitShape<typeof WatchHomeTimelineResponseSchema>;
 
@@ -115,6 +123,30 @@ test("a call is repeated while the server is unavailable, with one request id", 
   assert.equal(ids.length, 3);
   assert.match(ids[0]!, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   assert.deepEqual(ids.slice(1), [ids[0], ids[0]]);
+});
+
+test("a watch over fetch() ends by its signal after a garbage collection", { timeout: 30_000 }, async () => {
+  const asked = gate();
+  // Sends the headers only.
+  const server = createServer((_, response) => {
+    response.writeHead(200, { "Content-Type": "application/connect+proto" });
+    response.flushHeaders();
+    asked.open();
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const stop = new AbortController();
+  const next = connectWeb(url, url).watch(1n, { signal: stop.signal }).next();
+  await asked.opened;
+  // So that fetch() has returned, and what it needed only for that can be collected.
+  for (let turn = 0; turn < 20; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    collectGarbage();
+  }
+  stop.abort();
+  assert.deepEqual(await next, { done: true, value: undefined });
+  server.closeAllConnections();
+  server.close();
 });
 
 test("fetch() without an answer means unavailable, so that the call is repeated", async () => {

@@ -19,14 +19,24 @@ function transport(baseUrl: string) {
     baseUrl,
     useBinaryFormat: true,
     useHttpGet: true,
-    fetch: fetchOrUnavailable,
+    fetch: fetchOrFail,
   });
 }
 
-/** Is fetch(), with the status of a server that is not reached. Connect would call it unknown. */
-async function fetchOrUnavailable(...call: Parameters<typeof fetch>): Promise<Response> {
+/**
+ * Is fetch(), but fails with UNAVAILABLE if the server is not reached, which Connect would call
+ * unknown, and obeys the signal in Node.js, too: its own fetch() no longer does after a garbage
+ * collection.
+ */
+async function fetchOrFail(input: RequestInfo | URL, init: RequestInit = {}): Promise<Response> {
+  const signal = init.signal ?? new AbortController().signal;
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
   try {
-    return await fetch(...call);
+    const response = await Promise.race([fetch(input, init), aborted]);
+    const body = response.body?.pipeThrough(new TransformStream(), { signal });
+    return new Response(body, response);
   } catch (cause) {
     if (cause instanceof TypeError) {
       throw new ConnectError(cause.message, Code.Unavailable, undefined, undefined, cause);
