@@ -22,7 +22,7 @@ from read_service.protocols import TweetPage
 MAX_BYTES = 128 << 20
 # How many lists are known at most that are worth tracking.
 MAX_WORTH_TRACKING = 100_000
-_HOME = ListKind.HOME.encode()
+_HOME, _AUTHOR = ListKind.HOME.encode(), ListKind.AUTHOR.encode()
 # At most what a timeline takes: the entry and its page, and for each tweet its id, its places in
 # the page, its own object, and the names of the fields in its JSON. The text counts four times: in
 # the tweet, which the local tweet cache may have dropped, and in the answers over gRPC, over REST
@@ -162,7 +162,7 @@ class LocalTimelines:
                 timeline = self._forget_timeline(user_id)
                 if timeline is not None and not timeline.is_used:
                     self._worth_tracking.discard(user_id)
-            else:
+            elif kind != _AUTHOR:  # those lists are tracked for watches, and not kept here
                 self._tweets.forget([key])
 
     def _keep_page(self, timeline: _LocalTimeline, page: TweetPage, changes: int) -> None:

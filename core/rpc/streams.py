@@ -18,6 +18,9 @@ DEFAULT_STREAMS_PER_CALLER = 20
 # How long an event that is being sent may take once its stream is to end. A client that does not
 # read would otherwise hold up the drain.
 SENDING_SECONDS = 1.0
+# An event that its client has not read for this long, or for up to twice as long, ends its stream.
+# A stream that is held up does not notice that its access token has ended: it would keep its place.
+UNREAD_SECONDS = 75.0
 
 
 class Streams:
@@ -37,6 +40,7 @@ class Streams:
         self._open: set[OpenStream] = set()
         self._by_caller: Counter[str] = Counter()
         self._is_closed = False
+        self._is_timer_set = False
 
     @property
     def count(self) -> int:
@@ -63,6 +67,8 @@ class Streams:
         stream = OpenStream()
         self._open.add(stream)
         self._by_caller[caller] += 1
+        if not self._is_timer_set:
+            self._set_timer()
         try:
             yield stream
         finally:
@@ -82,16 +88,28 @@ class Streams:
         self._is_closed = True
         self.end_all()
 
+    def _set_timer(self) -> None:
+        # One timer for all streams; none while there are no streams.
+        self._is_timer_set = bool(self._open)
+        if self._is_timer_set:
+            asyncio.get_running_loop().call_later(UNREAD_SECONDS, self._end_unread)
+
+    def _end_unread(self) -> None:
+        for stream in self._open:
+            stream.end_if_unread()
+        self._set_timer()
+
 
 class OpenStream:
     """A stream that is counted; the task that serves it takes its events from here."""
 
-    __slots__ = ("_is_ended", "_is_waiting", "_task", "is_over")
+    __slots__ = ("_is_ended", "_is_unread", "_is_waiting", "_task", "is_over")
 
     def __init__(self) -> None:
         self._task = asyncio.current_task()
         self._is_waiting = False
         self._is_ended = False
+        self._is_unread = False
         self.is_over = False
         """Whether the stream is no longer counted."""
 
@@ -103,7 +121,7 @@ class OpenStream:
         """
         if self._is_ended:
             raise WatchEndedError
-        self._is_waiting = True
+        self._is_waiting, self._is_unread = True, False
         try:
             return await anext(events, None)
         except asyncio.CancelledError:
@@ -123,6 +141,14 @@ class OpenStream:
             self._cancel()
         else:
             asyncio.get_running_loop().call_later(SENDING_SECONDS, self._cancel)
+
+    def end_if_unread(self) -> None:
+        """Cancel the task if it was already sending its latest event at the last call of this."""
+        if self._is_waiting:
+            return
+        if self._is_unread:
+            self._cancel()
+        self._is_unread = True
 
     def _cancel(self) -> None:
         if not self.is_over and self._task is not None:

@@ -89,6 +89,19 @@ async def test_a_client_that_does_not_read_gets_no_more_events() -> None:
         await watched.closed.acquire()
 
 
+async def test_a_client_that_never_reads_does_not_keep_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its stream ends, though its connection goes on."""
+    monkeypatch.setattr(core_streams, "UNREAD_SECONDS", 0.1)
+    watched = Watched(*[LARGE] * 1000)
+    async with asyncio.timeout(DEADLINE_SECONDS), serving(READ, servicer=watched) as server:
+        reader = _Reader(*await asyncio.open_connection("127.0.0.1", server.port))
+        await watched.closed.acquire()
+        assert server._streams.count == 0
+        reader.writer.transport.abort()
+
+
 async def test_a_client_that_does_not_read_does_not_hold_up_a_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -155,6 +155,41 @@ async def test_a_client_that_does_not_read_does_not_hold_up_a_drain(
     assert streams.count == 0
 
 
+async def test_a_client_that_never_reads_does_not_keep_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Streams that wait for an event go on."""
+    monkeypatch.setattr(module, "UNREAD_SECONDS", 0.01)
+    streams, events = Streams(), _Events()
+    waiting = asyncio.create_task(_consume(streams, events()))
+    await events.waiting.wait()
+    for _ in range(2):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            with pytest.raises(asyncio.CancelledError):
+                await _Sending(streams).task
+        assert streams.count == 1
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_a_client_that_reads_slowly_keeps_its_place() -> None:
+    """However long it takes for all events, if it does not take too long for one."""
+    streams = Streams()
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        for _ in range(3):
+            yield b"event"
+
+    async def serve() -> None:
+        with streams.opened("") as stream:
+            taken = events()
+            while await stream.next(taken) is not None:
+                stream.end_if_unread()
+                await asyncio.sleep(0)
+
+    await asyncio.create_task(serve())
+
+
 async def test_a_task_is_not_cancelled_after_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """It may serve another request by then."""
     monkeypatch.setattr(module, "SENDING_SECONDS", 0.0)
