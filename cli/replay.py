@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ops.instance import load_instance_settings
-from ops.replay import resend_events
+from ops.replay import replayable_hours, resend_events
 
 # Far more than the outbox keeps, and few enough for an interval of Postgres.
 MAX_HOURS = 100_000
@@ -50,5 +50,12 @@ def command(hours: float) -> None:
     once all of them are applied again, timelines are as before. Until then, readers may see earlier
     states.
     """
-    marked = resend_events(load_instance_settings(), hours)
+    settings = load_instance_settings()
+    if hours > (most := replayable_hours(settings)):
+        click.echo(
+            f"Warning: only events of the last {most:g} hours, half of FANFARE_RETENTION_DAYS, are "
+            "sent",
+            err=True,
+        )
+    marked = resend_events(settings, hours)
     click.echo(f"{marked:,} events will be sent again")

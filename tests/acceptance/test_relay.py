@@ -205,7 +205,8 @@ def test_events_are_replayed_from_postgres(own: Fanfare) -> None:
     own.wait_exact(alice)
     records = _records(own)
     ((kept,),) = own.sql("SELECT count(*) FROM outbox")
-    replayed = own.command("replay", "--since", "1")
+    replayed = own.command("replay", "--since", "100")
+    assert "only events of the last 84 hours" in replayed.stderr
     assert replayed.stdout == f"{kept:,} events will be sent again\n"
     own.tweet(carol)
     own.tweet(bob)
