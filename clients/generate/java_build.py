@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 
 from clients.generate.contract import ROOT
 from clients.generate.java import CLIENT
@@ -36,14 +39,21 @@ def class_path() -> str:
         digest.update(f"{source}\0".encode() + source.read_bytes())
     classes = BUILT / digest.hexdigest()[:16]
     entries = [str(jar) for jar in jars]
-    if not classes.exists():
-        shutil.rmtree(BUILT, ignore_errors=True)
-        unfinished = BUILT / "unfinished"
-        unfinished.mkdir(parents=True)
-        arguments = unfinished.with_suffix(".txt")
-        arguments.write_text("".join(f'"{source}"\n' for source in sources))
-        command = [*JAVAC, "--release", "17", "-proc:none", "-nowarn", "-encoding", "UTF-8"]
-        command += ["-d", str(unfinished), "-cp", os.pathsep.join(entries), f"@{arguments}"]
-        subprocess.run(command, check=True)
-        unfinished.rename(classes)
+    with JARS.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes may run tests
+        if not classes.exists():
+            _compile(sources, entries, classes)
     return os.pathsep.join([str(classes), str(RESOURCES), *entries])
+
+
+def _compile(sources: Sequence[Path], class_path: Sequence[str], classes: Path) -> None:
+    """Compile into a folder, which replaces those of former sources."""
+    shutil.rmtree(BUILT, ignore_errors=True)
+    unfinished = BUILT / "unfinished"
+    unfinished.mkdir(parents=True)
+    arguments = unfinished.with_suffix(".txt")
+    arguments.write_text("".join(f'"{source}"\n' for source in sources))
+    command = [*JAVAC, "--release", "17", "-proc:none", "-nowarn", "-encoding", "UTF-8"]
+    command += ["-d", str(unfinished), "-cp", os.pathsep.join(class_path), f"@{arguments}"]
+    subprocess.run(command, check=True)
+    unfinished.rename(classes)

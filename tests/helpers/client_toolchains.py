@@ -94,7 +94,7 @@ def build_typescript() -> None:
         if shutil.which(tool) is None:
             raise ToolchainMissing(f"{tool} is not installed")
     with (TYPESCRIPT / "package.json").open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # two processes may run tests
+        fcntl.flock(file, fcntl.LOCK_EX)  # several processes may run tests
         _build_typescript()
 
 
