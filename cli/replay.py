@@ -53,8 +53,8 @@ def command(hours: float) -> None:
     settings = load_instance_settings()
     if hours > (most := replayable_hours(settings)):
         click.echo(
-            f"Warning: only events of the last {most:g} hours, half of FANFARE_RETENTION_DAYS, are "
-            "sent",
+            f"Warning: only events of the last {most:g} hours are sent, half of "
+            "FANFARE_RETENTION_DAYS",
             err=True,
         )
     marked = resend_events(settings, hours)

@@ -46,14 +46,14 @@ def class_path() -> str:
     return os.pathsep.join([str(classes), str(RESOURCES), *entries])
 
 
-def _compile(sources: Sequence[Path], class_path: Sequence[str], classes: Path) -> None:
-    """Compile into a folder, which replaces those of former sources."""
+def _compile(sources: Sequence[Path], jars: Sequence[str], classes: Path) -> None:
+    """Compile into the folder `classes`, which replaces those of former sources."""
     shutil.rmtree(BUILT, ignore_errors=True)
     unfinished = BUILT / "unfinished"
     unfinished.mkdir(parents=True)
     arguments = unfinished.with_suffix(".txt")
     arguments.write_text("".join(f'"{source}"\n' for source in sources))
     command = [*JAVAC, "--release", "17", "-proc:none", "-nowarn", "-encoding", "UTF-8"]
-    command += ["-d", str(unfinished), "-cp", os.pathsep.join(class_path), f"@{arguments}"]
+    command += ["-d", str(unfinished), "-cp", os.pathsep.join(jars), f"@{arguments}"]
     subprocess.run(command, check=True)
     unfinished.rename(classes)

@@ -22,9 +22,10 @@ import java.util.concurrent.TimeUnit;
  * change. An empty list says that the timeline is empty.
  *
  * <p>{@link #hasNext} and {@link #next} wait for the next change, and end when another thread closes
- * the watch or its client. When the connection is lost or the server restarts, the watch connects again, until it is
- * closed, and goes on from what it holds. They throw a StatusRuntimeException if that does not help: no
- * such user, no permission, no valid session. Only close is safe to call from other threads.
+ * the watch or its client. When the connection is lost or the server restarts, the watch connects
+ * again, until it is closed, and goes on from what it holds. They throw a StatusRuntimeException if that
+ * does not help: no such user, no permission, no valid session. Only close is safe to call from other
+ * threads.
  */
 public final class Watch implements Iterator<List<Tweet>>, AutoCloseable {
   static final Duration FIRST_BACKOFF = Duration.ofMillis(200);
