@@ -52,7 +52,8 @@ class Watchers:
         is_there = asyncio.Event()
         async with opening:
             self.tasks.append(asyncio.create_task(self._watch(stub, user_id, limit, is_there)))
-            await asyncio.wait_for(is_there.wait(), CALL_SECONDS)
+            async with asyncio.timeout(CALL_SECONDS):
+                await is_there.wait()
 
     async def _watch(
         self, stub: ReadServiceStub, user_id: int, limit: int, is_there: asyncio.Event

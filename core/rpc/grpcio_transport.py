@@ -28,7 +28,7 @@ from core.rpc.sockets import stop_listening
 from core.rpc.stream_handler import StreamHandler
 from core.rpc.tls import Certificates
 from core.runtime.call_metrics import CallMetrics, SentMessages
-from core.runtime.tasks import start
+from core.runtime.tasks import cancel, start
 from core.settings import host_and_port
 
 LOG = logging.getLogger(__name__)
@@ -80,8 +80,7 @@ class GrpcioTransport:
     async def stop_listening(self) -> None:
         """Free the port. Connections go on."""
         if self._keeping_open is not None:
-            self._keeping_open.cancel()
-            await asyncio.wait([self._keeping_open])
+            await cancel(self._keeping_open)
         stop_listening(self._port)
 
     async def close(self) -> None:

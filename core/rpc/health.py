@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from prometheus_client import Gauge
 
 from core.rpc.server import GrpcServer
+from core.runtime.tasks import running
 
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
@@ -35,13 +36,9 @@ async def reporting(server: GrpcServer, *troubles: Trouble, part: str = "") -> A
         troubles: the checks, in order; the first trouble found is the reason in the log.
         part: whose health to report, as named by GrpcServer.add_part(); "" for all services.
     """
-    task = asyncio.create_task(_report(server, troubles, part))
-    try:
+    # The drain that follows reports NOT_SERVING, which a check still running could undo.
+    async with running(_report(server, troubles, part)):
         yield
-    finally:
-        # The drain that follows reports NOT_SERVING, which a check still running could undo.
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _report(server: GrpcServer, troubles: Sequence[Trouble], part: str) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
+CANCEL_AGAIN_SECONDS = 1.0
+
 
 def start(work: Coroutine[object, object, None], under_way: set[asyncio.Task[None]]) -> None:
     """Start a task, and keep it in the set until it ends.
@@ -18,6 +20,20 @@ def start(work: Coroutine[object, object, None], under_way: set[asyncio.Task[Non
     task.add_done_callback(under_way.discard)
 
 
+async def cancel(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks, and return when all of them have ended.
+
+    A cancellation can get lost: asyncio.wait_for() of Python 3.11, with which psycopg and its pool
+    wait, forgets one that comes at the same moment as what it waits for. A task that goes on is
+    therefore cancelled again after CANCEL_AGAIN_SECONDS.
+    """
+    going_on = set(tasks)
+    while going_on:
+        for task in going_on:
+            task.cancel()
+        _, going_on = await asyncio.wait(going_on, timeout=CANCEL_AGAIN_SECONDS)
+
+
 @asynccontextmanager
 async def running(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
     """Run a task for as long as the context is open; then cancel it and wait for its end."""
@@ -25,5 +41,4 @@ async def running(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await cancel(task)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from core.runtime.process import StartError
+from core.runtime.tasks import cancel
 from core.storage.settings_checks import Check, SettingsUnknownError
 from core.storage.settings_rules import Finding, Rule, Severity
 
@@ -49,10 +50,7 @@ class SettingsMonitor:
 
     async def stop(self) -> None:
         """Stop checking."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await cancel(*self._tasks)
 
     def trouble(self, *servers: str) -> str | None:
         """Return the first finding that is an error, or None.

@@ -141,7 +141,8 @@ class AsyncClient:
                     error = failure
             if not self._closed.is_set():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closed.wait(), watch.delay_seconds(error))
+                    async with asyncio.timeout(watch.delay_seconds(error)):
+                        await self._closed.wait()
 
 
 async def pages(
@@ -202,8 +203,8 @@ class _Sessions:
         # It goes on if its caller gives up, because it uses up the refresh token.
         refreshed = asyncio.shield(self._refreshing)
         try:
-            timeout = None if deadline is None else deadline - time.monotonic()
-            await asyncio.wait_for(refreshed, timeout)
+            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+                await refreshed
         except TimeoutError as late:
             raise refresh_timeout() from late
 
