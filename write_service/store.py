@@ -32,7 +32,7 @@ from core.rpc import messages
 from core.runtime.metrics import METRICS, Metric
 from core.runtime.tracing import child_span
 from core.storage.postgres import Connection
-from core.storage.postgres_pool import Database
+from core.storage.postgres_pool import UNAVAILABLE, Database
 from core.storage.queries import load_queries
 from core.storage.round_trips import RoundTrip, check
 from write_service import erasure, events, follows
@@ -55,8 +55,8 @@ _NOT_FOR_SMALLER_GROUPS = (
     FanfareError,
     RolledBackError,
     psycopg.InterfaceError,
-    psycopg.OperationalError,
     psycopg.ProgrammingError,
+    *UNAVAILABLE,
 )
 
 _TAKEN: dict[str, type[UsernameTakenError | EmailTakenError]] = {

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 import psycopg
 from psycopg.errors import (
     ReadOnlySqlTransaction,
+    TransactionTimeout,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedTable,
@@ -39,6 +40,9 @@ SCHEMA_LOG_SECONDS = 10.0
 # The pool doubles its pause after each failed attempt to connect, and stops trying after this time.
 # The next caller makes it try again at once, so Postgres is used within a second of its return.
 RECONNECT_SECONDS = 1.0
+UNAVAILABLE = (psycopg.OperationalError, ReadOnlySqlTransaction, TransactionTimeout)
+"""Errors after which the caller may try again. A restored server is read-only until it has replayed
+its WAL, and Postgres ends a transaction that has been open for too long."""
 
 
 class Database:
@@ -143,8 +147,7 @@ class Database:
                 raise DatabaseUnavailableError from error
             except PoolClosed as error:
                 raise DatabaseUnavailableError from error
-            except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
-                # A restored server is read-only until it has replayed its WAL.
+            except UNAVAILABLE as error:
                 self._reachability.failed()
                 raise DatabaseUnavailableError from error
             except (UndefinedTable, UndefinedColumn, UndefinedFunction) as error:

@@ -9,6 +9,7 @@ import pytest
 from helpers.fakes.tracing import SAMPLED
 from helpers.fanfare import Fanfare
 
+from core.errors import DatabaseUnavailableError
 from core.storage.postgres_pool import Database
 from core.storage.round_trips import Statement
 from write_service import committed
@@ -57,6 +58,21 @@ async def test_a_failure_before_the_commit_leaves_nothing(
     assert _tweets(fanfare, author.id) == 0
     results, _ = await store.create_tweets(drafts)
     assert len(results) == _tweets(fanfare, author.id) == 2
+
+
+async def test_a_restored_server_that_replays_its_wal_is_unavailable(fanfare: Fanfare) -> None:
+    """It refuses all groups, so smaller ones are not tried, and the caller may try again."""
+    author = fanfare.user()
+    database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            await connection.execute("SET default_transaction_read_only = on")
+        store = CommandStore(database, pull_followers=0, max_following=0)
+        with pytest.raises(DatabaseUnavailableError):
+            await store.create_tweets([TweetDraft(author.id, "too early", None)])
+    finally:
+        await database.close()
 
 
 async def test_only_the_events_of_traced_calls_have_a_traceparent(

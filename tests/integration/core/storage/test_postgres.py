@@ -120,6 +120,24 @@ async def test_a_read_only_database_is_unavailable(fanfare: Fanfare) -> None:
         await database.close()
 
 
+async def test_a_transaction_that_was_left_open_is_reported_as_unavailable(
+    fanfare: Fanfare,
+) -> None:
+    """As after a process was stopped in the middle of a command. Others get a new connection."""
+    database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
+    await database.open()
+    try:
+        async with database.connection() as connection:
+            await connection.execute("SET transaction_timeout = '20ms'")
+        with pytest.raises(DatabaseUnavailableError):
+            async with database.connection() as connection, connection.transaction():
+                await connection.execute("SELECT pg_sleep(20)")
+        async with database.connection() as connection:
+            await connection.execute("SELECT 1")
+    finally:
+        await database.close()
+
+
 async def test_callers_take_turns_for_connections(fanfare: Fanfare) -> None:
     """A caller with many statements delays another one by a single statement."""
     database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
