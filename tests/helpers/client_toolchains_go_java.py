@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shutil
@@ -39,15 +40,18 @@ def run_go(*arguments: str | Path, folder: Path = GO_CLIENT) -> str:
     """
     _need("go")
     environment = {**os.environ, "GOFLAGS": go.GOFLAGS}
-    ran = subprocess.run(
-        ["go", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=BUILD_SECONDS,
-    )
+    with (GO_CLIENT / "go.mod").open() as file:
+        # Several processes may run tests, and each would compile the same modules.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        ran = subprocess.run(
+            ["go", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=BUILD_SECONDS,
+        )
     if ran.returncode != 0 and any(word in ran.stderr for word in _GO_OFFLINE):
         raise ToolchainMissing(f"go cannot fetch modules: {ran.stderr}")
     assert ran.returncode == 0, ran.stdout + ran.stderr
