@@ -51,8 +51,7 @@ from fanout_worker.verifier import Verifier
 from fanout_worker.waiting_letters import WaitingLetters
 from gateway.metrics_server import Probes, serving_metrics
 
-# How often the ends of the partitions, and the dead letters, are looked at for the metrics.
-LAG_SECONDS = 1.0
+# How often the dead letters are counted for the metrics.
 LETTERS_SECONDS = 30.0
 
 
@@ -151,10 +150,9 @@ def _build_consumer(
     )
     letters = WaitingLetters(bootstrap_servers, topic)
     waiting = Sample("dead letters", letters.count, LETTERS_SECONDS)
-    ends = Sample("ends", lambda: lag.observe(group.known_ends(lag.partitions)), LAG_SECONDS)
     metrics = worker_metrics(lag, followers.count_authors, lambda: waiting.latest)
     consumer = FanoutConsumer(group, checkpoints, applier, progress)
-    return consumer, list(metrics), [ends, waiting]
+    return consumer, list(metrics), [waiting]
 
 
 async def _build_verifier(settings: Settings, stack: AsyncExitStack) -> Verifier:

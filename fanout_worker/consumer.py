@@ -28,6 +28,8 @@ LOG = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 # How often the checkpoints and the topic's id are compared with what the worker expects.
 VERIFY_SECONDS = 1.0
+# How often the ends of the partitions are looked at for the metrics.
+LAG_SECONDS = 1.0
 # How long one poll takes while a retry is awaited.
 RETRY_POLL_SECONDS = 0.1
 
@@ -50,7 +52,7 @@ class FanoutConsumer:
         self._progress = progress
         self._clock = clock
         self._assigned: set[Partition] = set()
-        self._verified_at = -math.inf
+        self._verified_at = self._ends_noted_at = -math.inf
         self._kafka_answers = True
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fanout")
@@ -91,6 +93,11 @@ class FanoutConsumer:
             self._retry(error)
 
     def _step(self) -> None:
+        if self._clock() - self._ends_noted_at > LAG_SECONDS:
+            # In this thread: confluent-kafka lets one thread at a time use a client, and while the
+            # fan-out waits for records, another one would wait too, looking again all the time.
+            self._progress.note_ends()
+            self._ends_noted_at = self._clock()
         if self._assigned - self._checkpoints.partitions:
             self._resume()
         if messages := self._fetch():

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from core.feed.sharding import Partition
 from core.storage.kafka import GROUP, client_settings
@@ -97,9 +98,10 @@ class KafkaGroupConsumer:
         ends = {}
         for partition in partitions:
             place = TopicPartition(self._topic, partition)
-            _, end = self._consumer.get_watermark_offsets(place, cached=True)
-            if end >= 0:  # else librdkafka does not know it
-                ends[partition] = end
+            with suppress(KafkaException):  # the partition is not known any more
+                _, end = self._consumer.get_watermark_offsets(place, cached=True)
+                if end >= 0:  # else the end is not known yet
+                    ends[partition] = end
         return ends
 
     def take_disconnected(self) -> bool:

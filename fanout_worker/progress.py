@@ -38,6 +38,10 @@ class Progress:
         """Note that another worker has these partitions now."""
         self._lag.revoke(partitions)
 
+    def note_ends(self) -> None:
+        """Note up to which offsets Kafka has records."""
+        self._lag.observe(self._group.known_ends(self._lag.partitions))
+
     def fetched(
         self, ends: Mapping[Partition, int], committed_at: Mapping[Partition, float]
     ) -> None:

@@ -229,8 +229,7 @@ class GroupConsumer(Protocol):
     def known_ends(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         """Return the offset that the next record of each partition will get, as of the last fetch.
 
-        Does not ask Kafka, and may be called by any thread. A partition of which nothing was
-        fetched yet is left out.
+        Does not ask Kafka. A partition of which nothing was fetched yet is left out.
         """
         ...
 
