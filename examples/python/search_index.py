@@ -26,7 +26,7 @@ import argparse
 import contextlib
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from fanfare.common.v1.common_pb2 import Tweet
@@ -115,9 +115,7 @@ class Index:
         assert partition is not None  # noqa: S101 - a record that was received has both
         assert offset is not None  # noqa: S101
         try:
-            if REPLAYED_HEADER in dict(message.headers() or ()):
-                raise SkippedRecordError("a dead letter that was sent again")
-            event = read_event(value or b"")
+            event = read_event(value or b"", dict(message.headers() or ()))
         except SkippedRecordError as error:
             print(f"skipped {message.topic()}/{partition}/{offset}: {error}", file=sys.stderr)
         else:
@@ -185,12 +183,15 @@ class Index:
         self._database.execute("COMMIT")
 
 
-def read_event(value: bytes) -> FeedEvent:
-    """Return the event in the value of a record.
+def read_event(value: bytes, headers: Mapping[str, object]) -> FeedEvent:
+    """Return the event in a record.
 
     Raises:
-        SkippedRecordError: there is none, or it is of a kind that this program does not know.
+        SkippedRecordError: there is none, it is of a kind that this program does not know, or it is
+            a dead letter that was sent again.
     """
+    if REPLAYED_HEADER in headers:
+        raise SkippedRecordError("a dead letter that was sent again")
     try:
         event = FeedEvent.FromString(value)
     except DecodeError as error:

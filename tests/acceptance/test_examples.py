@@ -196,12 +196,13 @@ def test_records_of_no_relay(
     """They neither stop a consumer nor have an effect; lost records and no topic do stop it."""
     state = tmp_path / "state"
     kafka = fanfare.settings.kafka_address()
-    index = [sys.executable, ROOT / "examples" / "python" / "search_index.py", state]
-    program: list[str | Path] = (
-        index
-        if language == "python"
-        else [request.getfixturevalue("counts"), "-state", str(state)]
-    )
+    program: list[str | Path] = [
+        sys.executable,
+        ROOT / "examples" / "python" / "search_index.py",
+        state,
+    ]
+    if language == "go":
+        program = [request.getfixturevalue("counts"), "-state", state]
 
     def start(place: list[str]) -> subprocess.CompletedProcess[str]:
         return _start(*program, *place, PYTHONPATH=str(ROOT / "gen"))
