@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from fanfare.events.v1.events_pb2 import FeedEvent
 
 from core.feed.events import REPLAYED_HEADER, UnreadableEventError, change_of, decode
 from core.feed.history import Moment
@@ -29,8 +28,12 @@ from fanout_worker.store import PostgresFollowerStore
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import KAFKA_SECONDS
 
+HISTORY_HEADER = "ce_history"
 # Headers that describe the dead letter, not the event in it.
 LETTER_HEADERS = {PLACE_HEADER, REASON_HEADER, REPLAYED_HEADER}
+
+Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
+"""Value, key and headers of a Kafka record."""
 
 
 @dataclass(frozen=True)
@@ -164,16 +167,9 @@ class DeadLetterTopic:
         Raises:
             UnreadableEventError: this version cannot read it either.
         """
-        change = change_of(decode(letter.value))
-        # In concatenated protobuf messages the last value of a field counts. The LSN in the letter
-        # is too low: what is read from Postgres after the replay must not be older than it.
-        stamp = FeedEvent(wal_position=moment.lsn, history=moment.history)
+        value, key, headers = replayed_record(letter, moment)
         self._producer.produce(
-            self._feed_topic,
-            letter.value + stamp.SerializeToString(),
-            str(change.user_id),
-            headers=[*letter.headers, (REPLAYED_HEADER, letter.place)],
-            on_delivery=self._note_failure,
+            self._feed_topic, value, key, headers=headers, on_delivery=self._note_failure
         )
 
     def flush(self) -> None:
@@ -193,6 +189,28 @@ class DeadLetterTopic:
     def _note_failure(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failures.append(error)
+
+
+def replayed_record(letter: DeadLetter, moment: Moment) -> Record:
+    """Return the record of a letter that is sent again.
+
+    Raises:
+        UnreadableEventError: this version cannot read it either.
+    """
+    event = decode(letter.value)
+    key = str(change_of(event).user_id)
+    # The LSN in the letter is too low: what is read from Postgres after the replay must not be
+    # older than it.
+    event.wal_position = moment.lsn
+    event.history = moment.history
+    # The epoch may be of a former history, and then be above all epochs of this one: consumers
+    # would take the relay for a replaced one, and skip all that it sends.
+    event.ClearField("relay_epoch")
+    headers: list[tuple[str, str | bytes | None]] = [
+        (name, moment.history if name == HISTORY_HEADER else value)
+        for name, value in letter.headers
+    ]
+    return event.SerializeToString(), key, [*headers, (REPLAYED_HEADER, letter.place)]
 
 
 def _decode(message: Message, replayed_end: int) -> DeadLetter:

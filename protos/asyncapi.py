@@ -20,8 +20,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from openapi import Json, Plain
 from reference import TYPES
 
+from core.feed.events import REPLAYED_HEADER
 from core.feed.sharding import PARTITIONS
 from core.settings import Settings
+from core.storage.kafka import dead_letter_topic
 
 FEED_EVENT = events_pb2.FeedEvent.DESCRIPTOR
 # Imported by the proto that is in the document; all other messages are written into it.
@@ -48,7 +50,7 @@ HEADERS: Json = {
     "ce_history": {
         "type": "string",
         "pattern": "^[0-9a-f]{10}$",
-        "description": "The history: of the database that the event belongs to.",
+        "description": "The history of the database that the event belongs to.",
     },
     "content-type": {"const": "application/protobuf"},
     "ce_traceparent": {
@@ -57,10 +59,18 @@ HEADERS: Json = {
     },
     "traceparent": {
         "type": "string",
-        "description": "The span that sent the record; only where the command is traced.",
+        "description": "The span that sent the record, or that of the command where there is "
+        "none; only where the command is traced.",
+    },
+    REPLAYED_HEADER: {
+        "type": "string",
+        "pattern": "^.+/[0-9]+/[0-9]+$",
+        "description": "The topic, partition and offset of a record that a worker could not read, "
+        "of which this is a copy. It was sent later, by `fanfare dlq replay`, and is out of order. "
+        "Its relay_epoch is 0. Look up what it names, or skip it.",
     },
 }
-OPTIONAL = {"ce_traceparent", "traceparent"}
+OPTIONAL = {"ce_traceparent", "traceparent", REPLAYED_HEADER}
 
 
 def document() -> str:
@@ -88,7 +98,9 @@ def _build(texts: dict[str, str]) -> Json:
             "title": "Fanfare's feed",
             "version": "1",
             "description": "The events of all changes to tweets, follows and users. "
-            "docs/contract.md explains how to read the topic.",
+            "docs/contract.md explains how to read the topic. Records expire, and are never "
+            "compacted: there are no tombstones, and a deletion is an event like the others. "
+            f"Copies of records that a worker could not read are in {dead_letter_topic(topic)}.",
             "license": {
                 "name": "Apache-2.0",
                 "url": "https://www.apache.org/licenses/LICENSE-2.0",
@@ -104,6 +116,7 @@ def _build(texts: dict[str, str]) -> Json:
                     "kafka": {
                         "topic": topic,
                         "partitions": PARTITIONS,
+                        "topicConfiguration": {"cleanup.policy": ["delete"]},
                         "bindingVersion": BINDING,
                     }
                 },

@@ -3,7 +3,7 @@
 //	go run . -state counts.json                # follow the topic; GET http://127.0.0.1:8099/7
 //	go run . -state counts.json -until-end     # read what is there, print all counts, and end
 //
-// The state is one file, which is replaced as a whole. Three rules keep the counts right although
+// The state is one file, which is replaced as a whole. Four rules keep the counts right although
 // records come at least once:
 //
 //  1. The offsets of the next records are in the same file as the effects of those before them. After
@@ -13,6 +13,11 @@
 //     each record increments would count twice what is sent twice.
 //  3. A record that a replaced relay still sent is skipped: it is out of order, and its successor has
 //     sent the event again.
+//  4. A record that is not an event of the feed changes nothing, not even which history is the newest.
+//     Neither does a dead letter that was sent again: it is out of order, and its epoch is no relay's.
+//
+// If the topic no longer has the records behind the stored offsets, the program ends: what the state
+// lacks does not come again, so it must be built again in a new file.
 package main
 
 import (
@@ -37,6 +42,9 @@ import (
 
 	eventsv1 "fanfare.dev/gen/fanfare/events/v1"
 )
+
+// The header of a dead letter that `fanfare dlq replay` sent again.
+const replayedHeader = "replayed"
 
 // How long effects may be in memory only. After a crash they are read from the topic again.
 const saveEvery = 5 * time.Second
@@ -99,8 +107,8 @@ func (s *State) apply(record *kgo.Record) {
 	defer s.mutex.Unlock()
 	partition := s.partition(record.Partition)
 	partition.NextOffset = record.Offset + 1
-	event := &eventsv1.FeedEvent{}
-	if err := proto.Unmarshal(record.Value, event); err != nil {
+	event, err := readEvent(record)
+	if err != nil {
 		log.Printf("skipped %s/%d/%d: %v", record.Topic, record.Partition, record.Offset, err)
 		return
 	}
@@ -118,9 +126,47 @@ func (s *State) apply(record *kgo.Record) {
 	case *eventsv1.FeedEvent_UserUnfollowed:
 		delete(s.user(change.UserUnfollowed.FollowedId).Followers, change.UserUnfollowed.FollowerId)
 	case *eventsv1.FeedEvent_UserDeleted:
-		// The events that delete the user's tweets and follows have come before.
+		// The events that delete the user's tweets and follows have come before. Where they are many,
+		// some come after this event, and then another such event comes behind the last of them.
 		delete(s.Users, change.UserDeleted.UserId)
 	}
+}
+
+// readEvent returns the event in a record. It fails if there is none, if it is of a kind that this
+// program does not know, or if it is a dead letter that was sent again.
+func readEvent(record *kgo.Record) (*eventsv1.FeedEvent, error) {
+	for _, header := range record.Headers {
+		if header.Key == replayedHeader {
+			return nil, errors.New("a dead letter that was sent again")
+		}
+	}
+	event := &eventsv1.FeedEvent{}
+	if err := proto.Unmarshal(record.Value, event); err != nil {
+		return nil, err
+	}
+	var first, second int64
+	switch change := event.Event.(type) {
+	case *eventsv1.FeedEvent_TweetCreated:
+		tweet := change.TweetCreated.GetTweet()
+		first, second = tweet.GetUserId(), tweet.GetId()
+	case *eventsv1.FeedEvent_TweetUpdated:
+		tweet := change.TweetUpdated.GetTweet()
+		first, second = tweet.GetUserId(), tweet.GetId()
+	case *eventsv1.FeedEvent_TweetDeleted:
+		first, second = change.TweetDeleted.GetUserId(), change.TweetDeleted.GetTweetId()
+	case *eventsv1.FeedEvent_UserFollowed:
+		first, second = change.UserFollowed.GetFollowedId(), change.UserFollowed.GetFollowerId()
+	case *eventsv1.FeedEvent_UserUnfollowed:
+		first, second = change.UserUnfollowed.GetFollowedId(), change.UserUnfollowed.GetFollowerId()
+	case *eventsv1.FeedEvent_UserDeleted:
+		first, second = change.UserDeleted.GetUserId(), change.UserDeleted.GetUserId()
+	default:
+		return nil, errors.New("unknown kind of event")
+	}
+	if first <= 0 || second <= 0 {
+		return nil, errors.New("an event without its ids")
+	}
+	return event, nil
 }
 
 // accepts returns whether an event is of the newest relay of the newest history of its partition.
@@ -182,7 +228,11 @@ func run(ctx context.Context, brokers, topic, path, listen string, untilEnd bool
 	if err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...))
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(strings.Split(brokers, ",")...),
+		// By default lost records would be passed over silently.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+	)
 	if err != nil {
 		return err
 	}
@@ -196,8 +246,8 @@ func run(ctx context.Context, brokers, topic, path, listen string, untilEnd bool
 	}
 	saved := time.Now()
 	for ctx.Err() == nil && !(untilEnd && state.hasReached(ends)) {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err0(); err != nil && ctx.Err() == nil {
+		fetches, err := poll(ctx, client)
+		if err != nil {
 			return err
 		}
 		fetches.EachRecord(state.apply)
@@ -219,8 +269,21 @@ func run(ctx context.Context, brokers, topic, path, listen string, untilEnd bool
 	return nil
 }
 
+// poll returns new records. It waits for them, but not for longer than effects may be in memory only.
+func poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, error) {
+	waiting, stop := context.WithTimeout(ctx, saveEvery)
+	defer stop()
+	fetches := client.PollFetches(waiting)
+	for _, failed := range fetches.Errors() {
+		if waiting.Err() == nil || !errors.Is(failed.Err, waiting.Err()) {
+			return nil, fmt.Errorf("%s/%d: %w", failed.Topic, failed.Partition, failed.Err)
+		}
+	}
+	return fetches, nil
+}
+
 // assign begins to read all partitions where the state ends, and returns the present ends of those
-// that have records.
+// that have records. It fails if a partition does not have the records that come next.
 func assign(ctx context.Context, client *kgo.Client, topic string, state *State) (map[int32]int64, error) {
 	admin := kadm.NewClient(client)
 	begins, err := admin.ListStartOffsets(ctx, topic)
@@ -236,13 +299,26 @@ func assign(ctx context.Context, client *kgo.Client, topic string, state *State)
 	}
 	ends := map[int32]int64{}
 	offsets := map[int32]kgo.Offset{}
+	var lost error
 	found.Each(func(end kadm.ListedOffset) {
+		begin, _ := begins.Lookup(topic, end.Partition)
 		next := state.partition(end.Partition).NextOffset
+		if next == 0 { // nothing was read yet
+			next = begin.Offset
+		}
+		if next < begin.Offset || next > end.Offset {
+			lost = fmt.Errorf("partition %d has the offsets %d to %d, but the state ends at %d: records have "+
+				"expired, or Kafka was restored or lost; build the state again in a new file",
+				end.Partition, begin.Offset, end.Offset, next)
+		}
 		offsets[end.Partition] = kgo.NewOffset().At(next)
-		if begin, _ := begins.Lookup(topic, end.Partition); begin.Offset < end.Offset {
+		if begin.Offset < end.Offset {
 			ends[end.Partition] = end.Offset
 		}
 	})
+	if lost != nil {
+		return nil, lost
+	}
 	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{topic: offsets})
 	return ends, nil
 }

@@ -4,7 +4,7 @@
     python search_index.py index.db --until-end      # read what is there, and end
     python search_index.py index.db --search hello   # the newest tweets with the word
 
-The index is an SQLite database. Three rules keep it right although records come at least once:
+The index is an SQLite database. Four rules keep it right although records come at least once:
 
 1. The offset of the next record is stored in the transaction that stores the effect of the records
    before it. After a crash the consumer begins where the index is, not where it was told to begin.
@@ -13,6 +13,11 @@ The index is an SQLite database. Three rules keep it right although records come
    matter whether a ce_id was seen before.
 3. A record that a replaced relay still sent is skipped: it is out of order, and its successor has
    sent the event again.
+4. A record that is not an event of the feed changes nothing, not even which history is the newest.
+   Neither does a dead letter that was sent again: it is out of order, and its epoch is no relay's.
+
+If the topic no longer has the records behind the stored offsets, the program ends: what the index
+lacks does not come again, so it must be built again in a new file.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ import argparse
 import contextlib
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from fanfare.common.v1.common_pb2 import Tweet
@@ -29,6 +34,8 @@ from fanfare.events.v1.events_pb2 import FeedEvent
 from google.protobuf.message import DecodeError
 
 TOPIC = "fanfare.feed.v1"
+# The header of a dead letter that `fanfare dlq replay` sent again.
+REPLAYED_HEADER = "replayed"
 BATCH = 1000
 WAIT_SECONDS = 1.0
 # A deletion counts as newer than every version. The row stays, so that an older record that comes
@@ -62,6 +69,14 @@ INSERT INTO tweets VALUES (:id, :user_id, :history, :version)
 ON CONFLICT (id) DO UPDATE SET history = excluded.history, version = excluded.version
 WHERE excluded.history <> history OR excluded.version > version
 """
+
+
+class SkippedRecordError(ValueError):
+    """A record is not an event that the index follows; the text says why."""
+
+
+class LostRecordsError(Exception):
+    """The topic does not have the records that come next."""
 
 
 class Index:
@@ -100,8 +115,8 @@ class Index:
         assert partition is not None  # noqa: S101 - a record that was received has both
         assert offset is not None  # noqa: S101
         try:
-            event = FeedEvent.FromString(value or b"")
-        except DecodeError as error:
+            event = read_event(value or b"", dict(message.headers() or ()))
+        except SkippedRecordError as error:
             print(f"skipped {message.topic()}/{partition}/{offset}: {error}", file=sys.stderr)
         else:
             if self._is_current(partition, event):
@@ -168,19 +183,67 @@ class Index:
         self._database.execute("COMMIT")
 
 
+def read_event(value: bytes, headers: Mapping[str, object]) -> FeedEvent:
+    """Return the event in a record.
+
+    Raises:
+        SkippedRecordError: there is none, it is of a kind that this program does not know, or it is
+            a dead letter that was sent again.
+    """
+    if REPLAYED_HEADER in headers:
+        raise SkippedRecordError("a dead letter that was sent again")
+    try:
+        event = FeedEvent.FromString(value)
+    except DecodeError as error:
+        raise SkippedRecordError(f"not a FeedEvent: {error}") from error
+    match event.WhichOneof("event"):
+        case None:
+            raise SkippedRecordError("unknown kind of event")
+        case "tweet_created" | "tweet_updated" as kind:
+            tweet = getattr(event, kind).tweet
+            ids = tweet.id, tweet.user_id
+        case "tweet_deleted":
+            ids = event.tweet_deleted.tweet_id, event.tweet_deleted.user_id
+        case _:
+            return event
+    if min(ids) <= 0:
+        raise SkippedRecordError("an event without its ids")
+    return event
+
+
+def check_offset(partition: int, next_offset: int, begin: int, end: int) -> None:
+    """Check that a partition, which has the offsets from begin to end, can be read on.
+
+    Raises:
+        LostRecordsError: the next offset is not among them.
+    """
+    if next_offset != OFFSET_BEGINNING and not begin <= next_offset <= end:
+        raise LostRecordsError(
+            f"partition {partition} has the offsets {begin} to {end}, but the index ends at"
+            f" {next_offset}: records have expired, or Kafka was restored or lost; build the index"
+            " again in a new file"
+        )
+
+
 def follow(index: Index, brokers: str, topic: str, *, until_end: bool) -> None:
     """Apply the records of all partitions; until_end: only those that are there now."""
     settings = {
         "bootstrap.servers": brokers,
         "group.id": "search-index",  # librdkafka wants one; partitions are assigned by hand
         "enable.auto.commit": False,
-        "auto.offset.reset": "earliest",
+        "auto.offset.reset": "error",  # otherwise lost records would be passed over silently
     }
     consumer = Consumer(settings)
     try:
-        known = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        places = [TopicPartition(topic, number, index.next_offset(number)) for number in known]
+        known = consumer.list_topics(topic, timeout=10).topics[topic]
+        if known.error is not None:
+            raise KafkaException(known.error)
+        places = [
+            TopicPartition(topic, number, index.next_offset(number)) for number in known.partitions
+        ]
         marks = [consumer.get_watermark_offsets(place, timeout=10) for place in places]
+        for place, (begin, end) in zip(places, marks, strict=True):
+            check_offset(place.partition, place.offset, begin, end)
         ends = {
             place.partition: end
             for place, (begin, end) in zip(places, marks, strict=True)
@@ -208,8 +271,12 @@ def main() -> None:
     options = parser.parse_args()
     index = Index(options.database)
     if options.search is None:
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             follow(index, options.brokers, options.topic, until_end=options.until_end)
+        except KeyboardInterrupt:
+            pass
+        except (LostRecordsError, KafkaException) as error:
+            sys.exit(str(error))
         return
     for id_, user_id, content in index.search(options.search):
         # Somebody else has written the text: repr() escapes what would control the terminal.

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from fanfare.common.v1.common_pb2 import User
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # theirs
+from fanfare.common.v1.common_pb2 import Tweet, User
+from fanfare.events.v1.events_pb2 import FeedEvent, TweetCreated
 from fanfare.write.v1.write_pb2 import DeleteTweetRequest, UpdateTweetRequest
 from helpers.fanfare import Fanfare
 
@@ -77,8 +79,8 @@ def _twice(
     return [first, found()]
 
 
-def _run(*command: str | Path, **environment: str) -> str:
-    done = subprocess.run(
+def _start(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         command,
         env=os.environ | environment,
         capture_output=True,
@@ -86,6 +88,10 @@ def _run(*command: str | Path, **environment: str) -> str:
         check=False,
         timeout=SECONDS,
     )
+
+
+def _run(*command: str | Path, **environment: str) -> str:
+    done = _start(*command, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -151,3 +157,80 @@ def test_the_counts(
 
     expected = ({"user_id": str(author.id), "tweets": 2, "followers": 1}, None)
     assert _twice(fanfare, author, read, found) == [expected, expected]
+
+
+class OwnTopic:
+    """A topic of one partition, to which a test sends what no relay sends."""
+
+    def __init__(self, kafka: str, name: str) -> None:
+        self.name = name
+        self.place = ["--brokers", kafka, "--topic", name, "--until-end"]
+        """Options of the two programs."""
+        self._admin = AdminClient({"bootstrap.servers": kafka})
+        self._producer = Producer(producer_settings(kafka))
+        self._admin.create_topics([NewTopic(name, 1, 1)])[name].result(SECONDS)
+
+    def tweet(self, id_: int, epoch: int = 2, replayed: str | None = None) -> None:
+        """Send the event of a tweet; replayed: as a dead letter that is sent again."""
+        tweet = Tweet(id=id_, user_id=7, content=f"tweet {id_}")
+        event = FeedEvent(tweet_created=TweetCreated(tweet=tweet), relay_epoch=epoch, history="a1")
+        self.send(event, [("replayed", replayed.encode())] if replayed else [])
+
+    def send(
+        self, event: FeedEvent, headers: list[tuple[str, str | bytes | None]] | None = None
+    ) -> None:
+        """Send any record, and wait until Kafka has it."""
+        self._producer.produce(self.name, event.SerializeToString(), headers=headers or [])
+        assert self._producer.flush(SECONDS) == 0
+
+    def expire(self, offset: int) -> None:
+        """Delete the records before an offset."""
+        place = TopicPartition(self.name, 0, offset)
+        self._admin.delete_records([place])[place].result(SECONDS)
+
+
+@pytest.mark.parametrize("language", ["python", "go"])
+def test_records_of_no_relay(
+    fanfare: Fanfare, request: pytest.FixtureRequest, tmp_path: Path, language: str
+) -> None:
+    """They neither stop a consumer nor have an effect; lost records and no topic do stop it."""
+    state = tmp_path / "state"
+    kafka = fanfare.settings.kafka_address()
+    program: list[str | Path] = [
+        sys.executable,
+        ROOT / "examples" / "python" / "search_index.py",
+        state,
+    ]
+    if language == "go":
+        program = [request.getfixturevalue("counts"), "-state", state]
+
+    def start(place: list[str]) -> subprocess.CompletedProcess[str]:
+        return _start(*program, *place, PYTHONPATH=str(ROOT / "gen"))
+
+    topic = OwnTopic(kafka, f"examples.{language}")
+    topic.tweet(1)
+    topic.send(FeedEvent(history="of another program"))
+    topic.send(FeedEvent(history="b2", tweet_created=TweetCreated()))
+    topic.tweet(2, epoch=50, replayed="feed/0/0")
+    topic.tweet(3)
+    done = start(topic.place)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("skipped ") == 3
+    if language == "python":
+        found = _run(*program, "--search", "tweet", PYTHONPATH=str(ROOT / "gen"))
+        assert [line.split()[0] for line in found.splitlines()] == ["3", "1"]
+    else:
+        assert json.loads(done.stdout)["tweets"] == 2
+
+    topic.tweet(4)
+    topic.expire(6)
+    shorter = OwnTopic(kafka, f"examples.{language}.restored")
+    for place, reason in (
+        (topic.place, "has the offsets 6 to 6"),
+        (shorter.place, "has the offsets 0 to 0"),
+        ([*topic.place, "--topic", "examples.none"], "nknown topic"),
+    ):
+        failed = start(place)
+        assert failed.returncode == 1
+        message = failed.stderr.replace("UNKNOWN_TOPIC", "Unknown topic")
+        assert reason in message, message

@@ -19,7 +19,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_tools import protoc
 
-from core.feed.history import Lsn
+from core.feed.history import Lsn, Moment
+from ops.dead_letters import DeadLetter, replayed_record
 from write_service import events
 from write_service.events import OutboxEvent
 from write_service.kafka_publisher import kafka_record
@@ -107,6 +108,18 @@ def test_a_record_is_as_described(described: Any, event: OutboxEvent, traced: bo
     assert read.WhichOneof("event") == event.type.replace(".", "_")
     # Field by field, with the same names: nothing is unknown to the document's own proto.
     assert str(read) == str(again)
+
+
+def test_a_dead_letter_that_was_sent_again_is_as_described() -> None:
+    """It has one header more, which tells it from what the relay sends."""
+    unsent = UnsentEvent(11, 7, EVENTS[0].type, EVENTS[0].payload, datetime.now(UTC))
+    value, _, headers = kafka_record(unsent, Lsn(1), Epoch(3, "0123456789"))
+    letter = DeadLetter(0, "feed/3/4", "?", datetime.now(UTC), value, headers, is_replayed=False)
+    _, key, sent = replayed_record(letter, Moment("1111111111", Lsn(2)))
+    message = DOCUMENT["components"]["messages"]["tweetCreated"]
+    jsonschema.validate(key, message["bindings"]["kafka"]["key"])
+    jsonschema.validate(dict(sent), message["headers"] | {"additionalProperties": False})
+    assert len(sent) == len(headers) + 1
 
 
 def test_every_kind_of_event_is_described() -> None:

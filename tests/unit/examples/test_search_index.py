@@ -30,6 +30,11 @@ class Record:
     bytes_: bytes
     offset_: int
     partition_: int = 0
+    headers_: list[tuple[str, bytes]] | None = None
+
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        """Return the headers."""
+        return self.headers_
 
     def topic(self) -> str:
         """Return the topic."""
@@ -56,27 +61,38 @@ class Feed:
         self._offsets = count()
 
     def send(
-        self, event: FeedEvent, history: str = OLD, epoch: int = 1, partition: int = 0
+        self,
+        event: FeedEvent,
+        history: str = OLD,
+        epoch: int = 1,
+        partition: int = 0,
+        headers: list[tuple[str, bytes]] | None = None,
     ) -> None:
         """Apply an event."""
         stamp = FeedEvent(history=history, relay_epoch=epoch)
         value = event.SerializeToString() + stamp.SerializeToString()
-        self.index.apply([Record(value, next(self._offsets), partition)])
+        self.index.apply([Record(value, next(self._offsets), partition, headers)])
 
     def texts(self) -> list[str]:
         """Return the texts of all tweets, newest first."""
         return [content for _, _, content in self.index.search("text")]
 
 
-@pytest.fixture
-def feed(tmp_path: Path) -> Iterator[Feed]:
-    """Return an empty index behind a feed."""
+@pytest.fixture(scope="module")
+def program() -> Any:
+    """Return the module of the program."""
     spec = importlib.util.spec_from_file_location("search_index", PATH)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    index = module.Index(str(tmp_path / "index.db"))
+    return module
+
+
+@pytest.fixture
+def feed(program: Any, tmp_path: Path) -> Iterator[Feed]:
+    """Return an empty index behind a feed."""
+    index = program.Index(str(tmp_path / "index.db"))
     yield Feed(index)
     index.close()
 
@@ -136,6 +152,42 @@ def test_a_record_that_cannot_be_read_is_told_and_skipped(
     assert capsys.readouterr().err.startswith("skipped feed/0/0: ")
     feed.send(FeedEvent(user_followed=UserFollowed(follower_id=1, followed_id=7)))
     assert feed.index.next_offset(0) == 1
+
+
+@pytest.mark.parametrize(
+    "event",
+    [FeedEvent(), FeedEvent(tweet_created=TweetCreated()), FeedEvent(tweet_deleted=TweetDeleted())],
+    ids=["no kind", "no tweet", "no ids"],
+)
+def test_what_is_no_event_ends_no_history(
+    feed: Feed, event: FeedEvent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A record of another program that happens to be a message: later events still count."""
+    feed.send(_created())
+    feed.send(event, history="another", epoch=9)
+    assert capsys.readouterr().err.startswith("skipped feed/0/1: ")
+    feed.send(_created(2, "second text"))
+    assert feed.texts() == ["second text", "first text"]
+
+
+def test_a_dead_letter_that_was_sent_again_is_skipped(
+    feed: Feed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is out of order, and its epoch is not that of the relays."""
+    feed.send(_created(), NEW, epoch=2)
+    feed.send(_updated(9, "stale text"), NEW, epoch=50, headers=[("replayed", b"feed/0/0")])
+    assert "a dead letter that was sent again" in capsys.readouterr().err
+    feed.send(_created(2, "second text"), NEW, epoch=2)
+    assert feed.texts() == ["second text", "first text"]
+
+
+def test_offsets_that_the_topic_does_not_have_are_refused(program: Any) -> None:
+    """Before them, records have expired; behind them, the topic is another or an older one."""
+    for good in (program.OFFSET_BEGINNING, 3, 5, 7):
+        program.check_offset(0, good, 3, 7)
+    for bad in (2, 8):
+        with pytest.raises(program.LostRecordsError, match=f"the index ends at {bad}"):
+            program.check_offset(0, bad, 3, 7)
 
 
 def test_a_batch_takes_effect_as_a_whole(feed: Feed) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import cast
 
+from fanfare.common.v1.common_pb2 import Tweet
+from fanfare.events.v1.events_pb2 import FeedEvent, TweetCreated
+
 from core.feed.events import UnreadableEventError
 from core.feed.history import Lsn, Moment
-from ops.dead_letters import DeadLetter, DeadLetterTopic, replay_letters
+from ops.dead_letters import DeadLetter, DeadLetterTopic, replay_letters, replayed_record
 
 MOMENT = Moment("0123456789", Lsn(7))
 
@@ -73,3 +76,25 @@ def test_one_place_is_replayed_even_again() -> None:
     topic = FakeTopic(3, replayed=2)
     assert _replay(topic, "feed/0/1") == (1, [])
     assert (topic.sent, topic.replayed) == ([1], 2)
+
+
+def test_a_letter_of_a_former_history_is_sent_as_of_the_present_one() -> None:
+    """Its epoch is that of no relay, so that consumers do not skip what the relays send."""
+    event = FeedEvent(
+        event_id=11,
+        wal_position=1,
+        relay_epoch=50,
+        history="9999999999",
+        tweet_created=TweetCreated(tweet=Tweet(id=5, user_id=7)),
+    )
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("ce_id", b"11"),
+        ("ce_history", b"9999999999"),
+    ]
+    stored = event.SerializeToString()
+    letter = DeadLetter(0, "feed/0/3", "?", datetime.now(UTC), stored, headers, is_replayed=False)
+    value, key, sent = replayed_record(letter, MOMENT)
+    again = FeedEvent.FromString(value)
+    assert (again.relay_epoch, again.history, again.wal_position) == (0, MOMENT.history, MOMENT.lsn)
+    assert (again.event_id, again.tweet_created, key) == (11, event.tweet_created, "7")
+    assert dict(sent) == {"ce_id": b"11", "ce_history": MOMENT.history, "replayed": "feed/0/3"}
