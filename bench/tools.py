@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.settings_loading import load_settings
+from embedded.causes import real_path
 
 # Compiled programs, because a gRPC client in Python uses as much CPU as the measured server.
 PACKAGES = {
@@ -20,7 +21,7 @@ PACKAGES = {
 
 def find_tool(name: str) -> Path | None:
     """Return the path of a tool in FANFARE_STATE_DIR/tools or on PATH, or None."""
-    own = load_settings().state_dir.resolve() / "tools"
+    own = real_path(load_settings().state_dir) / "tools"
     found = shutil.which(name, path=f"{own}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
     return Path(found) if found else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.arguments import UTF8
 from ops.administrators import set_administrator
 from ops.instance import load_instance_settings
 
@@ -16,7 +17,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("username")
+@click.argument("username", type=UTF8)
 @click.option("--revoke", is_flag=True, help="Make the user an ordinary user again.")
 def command(username: str, *, revoke: bool) -> None:
     """Make a user an administrator.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from core.runtime.metrics_ports import metrics_addresses, metrics_ports
 from core.runtime.ports import bind_error
 from core.settings import Settings, variable_of
 from core.settings_loading import load_settings
-from embedded.causes import os_errors_explained
+from embedded.causes import os_errors_explained, real_path
 from embedded.ports import HOST
 from embedded.stack import FIXED_PORTS, default_parts_dir
 from embedded.supervisor import Supervisor
@@ -114,7 +115,7 @@ def demo(*, auth: bool) -> None:
         with (
             os_errors_explained(settings.state_dir),
             # A folder of its own, so that the database is empty even if `make up` has been used.
-            demo_folder(settings.state_dir.resolve()) as folder,
+            demo_folder(real_path(settings.state_dir)) as folder,
             System(
                 folder,
                 default_parts_dir(),
@@ -152,7 +153,7 @@ def _places(settings: Settings, prometheus_address: str | None, *, has_page: boo
         text += f"\nPrometheus: http://{prometheus_address}, alerts: http://{prometheus_address}/alerts."
     if settings.auth_keys is not None:
         text += "\nPOST /sessions returns access tokens."
-    if settings.state_dir != Settings.model_fields["state_dir"].default.resolve():
+    if settings.state_dir != Path(os.path.realpath(Settings.model_fields["state_dir"].default)):
         folder = shlex.quote(str(settings.state_dir))
         text += f"\nBefore other fanfare commands, run: export FANFARE_STATE_DIR={folder}"
     return text

@@ -25,15 +25,16 @@ def load_settings() -> Settings:
 
     Raises:
         SettingsError: a value is unusable; a FANFARE_ variable is not a setting (otherwise a typo
-            would silently leave a setting at its default); a setting that protects the service is
-            empty; or other machines could connect without authentication or without TLS, and
-            allow_unauthenticated_plaintext is not set; or TLS is on with a gRPC server that does
-            not have it; or a process has one port twice.
+            would silently leave a setting at its default); a text is not UTF-8; a setting that
+            protects the service is empty; or other machines could connect without
+            authentication or without TLS, and allow_unauthenticated_plaintext is not set; or TLS is
+            on with a gRPC server that does not have it; or a process has one port twice.
     """
     folder = os.environ.get(SECRETS_DIR) or None
     given = [*os.environ.items(), *_secret_files(folder)]
     _refuse_unknown(name for name, _ in given)
     _refuse_empty(given)
+    _refuse_other_encodings()
     try:
         # mypy does not know this argument of pydantic-settings.
         settings = Settings(_secrets_dir=folder)  # type: ignore[call-arg]
@@ -112,6 +113,27 @@ def _refuse_empty(given: Iterable[tuple[str, str]]) -> None:
                 f"{variable} is set but empty; give it a value, or do not set it "
                 "(FANFARE_TRUSTED_PROXIES=none trusts no proxy)"
             )
+
+
+def _refuse_other_encodings() -> None:
+    # A path may have any bytes. The libraries that get the other values would raise errors of
+    # their own.
+    fields = {variable_of(name): field for name, field in Settings.model_fields.items()}
+    for variable, value in os.environ.items():
+        field = fields.get(variable.upper())
+        if field is None or field.annotation in {Path, Path | None}:
+            continue
+        if not _is_utf8(value):
+            # The value may be a password, so it is not shown.
+            raise SettingsError(f"{variable} is not UTF-8; set it to text that is")
+
+
+def _is_utf8(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse_exposed(settings: Settings) -> None:

@@ -23,6 +23,7 @@ _CURES = {
     errno.ENAMETOOLONG: f"{_ELSEWHERE} with a shorter path",
     errno.ENOTDIR: f"{_ELSEWHERE} whose path has no file in it",
     errno.EEXIST: f"{_ELSEWHERE}, and not to a file",
+    errno.ELOOP: "remove the symbolic link that leads back to itself",
     errno.EISDIR: "remove the folder that is in the place of a file",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENFILE: "close programs: the machine has too many files open",
@@ -83,6 +84,30 @@ def refuse_unusable_path(state_dir: Path) -> None:
             f"the path of the state folder is {len(path)} bytes long, and the servers can use "
             f"{MAX_PATH_BYTES}; {_ELSEWHERE} with a shorter path"
         )
+
+
+def real_path(path: Path) -> Path:
+    """Return the absolute path without symbolic links; the path need not exist.
+
+    Path.resolve() does the same, but on Python 3.11 a symbolic link that leads back to itself makes
+    it raise a RuntimeError, which no command expects.
+
+    Raises:
+        StackError: such a link is in the path, or a relative path has lost its working folder.
+    """
+    try:
+        real = Path(os.path.realpath(path))
+    except FileNotFoundError as error:
+        raise StackError(
+            f"cannot use {path}: the working folder was removed; change to another folder"
+        ) from error
+    try:
+        real.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StackError(explain_os_error(error, path)) from error
+        # What uses the path reports any other failure.
+    return real
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from embedded.causes import is_local
+from embedded.causes import is_local, real_path
 from embedded.errors import StackError
 
 LIST = "kafka-jars.txt"
@@ -78,7 +78,7 @@ def pinned_files(
             from its pin, or the fetch was cancelled.
         OSError: the folder cannot be written to, for example because its disk is full.
     """
-    _refuse_unloadable(pins, folder.resolve())
+    _refuse_unloadable(pins, real_path(folder))
     folder.mkdir(parents=True, exist_ok=True)
     files = {coordinates: folder / _file_name(coordinates) for coordinates in pins.hashes}
     # Only one process fetches at a time; the others then find the files.

@@ -18,7 +18,7 @@ from typing import IO, Self
 from core.settings import PREFIX, STACK_FILE, Settings
 from core.settings_loading import load_settings
 from embedded import postgres as pg
-from embedded.causes import os_errors_explained, refuse_unusable_path
+from embedded.causes import os_errors_explained, real_path, refuse_unusable_path
 from embedded.errors import StackError
 from embedded.jars import kafka_jars
 from embedded.kafka import prepare_kafka
@@ -52,7 +52,7 @@ class Addresses:
 
 def default_parts_dir() -> Path:
     """Return the folder of downloaded parts, which all stacks of this checkout share."""
-    return load_settings().state_dir.resolve() / "parts"
+    return real_path(load_settings().state_dir) / "parts"
 
 
 def write_record(state_dir: Path, record: Mapping[str, str | int | None]) -> None:
@@ -97,8 +97,8 @@ class Stack:
                 of Postgres is given.
             record: what to record in the state folder beside the addresses of the servers.
         """
-        self._state_dir = state_dir.resolve()
-        self._parts_dir = parts_dir.resolve()
+        self._state_dir = real_path(state_dir)
+        self._parts_dir = real_path(parts_dir)
         self._ports = ports or Ports(*free_ports(5))
         self._given = given or Settings.model_construct()
         self._progress = progress

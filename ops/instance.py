@@ -15,6 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 from core.settings import PREFIX, STACK_FILE, Settings, SettingsError
 from core.settings_loading import load_settings
+from embedded.causes import real_path
 
 # What `fanfare up` records beside the addresses of the servers, by the names of the settings.
 RECORDED = (
@@ -105,7 +106,7 @@ def to_record(settings: Settings, own: Mapping[str, str]) -> dict[str, str | int
 
 def _plain(value: str | int | Path | None) -> str | int | None:
     # A command may run in another folder.
-    return str(value.resolve()) if isinstance(value, Path) else value
+    return str(real_path(value)) if isinstance(value, Path) else value
 
 
 def _unusable(path: Path) -> SettingsError:

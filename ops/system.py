@@ -15,6 +15,7 @@ from core.rpc.health_probe import health_serves, probe
 from core.runtime.metrics_ports import metrics_addresses, metrics_ports
 from core.settings import PREFIX, GrpcServerKind, Settings, SettingsError
 from core.settings_loading import refuse_equal_ports, refuse_native_tls
+from embedded.causes import real_path
 from embedded.ports import ANY_PORTS, HOST, WantedPort, free_port_with, wait_for_ports
 from embedded.prometheus import FIXED_PORT as FIXED_PROMETHEUS_PORT
 from embedded.prometheus import prepare_prometheus
@@ -74,9 +75,9 @@ class System:
         Raises:
             SettingsError: `auth` with the native gRPC server, which has no TLS; or a Prometheus
                 without metrics.
-            StackError: Prometheus is not installed.
+            StackError: Prometheus is not installed; or a folder cannot be used.
         """
-        self._state_dir = state_dir.resolve()
+        self._state_dir = real_path(state_dir)
         self._progress = progress
         given = given or Settings()
         names = ServicePorts.__dataclass_fields__

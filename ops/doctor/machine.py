@@ -11,6 +11,7 @@ from pathlib import Path
 from core.rpc.server_options import MAX_CONNECTIONS
 from core.settings import Settings
 from core.storage.backups import newest_backup_age
+from embedded.causes import real_path
 from gateway import listener
 from ops.doctor.runner import Check
 from ops.doctor.verdicts import Status, Verdict
@@ -84,7 +85,7 @@ def _check_backup(folder: Path | None) -> Verdict:
 
 
 def _check_disk(folder: Path) -> Verdict:
-    existing = folder.resolve()
+    existing = real_path(folder)
     while not existing.exists():
         existing = existing.parent
     usage = shutil.disk_usage(existing)

@@ -192,6 +192,29 @@ def test_a_taken_port_is_reported_without_a_traceback(fanfare: Fanfare, tmp_path
     assert "Traceback" not in up.stderr
 
 
+@pytest.mark.parametrize("looping", ["state", "state/parts"])
+@pytest.mark.parametrize("command", ["up", "doctor", "demo"])
+def test_a_link_that_leads_back_to_itself_shows_no_traceback(
+    tmp_path: Path, looping: str, command: str
+) -> None:
+    """The commands that use the folders end with 1, and name the cause."""
+    loop = tmp_path / looping
+    loop.parent.mkdir(exist_ok=True)
+    loop.symlink_to(loop)
+    ended = subprocess.run(
+        ["fanfare", command],
+        env=_environment(tmp_path / "state"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stdout + ended.stderr
+    if command != "doctor" or looping == "state":  # the doctor does not look at the parts
+        assert "Too many levels of symbolic links; " in ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize("package", ["write_service", "read_service", "fanout_worker"])
 def test_a_process_without_addresses_does_not_start(tmp_path: Path, package: str) -> None:
     """A process exits with a reason if a setting is misspelt or an address is missing."""

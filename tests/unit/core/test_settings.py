@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -238,6 +239,16 @@ def test_a_secret_that_is_not_text_is_not_repeated(
     (tmp_path / "FANFARE_REDIS_URL").write_bytes(b"redis://:hunter2\xff@h")
     monkeypatch.setenv("FANFARE_SECRETS_DIR", str(tmp_path))
     with pytest.raises(SettingsError, match="FANFARE_SECRETS_DIR has a file that is not") as error:
+        load_settings()
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_value_that_is_not_text_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that gets it would raise an error of its own; a path may have any bytes."""
+    monkeypatch.setenv("FANFARE_BACKUP_DIR", os.fsdecode(b"/tmp/\xff"))
+    load_settings()
+    monkeypatch.setenv("FANFARE_READ_TARGET", os.fsdecode(b"hunter2\xff"))
+    with pytest.raises(SettingsError, match="FANFARE_READ_TARGET is not UTF-8; set it") as error:
         load_settings()
     assert "hunter2" not in str(error.value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from embedded.causes import (
     cure_in_log,
     explain_os_error,
     os_errors_explained,
+    real_path,
     refuse_unusable_path,
 )
 from embedded.errors import StackError
@@ -25,6 +27,7 @@ CURES = {
     errno.EPERM: "to a folder of yours",
     errno.ENAMETOOLONG: "with a shorter path",
     errno.ENOTDIR: "whose path has no file in it",
+    errno.ELOOP: "remove the symbolic link",
     errno.EMFILE: "ulimit -n",
     errno.EAGAIN: "ulimit -u",
     errno.ENOMEM: "more memory",
@@ -82,3 +85,47 @@ def test_a_path_that_is_too_long_is_refused() -> None:
     for path in ("/" + "x" * MAX_PATH_BYTES, "/" + "ö" * (MAX_PATH_BYTES // 2)):
         with pytest.raises(StackError, match="with a shorter path"):
             refuse_unusable_path(Path(path))
+
+
+@pytest.mark.parametrize("below", ["", "parts"])
+def test_a_link_that_leads_back_to_itself_is_one_sentence(tmp_path: Path, below: str) -> None:
+    """Path.resolve() would raise a RuntimeError on Python 3.11, and nothing on later ones."""
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    with pytest.raises(StackError, match=r"cannot use .*symbolic links; remove the symbolic link"):
+        real_path(tmp_path / "one" / below)
+
+
+def test_a_working_folder_that_was_removed_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path, such as that of the default state folder, then leads nowhere."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(StackError, match="the working folder was removed; change to another"):
+        real_path(Path(".fanfare"))
+
+
+def test_a_real_path_need_not_exist(tmp_path: Path) -> None:
+    """Links in it are followed; what is missing or is no folder is for its user to report."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    assert real_path(tmp_path / "link" / "new") == tmp_path.resolve() / "folder" / "new"
+    assert real_path(tmp_path / "file" / "new") == tmp_path.resolve() / "file" / "new"
+
+
+def test_every_path_is_resolved_by_real_path() -> None:
+    """In what commands import; __file__ is no path of an operator."""
+    root = Path(__file__).resolve().parents[3]
+    call = re.compile(r"(?<!__file__\))\.resolve\(\)")
+    places = {
+        f"{path.relative_to(root)}: {line.strip()}"
+        for folder in ("bench", "cli", "embedded", "ops")
+        for path in (root / folder).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if call.search(line) and not line.strip().startswith(("#", "Path.resolve() does"))
+    }
+    # This one is the call of a library that fetches files.
+    assert places == {"embedded/jars.py: return Path(wanted.resolve())"}
