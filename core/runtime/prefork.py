@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 import sys
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 
 from core.runtime.ports import bind_error, explain_bind_error
 from core.runtime.process import Serve, StartError, run, start_errors
@@ -37,22 +38,31 @@ def run_prefork(serve: Serve, module: str) -> None:
         context.Process(target=_run_imported, args=(module, child)) for child in range(count)
     ]
 
+    started: list[SpawnProcess] = []
+    is_stopping = False
+
     def stop(*_: object) -> None:
-        for process in processes:
-            if process.pid is not None:
-                process.terminate()
+        nonlocal is_stopping
+        is_stopping = True
+        for process in started:
+            process.terminate()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     for process in processes:
+        if is_stopping:
+            break
         process.start()
-    wait([process.sentinel for process in processes])
+        started.append(process)
+    # A signal during start() cannot have reached the process that was being started.
+    if not is_stopping:
+        wait([process.sentinel for process in started])
     stop()
-    for process in processes:
+    for process in started:
         process.join()
     # A signal to the whole process group reaches each child twice: from the sender, and from the
     # parent. The second one may kill the child after its drain, so SIGTERM is not a failure.
-    if failed := sum(process.exitcode not in {0, -signal.SIGTERM} for process in processes):
+    if failed := sum(process.exitcode not in {0, -signal.SIGTERM} for process in started):
         sys.exit(
             f"fanfare: {failed} of {count} read processes failed, so all were stopped; "
             "see the log above for the reason."
