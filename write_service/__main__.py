@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import core.runtime.early_interrupt  # noqa: F401 - before the imports that take long
+
+# isort: split
 import asyncio
 from contextlib import AsyncExitStack
 from functools import partial

@@ -6,12 +6,16 @@ import importlib
 import multiprocessing
 import signal
 import sys
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
 from core.runtime.ports import bind_error, explain_bind_error
 from core.runtime.process import Serve, StartError, run, start_errors
 from core.settings_loading import load_settings
+
+# How a process has ended that was told to stop.
+STOPPED = {0, -signal.SIGTERM, -signal.SIGINT}
 
 
 def run_prefork(serve: Serve, module: str) -> None:
@@ -37,7 +41,22 @@ def run_prefork(serve: Serve, module: str) -> None:
     processes = [
         context.Process(target=_run_imported, args=(module, child)) for child in range(count)
     ]
+    started = _run_all(processes)
+    # A signal to the whole process group reaches each child twice: from the sender, and from the
+    # parent. One of them may kill the child before it handles signals, or after its drain, so that
+    # is not a failure.
+    if failed := sum(process.exitcode not in STOPPED for process in started):
+        sys.exit(
+            f"fanfare: {failed} of {count} read processes failed, so all were stopped; "
+            "see the log above for the reason."
+        )
 
+
+def _run_all(processes: Sequence[SpawnProcess]) -> list[SpawnProcess]:
+    """Run processes until one of them ends, or a signal comes; stop them and return them.
+
+    Those that were not started, because the signal came before, are left out.
+    """
     started: list[SpawnProcess] = []
     is_stopping = False
 
@@ -60,13 +79,7 @@ def run_prefork(serve: Serve, module: str) -> None:
     stop()
     for process in started:
         process.join()
-    # A signal to the whole process group reaches each child twice: from the sender, and from the
-    # parent. The second one may kill the child after its drain, so SIGTERM is not a failure.
-    if failed := sum(process.exitcode not in {0, -signal.SIGTERM} for process in started):
-        sys.exit(
-            f"fanfare: {failed} of {count} read processes failed, so all were stopped; "
-            "see the log above for the reason."
-        )
+    return started
 
 
 def _run_imported(module: str, child: int) -> None:

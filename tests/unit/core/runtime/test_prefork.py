@@ -17,11 +17,12 @@ COUNT = 3
 class _Process:
     """A process whose sentinel is the end of a pipe; its parent gets a signal while it starts."""
 
-    def __init__(self, number: signal.Signals | None) -> None:
+    def __init__(self, number: signal.Signals | None, ended_by: signal.Signals) -> None:
         self.sentinel, self._end = os.pipe()
         self.pid: int | None = None
         self.exitcode: int | None = None
         self._number = number
+        self._ended_by = ended_by
 
     def start(self) -> None:
         if self._number is not None:
@@ -30,7 +31,7 @@ class _Process:
 
     def terminate(self) -> None:
         if self.exitcode is None:
-            self.exitcode = -signal.SIGTERM
+            self.exitcode = -self._ended_by
             os.close(self._end)
 
     def join(self) -> None:
@@ -44,14 +45,17 @@ class _Process:
 class _Context:
     """Creates the processes; the signal comes while the one with this index starts."""
 
-    def __init__(self, index: int, number: signal.Signals) -> None:
+    def __init__(
+        self, index: int, number: signal.Signals, ended_by: signal.Signals = signal.SIGTERM
+    ) -> None:
         self._index = index
         self._number = number
+        self._ended_by = ended_by
         self.processes: list[_Process] = []
 
     def Process(self, **_: object) -> _Process:  # noqa: N802 - as multiprocessing calls it
         number = self._number if len(self.processes) == self._index else None
-        self.processes.append(_Process(number))
+        self.processes.append(_Process(number, self._ended_by))
         return self.processes[-1]
 
 
@@ -82,6 +86,20 @@ def test_a_signal_while_a_process_starts_stops_all(
         started = [process for process in context.processes if process.pid is not None]
         assert len(started) == index + 1
         assert all(process.exitcode == -signal.SIGTERM for process in started)
+    finally:
+        for process in context.processes:
+            process.close()
+
+
+@pytest.mark.usefixtures("_handlers")
+def test_a_process_that_ctrl_c_has_ended_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C reaches all processes, and ends one that does not handle signals yet."""
+    context = _Context(0, signal.SIGINT, signal.SIGINT)
+    settings = Settings(read_processes=COUNT, share_ports=True)
+    monkeypatch.setattr(prefork, "load_settings", lambda: settings)
+    monkeypatch.setattr(prefork.multiprocessing, "get_context", lambda _: context)
+    try:
+        prefork.run_prefork(_never_served, "unused")
     finally:
         for process in context.processes:
             process.close()
