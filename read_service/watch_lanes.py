@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from core.errors import FanfareError
 from core.runtime.callers import CALLER
+from core.runtime.tasks import run_together
 from read_service.watch_reading import WatchReader
 from read_service.watched_pages import WatchedPage
 
@@ -63,12 +64,11 @@ class ReadLanes:
 
     async def run(self) -> None:
         """Read the pages that are put, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._run_fast())
-            for _ in range(LIST_READERS):
-                tasks.create_task(self._run_slow(self._lists, self._read_lists))
-            for _ in range(POSTGRES_READERS):
-                tasks.create_task(self._run_slow(self._postgres, self._read_postgres))
+        await run_together(
+            self._run_fast(),
+            *(self._run_slow(self._lists, self._read_lists) for _ in range(LIST_READERS)),
+            *(self._run_slow(self._postgres, self._read_postgres) for _ in range(POSTGRES_READERS)),
+        )
 
     async def _run_fast(self) -> None:
         while True:

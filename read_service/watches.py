@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 from core.errors import FanfareError, UserNotFoundError
 from core.runtime.callers import CALLER
+from core.runtime.tasks import run_together
 from read_service.freshness import ANY, Freshness
 from read_service.held_tweets import HeldTweets
 from read_service.home_timelines import HomeTimelines
@@ -105,9 +106,7 @@ class Watches:
 
     async def run(self) -> None:
         """Read pages and send heartbeats, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._lanes.run())
-            tasks.create_task(self._beat())
+        await run_together(self._lanes.run(), self._beat())
 
     async def watch(
         self, user_id: int, limit: int, resume_token: str, freshness: Freshness

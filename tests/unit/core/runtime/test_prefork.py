@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ def test_a_signal_while_a_process_starts_stops_all(
     context = _Context(index, number)
     settings = Settings(read_processes=COUNT, share_ports=True)
     monkeypatch.setattr(prefork, "load_settings", lambda: settings)
-    monkeypatch.setattr(prefork.multiprocessing, "get_context", lambda _: context)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
     try:
         prefork.run_prefork(_never_served, "unused")
         started = [process for process in context.processes if process.pid is not None]
@@ -97,7 +98,7 @@ def test_a_process_that_ctrl_c_has_ended_has_not_failed(monkeypatch: pytest.Monk
     context = _Context(0, signal.SIGINT, signal.SIGINT)
     settings = Settings(read_processes=COUNT, share_ports=True)
     monkeypatch.setattr(prefork, "load_settings", lambda: settings)
-    monkeypatch.setattr(prefork.multiprocessing, "get_context", lambda _: context)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
     try:
         prefork.run_prefork(_never_served, "unused")
     finally:
