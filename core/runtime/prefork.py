@@ -73,7 +73,7 @@ def _run_all(processes: Sequence[SpawnProcess]) -> list[SpawnProcess]:
             break
         process.start()
         started.append(process)
-    # A signal during start() cannot have reached the process that was being started.
+    # If the signal came during start(), the process that was being started was not told to stop.
     if not is_stopping:
         wait([process.sentinel for process in started])
     stop()
