@@ -44,12 +44,15 @@ class Deadlines:
             return await call
         except asyncio.CancelledError:
             # If the client has left as well, the task stays cancelled.
-            if task in self._late and task.uncancel() == 0:
+            if task in self._late and task.cancelling() == 1:
                 raise DeadlineExceededError from None
             raise
         finally:
             self._late_at.pop(task, None)
-            self._late.discard(task)
+            if task in self._late:
+                self._late.discard(task)
+                # Even if the call has ended otherwise: the task serves the next request, too.
+                task.uncancel()
 
     def _cancel_late(self) -> None:
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -59,6 +60,21 @@ async def test_a_late_call_that_is_slow_to_end_is_cancelled_once() -> None:
     with pytest.raises(DeadlineExceededError):
         await slow
     assert cancelled == 1
+
+
+async def test_a_late_call_that_is_answered_nevertheless_leaves_nothing_to_the_next() -> None:
+    """A cancellation may get lost in a library. The task of a connection has many calls."""
+
+    async def unmoved() -> str:
+        with suppress(asyncio.CancelledError):
+            await _forever()
+        return "done"
+
+    calls = Deadlines()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert await calls.run(unmoved()) == "done"
+        with pytest.raises(DeadlineExceededError):
+            await calls.run(_forever())
 
 
 async def test_a_call_that_is_cancelled_otherwise_stays_cancelled() -> None:
