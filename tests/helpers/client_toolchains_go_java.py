@@ -40,7 +40,8 @@ def run_go(*arguments: str | Path, folder: Path = GO_CLIENT) -> str:
     """
     _need("go")
     environment = {**os.environ, "GOFLAGS": go.GOFLAGS}
-    with (GO_CLIENT / "go.mod").open() as file:
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
+    with (PROGRAMS / "lock").open("w") as file:
         # Several processes may run tests, and each would compile the same modules.
         fcntl.flock(file, fcntl.LOCK_EX)
         ran = subprocess.run(
