@@ -18,7 +18,7 @@ from pathlib import Path
 import grpc
 from cryptography.x509 import load_pem_x509_certificate
 
-from core.runtime.key_files import refuse_exposed_key
+from core.runtime.key_files import ExposedKeyError, refuse_exposed_key
 from core.settings import SettingsError
 
 LOG = logging.getLogger(__name__)
@@ -73,9 +73,15 @@ class Certificates:
             self._context()
             self._files = self._read()
         except OSError as error:  # ssl.SSLError is one
+            reason = error.strerror or str(error)
+            if not isinstance(error, ExposedKeyError):  # which says itself what to do
+                reason += (
+                    "; put a certificate, its key, and the certificate of its authority there, or "
+                    "change FANFARE_TLS_DIR"
+                )
             raise SettingsError(
                 f"cannot load {CERTIFICATE}, {KEY} and {AUTHORITY} from FANFARE_TLS_DIR={folder}: "
-                f"{error.strerror or error}"
+                f"{reason}"
             ) from error
 
     def files(self) -> Files:
