@@ -18,11 +18,12 @@ from fanfare.common.v1.common_pb2 import Tweet
 from bench.cpu import cpu_used
 from bench.figures import Figure
 from bench.harness import Bench, BenchError
+from core.feed.events import KafkaRecord
 from core.feed.history import Lsn
 from core.feed.sharding import PARTITIONS
 from core.storage.kafka import client_settings, producer_settings
 from write_service.events import OutboxEvent, tweet_created
-from write_service.kafka_publisher import Record, kafka_record
+from write_service.kafka_publisher import kafka_record
 from write_service.outbox import copy_events
 from write_service.relay import Epoch, UnsentEvent
 
@@ -104,7 +105,7 @@ def _drain(dsn: str, events: Sequence[OutboxEvent]) -> float:
         return time.perf_counter() - started
 
 
-def _produce(servers: str, records: Sequence[Record]) -> float:
+def _produce(servers: str, records: Sequence[KafkaRecord]) -> float:
     """Produce the records; return the seconds until Kafka has confirmed all of them."""
     producer = Producer(producer_settings(servers) | {"linger.ms": 1})
     started = time.perf_counter()

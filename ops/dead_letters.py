@@ -13,7 +13,14 @@ from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from core.feed.events import REPLAYED_HEADER, UnreadableEventError, change_of, decode
+from core.feed.events import (
+    HISTORY_HEADER,
+    REPLAYED_HEADER,
+    KafkaRecord,
+    UnreadableEventError,
+    change_of,
+    decode,
+)
 from core.feed.history import Moment
 from core.settings import Settings
 from core.storage.kafka import (
@@ -28,12 +35,8 @@ from fanout_worker.store import PostgresFollowerStore
 from ops.failures import failures_as_ops_errors
 from ops.feed_status import KAFKA_SECONDS
 
-HISTORY_HEADER = "ce_history"
 # Headers that describe the dead letter, not the event in it.
 LETTER_HEADERS = {PLACE_HEADER, REASON_HEADER, REPLAYED_HEADER}
-
-Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
-"""Value, key and headers of a Kafka record."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ class DeadLetterTopic:
             self._failures.append(error)
 
 
-def replayed_record(letter: DeadLetter, moment: Moment) -> Record:
+def replayed_record(letter: DeadLetter, moment: Moment) -> KafkaRecord:
     """Return the record of a letter that is sent again.
 
     Raises:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from confluent_kafka import KafkaError, Message, Producer
 from fanfare.events.v1.events_pb2 import FeedEvent
 
+from core.feed.events import HISTORY_HEADER, KafkaRecord
 from core.feed.history import Lsn
 from core.rpc.messages import timestamp
 from core.runtime.tracing import TRACEPARENT, Attributes, Kind, Span, Tracer
@@ -22,9 +23,6 @@ DELIVERY_SECONDS = 10
 REPORT_SECONDS = 5
 # How many events of a batch get spans of their own. The others pass on the span of their command.
 MAX_SPANS = 100
-
-Record = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
-"""Value, key and headers of a Kafka record."""
 
 
 class KafkaPublisher:
@@ -126,7 +124,7 @@ def _attributes(event: UnsentEvent) -> Attributes:
 
 def kafka_record(
     event: UnsentEvent, lsn: Lsn, epoch: Epoch, traceparent: str | None = None
-) -> Record:
+) -> KafkaRecord:
     """Return the record of an event.
 
     Args:
@@ -148,7 +146,7 @@ def kafka_record(
         ("ce_type", event.type),
         ("ce_source", "fanfare/write_service"),
         ("ce_time", iso_time),
-        ("ce_history", epoch.history),
+        (HISTORY_HEADER, epoch.history),
         ("content-type", "application/protobuf"),
     ]
     if event.traceparent is not None and traceparent is not None:

@@ -8,9 +8,13 @@ from typing import Any, NamedTuple
 from fanfare.events.v1.events_pb2 import FeedEvent
 from google.protobuf.message import DecodeError
 
+HISTORY_HEADER = "ce_history"
 # The header of a dead letter that was replayed, which is to send it to the feed's topic again. Its
 # value is `topic/partition/offset` of the original record.
 REPLAYED_HEADER = "replayed"
+
+KafkaRecord = tuple[bytes, str, list[tuple[str, str | bytes | None]]]
+"""Value, key and headers of a record that is to be sent."""
 
 # The ids that each kind of event must have. The first is the user whose id is the record's key.
 _IDS: dict[str, Callable[[Any], tuple[int, int]]] = {
