@@ -34,7 +34,7 @@ def load_settings() -> Settings:
     given = [*os.environ.items(), *_secret_files(folder)]
     _refuse_unknown(name for name, _ in given)
     _refuse_empty(given)
-    _refuse_other_encodings()
+    _refuse_other_encodings(given)
     try:
         # mypy does not know this argument of pydantic-settings.
         settings = Settings(_secrets_dir=folder)  # type: ignore[call-arg]
@@ -115,25 +115,19 @@ def _refuse_empty(given: Iterable[tuple[str, str]]) -> None:
             )
 
 
-def _refuse_other_encodings() -> None:
+def _refuse_other_encodings(given: Iterable[tuple[str, str]]) -> None:
     # A path may have any bytes. The libraries that get the other values would raise errors of
     # their own.
     fields = {variable_of(name): field for name, field in Settings.model_fields.items()}
-    for variable, value in os.environ.items():
+    for variable, value in given:
         field = fields.get(variable.upper())
         if field is None or field.annotation in {Path, Path | None}:
             continue
-        if not _is_utf8(value):
-            # The value may be a password, so it is not shown.
-            raise SettingsError(f"{variable} is not UTF-8; set it to text that is")
-
-
-def _is_utf8(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # The error's own message would show the value, which may be a password.
+            raise SettingsError(f"{variable} is not UTF-8; set it to text that is") from None
 
 
 def _refuse_exposed(settings: Settings) -> None:
