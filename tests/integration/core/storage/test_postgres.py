@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import LiteralString
 
 import psycopg
@@ -26,6 +26,15 @@ def proxy(fanfare: Fanfare) -> Iterator[SilentProxy]:
     address = psycopg.conninfo.conninfo_to_dict(fanfare.settings.primary_dsn())
     with SilentProxy(int(address["port"] or 0)) as proxy:
         yield proxy
+
+
+@pytest.fixture
+async def database(fanfare: Fanfare) -> AsyncIterator[Database]:
+    """Yield a pool of one connection."""
+    database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
+    await database.open()
+    yield database
+    await database.close()
 
 
 async def _go_silent(database: Database, proxy: SilentProxy) -> None:
@@ -103,45 +112,33 @@ async def test_a_database_that_was_not_migrated_is_unavailable(
     assert caplog.text.count("run `fanfare migrate`") == 1
 
 
-async def test_a_read_only_database_is_unavailable(fanfare: Fanfare) -> None:
+async def test_a_read_only_database_is_unavailable(database: Database) -> None:
     """So is a restored server, until it has replayed its WAL; then its connections can be used."""
-    database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
-    await database.open()
-    try:
+    async with database.connection() as connection:
+        await connection.execute("SET default_transaction_read_only = on")
+    with pytest.raises(DatabaseUnavailableError):
         async with database.connection() as connection:
-            await connection.execute("SET default_transaction_read_only = on")
-        with pytest.raises(DatabaseUnavailableError):
-            async with database.connection() as connection:
-                await connection.execute("UPDATE relay_state SET seen_at = seen_at")
-        async with database.connection() as connection:
-            await connection.execute("SET default_transaction_read_only = off")
             await connection.execute("UPDATE relay_state SET seen_at = seen_at")
-    finally:
-        await database.close()
+    async with database.connection() as connection:
+        await connection.execute("SET default_transaction_read_only = off")
+        await connection.execute("UPDATE relay_state SET seen_at = seen_at")
 
 
 async def test_a_transaction_that_was_left_open_is_reported_as_unavailable(
-    fanfare: Fanfare,
+    database: Database,
 ) -> None:
     """As after a process was stopped in the middle of a command. Others get a new connection."""
-    database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
-    await database.open()
-    try:
-        async with database.connection() as connection:
-            await connection.execute("SET transaction_timeout = '20ms'")
-        with pytest.raises(DatabaseUnavailableError):
-            async with database.connection() as connection, connection.transaction():
-                await connection.execute("SELECT pg_sleep(20)")
-        async with database.connection() as connection:
-            await connection.execute("SELECT 1")
-    finally:
-        await database.close()
+    async with database.connection() as connection:
+        await connection.execute("SET transaction_timeout = '20ms'")
+    with pytest.raises(DatabaseUnavailableError):
+        async with database.connection() as connection, connection.transaction():
+            await connection.execute("SELECT pg_sleep(20)")
+    async with database.connection() as connection:
+        await connection.execute("SELECT 1")
 
 
-async def test_callers_take_turns_for_connections(fanfare: Fanfare) -> None:
+async def test_callers_take_turns_for_connections(database: Database) -> None:
     """A caller with many statements delays another one by a single statement."""
-    database = Database(fanfare.settings.primary_dsn(), "test", max_size=1)
-    await database.open()
     begun: list[str] = []
 
     async def use(caller: str) -> None:
@@ -150,12 +147,9 @@ async def test_callers_take_turns_for_connections(fanfare: Fanfare) -> None:
             begun.append(caller)
             await connection.execute("SELECT 1")
 
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for caller in [*["greedy"] * 20, "other"]:
-                tasks.create_task(use(caller))
-    finally:
-        await database.close()
+    async with asyncio.TaskGroup() as tasks:
+        for caller in [*["greedy"] * 20, "other"]:
+            tasks.create_task(use(caller))
     assert begun.index("other") <= 2
     assert len(begun) == 21
 
