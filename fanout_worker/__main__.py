@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from core.rpc.handlers import Handlers
-from core.rpc.health import reporting
+from core.rpc.health import report_health
 from core.rpc.process_metrics import process_metrics
 from core.rpc.server_choice import grpc_server
 from core.rpc.tls import certificates
@@ -111,7 +111,8 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:
         await stack.enter_async_context(running(append_only_file.run()))
 
         stack.push_async_callback(server.set_serving, serving=False)
-        await stack.enter_async_context(reporting(server, watchdog.trouble, checks.trouble))
+        health = report_health(server, watchdog.trouble, checks.trouble)
+        await stack.enter_async_context(running(health))
         await stopping.wait()
 
 

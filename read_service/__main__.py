@@ -14,7 +14,7 @@ from fanfare.read.v1 import read_pb2
 
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
-from core.rpc.health import reporting
+from core.rpc.health import report_health
 from core.rpc.observed_calls import observing
 from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
@@ -142,7 +142,7 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         await stack.enter_async_context(running(watches.run()))
         await stack.enter_async_context(serving(*servers))
         await stack.enter_async_context(
-            reporting(grpc, partial(unanswerable, primary, replica, redis))
+            running(report_health(grpc, partial(unanswerable, primary, replica, redis)))
         )
         await stopping.wait()
 

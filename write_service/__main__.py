@@ -15,7 +15,7 @@ from fanfare.write.v1 import write_pb2
 from core.auth.access_tokens import Signer
 from core.auth.authentication import authentication
 from core.rpc.handlers import Handlers
-from core.rpc.health import reporting
+from core.rpc.health import report_health
 from core.rpc.observed_calls import observing
 from core.rpc.process_metrics import process_metrics
 from core.rpc.server import GrpcServer
@@ -146,9 +146,9 @@ async def serve(settings: Settings, stopping: asyncio.Event) -> None:  # noqa: P
         await stack.enter_async_context(running(Eraser(database).run()))
         await stack.enter_async_context(serving(*servers))
         unsafe = partial(checks.trouble, "Postgres")
-        await stack.enter_async_context(reporting(grpc, database.trouble, unsafe))
+        await stack.enter_async_context(running(report_health(grpc, database.trouble, unsafe)))
         await stack.enter_async_context(
-            reporting(grpc, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME)
+            running(report_health(grpc, relay.watchdog.trouble, checks.trouble, part=HEALTH_NAME))
         )
         await stopping.wait()
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from prometheus_client import Gauge
 
 from core.rpc.server import GrpcServer
-from core.runtime.tasks import running
 
 LOG = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
@@ -27,21 +25,17 @@ SERVING = Gauge(
 )
 
 
-@asynccontextmanager
-async def reporting(server: GrpcServer, *troubles: Trouble, part: str = "") -> AsyncIterator[None]:
+async def report_health(server: GrpcServer, *troubles: Trouble, part: str = "") -> None:
     """Check for trouble once a second or more often, and report it by the server and in the log.
+
+    It does so until it is cancelled. That must be before the drain, which reports NOT_SERVING: a
+    check still running could undo that.
 
     Args:
         server: a server that has been started.
         troubles: the checks, in order; the first trouble found is the reason in the log.
         part: whose health to report, as named by GrpcServer.add_part(); "" for all services.
     """
-    # The drain that follows reports NOT_SERVING, which a check still running could undo.
-    async with running(_report(server, troubles, part)):
-        yield
-
-
-async def _report(server: GrpcServer, troubles: Sequence[Trouble], part: str) -> None:
     name = part or "process"
     was_serving = True
     while True:

@@ -10,6 +10,7 @@ from helpers.grpc_server import serving
 
 from core.rpc import health
 from core.rpc.health_probe import probe
+from core.runtime.tasks import running
 
 PART = "fanfare.part"
 
@@ -32,7 +33,8 @@ async def test_trouble_changes_the_health_until_it_is_gone(
         await server.set_serving(serving=True, part=PART)
         target = f"127.0.0.1:{server.port}"
         with caplog.at_level(logging.INFO, logger="core.rpc.health"):
-            async with health.reporting(server, lambda: None, lambda: reasons[0], part=part):
+            reporting = health.report_health(server, lambda: None, lambda: reasons[0], part=part)
+            async with running(reporting):
                 await _until(target, part, serves=True)
                 reasons[0] = "Redis is full"
                 await _until(target, part, serves=False)
